@@ -1,0 +1,131 @@
+#!/bin/sh
+# Installs what building and testing need and what is missing; does nothing where nothing is.
+#
+#     scripts/setup.sh [build] [test] [win]     default: build test
+#
+# build is what `make` and `make demo` need, test is for `make test` and `make lint`, win for
+# `make TARGET=win`. Installs by apt, as root or by a sudo that asks nothing. Elsewhere it says what
+# to install, and ends with 1.
+set -eu
+cd "$(dirname "$0")/.."
+
+[ $# -gt 0 ] || set -- build test
+
+say() { printf 'setup: %s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+commands='' # that are missing
+packages='' # that have them
+need() { # COMMAND PACKAGE
+	have "$1" || {
+		commands="$commands $1"
+		packages="$packages $2"
+	}
+}
+
+# The program's libraries: the system's where they fit, else our own build of them.
+need_libraries() {
+	[ ! -f build/deps/linux/stamp ] || return 0
+	! scripts/build-deps.sh --system || return 0
+	if have apt-cache && fits "$(candidate libmbedtls-dev)"; then
+		commands="$commands mbedTLS-3.6 libuv cJSON"
+		packages="$packages libmbedtls-dev libuv1-dev libcjson-dev"
+	else
+		need_own_build
+	fi
+}
+
+need_own_build() {
+	need cmake cmake
+	need ninja ninja-build
+	need dpkg-source dpkg-dev
+}
+
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *//p'; }
+fits() {
+	case $1 in
+	3.6.[0-3]-* | 3.6.[0-3]) return 1 ;;
+	3.6.*) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+
+# What is missing, by the names of the sets that were asked for.
+look() {
+	commands='' packages=''
+	need gcc gcc
+	printf '#include <stdio.h>\n' | gcc -E - >/dev/null 2>&1 || packages="$packages libc6-dev"
+	need make make
+	need pkg-config pkg-config
+	need python3 python3
+	for set in "$@"; do
+		case $set in
+		build)
+			need_libraries
+			;;
+		test)
+			need clang clang
+			need clang-format clang-format
+			need clang-tidy clang-tidy
+			need cppcheck cppcheck
+			need shellcheck shellcheck
+			need openssl openssl
+			;;
+		win)
+			need_own_build
+			need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
+			;;
+		*)
+			say "unknown set \"$set\": build, test, win" >&2
+			exit 2
+			;;
+		esac
+	done
+}
+
+look "$@"
+[ -n "$packages" ] || exit 0
+
+if ! have apt-get; then
+	say "missing:$commands" >&2
+	say 'this is not a Debian or Ubuntu system: install them with its own package manager;' >&2
+	say 'the libraries: mbedTLS 3.6.4 or a later 3.6, libuv 1.46, cJSON 1.7.15, with headers' >&2
+	exit 1
+fi
+
+sudo=''
+if [ "$(id -u)" != 0 ]; then
+	if have sudo && sudo -n true 2>/dev/null; then
+		sudo='sudo -n'
+	else
+		say "missing:$commands" >&2
+		say 'install them as root, then try again:' >&2
+		say "    apt-get update && apt-get install --no-install-recommends$packages" >&2
+		exit 1
+	fi
+fi
+
+apt() {
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 \
+		-o Acquire::Retries=3 "$@" </dev/null
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+say 'reading the package lists'
+apt update >"$log" 2>&1 || say 'some package lists could not be read; going on with what is here'
+look "$@" # again: only now is it known what this system's packages are
+# The sanitizer and fuzzer run time of clang is a package by version.
+case " $packages " in
+*' clang '*)
+	rt=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p')
+	[ -z "$rt" ] || [ "$(candidate "$rt")" = '' ] || packages="$packages $rt"
+	;;
+esac
+say "installing$packages"
+# shellcheck disable=SC2086 # a list of words
+if ! apt install -y --no-install-recommends $packages >>"$log" 2>&1; then
+	tail -n 15 "$log" >&2
+	say "could not install$packages" >&2
+	exit 1
+fi

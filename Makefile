@@ -1,0 +1,228 @@
+# sapair: `make help` lists the targets, README.md says what they are for.
+#
+#     TARGET=linux|win               what to build for; win is cross-built with MinGW
+#     SAN=address,undefined          sanitizers; such a build has a folder of its own
+#     CC=clang                       another compiler, likewise
+#     BUILD, PREFIX, DESTDIR         where to build and install
+#
+# A goal that needs tools or libraries installs and builds them first (scripts/setup.sh,
+# scripts/build-deps.sh); both do nothing where nothing is missing.
+
+VERSION := 0.1.0
+TARGET  ?= linux
+ifeq ($(origin CC),default)
+CC      := $(if $(filter win,$(TARGET)),x86_64-w64-mingw32-gcc,gcc)
+endif
+clang   := $(findstring clang,$(notdir $(CC)))
+BUILD   ?= build/$(TARGET)$(if $(clang),-clang)$(if $(SAN),-$(SAN))
+PREFIX  ?= /usr/local
+CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
+WERROR  ?= -Werror
+RUN     := tests/run.py
+
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2) --no-print-directory
+endif
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# --- flags ----------------------------------------------------------------------------------
+
+warn    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes \
+           -Wstrict-prototypes -Wvla -Wformat=2 $(WERROR)
+define_ := -I. -DSAPAIR_VERSION='"$(VERSION)"'
+harden  := -fstack-protector-strong
+link    := -Wl,--gc-sections
+ifeq ($(TARGET),win)
+EXE     := .exe
+define_ += -D_WIN32_WINNT=0x0A00 -D__USE_MINGW_ANSI_STDIO=1
+link    += -static -Wl,--dynamicbase,--nxcompat,--high-entropy-va
+else
+harden  += -fPIE -fstack-clash-protection
+link    += -pie -Wl,-z,relro,-z,now,-z,noexecstack
+endif
+ifneq ($(SAN),)
+harden  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+link    += -fsanitize=$(SAN)
+else ifeq ($(filter -O0,$(CFLAGS)),)
+harden  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+all_c    = -std=gnu11 $(warn) $(define_) $(DEPS_CFLAGS) $(harden) $(CPPFLAGS) $(CFLAGS) \
+           -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -MMD -MP
+all_ld   = $(CFLAGS) $(harden) $(link) $(LDFLAGS)
+
+# --- sources --------------------------------------------------------------------------------
+# One variable for each floor. A file named after the other system is left out.
+
+away    := $(if $(filter win,$(TARGET)),%_linux.c %_xfrm.c,%_win.c %_wfp.c)
+crypto  := $(wildcard crypto/*.c)
+proto   := $(wildcard proto/*.c)
+agent   := $(filter-out $(away),$(wildcard agent/*/*.c))
+support := $(wildcard tests/support/*.c)
+o        = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+units   := $(patsubst tests/unit/%.c,$(BUILD)/%$(EXE),$(wildcard tests/unit/test_*.c))
+agents  := $(patsubst %.c,$(BUILD)/%$(EXE),$(wildcard tests/agent/test_*.c))
+sims    := $(if $(wildcard tests/sim/*.c),$(BUILD)/sim$(EXE))
+fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
+tests   := $(units) $(agents) $(sims) $(program)
+
+.PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
+	lint-floors lint-shell format bench clang install clean distclean help programs
+
+all: $(program) ## the program, build/linux/sapair
+
+# --- libraries ------------------------------------------------------------------------------
+# build/deps/TARGET.mk says where they are. It is made by building them, so that every goal that
+# compiles finds them ready.
+
+free_goals := setup clean distclean help format lint-format lint-floors lint-shell
+ifneq ($(filter-out $(free_goals),$(or $(MAKECMDGOALS),all)),)
+include build/deps/$(TARGET).mk
+endif
+
+build/deps/$(TARGET).mk: scripts/setup.sh scripts/build-deps.sh
+	@scripts/setup.sh $(if $(filter win,$(TARGET)),win,build)
+	@scripts/build-deps.sh $(TARGET)
+
+setup: ## install what building and testing need
+	@scripts/setup.sh build test
+
+deps: build/deps/$(TARGET).mk ## build the libraries that the system does not have
+
+# --- programs -------------------------------------------------------------------------------
+
+$(BUILD)/sapair$(EXE): $(call o,agent/main.c $(agent) $(proto) $(crypto))
+	@echo '  LD      $@'
+	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
+
+# A unit test and the simulation link the pure floors only: code that reaches upwards does not
+# link. Of the support archive each takes what it names.
+$(units): $(BUILD)/%$(EXE): $(BUILD)/tests/unit/%.o $(call o,$(proto) $(crypto))
+$(agents): %$(EXE): %.o $(call o,$(agent) $(proto) $(crypto))
+$(sims): $(call o,$(wildcard tests/sim/*.c) $(proto) $(crypto))
+$(units) $(agents) $(sims): $(if $(support),$(BUILD)/support.a)
+	@echo '  LD      $@'
+	@$(CC) $(all_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS) $(LDLIBS)
+
+$(fuzzers): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(call o,$(proto) $(crypto))
+	@echo '  LD      $@'
+	@$(CC) $(all_ld) -fsanitize=fuzzer -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
+
+$(BUILD)/support.a: $(call o,$(support))
+	@rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/%.o: %.c Makefile $(DEPS_STAMP)
+	@echo '  CC      $@'
+	@mkdir -p $(@D)
+	@$(CC) $(all_c) -c -o $@ $<
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# --- tests ----------------------------------------------------------------------------------
+
+programs: $(tests)
+
+check: $(units) ## unit tests only: quick
+	@$(RUN) --build $(BUILD) unit
+
+sim: $(sims) ## the simulation, all of it
+	@$(RUN) --build $(BUILD) sim
+
+# Everything: each build in turn, then the suites (tests/run.py --list).
+test: | test-tools ## every test there is; closes with "N passed, N failed"
+	@$(MAKE) programs
+	@$(MAKE) SAN=address,undefined programs
+	@$(MAKE) CC=clang programs
+	$(if $(fuzzers),@$(MAKE) $(fuzz_build) fuzz-programs)
+	@$(RUN)
+
+.PHONY: test-tools fuzz-programs
+test-tools:
+	@scripts/setup.sh build test
+
+fuzz_build := CC=clang SAN=fuzzer-no-link,address,undefined
+fuzz-programs: $(fuzzers)
+
+FUZZ_S ?= 60
+fuzz: | test-tools ## every fuzz target for FUZZ_S seconds; findings go to build/fuzz
+	@$(MAKE) $(fuzz_build) fuzz-programs
+	@mkdir -p build/fuzz
+	@for f in $(notdir $(fuzzers)); do \
+		new=build/fuzz/$${f#fuzz_}; mkdir -p $$new; \
+		build/linux-clang-fuzzer-no-link,address,undefined/$$f -max_total_time=$(FUZZ_S) \
+			-artifact_prefix=$$new- $$new $$(ls -d tests/corpus/$${f#fuzz_} 2>/dev/null) || \
+			exit 1; \
+	done
+
+clang: | test-tools ## build everything with clang
+	@$(MAKE) CC=clang programs
+
+demo: $(program) ## two agents on this machine pair and prove it
+	@SAPAIR=$(abspath $(BUILD)/sapair) scripts/demo.sh
+
+bench: $(program) ## measure
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 tests/bench/bench.py
+
+# --- lint -----------------------------------------------------------------------------------
+# The rules of clang-format and clang-tidy are those of version 14. Another version sees other
+# faults: it is skipped, unless LINT_ANY=1.
+
+sources := $(wildcard crypto/*.[ch] proto/*.[ch] agent/*.[ch] agent/*/*.[ch] tests/*.h tests/*/*.[ch])
+tidy    := $(patsubst %.c,$(BUILD)/%.tidy,$(wildcard agent/main.c) $(agent) $(proto) $(crypto))
+is_14    = $(if $(LINT_ANY),:,$(1) --version | grep -q 'version 14\.' || \
+           { echo "SKIP $(1): its rules here are for version 14 (LINT_ANY=1 runs it)"; exit 0; })
+
+lint: lint-format lint-tidy lint-cppcheck lint-floors lint-shell ## format, clang-tidy, cppcheck, floors
+
+lint-format lint-tidy lint-cppcheck lint-shell: | test-tools
+
+lint-format:
+	@$(call is_14,clang-format); clang-format --dry-run --Werror $(sources)
+
+lint-tidy: $(tidy)
+	@$(call is_14,clang-tidy)
+
+# A stamp for each file: only what changed is looked at again. The object brings its headers in.
+$(BUILD)/%.tidy: %.c $(BUILD)/%.o .clang-tidy | test-tools
+	@$(call is_14,clang-tidy); echo '  TIDY    $<'; \
+		clang-tidy --quiet $< -- -std=gnu11 $(warn) $(define_) $(DEPS_CFLAGS) 2>$@.log || \
+		{ cat $@.log >&2; exit 1; }; touch $@
+
+lint-cppcheck:
+	@mkdir -p $(BUILD)/cppcheck
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 --library=posix --suppress=missingIncludeSystem \
+		--suppress=preprocessorErrorDirective \
+		--suppress='*:build/*' --cppcheck-build-dir=$(BUILD)/cppcheck -j 2 -I . \
+		-DSAPAIR_VERSION='"$(VERSION)"' $(filter %.c,$(sources))
+
+lint-floors:
+	@scripts/check-floors.sh
+
+lint-shell:
+	@shellcheck $(wildcard scripts/*.sh) .ci/run
+
+format: ## lay the sources out
+	@clang-format -i $(sources)
+
+# --- the rest -------------------------------------------------------------------------------
+
+install: $(program) ## to DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/sapair$(EXE) $(DESTDIR)$(PREFIX)/bin/
+	@for page in $(wildcard docs/*.[1-8]); do \
+		d=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
+		install -d $$d && install -m 644 $$page $$d/ || exit 1; \
+	done
+
+clean: ## remove what was built, but not the libraries
+	@rm -rf $(filter-out build/deps,$(wildcard build/*))
+
+distclean: ## remove all of build/
+	@rm -rf build
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

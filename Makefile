@@ -37,6 +37,7 @@ link    := -Wl,--gc-sections
 ifeq ($(TARGET),win)
 EXE     := .exe
 define_ += -D_WIN32_WINNT=0x0A00 -D__USE_MINGW_ANSI_STDIO=1
+LDLIBS  += -lfwpuclnt -lcrypt32
 link    += -static -Wl,--dynamicbase,--nxcompat,--high-entropy-va
 else
 harden  += -fPIE -fstack-clash-protection

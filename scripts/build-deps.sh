@@ -109,21 +109,24 @@ fetched() { [ -f "$src/fetched" ] && [ "$(cat "$src/fetched")" = "recipe $RECIPE
 
 fetch() {
 	for suite in $suites; do
-		rm -rf "$apt" "$src"
-		mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/parts" "$src"
+		rm -rf "$apt" "$src.new"
+		mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/parts" \
+			"$src.new"
 		printf 'Types: deb-src\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n' \
 			"$uri" "$suite" "$components" "$keyring" >"$apt/parts/src.sources"
 		say "fetching the sources of $packages ($suite)"
 		# shellcheck disable=SC2086 # a list of words
 		if own_apt -o APT::Update::Error-Mode=any update >>"$log" 2>&1 &&
-			(cd "$src" && own_apt source --download-only $packages) >>"$log" 2>&1 &&
-			ls "$src"/mbedtls_3.6.*.dsc >>"$log" 2>&1; then
-			rm -rf "$apt"
-			echo "recipe $RECIPE" >"$src/fetched"
+			(cd "$src.new" && own_apt source --download-only $packages) >>"$log" 2>&1 &&
+			ls "$src.new"/mbedtls_3.6.*.dsc >>"$log" 2>&1; then
+			echo "recipe $RECIPE" >"$src.new/fetched"
+			rm -rf "$apt" "$src"
+			mv "$src.new" "$src"
 			return 0
 		fi
 	done
-	return 1
+	rm -rf "$apt" "$src.new"
+	[ -f "$src/fetched" ] && say 'could not fetch: building the sources of an earlier recipe'
 }
 
 unpack() {
@@ -258,7 +261,6 @@ if ! fetched; then
 	choose_source
 	if ! fetch; then
 		tail -n 5 "$log" >&2
-		rm -rf "$apt" "$src"
 		if [ -f "$stamp" ]; then
 			say "could not fetch the sources: keeping the build that is here"
 			own_mk

@@ -134,7 +134,7 @@ bool text_printable(const char *src, size_t n)
 static void format(char *dst, size_t size, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
 static void format(char *dst, size_t size, const char *fmt, va_list ap)
 {
-	char raw[sizeof((struct err *)0)->cause + 4];
+	char raw[ERR_CAUSE + 4];
 	int n = vsnprintf(raw, sizeof raw, fmt, ap);
 
 	if (n < 0)
@@ -169,7 +169,7 @@ static void append(char *dst, size_t size, const char *text)
 
 int err_setv(struct err *e, enum err_code code, const char *fmt, va_list ap)
 {
-	char cause[sizeof e->cause];
+	char cause[ERR_CAUSE];
 
 	if (e == NULL)
 		return -1;
@@ -191,7 +191,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 
 int err_in(struct err *e, const char *fmt, ...)
 {
-	char cause[sizeof e->cause];
+	char cause[ERR_CAUSE];
 	va_list ap;
 
 	if (e == NULL)
@@ -208,7 +208,7 @@ int err_in(struct err *e, const char *fmt, ...)
 
 int err_at(struct err *e, const char *fmt, ...)
 {
-	char cause[sizeof e->cause];
+	char cause[ERR_CAUSE];
 	size_t path;
 	va_list ap;
 

@@ -36,13 +36,15 @@
 enum err_code { ERR_LIST(ERR_ENUM) ERR_COUNT };
 #undef ERR_ENUM
 
+#define ERR_CAUSE 320 /* with the NUL */
+
 struct err {
 	enum err_code code;
-	uint32_t os;      /* errno, Win32 or FWP_E_* as the system gave it; 0 = none */
-	char cause[320];  /* "peer beta: offer: suites[1]: unknown suite"; never a secret;
+	uint32_t os;           /* errno, Win32 or FWP_E_* as the system gave it; 0 = none */
+	char cause[ERR_CAUSE]; /* "peer beta: offer: suites[1]: unknown suite"; never a secret;
 			   * escaped: no peer writes terminal codes into our logs */
-	uint16_t path;    /* bytes of cause that name a place in a document; 0 = none */
-	const char *hint; /* static text: the next step, or NULL */
+	uint16_t path;         /* bytes of cause that name a place in a document; 0 = none */
+	const char *hint;      /* static text: the next step, or NULL */
 };
 
 /* All return -1, so that a failure is one line. e may be NULL. The text is escaped and cut. */

@@ -8,19 +8,21 @@
 
 #include "crypto/secret.h"
 
-/* Takes memory for the body that the head announces. */
-static int begin_body(struct frame_reader *r, struct err *e)
+/* Memory for the body that the head announces; NULL and why not. */
+static uint8_t *new_body(struct frame_reader *r, struct err *e)
 {
 	r->len = (uint32_t)r->head[0] << 24 | (uint32_t)r->head[1] << 16 |
 		 (uint32_t)r->head[2] << 8 | r->head[3];
-	if (r->len == 0 || r->len > FRAME_MAX)
-		return err_set(e, ERR_REFUSED, "a frame of %u bytes; 1 to %u are allowed",
-			       (unsigned)r->len, FRAME_MAX);
+	r->have = 0;
+	if (r->len == 0 || r->len > FRAME_MAX) {
+		err_set(e, ERR_REFUSED, "a frame of %u bytes; 1 to %u are allowed",
+			(unsigned)r->len, FRAME_MAX);
+		return NULL;
+	}
 	r->body = malloc(r->len + 1);
 	if (r->body == NULL)
-		return err_set(e, ERR_BUG, "no memory for a frame");
-	r->have = 0;
-	return 0;
+		err_set(e, ERR_BUG, "no memory for a frame");
+	return r->body;
 }
 
 int frame_feed(struct frame_reader *r, const uint8_t *src, size_t n, size_t *took, struct err *e)
@@ -34,7 +36,7 @@ int frame_feed(struct frame_reader *r, const uint8_t *src, size_t n, size_t *too
 	if (r->head_have < FRAME_HEAD)
 		return 0;
 	/* A bad head stays where it is: each later call fails as well. */
-	if (r->body == NULL && begin_body(r, e) < 0)
+	if (r->body == NULL && new_body(r, e) == NULL)
 		return -1;
 
 	part = r->len - r->have < n - i ? r->len - r->have : n - i;

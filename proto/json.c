@@ -114,7 +114,7 @@ int json_place(const char *text, size_t len, struct err *e)
 {
 	static const char unknown[] = "unknown member \"";
 	struct scan_where where = {1, 1};
-	char path[sizeof e->cause + 1];
+	char path[ERR_CAUSE + 1];
 	const char *why;
 	bool found = false;
 	size_t n;
@@ -203,7 +203,8 @@ int json_decode_text(const char *text, size_t len, unsigned depth, const struct 
 	struct json_doc *doc;
 	int done;
 
-	if (json_open(&doc, text, len, depth, false, e) < 0) {
+	json_open(&doc, text, len, depth, false, e);
+	if (doc == NULL) {
 		wipe(to, size);
 		return -1;
 	}
@@ -311,7 +312,7 @@ static uint64_t big_endian(const uint8_t *p, size_t n)
 
 int json_get_hex64(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
-	uint8_t bytes[8];
+	uint8_t bytes[8] = {0};
 
 	(void)f;
 	if (get_hex(v, bytes, sizeof bytes, e) < 0)
@@ -322,7 +323,7 @@ int json_get_hex64(const struct cJSON *v, const struct json_field *f, void *to, 
 
 int json_get_spi(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
-	uint8_t bytes[4];
+	uint8_t bytes[4] = {0};
 
 	(void)f;
 	if (get_hex(v, bytes, sizeof bytes, e) < 0)
@@ -618,13 +619,13 @@ void json_put_text(struct json_out *o, const char *name, const char *text)
 /* The digits of n, at the end of buf. */
 static const char *digits(char buf[20], uint64_t n, size_t *len)
 {
-	char *p = buf + 20;
+	size_t at = 20;
 
 	do
-		*--p = (char)('0' + n % 10);
+		buf[--at] = (char)('0' + n % 10);
 	while ((n /= 10) > 0);
-	*len = (size_t)(buf + 20 - p);
-	return p;
+	*len = 20 - at;
+	return buf + at;
 }
 
 void json_put_u64(struct json_out *o, const char *name, uint64_t n)

@@ -71,7 +71,7 @@ static void long_causes_are_cut_between_characters(void)
 		{"\xf0\x9f\x94\x91", "\xf0\x9f\x94\x91"},
 		{"\x07", "\\x07"},
 		{"\\", "\\\\"},
-		{"\xe2\x80\xae", "\\xe2\\x80\\xae"},
+		{"\xe2\x80\x8b", "\\xe2\\x80\\x8b"},
 		{"x", "x"},
 	};
 

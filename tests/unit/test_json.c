@@ -625,7 +625,7 @@ static size_t squeeze(const char *text, size_t len, char *buf)
 				i += 6;
 				code = 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
 			}
-			if (code < 0x20 && strchr("\b\f\n\r\t", (int)code) != NULL) {
+			if (code >= 8 && code < 14 && code != 11) {
 				buf[n++] = '\\';
 				buf[n++] = "btn?fr"[code - 8];
 			} else if (code < 0x20) {

@@ -1,0 +1,224 @@
+/*
+ * agent/os/log.c - log lines: put together in one buffer, written at once.
+ */
+#include "agent/os/log.h"
+#include "agent/os/os.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define TEXT_MAX 1024                  /* of one line, before and after escaping */
+#define LINE_MAX_ (2 * TEXT_MAX + 128) /* JSON may double every byte */
+
+#define BURST 10       /* log_limited(): lines at once */
+#define REFILL_MS 1000 /* then one in this time */
+
+static const struct {
+	const char *word;
+	char journal; /* sd-daemon's levels: 3 err, 4 warning, 6 info, 7 debug */
+} levels[LOG_LEVELS] = {
+	[LOG_ERROR] = {"error", '3'},
+	[LOG_WARN] = {"warn", '4'},
+	[LOG_INFO] = {"info", '6'},
+	[LOG_DEBUG] = {"debug", '7'},
+};
+
+/* The process has one stderr, so this is the one place with state of the process. */
+static struct {
+	enum log_level level;
+	enum log_style style;
+	unsigned tokens;
+	uint64_t refilled_ms; /* when the bucket was last filled; 0: never used */
+	uint64_t left_out;
+} state = {.level = LOG_INFO, .tokens = BURST};
+
+void log_setup(enum log_level level, enum log_style style)
+{
+	state.level = level;
+	state.style = style;
+}
+
+bool log_wants(enum log_level level)
+{
+	return level <= state.level;
+}
+
+enum log_level log_level_of(const char *word)
+{
+	enum log_level l = LOG_ERROR;
+
+	while (l < LOG_LEVELS && strcmp(levels[l].word, word) != 0)
+		l++;
+	return l;
+}
+
+struct line {
+	char text[LINE_MAX_];
+	size_t n;
+};
+
+static void put(struct line *l, const char *s)
+{
+	size_t n = strlen(s), room = sizeof l->text - 1 - l->n; /* 1: the end of the line */
+
+	if (n > room)
+		n = room;
+	memcpy(l->text + l->n, s, n);
+	l->n += n;
+}
+
+/* s is escaped: only what JSON itself needs is left to do. */
+static void put_json(struct line *l, const char *s)
+{
+	char two[3] = "\\";
+
+	for (; *s != '\0'; s++) {
+		two[1] = *s;
+		put(l, *s == '"' || *s == '\\' ? two : two + 1);
+	}
+}
+
+static void put_time(struct line *l)
+{
+	const int64_t wall_ms = os_wall_ms();
+	const time_t s = (time_t)(wall_ms / 1000);
+	/* cppcheck-suppress gmtimeCalled ; one thread logs: that of the loop */
+	const struct tm *t = gmtime(&s);
+	char text[80];
+
+	if (t == NULL)
+		return;
+	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t->tm_year + 1900,
+		 t->tm_mon + 1, t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec,
+		 (int)(wall_ms % 1000));
+	put(l, text);
+}
+
+/* text and hint are escaped. */
+static void emit(enum log_level level, const char *text, const char *hint)
+{
+	struct line l;
+	char head[16];
+
+	l.n = 0;
+	switch (state.style) {
+	case LOG_JSON:
+		put(&l, "{\"time\":\"");
+		put_time(&l);
+		put(&l, "\",\"level\":\"");
+		put(&l, levels[level].word);
+		put(&l, "\",\"text\":\"");
+		put_json(&l, text);
+		if (hint != NULL) {
+			put(&l, "\",\"hint\":\"");
+			put_json(&l, hint);
+		}
+		put(&l, "\"}");
+		break;
+	case LOG_JOURNAL:
+		snprintf(head, sizeof head, "<%c>", levels[level].journal);
+		put(&l, head);
+		break;
+	case LOG_PLAIN:
+	default:
+		put_time(&l);
+		snprintf(head, sizeof head, " %-5s ", levels[level].word);
+		put(&l, head);
+		break;
+	}
+	if (state.style != LOG_JSON) {
+		put(&l, text);
+		if (hint != NULL) {
+			put(&l, " (");
+			put(&l, hint);
+			put(&l, ")");
+		}
+	}
+	l.text[l.n++] = '\n';
+	/* stderr has no buffer of its own: one write(2), so that lines never mix. */
+	fwrite(l.text, 1, l.n, stderr);
+	fflush(stderr);
+}
+
+static void format(char escaped[TEXT_MAX], const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+
+static void format(char escaped[TEXT_MAX], const char *fmt, va_list ap)
+{
+	char raw[TEXT_MAX];
+
+	if (vsnprintf(raw, sizeof raw, fmt, ap) < 0)
+		raw[0] = '\0';
+	text_escape(escaped, TEXT_MAX, raw, strlen(raw));
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+
+	if (!log_wants(level))
+		return;
+	va_start(ap, fmt);
+	format(text, fmt, ap);
+	va_end(ap);
+	emit(level, text, NULL);
+}
+
+void log_err(enum log_level level, const struct err *e, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	size_t n;
+	va_list ap;
+
+	if (!log_wants(level))
+		return;
+	va_start(ap, fmt);
+	format(text, fmt, ap);
+	va_end(ap);
+	n = strlen(text);
+	/* err_set() has escaped the cause. */
+	snprintf(text + n, sizeof text - n, "%s%s", n > 0 ? ": " : "", e->cause);
+	emit(level, text, e->hint);
+}
+
+/* True when a line may be written now. */
+static bool take_token(uint64_t now_ms)
+{
+	uint64_t gained;
+
+	if (state.refilled_ms == 0 || now_ms < state.refilled_ms)
+		state.refilled_ms = now_ms;
+	gained = (now_ms - state.refilled_ms) / REFILL_MS;
+	if (gained > 0) {
+		state.refilled_ms += gained * REFILL_MS;
+		state.tokens = gained >= BURST - state.tokens ? BURST
+							      : state.tokens + (unsigned)gained;
+	}
+	if (state.tokens == 0)
+		return false;
+	state.tokens--;
+	return true;
+}
+
+void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+
+	if (!log_wants(level))
+		return;
+	if (!take_token(now_ms)) {
+		state.left_out++;
+		return;
+	}
+	va_start(ap, fmt);
+	format(text, fmt, ap);
+	va_end(ap);
+	if (state.left_out > 0) {
+		log_line(level, "%llu lines like the next were left out",
+			 (unsigned long long)state.left_out);
+		state.left_out = 0;
+	}
+	emit(level, text, NULL);
+}

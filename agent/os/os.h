@@ -1,0 +1,89 @@
+/*
+ * agent/os/os.h - what differs by system and is not IPsec.
+ *
+ * One implementation a system: os_linux.c, os_win.c. No other file outside agent/os and
+ * agent/sadb includes system headers.
+ */
+#ifndef SAPAIR_AGENT_OS_H
+#define SAPAIR_AGENT_OS_H
+
+#include "proto/addr.h"
+#include "proto/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define OS_PATH_MAX 4096
+#define OS_FILE_MAX (1024 * 1024)
+
+/* First thing in main: no core dumps, not traceable, umask 077, a sane set of signals (SIGPIPE
+ * ignored), descriptors 0 to 2 open. Raises the descriptor limit to what is allowed. */
+void os_harden(void);
+/* Locks the process's memory when that is allowed; false (and no error) otherwise. */
+bool os_lock_memory(void);
+/* Gives free heap pages back. */
+void os_trim_memory(void);
+
+/* Monotonic nanoseconds that go on during suspend where the system can (CLOCK_BOOTTIME). */
+uint64_t os_now_ns(void);
+/* Wall clock, seconds since 1970, and milliseconds of it. */
+int64_t os_wall_ms(void);
+
+enum os_trust {
+	OS_ANYONE, /* certificates: others may read and even own the file */
+	OS_CONFIG, /* nobody else may write it */
+	OS_SECRET  /* nobody else may read or write it; owner is us or root */
+};
+
+/*
+ * Reads a whole regular file (a link is followed, then judged) of at most OS_FILE_MAX bytes,
+ * adds a NUL. *text is freed by os_free_text(), which wipes. ERR_PERM with a hint ("chmod 600")
+ * when it is not as trusted as wanted or may not be read; ERR_USAGE when it is not there.
+ */
+int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust, struct err *e);
+void os_free_text(char *text, size_t len);
+
+/* Writes a new file and renames it into place (fsync before); secret: mode 0600, else 0644.
+ * exclusive: ERR_USAGE when it is there already. */
+int os_write_file(const char *path, const char *text, size_t len, bool secret, bool exclusive,
+		  struct err *e);
+int os_remove_file(const char *path, struct err *e); /* not there is no error */
+/* Makes a directory (mode 0700) and its parents (0755); there already is no error. */
+int os_make_dir(const char *path, struct err *e);
+bool os_exists(const char *path);
+
+/* joins when rel is relative; result cut never: ERR_USAGE when too long. */
+int os_path_join(char out[OS_PATH_MAX], const char *dir, const char *rel, struct err *e);
+void os_dir_of(char out[OS_PATH_MAX], const char *path);
+
+/* Defaults: "/etc/sapair" for root, else "$XDG_CONFIG_HOME/sapair" or "~/.config/sapair". */
+void os_config_dir(char out[OS_PATH_MAX]);
+/* "/run/sapair/control.sock" for root, else "$XDG_RUNTIME_DIR/sapair/control.sock", else
+ * "/tmp/sapair-UID/control.sock" (the directory is checked to be ours, 0700). */
+void os_control_path(char out[OS_PATH_MAX]);
+/* Makes the socket's directory if needed and checks that only we (and root) can reach it. */
+int os_control_dir_check(const char *path, struct err *e);
+/* Removes a socket that nobody listens on; ERR_USAGE when an agent answers there. */
+int os_control_clear_stale(const char *path, struct err *e);
+/* Whether the process at the other end of fd may drive the agent: same user, or root. */
+bool os_control_peer_ok(int fd, unsigned *uid);
+/* Blocking client connection to the control socket; -1 with ERR_DOWN (nobody there) or PERM. */
+int os_control_connect(const char *path, struct err *e);
+/* Blocking, whole: send all; receive some (0 at the end); timeout_ms < 0 waits for ever
+ * (ERR_TIMEOUT otherwise). */
+int os_control_send(int fd, const char *data, size_t n, struct err *e);
+long os_control_recv(int fd, char *data, size_t n, int timeout_ms, struct err *e);
+void os_control_close(int fd);
+
+/* Is the output a terminal that can do colour (and NO_COLOR is not set)? fd 1 or 2. */
+bool os_is_terminal(int fd);
+/* The host's name without domain, made fit for a sapair name. */
+void os_host_name(char *out, size_t size);
+void os_sleep_ms(unsigned ms);
+
+/* Tells the service manager ("READY=1", "RELOADING=1", "STOPPING=1", "STATUS=..."), if any. */
+void os_notify(const char *state);
+/* True when stderr goes to the journal. */
+bool os_logs_to_journal(void);
+
+#endif

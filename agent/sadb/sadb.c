@@ -1,0 +1,198 @@
+/*
+ * agent/sadb/sadb.c - finds a back end by name, and checks what every back end would have to.
+ */
+#include "agent/sadb/sadb.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The back ends of this program; "auto" takes the first of the system's own that opens. */
+static const struct sadb_ops *const table[] = {
+	&sadb_soft,
+};
+#define TABLE_LEN (sizeof table / sizeof table[0])
+
+/* In process: carries the probes, but does not protect the host's traffic. */
+static bool is_systems_own(const struct sadb_ops *ops)
+{
+	return ops != &sadb_soft;
+}
+
+const char *sadb_names(void)
+{
+	static char names[16 * TABLE_LEN];
+
+	if (names[0] == '\0')
+		for (size_t i = 0, n = 0; i < TABLE_LEN; i++)
+			n += (size_t)snprintf(names + n, sizeof names - n, "%s%s",
+					      i > 0 ? ", " : "", table[i]->name);
+	return names;
+}
+
+static const struct sadb_ops *find(const char *name)
+{
+	for (size_t i = 0; i < TABLE_LEN; i++)
+		if (strcmp(table[i]->name, name) == 0)
+			return table[i];
+	return NULL;
+}
+
+bool sadb_known(const char *name)
+{
+	return strcmp(name, "auto") == 0 || find(name) != NULL;
+}
+
+/* Falls back to soft only where there is nothing else to want: a system's own back end that does
+ * not open is an error, or the host would silently stay unprotected (D9). */
+static int open_auto(struct sadb **db, const struct sadb_env *env, struct err *e)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < TABLE_LEN; i++) {
+		if (!is_systems_own(table[i]))
+			continue;
+		any = true;
+		if (table[i]->open(db, env, e) == 0)
+			return 0;
+		err_in(e, "back end %s", table[i]->name);
+	}
+	if (!any)
+		return sadb_soft.open(db, env, e);
+	return err_hint(e, "for a trial without the system's IPsec: backend \"soft\"");
+}
+
+int sadb_open(struct sadb **db, const char *name, const struct sadb_env *env, struct err *e)
+{
+	const struct sadb_ops *ops;
+
+	*db = NULL;
+	if (strcmp(name, "auto") == 0)
+		return open_auto(db, env, e);
+	ops = find(name);
+	if (ops == NULL)
+		return err_set(e, ERR_USAGE, "back end \"%s\": this program has auto, %s", name,
+			       sadb_names());
+	if (ops->open(db, env, e) < 0)
+		return err_in(e, "back end %s", name);
+	return 0;
+}
+
+void sadb_close(struct sadb *db)
+{
+	if (db != NULL)
+		db->ops->close(db);
+}
+
+void sadb_can(struct sadb *db, struct sadb_can *can)
+{
+	memset(can, 0, sizeof *can);
+	db->ops->can(db, can);
+}
+
+static int lacks(const struct sadb *db, const char *what, struct err *e)
+{
+	return err_set(e, ERR_USAGE, "back end %s cannot do %s", db->ops->name, what);
+}
+
+int sadb_policy_add(struct sadb *db, struct sa_policy *p, struct err *e)
+{
+	struct sadb_can can;
+
+	if (p->ref != 0)
+		return err_set(e, ERR_BUG, "peer %s: policy added twice", p->peer);
+	if (p->local.len != p->remote.len || !addr_is_unicast(&p->local) ||
+	    !addr_is_unicast(&p->remote))
+		return err_set(e, ERR_USAGE,
+			       "peer %s: not a pair of unicast addresses of one family", p->peer);
+	sadb_can(db, &can);
+	if (p->encap == ENCAP_TUNNEL && !can.tunnel)
+		return lacks(db, "encapsulation \"tunnel\"", e);
+	if (p->udp && !can.udp)
+		return lacks(db, "ESP in UDP", e);
+	if (p->start == START_SEAMLESS && !can.seamless)
+		return lacks(db, "start \"seamless\"", e);
+	if (p->mode == MODE_PERMISSIVE && !can.permissive)
+		return lacks(db, "mode \"permissive\"", e);
+	return db->ops->policy_add(db, p, e);
+}
+
+int sadb_policy_remove(struct sadb *db, struct sa_policy *p, struct err *e)
+{
+	return db->ops->policy_remove(db, p, e);
+}
+
+int sadb_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx, struct spi *in,
+		 struct err *e)
+{
+	ctx->id = 0;
+	in->n = 0;
+	return db->ops->reserve(db, p, ctx, in, e);
+}
+
+static int check_sa(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
+{
+	struct sadb_can can;
+
+	if (ctx.id == 0)
+		return err_set(e, ERR_BUG, "no context: reserve first");
+	if (!spi_usable(k->spi))
+		return err_set(e, ERR_BUG, "SPI %u is reserved: 0 to 255", (unsigned)k->spi.n);
+	if ((unsigned)k->suite >= SUITE_COUNT)
+		return err_set(e, ERR_BUG, "no suite of number %d", (int)k->suite);
+	if (secret_len(&k->key) != suite_key_len(k->suite))
+		return err_set(e, ERR_BUG, "a key of %zu bytes; %s needs %zu", secret_len(&k->key),
+			       suite_info(k->suite)->name, suite_key_len(k->suite));
+	sadb_can(db, &can);
+	if (!suite_list_has(&can.suites, k->suite))
+		return lacks(db, suite_info(k->suite)->name, e);
+	if (k->esn && !can.esn)
+		return lacks(db, "extended sequence numbers", e);
+	return 0;
+}
+
+int sadb_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
+{
+	if (check_sa(db, ctx, k, e) < 0)
+		return err_in(e, "inbound SA");
+	return db->ops->add_inbound(db, ctx, k, e);
+}
+
+int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
+{
+	if (check_sa(db, ctx, k, e) < 0)
+		return err_in(e, "outbound SA");
+	return db->ops->add_outbound(db, ctx, k, e);
+}
+
+int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e)
+{
+	if (((unsigned)part & ~(unsigned)SADB_BOTH) != 0 || part == 0)
+		return err_set(e, ERR_BUG, "remove: no part %d", (int)part);
+	return db->ops->remove(db, ctx, part, e);
+}
+
+int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct sa_counts *counts,
+	       struct err *e)
+{
+	memset(counts, 0, sizeof *counts);
+	if (part != SADB_INBOUND && part != SADB_OUTBOUND)
+		return err_set(e, ERR_BUG, "query: one part at a time");
+	return db->ops->query(db, ctx, part, counts, e);
+}
+
+int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e)
+{
+	return db->ops->leftovers(db, found, arg, e);
+}
+
+bool sadb_sends(const struct sadb *db)
+{
+	return db->ops->send != NULL;
+}
+
+int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e)
+{
+	if (!sadb_sends(db))
+		return err_set(e, ERR_BUG, "back end %s does not send", db->ops->name);
+	return db->ops->send(db, p, data, n, e);
+}

@@ -1,0 +1,190 @@
+/*
+ * agent/sadb/sadb.h - the security association database of a system, as one interface.
+ *
+ * Shaped like the calls of Windows' Manual SA scenario, the strictest of the systems: a context is
+ * one pair of SAs. Back ends: "soft" (in process, everywhere), "xfrm" (Linux kernel), "wfp"
+ * (Windows). A back end that is not built is not in the table.
+ *
+ * Every call is synchronous, on the loop's thread, and all or nothing: after -1 the system is as
+ * it was before. Keys are borrowed for the call and never kept by the caller's side of it.
+ * Order per context: policy_add, reserve, add_inbound, add_outbound, remove. Anything else is our
+ * own bug: soft answers ERR_BUG, so that a unit test finds it before a kernel does.
+ */
+#ifndef SAPAIR_AGENT_SADB_H
+#define SAPAIR_AGENT_SADB_H
+
+#include "proto/addr.h"
+#include "proto/err.h"
+#include "proto/exchange.h"
+#include "proto/spi.h"
+#include "proto/suite.h"
+
+struct sadb; /* an open back end */
+struct uv_loop_s;
+
+/* One pair, chosen by the back end: a WFP context, an XFRM reqid, a soft slot. 0: none. */
+struct sadb_ctx {
+	uint64_t id;
+};
+enum sadb_part { SADB_INBOUND = 1, SADB_OUTBOUND = 2, SADB_BOTH = 3 };
+
+enum policy_start { START_CLOSED, START_SEAMLESS };
+
+/*
+ * What is protected between two hosts. Belongs to the caller (one per peer), must stay where it
+ * is from policy_add to policy_remove or close; ref is the back end's own and starts as 0
+ * (and is 0 again afterwards). The limits may be changed at any time.
+ */
+struct sa_policy {
+	const char *peer; /* name, for messages */
+	struct addr local, remote;
+	uint16_t control_port;   /* the agent's own TCP port on both hosts: always exempt */
+	uint16_t peer_port;      /* that of the peer, when it differs; else equal */
+	uint16_t local_esp_port; /* soft: our UDP port; udp encapsulation: likewise */
+	uint16_t remote_esp_port;
+	enum policy_mode mode;
+	enum encap_mode encap;
+	enum policy_start start;
+	bool udp;                  /* ESP in UDP, RFC 3948 */
+	uint8_t protects, exempts; /* texts as in the config: "all", "tcp/445"; "icmp" */
+	char protect[PROTECT_MAX][PROTECT_TEXT];
+	char exempt[PROTECT_MAX][PROTECT_TEXT];
+	uint64_t soft_bytes, soft_packets; /* limits that raise SADB_EV_SOFT; 0 = none */
+	uint64_t hard_bytes, hard_packets; /* limits that end an SA; 0 = none */
+	void *owner;                       /* handed back in events: the peer */
+	uint64_t ref;
+};
+
+enum sadb_event_kind {
+	SADB_EV_SOFT,     /* a soft byte or packet limit was passed: rekey */
+	SADB_EV_HARD,     /* an SA was ended by the system */
+	SADB_EV_ACQUIRE,  /* traffic wants an SA that is not there */
+	SADB_EV_REMOVED,  /* somebody else removed an SA or a policy of ours */
+	SADB_EV_DATAGRAM, /* soft: a payload came out of an inbound SA */
+	SADB_EV_DROPPED   /* soft, rate-limited: packets that no SA took; count in n */
+};
+
+struct sadb_event {
+	enum sadb_event_kind kind;
+	void *owner; /* of the policy; NULL when unknown */
+	struct sadb_ctx ctx;
+	enum sadb_part part;
+	enum rekey_reason reason; /* SADB_EV_SOFT: bytes or packets */
+	struct spi spi;
+	const uint8_t *data; /* SADB_EV_DATAGRAM: borrowed for the call */
+	size_t n;
+	const char *text; /* details for the log, or NULL */
+};
+
+/* Never called from within a call into the back end. */
+typedef void sadb_on_event(void *arg, const struct sadb_event *ev);
+
+struct sadb_env {
+	struct uv_loop_s *loop;
+	sadb_on_event *on_event;
+	void *arg;
+};
+
+/* Numbers that a system cannot give are absent (their bit in known is 0), never 0. */
+#define SADB_KNOWS_PACKETS 1u
+#define SADB_KNOWS_BYTES 2u
+#define SADB_KNOWS_REPLAY 4u
+#define SADB_KNOWS_INTEGRITY 8u
+struct sa_counts {
+	unsigned known;
+	uint64_t packets, bytes;
+	uint64_t replay_dropped, integrity_failed;
+};
+
+/* What an earlier run left behind. */
+struct sadb_leftover {
+	struct sadb_ctx ctx;
+	enum sadb_part part;
+	struct addr local, remote;
+	struct spi spi;
+	bool is_policy;
+};
+typedef int sadb_found(void *arg, const struct sadb_leftover *l, struct err *e);
+
+/* What a back end can; the words of policy options that it lacks are a config error. */
+struct sadb_can {
+	bool esn, tunnel, udp, seamless, permissive, counts, datagrams, survives;
+	uint32_t window_max;
+	struct suite_list suites;
+};
+
+struct sadb_ops {
+	const char *name; /* the word of the config file */
+
+	int (*open)(struct sadb **db, const struct sadb_env *env, struct err *e);
+	void (*close)(struct sadb *db); /* leaves policy and SAs where they survive: fail closed.
+					 * Handles of the loop are closed; run the loop after. */
+	void (*can)(struct sadb *db, struct sadb_can *can);
+
+	int (*policy_add)(struct sadb *db, struct sa_policy *p, struct err *e);
+	/* Removes what contexts it still has, too. No event names its owner any more. */
+	int (*policy_remove)(struct sadb *db, struct sa_policy *p, struct err *e);
+
+	/* The SPI is the system's choice: never 0 to 255, never one in use. */
+	int (*reserve)(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx, struct spi *in,
+		       struct err *e);
+	int (*add_inbound)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
+			   struct err *e);
+	/* Also selects: the policy's traffic goes out on this SA from now on. */
+	int (*add_outbound)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
+			    struct err *e);
+	/* Removing the selected outbound selects the newest of the same policy that is left first.
+	 * Parts that are not there (any more) are no error. A context without parts is gone, and
+	 * so is one that was reserved only. */
+	int (*remove)(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e);
+
+	/* One part. ERR_DOWN when it is not there (any more). */
+	int (*query)(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part,
+		     struct sa_counts *counts, struct err *e);
+	int (*leftovers)(struct sadb *db, sadb_found *found, void *arg, struct err *e);
+
+	/* Sends one probe payload through the policy's selected outbound SA; NULL where the system
+	 * itself routes (the caller uses a UDP socket then). ERR_DOWN when there is no SA. */
+	int (*send)(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n,
+		    struct err *e);
+};
+
+/* First member of every back end's own struct. */
+struct sadb {
+	const struct sadb_ops *ops;
+};
+
+/*
+ * Opens a back end by name. "auto": the system's own when it can do ESP, else an error that says
+ * why and names "soft"; soft itself only in a program that has no other. The calls below check arguments that all back ends share, then forward.
+ */
+int sadb_open(struct sadb **db, const char *name, const struct sadb_env *env, struct err *e);
+void sadb_close(struct sadb *db);
+/* Names of the back ends in this program, as "soft, xfrm". */
+const char *sadb_names(void);
+bool sadb_known(const char *name);
+
+void sadb_can(struct sadb *db, struct sadb_can *can);
+int sadb_policy_add(struct sadb *db, struct sa_policy *p, struct err *e);
+int sadb_policy_remove(struct sadb *db, struct sa_policy *p, struct err *e);
+int sadb_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx, struct spi *in,
+		 struct err *e);
+int sadb_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
+int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
+int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e);
+int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct sa_counts *counts,
+	       struct err *e);
+int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e);
+bool sadb_sends(const struct sadb *db); /* has a send of its own */
+int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
+
+/*
+ * For tests: a back end in front of inner in which chosen calls fail with ERR_OS and do nothing:
+ * "reserve:3,add_outbound:*" is the third reserve, and every add_outbound. It owns inner then; NULL,
+ * and inner is as it was, when the rule does not parse (or no memory).
+ */
+struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule);
+
+extern const struct sadb_ops sadb_soft;
+
+#endif

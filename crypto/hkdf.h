@@ -1,0 +1,33 @@
+/*
+ * crypto/hkdf.h - SHA-256, HMAC-SHA-256 (RFC 2104) and HKDF (RFC 5869).
+ *
+ * False when the crypto library has no memory or a size is out of bounds; outputs are wiped then.
+ * An output may be one of the inputs.
+ */
+#ifndef SAPAIR_CRYPTO_HKDF_H
+#define SAPAIR_CRYPTO_HKDF_H
+
+#include "crypto/secret.h"
+
+#define SHA256_LEN 32
+#define HKDF_PARTS_MAX 16
+
+/* A piece of input; hashes take several, so that nobody has to glue buffers together. */
+struct bytes {
+	const void *p;
+	size_t n;
+};
+
+bool sha256(const struct bytes *parts, size_t count, uint8_t out[SHA256_LEN]);
+bool hmac_sha256(const struct secret *key, const struct bytes *parts, size_t count,
+		 uint8_t out[SHA256_LEN]);
+
+/* PRK = HMAC(salt, ikm); the salt may be up to SECRET_MAX bytes, 0 means 32 zeros (RFC 5869). */
+bool hkdf_extract(const struct secret *salt, const struct secret *ikm, struct secret *prk);
+
+/* OKM of len (1 to SECRET_MAX) bytes; info is the concatenation of at most
+ * HKDF_PARTS_MAX parts. */
+bool hkdf_expand(const struct secret *prk, const struct bytes *info, size_t count,
+		 struct secret *okm, size_t len);
+
+#endif

@@ -1,0 +1,511 @@
+/*
+ * crypto/tls.c - the TLS engine: mbedTLS between two slices of memory.
+ *
+ * mbedTLS reads straight from the slice that tls_feed() was given and keeps what is left of a
+ * record itself, so an idle engine holds no buffer of its own: only mbedTLS's two (16 KiB each),
+ * the peer's facts and the exporter value.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/mbed.h"
+
+#define PLAIN_MAX 4096 /* a piece for the sink; on the stack, so not paid per link */
+#define OUT_MIN 2048   /* one handshake flight */
+
+static const char exporter_label[] = "EXPORTER-sapair-1";
+
+struct tls {
+	mbedtls_ssl_context ssl;
+	const struct identity *id;
+	enum tls_role role;
+	tls_judge *judge;
+	void *judge_arg;
+
+	const uint8_t *in; /* what is left of the slice being fed */
+	size_t in_left;
+	bool starved; /* mbedTLS asked for more than there was */
+
+	uint8_t *out; /* [out_off, out_len) waits to be sent */
+	size_t out_off;
+	size_t out_len;
+	size_t out_room;
+	bool spoke; /* something was sent, for a server its certificate */
+
+	uint32_t above; /* verify flags of the certificates above the leaf */
+	bool judged;    /* peer and cert are set */
+	enum cert_fault cert;
+	struct cert_facts peer;
+
+	struct secret exporter;
+	bool set_up; /* ssl has its buffers */
+	bool open;
+	bool heard; /* at least one byte of plain text came */
+	bool closing;
+	enum tls_fault fault;
+	int code;
+};
+
+static const char *const fault_texts[] = {
+	[TLS_OK] = "no fault",
+	[TLS_NO_MEMORY] = "out of memory",
+	[TLS_PROTOCOL] = "malformed, truncated or unexpected TLS data",
+	[TLS_VERSION] = "the peer does not speak TLS 1.3",
+	[TLS_NO_ALPN] = "the peer does not speak \"" TLS_ALPN "\"",
+	[TLS_CERT] = "the peer's certificate is refused",
+	[TLS_REFUSED] = "the peer most likely refused our certificate (its log says why)",
+	[TLS_ALERT] = "the peer gave up with a TLS alert",
+	[TLS_CLOSED] = "the peer closed the connection",
+	[TLS_NO_SUITE] = "no TLS cipher, group or signature in common",
+};
+
+const char *tls_fault_text(enum tls_fault f)
+{
+	return (size_t)f < sizeof fault_texts / sizeof fault_texts[0] ? fault_texts[f]
+								      : "unknown fault";
+}
+
+/*
+ * Transport callbacks of mbedTLS.
+ */
+static int give_in(void *arg, unsigned char *to, size_t n)
+{
+	struct tls *t = arg;
+
+	if (t->in_left == 0) {
+		t->starved = true;
+		return MBEDTLS_ERR_SSL_WANT_READ;
+	}
+	if (n > t->in_left)
+		n = t->in_left;
+	memcpy(to, t->in, n);
+	t->in += n;
+	t->in_left -= n;
+	return (int)n; /* at most a record */
+}
+
+static bool make_room(struct tls *t, size_t n)
+{
+	size_t room = t->out_room < OUT_MIN ? OUT_MIN : t->out_room;
+	uint8_t *grown;
+
+	if (t->out_off > 0) {
+		memmove(t->out, t->out + t->out_off, t->out_len - t->out_off);
+		t->out_len -= t->out_off;
+		t->out_off = 0;
+	}
+	while (room - t->out_len < n)
+		room *= 2;
+	if (room == t->out_room)
+		return true;
+	grown = realloc(t->out, room); /* ciphertext: nothing to wipe */
+	if (grown == NULL)
+		return false;
+	t->out = grown;
+	t->out_room = room;
+	return true;
+}
+
+static int take_out(void *arg, const unsigned char *from, size_t n)
+{
+	struct tls *t = arg;
+
+	if (t->out_room - t->out_len < n && !make_room(t, n))
+		return MBEDTLS_ERR_SSL_ALLOC_FAILED;
+	memcpy(t->out + t->out_len, from, n);
+	t->out_len += n;
+	t->spoke = true;
+	return (int)n; /* at most a record */
+}
+
+/*
+ * The peer's certificate.
+ */
+
+/* What is wrong with the leaf itself: nothing overrides that, a pin neither. Dates come first. */
+static enum cert_fault leaf_fault(const struct tls *t, const mbedtls_x509_crt *leaf, uint32_t flags)
+{
+	static const char server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
+	static const char client_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
+	const char *use = t->role == TLS_CLIENT ? server_auth : client_auth;
+
+	if (flags & MBEDTLS_X509_BADCERT_EXPIRED)
+		return CERT_EXPIRED;
+	if (flags & MBEDTLS_X509_BADCERT_FUTURE)
+		return CERT_NOT_YET_VALID;
+	/* mbedTLS looks at these two only after we have judged */
+	if (mbedtls_x509_crt_check_extended_key_usage(leaf, use, sizeof server_auth) != 0 ||
+	    mbedtls_x509_crt_check_key_usage(leaf, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
+		return CERT_WRONG_PURPOSE;
+	if (flags & (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK |
+		     MBEDTLS_X509_BADCERT_BAD_KEY) ||
+	    !cert_key_is_ec(&leaf->pk))
+		return CERT_WEAK;
+	return CERT_OK;
+}
+
+/* What is wrong with the way from the leaf up to a CA: a pin may stand in for that. */
+static enum cert_fault chain_fault(const struct tls *t, uint32_t leaf_flags)
+{
+	const uint32_t all = leaf_flags | t->above;
+
+	if (!t->id->has_ca || all & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
+		return CERT_UNTRUSTED;
+	if (t->above & MBEDTLS_X509_BADCERT_EXPIRED)
+		return CERT_EXPIRED;
+	if (t->above & MBEDTLS_X509_BADCERT_FUTURE)
+		return CERT_NOT_YET_VALID;
+	if (t->above & (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK |
+			MBEDTLS_X509_BADCERT_BAD_KEY))
+		return CERT_WEAK;
+	return all == 0 ? CERT_OK : CERT_UNTRUSTED;
+}
+
+/* The flag decides on the alert that mbedTLS sends. */
+static uint32_t flag_of(enum cert_fault fault)
+{
+	switch (fault) {
+	case CERT_OK:
+		return 0;
+	case CERT_EXPIRED:
+		return MBEDTLS_X509_BADCERT_EXPIRED;
+	case CERT_NOT_YET_VALID:
+		return MBEDTLS_X509_BADCERT_FUTURE;
+	case CERT_UNTRUSTED:
+		return MBEDTLS_X509_BADCERT_NOT_TRUSTED;
+	case CERT_WRONG_PURPOSE:
+		return MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
+	case CERT_WEAK:
+		return MBEDTLS_X509_BADCERT_BAD_KEY;
+	default:
+		return MBEDTLS_X509_BADCERT_OTHER;
+	}
+}
+
+/* Called from the top of the chain down to the leaf, where everything is decided. */
+static int on_cert(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
+{
+	struct tls *t = arg;
+	enum cert_fault leaf, chain;
+
+	if (depth > 0) {
+		t->above |= *flags;
+		*flags = 0;
+		return 0;
+	}
+	t->judged = cert_facts_of(&t->peer, crt);
+	leaf = t->judged ? leaf_fault(t, crt, *flags) : CERT_UNREADABLE;
+	chain = leaf != CERT_OK ? leaf : chain_fault(t, *flags);
+	t->cert = t->judged ? t->judge(t->judge_arg, &t->peer, chain) : leaf;
+	if (t->cert == CERT_OK)
+		t->cert = leaf;
+	*flags = flag_of(t->cert);
+	return 0;
+}
+
+/*
+ * Ends.
+ */
+
+/* The description byte of the fatal alert that came; mbedTLS 3.6 has no public way to it.
+ * False when its "fatal alert" is one of its own making: a server without any certificate. */
+static bool alert_came(const struct tls *t, int *alert)
+{
+	*alert = t->ssl.MBEDTLS_PRIVATE(in_msg)[1];
+	return t->ssl.MBEDTLS_PRIVATE(in_msgtype) == MBEDTLS_SSL_MSG_ALERT;
+}
+
+static enum tls_fault fault_of_alert(int alert)
+{
+	switch (alert) {
+	case MBEDTLS_SSL_ALERT_MSG_NO_CERT: /* mbedTLS issue 10720: should be 116 */
+	case MBEDTLS_SSL_ALERT_MSG_BAD_CERT:
+	case MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_CERT:
+	case MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED:
+	case MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED:
+	case MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN:
+	case MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA:
+	case MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED:
+	case 116: /* certificate_required (RFC 8446) */
+		return TLS_REFUSED;
+	case MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION:
+		return TLS_VERSION;
+	case MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL:
+		return TLS_NO_ALPN;
+	case MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE:
+	case MBEDTLS_SSL_ALERT_MSG_INSUFFICIENT_SECURITY:
+		return TLS_NO_SUITE;
+	default:
+		return TLS_ALERT;
+	}
+}
+
+/* May the peer be refusing our certificate right now? A server waits for the client's answer to
+ * its flight; a client is done first, and is answered only by plain text. */
+static bool on_trial(const struct tls *t)
+{
+	return t->role == TLS_SERVER ? !t->open && t->spoke : t->open && !t->heard;
+}
+
+/* The module of an mbedTLS error is in bits 7 to 14. */
+static bool cert_unreadable(int ret)
+{
+	int high = -ret & 0x7f80;
+
+	return (high >= -MBEDTLS_ERR_X509_FEATURE_UNAVAILABLE &&
+		high <= -MBEDTLS_ERR_X509_FATAL_ERROR) ||
+	       (high >= -MBEDTLS_ERR_PK_SIG_LEN_MISMATCH && high <= -MBEDTLS_ERR_PK_ALLOC_FAILED);
+}
+
+static enum tls_fault fault_of(struct tls *t, int ret)
+{
+	int alert;
+
+	switch (ret) {
+	case MBEDTLS_ERR_SSL_ALLOC_FAILED:
+	case MBEDTLS_ERR_X509_ALLOC_FAILED:
+	case MBEDTLS_ERR_PK_ALLOC_FAILED:
+		return TLS_NO_MEMORY;
+	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+		return TLS_CLOSED;
+	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
+		if (alert_came(t, &alert))
+			return fault_of_alert(alert);
+		t->cert = CERT_MISSING;
+		return TLS_CERT;
+	case MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE:
+		t->cert = CERT_MISSING;
+		return TLS_CERT;
+	case MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL:
+		return TLS_NO_ALPN;
+	case MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION:
+		return TLS_VERSION;
+	case MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE: /* later it means a wrong signature */
+		return t->judged ? TLS_PROTOCOL : TLS_NO_SUITE;
+	case MBEDTLS_ERR_SSL_INVALID_MAC: /* often an alert under other keys: issue 10877 */
+		return on_trial(t) ? TLS_REFUSED : TLS_PROTOCOL;
+	default:
+		if (t->judged)
+			return t->cert != CERT_OK ? TLS_CERT : TLS_PROTOCOL;
+		if (!cert_unreadable(ret))
+			return TLS_PROTOCOL;
+		t->cert = CERT_UNREADABLE;
+		return TLS_CERT;
+	}
+}
+
+static enum tls_fault die(struct tls *t, enum tls_fault fault, int code)
+{
+	if (t->fault == TLS_OK) {
+		t->fault = fault;
+		t->code = code;
+	}
+	return t->fault;
+}
+
+/*
+ * Life.
+ */
+
+/* mbedTLS takes its two buffers here: a server does that only at the first byte, so that a silent
+ * stranger costs next to nothing. */
+static bool set_up(struct tls *t)
+{
+	if (t->set_up)
+		return true;
+	if (mbedtls_ssl_setup(&t->ssl, &t->id->conf[t->role]) != 0)
+		return false;
+	t->set_up = true;
+	mbedtls_ssl_set_bio(&t->ssl, t, take_out, give_in, NULL);
+	mbedtls_ssl_set_verify(&t->ssl, on_cert, t);
+	return mbedtls_ssl_set_hostname(&t->ssl, NULL) == 0; /* no SNI, names are the judge's */
+}
+
+struct tls *tls_new(const struct identity *id, enum tls_role role, tls_judge *judge, void *arg)
+{
+	struct tls *t = calloc(1, sizeof *t);
+
+	if (t == NULL)
+		return NULL;
+	mbedtls_ssl_init(&t->ssl);
+	t->id = id;
+	t->role = role;
+	t->judge = judge;
+	t->judge_arg = arg;
+	if (role == TLS_CLIENT && tls_feed(t, NULL, 0, NULL, NULL) != TLS_OK) {
+		tls_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+void tls_free(struct tls *t)
+{
+	if (t == NULL)
+		return;
+	mbedtls_ssl_free(&t->ssl);
+	free(t->out);
+	wipe(t, sizeof *t);
+	free(t);
+}
+
+/* The handshake is done: is this the protocol, and the peer, that we mean? */
+static void enter_open(struct tls *t)
+{
+	const char *alpn = mbedtls_ssl_get_alpn_protocol(&t->ssl);
+	uint8_t *exported = secret_room(&t->exporter, TLS_EXPORT_LEN);
+	int ret;
+
+	if (!t->judged || t->cert != CERT_OK || mbedtls_ssl_get_verify_result(&t->ssl) != 0) {
+		die(t, TLS_CERT, 0); /* mbedTLS would have had to end it: belt and braces */
+		return;
+	}
+	if (alpn == NULL || strcmp(alpn, TLS_ALPN) != 0) {
+		/* mbedTLS goes on without when one side names no protocol at all */
+		mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+					       MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL);
+		die(t, TLS_NO_ALPN, MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL);
+		return;
+	}
+	ret = mbedtls_ssl_export_keying_material(&t->ssl, exported, TLS_EXPORT_LEN, exporter_label,
+						 sizeof exporter_label - 1, NULL, 0, 0);
+	if (ret != 0)
+		die(t, TLS_NO_MEMORY, ret);
+	else
+		t->open = true;
+}
+
+/* mbedTLS also says WANT_READ after a message that is not for us; only a starved one is the end. */
+static bool again(const struct tls *t, int ret)
+{
+	return ret == MBEDTLS_ERR_SSL_WANT_READ && !t->starved;
+}
+
+static void shake_hands(struct tls *t)
+{
+	int ret;
+
+	do
+		ret = mbedtls_ssl_handshake(&t->ssl);
+	while (again(t, ret));
+	if (ret == 0)
+		enter_open(t);
+	else if (ret != MBEDTLS_ERR_SSL_WANT_READ)
+		die(t, fault_of(t, ret), ret);
+}
+
+static void read_plain(struct tls *t, tls_sink *sink, void *arg)
+{
+	uint8_t plain[PLAIN_MAX];
+	int ret = 0;
+
+	while (t->fault == TLS_OK) {
+		ret = mbedtls_ssl_read(&t->ssl, plain, sizeof plain);
+		if (ret > 0) {
+			t->heard = true;
+			if (sink == NULL || !sink(arg, plain, (size_t)ret))
+				die(t, TLS_PROTOCOL, 0);
+		} else if (ret == MBEDTLS_ERR_SSL_WANT_READ && t->starved) {
+			break;
+		} else if (!again(t, ret) && ret != MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+			die(t, fault_of(t, ret), ret);
+		}
+	}
+	wipe(plain, sizeof plain);
+}
+
+enum tls_fault tls_feed(struct tls *t, const uint8_t *wire, size_t n, tls_sink *sink, void *arg)
+{
+	if (t->fault != TLS_OK)
+		return t->fault;
+	if (!set_up(t))
+		return die(t, TLS_NO_MEMORY, 0);
+	t->in = wire;
+	t->in_left = n;
+	t->starved = false;
+	if (!t->open)
+		shake_hands(t);
+	if (t->open)
+		read_plain(t, sink, arg);
+	t->in = NULL;
+	t->in_left = 0;
+	return t->fault;
+}
+
+enum tls_fault tls_feed_end(struct tls *t)
+{
+	return die(t, on_trial(t) ? TLS_REFUSED : TLS_PROTOCOL, 0);
+}
+
+bool tls_is_open(const struct tls *t)
+{
+	return t->open;
+}
+
+bool tls_send(struct tls *t, const uint8_t *plain, size_t n)
+{
+	if (!t->open || t->closing || t->fault != TLS_OK)
+		return false;
+	while (n > 0) {
+		int ret = mbedtls_ssl_write(&t->ssl, plain, n); /* a record at most */
+
+		if (ret <= 0) {
+			die(t, ret == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TLS_NO_MEMORY : TLS_PROTOCOL,
+			    ret);
+			return false;
+		}
+		plain += ret;
+		n -= (size_t)ret;
+	}
+	return true;
+}
+
+void tls_close(struct tls *t)
+{
+	if (!t->open || t->closing || (t->fault != TLS_OK && t->fault != TLS_CLOSED))
+		return;
+	t->closing = true;
+	mbedtls_ssl_close_notify(&t->ssl); /* without memory the peer sees a bare end */
+}
+
+const uint8_t *tls_output(const struct tls *t, size_t *n)
+{
+	*n = t->out_len - t->out_off;
+	return *n > 0 ? t->out + t->out_off : NULL;
+}
+
+void tls_output_done(struct tls *t, size_t n)
+{
+	t->out_off += n < t->out_len - t->out_off ? n : t->out_len - t->out_off;
+	if (t->out_off < t->out_len)
+		return;
+	free(t->out); /* an idle link keeps none */
+	t->out = NULL;
+	t->out_off = t->out_len = t->out_room = 0;
+}
+
+const struct cert_facts *tls_peer(const struct tls *t)
+{
+	return t->judged ? &t->peer : NULL;
+}
+
+bool tls_export(const struct tls *t, struct secret *out)
+{
+	size_t len;
+	const uint8_t *p = secret_bytes(&t->exporter, &len);
+
+	if (t->open)
+		return secret_set(out, p, len);
+	secret_wipe(out);
+	return false;
+}
+
+enum cert_fault tls_cert_fault(const struct tls *t)
+{
+	return t->fault == TLS_CERT ? t->cert : CERT_OK;
+}
+
+int tls_library_code(const struct tls *t)
+{
+	return t->code;
+}

@@ -242,7 +242,8 @@ static enum identity_fault parse_fault(int ret, enum identity_fault otherwise)
 	case MBEDTLS_ERR_PK_ALLOC_FAILED:
 	case MBEDTLS_ERR_PEM_ALLOC_FAILED:
 		return IDENTITY_NO_MEMORY;
-	case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG: /* Ed25519 for one */
+	case MBEDTLS_ERR_X509_UNKNOWN_SIG_ALG: /* Ed25519 for one */
+	case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
 	case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE:
 		return IDENTITY_WEAK;
 	default:
@@ -353,26 +354,25 @@ static bool make_key(mbedtls_pk_context *key)
 	return ret == 0;
 }
 
+/* The list is written from its end to its beginning: so that the URI comes first, it is last. */
 static bool put_san(mbedtls_x509write_cert *w, const struct cert_wish *wish)
 {
-	mbedtls_x509_san_list list[1 + CERT_ADDRS_MAX];
+	mbedtls_x509_san_list list[CERT_ADDRS_MAX + 1], *at = list;
 	uint8_t bytes[CERT_ADDRS_MAX][16]; /* mbedTLS's pointers are not const */
 	char uri[URI_LEN + CERT_NAME_MAX + 1];
 
 	memset(list, 0, sizeof list);
-	snprintf(uri, sizeof uri, URI "%s", wish->name);
-	list[0].node.type = MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER;
-	list[0].node.san.unstructured_name.p = (unsigned char *)uri;
-	list[0].node.san.unstructured_name.len = strlen(uri);
-	for (size_t i = 0; i < wish->addrs; i++) {
-		mbedtls_x509_san_list *at = &list[1 + i];
-
+	for (size_t i = wish->addrs; i-- > 0; at++) {
 		memcpy(bytes[i], wish->addr[i] + 1, wish->addr[i][0]);
 		at->node.type = MBEDTLS_X509_SAN_IP_ADDRESS;
 		at->node.san.unstructured_name.p = bytes[i];
 		at->node.san.unstructured_name.len = wish->addr[i][0];
-		at[-1].next = at;
+		at->next = at + 1;
 	}
+	snprintf(uri, sizeof uri, URI "%s", wish->name);
+	at->node.type = MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER;
+	at->node.san.unstructured_name.p = (unsigned char *)uri;
+	at->node.san.unstructured_name.len = strlen(uri);
 	return mbedtls_x509write_crt_set_subject_alternative_name(w, list) == 0;
 }
 

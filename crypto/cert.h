@@ -101,7 +101,8 @@ struct pem_pair {
 /* A new P-256 key with a certificate signed by itself. False: no memory or an impossible wish. */
 bool cert_self(struct pem_pair *out, const struct cert_wish *wish);
 
-/* A new P-256 key with a certificate signed by the CA given in PEM. */
+/* A new P-256 key with a certificate signed by the CA given in PEM. A CA whose name has an attribute
+ * twice (DC=example, DC=org) can be trusted, but not be used to sign here: IDENTITY_BAD_CA. */
 enum identity_fault cert_issue(struct pem_pair *out, const struct cert_wish *wish,
 			       const char *ca_cert, const char *ca_key);
 

@@ -1,0 +1,505 @@
+/*
+ * agent/daemon/agent.c - start, reload and stop of one agent.
+ */
+#include "agent/daemon/agent.h"
+
+#include "agent/daemon/control.h"
+#include "agent/daemon/event.h"
+#include "agent/daemon/link.h"
+#include "agent/daemon/listen.h"
+#include "agent/daemon/peer.h"
+#include "crypto/random.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STOP_MS 1500 /* links have so long to say goodbye */
+
+uint64_t agent_now_us(void)
+{
+	return os_now_ns() / 1000;
+}
+
+uint64_t agent_now_ms(void)
+{
+	return os_now_ns() / 1000000;
+}
+
+/* ---- identity -------------------------------------------------------------------------- */
+
+struct identity_ref *identity_ref_take(struct identity_ref *r)
+{
+	r->refs++;
+	return r;
+}
+
+void identity_ref_drop(struct identity_ref *r)
+{
+	if (r == NULL || --r->refs > 0)
+		return;
+	identity_free(r->id);
+	free(r);
+}
+
+static int identity_error(const struct config *c, enum identity_fault f, struct err *e)
+{
+	switch (f) {
+	case IDENTITY_OK:
+		return 0;
+	case IDENTITY_BAD_CERT:
+		return err_set(e, ERR_USAGE, "%s: not a PEM certificate", c->certificate);
+	case IDENTITY_BAD_KEY:
+		return err_set(e, ERR_USAGE, "%s: not an unencrypted PEM private key", c->key);
+	case IDENTITY_WRONG_KEY:
+		return err_set(e, ERR_USAGE, "%s does not belong to the certificate %s", c->key,
+			       c->certificate);
+	case IDENTITY_BAD_CA:
+		return err_set(e, ERR_USAGE, "%s: no PEM certificate of a CA", c->ca);
+	case IDENTITY_WEAK:
+		return err_set(e, ERR_USAGE, "%s: only EC keys on P-256, P-384 or P-521 are taken",
+			       c->certificate);
+	case IDENTITY_NO_MEMORY:
+		break;
+	}
+	return err_set(e, ERR_OS, "no memory for the identity");
+}
+
+static int load_identity(const struct config *c, struct identity_ref **out, struct err *e)
+{
+	char *cert = NULL, *key = NULL, *ca = NULL;
+	size_t cert_len = 0, key_len = 0, ca_len = 0;
+	struct identity_ref *r = calloc(1, sizeof *r);
+	enum identity_fault f;
+	int rc = -1;
+
+	if (r == NULL)
+		return err_set(e, ERR_OS, "no memory for the identity");
+	if (os_read_file(&cert, &cert_len, c->certificate, OS_ANYONE, e) < 0 ||
+	    os_read_file(&key, &key_len, c->key, OS_SECRET, e) < 0) {
+		if (e->code == ERR_USAGE)
+			err_hint(e, "make one with: sapair id new, or get one from a CA with: "
+				    "sapair ca issue");
+		goto free_texts;
+	}
+	if (c->ca[0] != '\0' && os_read_file(&ca, &ca_len, c->ca, OS_CONFIG, e) < 0)
+		goto free_texts;
+	f = identity_load(&r->id, cert, key, ca);
+	rc = identity_error(c, f, e);
+free_texts:
+	os_free_text(cert, cert_len);
+	os_free_text(key, key_len);
+	os_free_text(ca, ca_len);
+	if (rc < 0) {
+		free(r);
+		return -1;
+	}
+	r->refs = 1;
+	*out = r;
+	return 0;
+}
+
+static void warn_of_dates(struct agent *a)
+{
+	const struct cert_facts *f = identity_facts(a->identity->id);
+	int64_t left = f->not_after - os_wall_ms() / 1000;
+	char text[160];
+
+	if (left > 30 * 86400)
+		return;
+	if (left <= 0)
+		snprintf(text, sizeof text, "our certificate has expired: no peer will accept it");
+	else
+		snprintf(text, sizeof text, "our certificate expires in %lld days",
+			 (long long)(left / 86400));
+	event_plain(a, left <= 0 ? EVENT_EXPIRED : EVENT_CERT_EXPIRES, NULL, text);
+}
+
+static void fill_name(struct agent *a)
+{
+	const struct cert_facts *f = identity_facts(a->identity->id);
+
+	if (a->cfg.name[0] != '\0')
+		return;
+	if (f->name[0] != '\0')
+		memcpy(a->cfg.name, f->name, sizeof a->cfg.name);
+	else
+		os_host_name(a->cfg.name, sizeof a->cfg.name);
+}
+
+/* ---- options that the back end must be able to do ---------------------------------------- */
+
+static int check_can(const struct agent *a, const struct peer_config *p, struct err *e)
+{
+	const struct peer_options *o = &p->opt;
+	const struct sadb_can *can = &a->can;
+	const char *lacks = NULL;
+	bool suite = false;
+
+	for (uint8_t i = 0; i < o->suites.n; i++)
+		suite = suite || suite_list_has(&can->suites, (enum suite)o->suites.v[i]);
+	if (o->encap == ENCAP_TUNNEL && !can->tunnel)
+		lacks = "encap tunnel";
+	else if (o->udp && !can->udp)
+		lacks = "udp encapsulation";
+	else if (o->start == CONFIG_START_SEAMLESS && !can->seamless)
+		lacks = "start seamless";
+	else if (o->mode == MODE_PERMISSIVE && !can->permissive)
+		lacks = "mode permissive";
+	else if (!suite)
+		lacks = "any of the peer's suites";
+	else if (o->exempts > 1 || o->protects != 1 || strcmp(o->protect[0], "all") != 0) {
+		if (can->datagrams) /* soft carries the agent's own probes only */
+			lacks = "protect and exempt selectors";
+	}
+	if (lacks == NULL)
+		return 0;
+	return err_set(e, ERR_USAGE, "peer %s: the back end %s cannot do %s", p->name,
+		       a->db->ops->name, lacks);
+}
+
+/* ---- reload ---------------------------------------------------------------------------- */
+
+static bool listens_equal(const struct config *a, const struct config *b)
+{
+	if (a->listens != b->listens || a->esp_port != b->esp_port)
+		return false;
+	for (size_t i = 0; i < a->listens; i++)
+		if (!addr_equal(&a->listen[i].addr, &b->listen[i].addr) ||
+		    a->listen[i].port != b->listen[i].port)
+			return false;
+	return true;
+}
+
+static int check_restart(const struct agent *a, const struct config *c, struct err *e)
+{
+	const char *what = NULL;
+
+	if (!listens_equal(&a->cfg, c))
+		what = "listen or esp_port";
+	else if (strcmp(a->cfg.backend, c->backend) != 0)
+		what = "backend";
+	else if (strcmp(a->cfg.control, c->control) != 0)
+		what = "control";
+	if (what == NULL)
+		return 0;
+	err_set(e, ERR_USAGE, "%s changed: that needs a restart; nothing was applied", what);
+	return err_hint(e, "restart the agent, or put the old value back");
+}
+
+static const struct peer_config *find_config(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (strcmp(c->peers[i].name, name) == 0)
+			return &c->peers[i];
+	return NULL;
+}
+
+/* Differences that a standing pair can live with. */
+static bool same_policy(const struct peer_config *a, const struct peer_config *b)
+{
+	struct peer_config x = *a;
+
+	x.opt.suites = b->opt.suites;
+	x.opt.esn = b->opt.esn;
+	x.opt.window = b->opt.window;
+	x.opt.verify = b->opt.verify;
+	x.opt.rekey_time_s = b->opt.rekey_time_s;
+	x.opt.rekey_bytes = b->opt.rekey_bytes;
+	x.opt.rekey_packets = b->opt.rekey_packets;
+	x.opt.rekey_min_interval_ms = b->opt.rekey_min_interval_ms;
+	x.opt.hard_time_s = b->opt.hard_time_s;
+	x.opt.hard_bytes = b->opt.hard_bytes;
+	x.opt.hard_packets = b->opt.hard_packets;
+	x.opt.switch_ms = b->opt.switch_ms;
+	x.opt.drain_ms = b->opt.drain_ms;
+	return peer_config_equal(&x, b);
+}
+
+static int add_name(char ***list, size_t *n, const char *name)
+{
+	char **grown = realloc(*list, (*n + 1) * sizeof *grown);
+
+	if (grown == NULL)
+		return -1;
+	*list = grown;
+	grown[*n] = strdup(name);
+	if (grown[*n] == NULL)
+		return -1;
+	(*n)++;
+	return 0;
+}
+
+static void free_names(char **list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(list[i]);
+	free(list);
+}
+
+void reload_result_free(struct reload_result *r)
+{
+	free_names(r->added, r->n_added);
+	free_names(r->removed, r->n_removed);
+	free_names(r->updated, r->n_updated);
+	memset(r, 0, sizeof *r);
+}
+
+static void reload_old_peers(struct agent *a, const struct config *c, struct reload_result *r)
+{
+	struct peer *p, *next;
+
+	for (p = a->peers; p != NULL; p = next) {
+		const struct peer_config *pc = find_config(c, p->cfg.name);
+
+		next = p->next;
+		if (pc != NULL && peer_config_equal(pc, &p->cfg)) {
+			r->same++;
+			continue;
+		}
+		if (pc != NULL && same_policy(&p->cfg, pc)) {
+			peer_options_set(p, pc);
+			add_name(&r->updated, &r->n_updated, p->cfg.name);
+			continue;
+		}
+		if (pc == NULL && p->temporary) {
+			r->same++;
+			continue;
+		}
+		if (pc == NULL)
+			add_name(&r->removed, &r->n_removed, p->cfg.name);
+		else
+			add_name(&r->updated, &r->n_updated, p->cfg.name);
+		peer_remove(p);
+	}
+}
+
+static void reload_new_peers(struct agent *a, const struct config *c, struct reload_result *r)
+{
+	for (size_t i = 0; i < c->n_peers; i++) {
+		const struct peer_config *pc = &c->peers[i];
+		struct err e = {0};
+		bool known = false;
+
+		for (const struct peer *p = a->peers; p != NULL; p = p->next)
+			known = known || strcmp(p->cfg.name, pc->name) == 0;
+		if (known)
+			continue;
+		if (peer_add(a, pc, NULL, &e) < 0) {
+			event_fail(a, EVENT_SYSTEM, pc->name, &e);
+			continue;
+		}
+		for (size_t k = 0; k < r->n_updated; k++)
+			known = known || strcmp(r->updated[k], pc->name) == 0;
+		if (!known)
+			add_name(&r->added, &r->n_added, pc->name);
+	}
+}
+
+int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
+{
+	struct identity_ref *id = NULL;
+	struct config c;
+
+	memset(r, 0, sizeof *r);
+	if (a->start->reload == NULL) {
+		err_set(e, ERR_USAGE, "the agent was started without a config file");
+		return err_hint(e, "start it with --config to change peers at run time");
+	}
+	if (a->start->reload(a->start->reload_arg, &c, e) < 0)
+		return err_in(e, "reload: nothing was applied");
+	if (check_restart(a, &c, e) < 0)
+		goto free_config;
+	for (size_t i = 0; i < c.n_peers; i++)
+		if (check_can(a, &c.peers[i], e) < 0)
+			goto free_config;
+	if (load_identity(&c, &id, e) < 0) {
+		err_in(e, "reload: nothing was applied");
+		goto free_config;
+	}
+	r->identity_changed = !bytes_equal(identity_facts(id->id)->pin,
+					   identity_facts(a->identity->id)->pin, PIN_LEN) ||
+			      identity_facts(id->id)->not_after !=
+				      identity_facts(a->identity->id)->not_after;
+	identity_ref_drop(a->identity); /* links that stand keep theirs */
+	a->identity = id;
+	reload_old_peers(a, &c, r);
+	reload_new_peers(a, &c, r);
+	memcpy(c.name, c.name[0] != '\0' ? c.name : a->cfg.name, sizeof c.name);
+	config_free(&a->cfg);
+	a->cfg = c;
+	fill_name(a);
+	warn_of_dates(a);
+	event_plain(a, EVENT_RELOADED, NULL, "config and identity were read anew");
+	return 0;
+free_config:
+	config_free(&c);
+	return -1;
+}
+
+int agent_add_address(struct agent *a, const char *address, const char *pin, struct peer **p,
+		      struct err *e)
+{
+	size_t before = a->cfg.n_peers;
+	struct peer_config pc;
+
+	if (config_add_peer(&a->cfg, address, e) < 0)
+		return -1;
+	if (pin != NULL && pin[0] != '\0') {
+		if (!pin_get(a->cfg.peers[before].pin, pin)) {
+			a->cfg.n_peers = before;
+			return err_set(e, ERR_USAGE, "%s is not a pin", pin);
+		}
+		a->cfg.peers[before].has_pin = true;
+	}
+	pc = a->cfg.peers[before];
+	if (config_check(&a->cfg, e) < 0 || check_can(a, &pc, e) < 0) {
+		a->cfg.n_peers = before;
+		return -1;
+	}
+	a->cfg.n_peers = before; /* the config stays what the file says */
+	if (peer_add(a, &pc, p, e) < 0)
+		return -1;
+	(*p)->temporary = true;
+	return 0;
+}
+
+/* ---- stop ------------------------------------------------------------------------------ */
+
+static void on_stop_timer(uv_timer_t *t)
+{
+	control_cut(t->data); /* links have a shorter limit of their own */
+}
+
+void agent_stop(struct agent *a)
+{
+	if (a->stopping)
+		return;
+	a->stopping = true;
+	os_notify("STOPPING=1");
+	event_plain(a, EVENT_STOPPING, NULL, "stopping");
+	listen_close(a);
+	while (a->peers != NULL)
+		peer_stop(a->peers);
+	control_close(a);
+	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
+		uv_close((uv_handle_t *)&a->signals[i], NULL);
+	sadb_close(a->db);
+	a->db = NULL;
+	uv_timer_start(&a->stop_timer, on_stop_timer, STOP_MS, 0);
+	uv_unref((uv_handle_t *)&a->stop_timer); /* nothing left: the loop ends at once */
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+	struct agent *a = s->data;
+	struct reload_result r;
+	struct err e = {0};
+
+	if (number != SIGHUP) {
+		agent_stop(a);
+		return;
+	}
+	os_notify("RELOADING=1");
+	if (agent_reload(a, &r, &e) < 0)
+		event_fail(a, EVENT_SYSTEM, NULL, &e);
+	else
+		reload_result_free(&r);
+	os_notify("READY=1");
+}
+
+/* ---- start ----------------------------------------------------------------------------- */
+
+static void start_signals(struct agent *a)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		uv_signal_init(&a->loop, &a->signals[i]);
+		a->signals[i].data = a;
+		uv_signal_start(&a->signals[i], on_signal, numbers[i]);
+		uv_unref((uv_handle_t *)&a->signals[i]);
+	}
+	uv_timer_init(&a->loop, &a->stop_timer);
+	a->stop_timer.data = a;
+}
+
+static int open_sadb(struct agent *a, struct err *e)
+{
+	struct sadb_env env = {.loop = &a->loop, .on_event = peer_on_sadb, .arg = a};
+
+	if (sadb_open(&a->db, a->cfg.backend, &env, e) < 0)
+		return -1;
+	if (a->cfg.fault[0] != '\0')
+		a->db = sadb_fault_wrap(a->db, a->cfg.fault);
+	sadb_can(a->db, &a->can);
+	for (size_t i = 0; i < a->cfg.n_peers; i++)
+		if (check_can(a, &a->cfg.peers[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+static void drain_loop(struct agent *a)
+{
+	uv_run(&a->loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&a->stop_timer, NULL);
+	for (int i = 0; i < 100 && uv_loop_close(&a->loop) == UV_EBUSY; i++)
+		uv_run(&a->loop, UV_RUN_NOWAIT);
+}
+
+static int start(struct agent *a, struct err *e)
+{
+	if (load_identity(&a->cfg, &a->identity, e) < 0)
+		return -1;
+	fill_name(a);
+	warn_of_dates(a);
+	if (open_sadb(a, e) < 0 || control_open(a, e) < 0)
+		return -1;
+	/* Policy first: from here on a declared pair is closed. */
+	for (size_t i = 0; i < a->cfg.n_peers; i++)
+		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
+			return -1;
+	return listen_open(a, e);
+}
+
+int agent_run(struct agent_start *s, struct err *e)
+{
+	struct agent *a = calloc(1, sizeof *a);
+	int rc;
+
+	if (a == NULL)
+		return err_set(e, ERR_OS, "no memory for the agent");
+	a->start = s;
+	a->cfg = s->cfg;
+	memset(&s->cfg, 0, sizeof s->cfg);
+	a->started_ms = agent_now_ms();
+	random_bytes(a->instance, sizeof a->instance);
+	uv_loop_init(&a->loop);
+	start_signals(a);
+	rc = start(a, e);
+	if (rc < 0) {
+		a->stopping = true;
+		listen_close(a);
+		while (a->peers != NULL)
+			peer_stop(a->peers);
+		control_close(a);
+		for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
+			uv_close((uv_handle_t *)&a->signals[i], NULL);
+		if (a->db != NULL)
+			sadb_close(a->db);
+		a->db = NULL;
+	} else {
+		log_line(LOG_INFO, "agent: %s is running, back end %s, %zu peers", a->cfg.name,
+			 a->db->ops->name, a->n_peers);
+		os_notify("READY=1");
+		uv_run(&a->loop, UV_RUN_DEFAULT);
+	}
+	drain_loop(a);
+	control_free(a);
+	identity_ref_drop(a->identity);
+	config_free(&a->cfg);
+	wipe(a, sizeof *a);
+	free(a);
+	return rc;
+}

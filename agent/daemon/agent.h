@@ -1,0 +1,89 @@
+/*
+ * agent/daemon/agent.h - one running agent: owns the loop, the peers, the back end.
+ *
+ * No global state: an agent is a struct, and a test may hold several in one process.
+ */
+#ifndef SAPAIR_AGENT_AGENT_H
+#define SAPAIR_AGENT_AGENT_H
+
+#include "agent/os/os.h"
+#include "agent/sadb/sadb.h"
+#include "proto/config.h"
+
+#include <uv.h>
+
+struct control;
+struct listener;
+struct peer;
+
+/* A certificate that links share; replaced by reload, freed with its last link. */
+struct identity_ref {
+	struct identity *id;
+	unsigned refs;
+};
+struct identity_ref *identity_ref_take(struct identity_ref *r);
+void identity_ref_drop(struct identity_ref *r); /* NULL allowed */
+
+/* What agent_run() needs. Paths in cfg are absolute. */
+struct agent_start {
+	struct config cfg;
+	char config_path[OS_PATH_MAX]; /* for messages; empty: started by flags alone */
+	int (*reload)(void *arg, struct config *out, struct err *e); /* NULL: no reload */
+	void *reload_arg;
+};
+
+/* Runs until SIGTERM, SIGINT or `sapair stop`. Takes over s->cfg. 0 after a clean end. */
+int agent_run(struct agent_start *s, struct err *e);
+
+#define DIALS_MAX 16    /* handshakes that we start at once */
+#define READ_ROOM 65536 /* the one buffer that all sockets read into */
+
+struct agent {
+	uv_loop_t loop;
+	struct agent_start *start;
+	struct config cfg;
+	struct identity_ref *identity;
+	struct sadb *db;
+	struct sadb_can can;
+	uint8_t instance[INSTANCE_LEN];
+	uint64_t started_ms;
+	bool stopping;
+
+	struct peer *peers; /* list, in order of the config */
+	size_t n_peers;
+	struct peer *dial_first, *dial_last; /* peers that wait for a place to dial */
+	unsigned dials;                      /* places in use */
+
+	struct listener *listeners;
+	struct control *control;
+	uv_signal_t signals[3];
+	uv_timer_t stop_timer;
+	struct xactions scratch; /* of the one exchange step that runs */
+	bool stepping;
+	uint64_t lines_ms; /* of events in the log: when lines_left was last filled */
+	uint32_t lines_left;
+	uint64_t lines_dropped;
+	char read_room[READ_ROOM];
+};
+
+/* Milliseconds of a clock that never steps back and goes on while the machine sleeps. */
+uint64_t agent_now_ms(void);
+uint64_t agent_now_us(void);
+
+/* Reads the config and the identity anew and applies the differences. On -1 nothing changed. */
+struct reload_result {
+	char **added, **removed, **updated; /* names, freed by reload_result_free() */
+	size_t n_added, n_removed, n_updated, same;
+	bool identity_changed;
+};
+int agent_reload(struct agent *a, struct reload_result *r, struct err *e);
+void reload_result_free(struct reload_result *r);
+
+/* Adds a peer by its address at run time (`up ADDRESS`); pin may be NULL. */
+int agent_add_address(struct agent *a, const char *address, const char *pin, struct peer **p,
+		      struct err *e);
+
+/* Starts an orderly end; the loop runs out. */
+void agent_stop(struct agent *a);
+
+#endif

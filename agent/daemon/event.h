@@ -1,0 +1,58 @@
+/*
+ * agent/daemon/event.h - what happened, told once: to the log and to everybody who watches.
+ *
+ * The numbers are stable and the same on every system: Windows' Event Log uses them too.
+ */
+#ifndef SAPAIR_AGENT_EVENT_H
+#define SAPAIR_AGENT_EVENT_H
+
+#include "agent/daemon/agent.h"
+#include "agent/os/log.h"
+#include "proto/json.h"
+
+#define EVENT_LIST(X) /* name, number, word, level */    \
+	X(UP, 100, "up", LOG_INFO)                       \
+	X(DOWN, 101, "down", LOG_INFO)                   \
+	X(REKEY_BEGIN, 110, "rekey-begin", LOG_DEBUG)    \
+	X(REKEY_DONE, 111, "rekey-done", LOG_INFO)       \
+	X(REKEY_FAILED, 112, "rekey-failed", LOG_WARN)   \
+	X(VERIFY_FAILED, 120, "verify-failed", LOG_WARN) \
+	X(VERIFIED, 121, "verified", LOG_INFO)           \
+	X(UNREACHABLE, 130, "unreachable", LOG_WARN)     \
+	X(LINK_UP, 131, "link-up", LOG_INFO)             \
+	X(LINK_DOWN, 132, "link-down", LOG_INFO)         \
+	X(AUTH_REFUSED, 140, "auth-refused", LOG_WARN)   \
+	X(CERT_EXPIRES, 141, "cert-expires", LOG_WARN)   \
+	X(EXPIRED, 142, "expired", LOG_WARN)             \
+	X(DROPS, 151, "drops", LOG_WARN)                 \
+	X(FOREIGN, 160, "foreign-change", LOG_WARN)      \
+	X(SYSTEM, 170, "system-error", LOG_ERROR)        \
+	X(LIMIT, 190, "limit", LOG_WARN)                 \
+	X(RELOADED, 200, "reloaded", LOG_INFO)           \
+	X(STOPPING, 201, "stopping", LOG_INFO)
+#define EVENT_ENUM(n, id, w, l) EVENT_##n,
+enum event_kind { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
+#undef EVENT_ENUM
+
+/* One event while it is written: begin, put members into json, end. */
+struct event_out {
+	struct agent *agent;
+	enum event_kind kind;
+	const char *peer;
+	bool wanted; /* somebody will read it: without that, members need not be written */
+	struct json_out json;
+	char text[1024];
+};
+
+void event_begin(struct event_out *ev, struct agent *a, enum event_kind kind, const char *peer);
+/* The line for the log; NULL writes none. */
+void event_end(struct event_out *ev, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* "2026-11-23T10:00:00.123Z" of milliseconds since 1970. */
+void event_time(char *text, size_t size, int64_t ms);
+
+/* begin and end in one, with the error's class, cause and hint as members. */
+void event_fail(struct agent *a, enum event_kind kind, const char *peer, const struct err *e);
+void event_plain(struct agent *a, enum event_kind kind, const char *peer, const char *text);
+
+#endif

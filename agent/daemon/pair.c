@@ -1,0 +1,808 @@
+/*
+ * agent/daemon/pair.c - the exchange machine of one peer and the SAs that it makes.
+ *
+ * Generations (proto/exchange.h): fresh is NEW, current is CURRENT, held is the list of HELD and
+ * RETIRED ones, newest first. Whatever becomes of links and exchanges, a generation leaves only
+ * through gen_remove().
+ */
+#include "agent/daemon/pair.h"
+
+#include "agent/daemon/event.h"
+#include "agent/daemon/link.h"
+#include "agent/daemon/waiter.h"
+#include "crypto/random.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_FIRST_MS 250
+#define RETRY_MAX_MS 30000
+#define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
+#define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
+#define NON_ESN_SOFT (UINT64_C(1) << 31)
+#define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
+
+/* ---- generations ----------------------------------------------------------------------- */
+
+static void remove_part(struct peer *p, struct gen *g, enum sadb_part part)
+{
+	struct err e = {0};
+
+	if (sadb_remove(p->agent->db, g->ctx, part, &e) < 0) {
+		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
+		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
+	}
+	if (part & SADB_INBOUND)
+		g->has_in = false;
+	if (part & SADB_OUTBOUND)
+		g->has_out = false;
+}
+
+static void gen_free(struct gen *g)
+{
+	wipe(g, sizeof *g);
+	free(g);
+}
+
+static void gen_remove(struct peer *p, struct gen *g)
+{
+	remove_part(p, g, SADB_BOTH);
+	gen_free(g);
+}
+
+static void hold(struct peer *p, struct gen *g)
+{
+	g->next = p->held;
+	p->held = g;
+	p->n_held++;
+}
+
+struct gen *pair_find(struct peer *p, struct sadb_ctx ctx)
+{
+	if (p->fresh != NULL && p->fresh->ctx.id == ctx.id)
+		return p->fresh;
+	if (p->current != NULL && p->current->ctx.id == ctx.id)
+		return p->current;
+	for (struct gen *g = p->held; g != NULL; g = g->next)
+		if (g->ctx.id == ctx.id)
+			return g;
+	return NULL;
+}
+
+const struct secret *peer_probe_key(const struct peer *p, uint64_t epoch)
+{
+	if (p->fresh != NULL && p->fresh->epoch == epoch && p->fresh->has_in)
+		return &p->fresh->probe_key;
+	if (p->current != NULL && p->current->epoch == epoch)
+		return &p->current->probe_key;
+	for (const struct gen *g = p->held; g != NULL; g = g->next)
+		if (g->epoch == epoch)
+			return &g->probe_key;
+	return NULL;
+}
+
+/* Sooner of two times, 0 meaning never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* When the halves of a held generation end: retired, or at the end of their lifetime. */
+static uint64_t out_end(const struct gen *g)
+{
+	return g->retired ? sooner(g->out_ms, g->hard_ms) : g->hard_ms;
+}
+
+static uint64_t in_end(const struct gen *g)
+{
+	uint64_t hard = g->hard_ms + EXCHANGE_GRACE_S * 1000;
+
+	return g->retired ? sooner(g->in_ms, hard) : hard;
+}
+
+/* When the next generation ends or loses a half. */
+static void schedule_gens(struct peer *p)
+{
+	uint64_t at = p->current != NULL ? p->current->hard_ms : 0;
+
+	for (const struct gen *g = p->held; g != NULL; g = g->next) {
+		at = sooner(at, in_end(g));
+		if (g->has_out)
+			at = sooner(at, out_end(g));
+	}
+	peer_due(p, DUE_GENS, at);
+}
+
+static void schedule_rekey(struct peer *p)
+{
+	const struct gen *g = p->current;
+	uint64_t time_ms = (uint64_t)p->cfg.opt.rekey_time_s * 1000;
+	uint64_t hard = g != NULL ? (g->hard_ms - g->since_ms) / 10 * 8 : 0;
+
+	time_ms = sooner(time_ms, hard);
+	if (g == NULL || time_ms == 0) {
+		peer_due(p, DUE_REKEY, 0);
+		return;
+	}
+	/* Jitter: peers that started together do not rekey together (RFC 7296 2.8). */
+	time_ms -= time_ms / 10 * (random_u32() % 1024) / 1024;
+	peer_due(p, DUE_REKEY, g->since_ms + time_ms);
+}
+
+bool pair_rekey_in(const struct peer *p, uint64_t *s)
+{
+	uint64_t now = agent_now_ms(), at = p->due[DUE_REKEY];
+
+	*s = at > now ? (at - now) / 1000 : 0;
+	return p->current != NULL && at != 0;
+}
+
+bool pair_hard_in(const struct peer *p, uint64_t *s)
+{
+	uint64_t now = agent_now_ms();
+
+	if (p->current == NULL)
+		return false;
+	*s = p->current->hard_ms > now ? (p->current->hard_ms - now) / 1000 : 0;
+	return true;
+}
+
+/* ---- the actions of one step ----------------------------------------------------------- */
+
+struct step {
+	struct err system; /* of the system action that failed */
+	bool answer;       /* a system action was asked for */
+	struct spi spi;    /* of XA_RESERVE */
+	bool send_failed;
+	bool ended;
+	enum fault result;
+	bool close;
+	enum fault close_fault;
+};
+
+static int reserve(struct peer *p, struct step *st)
+{
+	struct gen *g = calloc(1, sizeof *g);
+
+	if (g == NULL)
+		return err_set(&st->system, ERR_OS, "no memory for an SA");
+	if (sadb_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
+		free(g);
+		return err_in(&st->system, "reserve an SPI");
+	}
+	assert(p->fresh == NULL);
+	p->fresh = g;
+	st->spi = g->in;
+	return 0;
+}
+
+/* The policy's limits are those of SAs to come: without ESN the numbers end at 2^32. */
+static void set_limits(struct peer *p, bool esn)
+{
+	const struct peer_options *o = &p->cfg.opt;
+
+	p->policy.soft_bytes = o->rekey_bytes;
+	p->policy.hard_bytes = o->hard_bytes;
+	p->policy.soft_packets = esn ? o->rekey_packets : sooner(o->rekey_packets, NON_ESN_SOFT);
+	p->policy.hard_packets = esn ? o->hard_packets : sooner(o->hard_packets, NON_ESN_HARD);
+}
+
+static int add_in(struct peer *p, struct step *st)
+{
+	const struct sa_keys *k = &p->x.sa_in;
+	struct gen *g = p->fresh;
+
+	set_limits(p, k->esn);
+	if (sadb_add_inbound(p->agent->db, g->ctx, k, &st->system) < 0)
+		return err_in(&st->system, "install the inbound SA %08x", k->spi.n);
+	g->has_in = true;
+	g->epoch = k->epoch;
+	g->suite = k->suite;
+	g->esn = k->esn;
+	g->probe_key = p->x.probe_key;
+	wipe(&p->x.probe_key, sizeof p->x.probe_key);
+	g->hard_ms = agent_now_ms() + (uint64_t)k->lifetime_s * 1000;
+	p->receipt.inbound_us = agent_now_us() - p->receipt.started_us;
+	return 0;
+}
+
+static int add_out(struct peer *p, struct step *st)
+{
+	const struct sa_keys *k = &p->x.sa_out;
+	struct gen *g = p->fresh;
+
+	if (sadb_add_outbound(p->agent->db, g->ctx, k, &st->system) < 0)
+		return err_in(&st->system, "install the outbound SA %08x", k->spi.n);
+	g->has_out = true;
+	g->out = k->spi;
+	g->since_ms = agent_now_ms();
+	p->receipt.switch_us = agent_now_us() - p->receipt.started_us;
+	return 0;
+}
+
+static void commit(struct peer *p)
+{
+	if (p->current != NULL)
+		hold(p, p->current);
+	p->current = p->fresh;
+	p->fresh = NULL;
+	p->verified = false;
+	schedule_rekey(p);
+}
+
+static void uncommit(struct peer *p)
+{
+	gen_remove(p, p->current); /* the system falls back to the former outbound */
+	p->current = NULL;
+	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
+		struct gen *g = *at;
+
+		if (g->epoch != p->x.current.epoch || !g->has_out)
+			continue;
+		*at = g->next;
+		if (!g->retired)
+			p->n_held--;
+		g->retired = false;
+		g->next = NULL;
+		p->current = g;
+		break;
+	}
+	if (p->current == NULL)
+		exchange_forget(&p->x);
+	schedule_rekey(p);
+}
+
+void pair_retire_held(struct peer *p)
+{
+	uint64_t now = agent_now_ms();
+	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
+
+	for (struct gen *g = p->held; g != NULL; g = g->next) {
+		if (g->retired)
+			continue;
+		g->retired = true;
+		p->n_held--;
+		g->out_ms = out_ms > now ? out_ms : now;
+		g->in_ms = now + p->cfg.opt.drain_ms;
+	}
+}
+
+static void hold_fresh(struct peer *p)
+{
+	if (p->fresh->has_out)
+		remove_part(p, p->fresh, SADB_OUTBOUND);
+	hold(p, p->fresh);
+	p->fresh = NULL;
+}
+
+static int perform_one(struct peer *p, const struct xactions *out, const struct xaction *a,
+		       struct step *st)
+{
+	switch (a->kind) {
+	case XA_RESERVE:
+		st->answer = true;
+		return reserve(p, st);
+	case XA_ADD_IN:
+		st->answer = true;
+		return add_in(p, st);
+	case XA_ADD_OUT:
+		st->answer = true;
+		return add_out(p, st);
+	case XA_COMMIT:
+		commit(p);
+		break;
+	case XA_UNCOMMIT:
+		uncommit(p);
+		break;
+	case XA_RETIRE:
+		pair_retire_held(p);
+		break;
+	case XA_DROP:
+		if (p->fresh != NULL)
+			gen_remove(p, p->fresh);
+		p->fresh = NULL;
+		break;
+	case XA_HOLD:
+		hold_fresh(p);
+		break;
+	case XA_SEND:
+		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
+			st->send_failed = true;
+		break;
+	case XA_TIMER:
+		peer_due(p, DUE_EXCHANGE, agent_now_ms() + a->ms);
+		break;
+	case XA_NO_TIMER:
+		peer_due(p, DUE_EXCHANGE, 0);
+		break;
+	case XA_CLOSE:
+		st->close = true;
+		st->close_fault = a->fault;
+		break;
+	case XA_END:
+		st->ended = true;
+		st->result = a->fault;
+		break;
+	}
+	return 0;
+}
+
+static void exchange_over(struct peer *p, const struct step *st);
+
+/* Runs one event and all that follows from it inside the system. False: it changed nothing. */
+static bool run(struct peer *p, const struct xevent *first)
+{
+	struct agent *a = p->agent;
+	struct xactions *out = &a->scratch;
+	struct xevent ev = *first;
+	struct step st = {.result = FAULT_NONE};
+	bool acted = false;
+
+	assert(!a->stepping);
+	a->stepping = true;
+	for (;;) {
+		bool failed = false;
+
+		st.answer = false;
+		exchange_step(&p->x, &ev, out);
+		acted = acted || out->n > 0;
+		for (size_t i = 0; i < out->n && !failed; i++)
+			failed = perform_one(p, out, &out->v[i], &st) < 0;
+		xactions_wipe(out);
+		if (!st.answer)
+			break;
+		memset(&ev, 0, sizeof ev);
+		ev.kind = failed ? XE_SADB_FAILED : XE_SADB_OK;
+		ev.spi = st.spi;
+	}
+	a->stepping = false;
+	schedule_gens(p);
+	if (st.ended)
+		exchange_over(p, &st);
+	if (p->link != NULL && (st.close || st.send_failed)) {
+		struct link *l = p->link;
+
+		if (st.send_failed)
+			err_set(&l->why, ERR_DOWN, "the link takes no more bytes");
+		else
+			err_set(&l->why, fault_class(st.close_fault), "exchange: %s",
+				fault_text(st.close_fault));
+		peer_on_link_lost(p, l);
+		link_close(l, st.close ? st.close_fault : FAULT_NONE);
+	}
+	return acted;
+}
+
+/* ---- begin and end of exchanges -------------------------------------------------------- */
+
+static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
+{
+	struct event_out ev;
+
+	memset(&p->receipt, 0, sizeof p->receipt);
+	p->receipt.reason = reason;
+	p->receipt.leader = leader;
+	p->receipt.limited = p->limited;
+	p->receipt.started_us = agent_now_us();
+	p->receipt.old_epoch = p->x.current.epoch;
+	p->receipt.old_in = p->x.current.in;
+	p->receipt.old_out = p->x.current.out;
+	p->last_start_ms = agent_now_ms();
+	p->limited = false;
+	event_begin(&ev, p->agent, EVENT_REKEY_BEGIN, p->cfg.name);
+	if (ev.wanted) {
+		json_put_text(&ev.json, "reason", reason_word(reason));
+		json_put_dec64(&ev.json, "epoch", p->x.current.epoch);
+		json_put_text(&ev.json, "role", leader ? "leader" : "follower");
+	}
+	event_end(&ev, "exchange begins: %s", reason_word(reason));
+}
+
+static void told_done(struct peer *p)
+{
+	const struct receipt *r = &p->receipt;
+	struct event_out ev;
+
+	event_begin(&ev, p->agent, r->old_epoch == 0 ? EVENT_UP : EVENT_REKEY_DONE, p->cfg.name);
+	if (ev.wanted) {
+		json_put_text(&ev.json, "reason", reason_word(r->reason));
+		json_put_dec64(&ev.json, "old_epoch", r->old_epoch);
+		json_put_dec64(&ev.json, "epoch", r->epoch);
+		json_put_spi(&ev.json, "in", r->in);
+		json_put_spi(&ev.json, "out", r->out);
+		json_put_text(&ev.json, "suite", suite_info(r->suite)->name);
+		json_put_ms(&ev.json, "ms", r->total_us);
+	}
+	if (r->old_epoch == 0)
+		event_end(&ev, "up: epoch %llu, in %08x, out %08x, %s",
+			  (unsigned long long)r->epoch, r->in.n, r->out.n,
+			  suite_info(r->suite)->name);
+	else
+		event_end(&ev, "rekeyed (%s): epoch %llu -> %llu, in %08x, out %08x",
+			  reason_word(r->reason), (unsigned long long)r->old_epoch,
+			  (unsigned long long)r->epoch, r->in.n, r->out.n);
+}
+
+static void succeeded(struct peer *p)
+{
+	p->failures = 0;
+	p->rekeys++;
+	p->want_exchange = p->asked = false;
+	peer_due(p, DUE_START, 0);
+	p->receipt.epoch = p->x.current.epoch;
+	p->receipt.in = p->x.current.in;
+	p->receipt.out = p->x.current.out;
+	p->receipt.suite = p->current->suite;
+	p->receipt.total_us = agent_now_us() - p->receipt.started_us;
+	peer_trouble(p, NULL);
+	told_done(p);
+	waiters_on_exchange(p, NULL);
+}
+
+static uint64_t backoff(unsigned failures)
+{
+	uint64_t ms = (uint64_t)RETRY_FIRST_MS << (failures > 7 ? 7 : failures);
+
+	if (ms > RETRY_MAX_MS)
+		ms = RETRY_MAX_MS;
+	return ms / 2 + random_u32() % (unsigned)ms; /* half to one and a half of it */
+}
+
+/* Turned down for a reason that goes away by itself. */
+static bool passes(enum fault f)
+{
+	return f == FAULT_EPOCH || f == FAULT_BUSY || f == FAULT_LIMIT || f == FAULT_SPI;
+}
+
+static void failed(struct peer *p, const struct step *st)
+{
+	struct err e = p->x.why;
+
+	if (st->system.code != ERR_NONE)
+		e = st->system;
+	if (e.code == ERR_NONE)
+		err_set(&e, fault_class(st->result), "%s", fault_text(st->result));
+	if (p->x.current.epoch != 0)
+		err_in(&e, "rekey: epoch %llu stays", (unsigned long long)p->x.current.epoch);
+	else
+		err_in(&e, "pairing");
+	p->failures++;
+	p->asked = false;
+	peer_trouble(p, &e);
+	event_fail(p->agent, EVENT_REKEY_FAILED, p->cfg.name, &e);
+	if (!passes(st->result))
+		waiters_on_exchange(p, &e);
+	/* Try again where the pair needs it; on demand alone is for the user to repeat. */
+	if (passes(st->result) || p->x.current.epoch == 0 || p->receipt.reason != REASON_REQUEST) {
+		p->want_exchange = true;
+		p->want_reason = p->receipt.reason;
+		peer_due(p, DUE_START, agent_now_ms() + backoff(p->failures - 1));
+	}
+}
+
+static void exchange_over(struct peer *p, const struct step *st)
+{
+	if (st->result == FAULT_NONE)
+		succeeded(p);
+	else
+		failed(p, st);
+}
+
+static bool peer_cert_expired(struct peer *p)
+{
+	struct link *l = p->link;
+
+	if (p->peer_not_after > os_wall_ms() / 1000)
+		return false;
+	err_set(&l->why, ERR_AUTH, "the peer's certificate has expired: no new keys for it");
+	err_hint(&l->why, "renew it there: sapair ca issue, or sapair id new");
+	event_fail(p->agent, EVENT_EXPIRED, p->cfg.name, &l->why);
+	peer_on_link_lost(p, l);
+	link_close(l, FAULT_EXPIRED);
+	return true;
+}
+
+static void lead(struct peer *p)
+{
+	SECRET(share);
+	struct xevent ev = {.kind = XE_START,
+			    .peer_last = p->peer_last,
+			    .held = p->n_held,
+			    .reason = p->want_reason};
+
+	if (peer_cert_expired(p))
+		return;
+	random_secret(&share, SHARE_LEN);
+	do
+		ev.xid = random_u64();
+	while (ev.xid == 0);
+	ev.share = &share;
+	begin_receipt(p, true, p->want_reason);
+	p->want_exchange = false;
+	if (run(p, &ev) || p->link == NULL)
+		return;
+	/* Too many old pairs are still held: once some are gone. */
+	p->want_exchange = true;
+	peer_due(p, DUE_START, agent_now_ms() + RETRY_MAX_MS / 4);
+	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "too many unfinished rekeys: waiting");
+}
+
+static void ask_leader(struct peer *p)
+{
+	struct msg m = {.type = MSG_REKEY};
+
+	if (!p->asked) {
+		m.u.rekey.reason = (int)p->want_reason;
+		link_send(p->link, &m);
+		p->asked = true;
+	} else {
+		p->asked = false; /* nobody offered: once more at the next turn */
+	}
+	peer_due(p, DUE_START, agent_now_ms() + ASK_AGAIN_MS);
+}
+
+void pair_due_start(struct peer *p)
+{
+	peer_due(p, DUE_START, 0);
+	if (!p->want_exchange || p->link == NULL || p->x.state != XS_IDLE || !p->has_policy)
+		return;
+	if (p->link->dialled)
+		lead(p);
+	else
+		ask_leader(p);
+}
+
+void peer_want_exchange(struct peer *p, enum rekey_reason reason)
+{
+	uint64_t now = agent_now_ms(), at = now;
+	bool paced = reason != REASON_START && reason != REASON_MISMATCH;
+
+	if (p->x.state != XS_IDLE || !p->wanted)
+		return; /* the running one serves */
+	if (!p->want_exchange)
+		p->want_reason = reason;
+	p->want_exchange = true;
+	if (p->link == NULL)
+		return; /* begins when the link is up */
+	if (p->link->dialled && paced && p->last_start_ms != 0 &&
+	    p->last_start_ms + p->cfg.opt.rekey_min_interval_ms > now) {
+		at = p->last_start_ms + p->cfg.opt.rekey_min_interval_ms;
+		p->limited = true;
+	}
+	if (p->failures > 0 && !paced)
+		at = now + backoff(p->failures - 1);
+	if (p->due[DUE_START] == 0 || at < p->due[DUE_START])
+		peer_due(p, DUE_START, at);
+	if (at == now && !p->agent->stepping && !p->asked)
+		pair_due_start(p);
+}
+
+/* ---- events ---------------------------------------------------------------------------- */
+
+void pair_configure(struct peer *p)
+{
+	const struct peer_options *o = &p->cfg.opt;
+	struct exchange_config cfg = {.lifetime_s = o->hard_time_s,
+				      .window = o->window,
+				      .esn = o->esn && p->agent->can.esn};
+
+	for (uint8_t i = 0; i < o->suites.n; i++)
+		if (suite_list_has(&p->agent->can.suites, (enum suite)o->suites.v[i]))
+			suite_list_add(&cfg.suites, (enum suite)o->suites.v[i]);
+	if (cfg.window > p->agent->can.window_max)
+		cfg.window = p->agent->can.window_max;
+	if (cfg.lifetime_s == 0)
+		cfg.lifetime_s = 7 * 86400;
+	exchange_configure(&p->x, &cfg);
+}
+
+void pair_link_up(struct peer *p)
+{
+	struct link *l = p->link;
+	const struct cert_facts *own = identity_facts(l->identity->id);
+
+	exchange_link(&p->x, l->dialled, &l->exporter, secret_len(&p->ppk) > 0 ? &p->ppk : NULL,
+		      own->pin, p->peer_pin);
+	p->asked = false;
+}
+
+void pair_link_lost(struct peer *p)
+{
+	struct xevent ev = {.kind = XE_LINK_LOST};
+
+	p->asked = false;
+	peer_due(p, DUE_EXCHANGE, 0);
+	run(p, &ev);
+}
+
+static bool out_spi_known(const struct peer *p, struct spi spi)
+{
+	if (p->current != NULL && p->current->has_out && spi_equal(p->current->out, spi))
+		return true;
+	for (const struct gen *g = p->held; g != NULL; g = g->next)
+		if (g->has_out && spi_equal(g->out, spi))
+			return true;
+	return false;
+}
+
+/* Guard against a leader that offers without end; the pace is our own config's. */
+static bool offer_allowed(struct peer *p, uint64_t xid)
+{
+	uint32_t every = p->cfg.opt.rekey_min_interval_ms;
+	uint64_t now = agent_now_ms();
+	struct msg m = {.type = MSG_REJECT};
+
+	if (every == 0)
+		return true;
+	if (p->offers_ms == 0 || now - p->offers_ms >= (uint64_t)every * OFFERS_BURST) {
+		p->offers_left = OFFERS_BURST;
+		p->offers_ms = now;
+	} else if (now - p->offers_ms >= every) {
+		uint32_t n = (uint32_t)((now - p->offers_ms) / every);
+
+		p->offers_left += n;
+		if (p->offers_left > OFFERS_BURST)
+			p->offers_left = OFFERS_BURST;
+		p->offers_ms += (uint64_t)n * every;
+	}
+	if (p->offers_left > 0) {
+		p->offers_left--;
+		return true;
+	}
+	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "offers come too fast: refused");
+	m.u.reject.xid = xid;
+	m.u.reject.reason = (int)FAULT_LIMIT;
+	link_send(p->link, &m);
+	return false;
+}
+
+void pair_on_message(struct peer *p, const struct msg *m, const char *body, size_t len)
+{
+	static const enum xevent_kind kinds[MSG_COUNT] = {[MSG_OFFER] = XE_OFFER,
+							  [MSG_ANSWER] = XE_ANSWER,
+							  [MSG_CONFIRMATION] = XE_CONFIRM,
+							  [MSG_DONE] = XE_DONE,
+							  [MSG_REJECT] = XE_REJECT};
+	SECRET(share);
+	struct xevent ev = {.kind = kinds[m->type], .msg = m, .body = body, .body_len = len};
+
+	if (m->type == MSG_OFFER) {
+		bool idle = p->x.state == XS_IDLE;
+
+		if (peer_cert_expired(p) || !offer_allowed(p, m->u.offer.xid))
+			return;
+		random_secret(&share, SHARE_LEN);
+		ev.share = &share;
+		ev.held = p->n_held;
+		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
+		if (idle && !p->link->dialled)
+			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason);
+	} else if (m->type == MSG_ANSWER) {
+		ev.spi_in_use = out_spi_known(p, m->u.answer.spi);
+	}
+	run(p, &ev);
+}
+
+void pair_due_exchange(struct peer *p)
+{
+	struct xevent ev = {.kind = XE_TIMEOUT};
+
+	peer_due(p, DUE_EXCHANGE, 0);
+	run(p, &ev);
+}
+
+void pair_due_rekey(struct peer *p)
+{
+	peer_due(p, DUE_REKEY, agent_now_ms() + RETRY_MAX_MS); /* if this one comes to nothing */
+	peer_want_exchange(p, REASON_TIME);
+}
+
+/* The pair in force is gone: traffic waits behind the policy until there is a new one. */
+static void current_ended(struct peer *p, const char *why)
+{
+	struct gen *g = p->current;
+	struct err e = {0};
+
+	/* The peer's outbound may have some seconds left: our inbound outlives it (I1). */
+	remove_part(p, g, SADB_OUTBOUND);
+	hold(p, g);
+	p->current = NULL;
+	p->verified = p->was_up = false;
+	peer_due(p, DUE_REKEY, 0);
+	exchange_forget(&p->x);
+	err_set(&e, ERR_DOWN, "%s: the pair is down until a new one is agreed", why);
+	peer_trouble(p, &e);
+	event_fail(p->agent, EVENT_DOWN, p->cfg.name, &e);
+	peer_want_exchange(p, REASON_REPAIR);
+}
+
+void pair_due_gens(struct peer *p)
+{
+	uint64_t now = agent_now_ms();
+	struct gen **at = &p->held;
+
+	while (*at != NULL) {
+		struct gen *g = *at;
+
+		if (now >= in_end(g)) {
+			*at = g->next;
+			if (!g->retired)
+				p->n_held--;
+			gen_remove(p, g);
+			continue;
+		}
+		if (g->has_out && now >= out_end(g))
+			remove_part(p, g, SADB_OUTBOUND);
+		at = &g->next;
+	}
+	if (p->current != NULL && now >= p->current->hard_ms)
+		current_ended(p, "the hard lifetime of the SAs has ended");
+	schedule_gens(p);
+	if (p->held == NULL)
+		waiters_on_drained(p);
+}
+
+void pair_lost_gen(struct peer *p, struct gen *g)
+{
+	if (g == p->current) {
+		current_ended(p, "the system ended an SA of the pair");
+		schedule_gens(p);
+		return;
+	}
+	if (g == p->fresh)
+		return; /* the exchange that makes it will fail by itself, or its timer ends it */
+	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
+		if (*at != g)
+			continue;
+		*at = g->next;
+		if (!g->retired)
+			p->n_held--;
+		gen_remove(p, g);
+		break;
+	}
+	schedule_gens(p);
+}
+
+static void forget_all(struct peer *p, bool take_away)
+{
+	struct gen *g;
+
+	while ((g = p->held) != NULL) {
+		p->held = g->next;
+		if (take_away)
+			gen_remove(p, g);
+		else
+			gen_free(g);
+	}
+	p->n_held = 0;
+	if (p->current != NULL) {
+		if (take_away)
+			gen_remove(p, p->current);
+		else
+			gen_free(p->current);
+	}
+	if (p->fresh != NULL) {
+		if (take_away)
+			gen_remove(p, p->fresh);
+		else
+			gen_free(p->fresh);
+	}
+	p->current = p->fresh = NULL;
+	p->verified = p->was_up = false;
+	exchange_forget(&p->x);
+	peer_due(p, DUE_REKEY, 0);
+	peer_due(p, DUE_GENS, 0);
+}
+
+void pair_clear(struct peer *p)
+{
+	if (p->x.state != XS_IDLE)
+		pair_link_lost(p);
+	forget_all(p, true);
+}
+
+void pair_leave(struct peer *p)
+{
+	forget_all(p, false);
+}

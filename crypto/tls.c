@@ -509,3 +509,8 @@ int tls_library_code(const struct tls *t)
 {
 	return t->code;
 }
+
+const char *tls_library_version(void)
+{
+	return MBEDTLS_VERSION_STRING;
+}

@@ -93,4 +93,7 @@ enum cert_fault tls_cert_fault(const struct tls *t);
 /* mbedTLS's own code of the last failure, for the log; 0 = none. */
 int tls_library_code(const struct tls *t);
 
+/* "3.6.5": mbedTLS's own version. */
+const char *tls_library_version(void);
+
 #endif

@@ -58,6 +58,11 @@ void json_start(void)
 	cJSON_InitHooks(&hooks);
 }
 
+const char *json_library_version(void)
+{
+	return cJSON_Version();
+}
+
 /* ---- documents ------------------------------------------------------------------------- */
 
 struct json_doc {

@@ -20,6 +20,8 @@ struct json_field;
 
 /* Makes cJSON allocate through functions that wipe on free. Call once, at start. */
 void json_start(void);
+/* "1.7.18": cJSON's own version. */
+const char *json_library_version(void);
 
 /* ---- documents ------------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@
 
 #define RETRY_FIRST_MS 250
 #define RETRY_MAX_MS 30000
+#define TOGETHER_MS 32
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
@@ -99,6 +100,12 @@ static uint64_t in_end(const struct gen *g)
 	uint64_t hard = g->hard_ms + EXCHANGE_GRACE_S * 1000;
 
 	return g->retired ? sooner(g->in_ms, hard) : hard;
+}
+
+static void gens_due_by(struct peer *p, uint64_t at)
+{
+	if (p->due[DUE_GENS] == 0 || at < p->due[DUE_GENS])
+		peer_due(p, DUE_GENS, at);
 }
 
 /* When the next generation ends or loses a half. */
@@ -228,6 +235,7 @@ static void commit(struct peer *p)
 	p->current = p->fresh;
 	p->fresh = NULL;
 	p->verified = false;
+	gens_due_by(p, p->current->hard_ms);
 	schedule_rekey(p);
 }
 
@@ -253,18 +261,26 @@ static void uncommit(struct peer *p)
 	schedule_rekey(p);
 }
 
+/* Ends that are close to each other come together: fewer turns where rekeys are many. */
+static uint64_t together(uint64_t ms)
+{
+	return ms + TOGETHER_MS - ms % TOGETHER_MS;
+}
+
 void pair_retire_held(struct peer *p)
 {
 	uint64_t now = agent_now_ms();
 	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
+	uint64_t in_ms = together(now + p->cfg.opt.drain_ms);
 
-	for (struct gen *g = p->held; g != NULL; g = g->next) {
-		if (g->retired)
-			continue;
+	out_ms = together(out_ms > now ? out_ms : now);
+	/* Newest first: behind one that is retired, all are. */
+	for (struct gen *g = p->held; g != NULL && !g->retired; g = g->next) {
 		g->retired = true;
 		p->n_held--;
-		g->out_ms = out_ms > now ? out_ms : now;
-		g->in_ms = now + p->cfg.opt.drain_ms;
+		g->out_ms = out_ms;
+		g->in_ms = in_ms;
+		gens_due_by(p, sooner(g->has_out ? out_ms : 0, in_ms));
 	}
 }
 
@@ -273,6 +289,7 @@ static void hold_fresh(struct peer *p)
 	if (p->fresh->has_out)
 		remove_part(p, p->fresh, SADB_OUTBOUND);
 	hold(p, p->fresh);
+	gens_due_by(p, p->fresh->hard_ms);
 	p->fresh = NULL;
 }
 
@@ -357,7 +374,6 @@ static bool run(struct peer *p, const struct xevent *first)
 		ev.spi = st.spi;
 	}
 	a->stepping = false;
-	schedule_gens(p);
 	if (st.ended)
 		exchange_over(p, &st);
 	if (p->link != NULL && (st.close || st.send_failed)) {
@@ -620,7 +636,8 @@ static bool out_spi_known(const struct peer *p, struct spi spi)
 {
 	if (p->current != NULL && p->current->has_out && spi_equal(p->current->out, spi))
 		return true;
-	for (const struct gen *g = p->held; g != NULL; g = g->next)
+	/* Newest first: behind a retired one without outbound, none has one. */
+	for (const struct gen *g = p->held; g != NULL && (g->has_out || !g->retired); g = g->next)
 		if (g->has_out && spi_equal(g->out, spi))
 			return true;
 	return false;

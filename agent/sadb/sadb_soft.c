@@ -29,6 +29,7 @@
 #define NEXT_NONE 59                /* RFC 4303 section 2.6: a dummy, to be thrown away */
 #define RECEIVE_BUFFER (1 << 20)    /* bytes asked of the system for a socket */
 #define SEND_QUEUE_MAX (256 * 1024) /* bytes: behind that a packet is lost, as in any router */
+#define COMPARED 32                 /* newest pairs of a policy: the cost of a rekey stays flat */
 #define REPORT_MS 1000              /* SADB_EV_DROPPED comes at most so often */
 #define NUMBERS_SOFT 0xf0000000u    /* without ESN: time for a rekey before they are used up */
 
@@ -48,7 +49,7 @@ struct outbound {
 
 /* One context. While it is there, its SPI is in the table and not given to another. */
 struct pair {
-	struct pair *next_in_bucket, *next_of_policy;
+	struct pair *next_in_bucket, *next_of_policy, *prev_of_policy;
 	struct policy *policy;
 	uint64_t id; /* a running number, then the SPI: so the table finds contexts, too */
 	struct spi spi;
@@ -304,10 +305,12 @@ static void free_pair(struct soft *db, struct pair *pair)
 	while (*at != pair)
 		at = &(*at)->next_in_bucket;
 	*at = pair->next_in_bucket;
-	at = &pair->policy->pairs;
-	while (*at != pair)
-		at = &(*at)->next_of_policy;
-	*at = pair->next_of_policy;
+	if (pair->prev_of_policy != NULL)
+		pair->prev_of_policy->next_of_policy = pair->next_of_policy;
+	else
+		pair->policy->pairs = pair->next_of_policy;
+	if (pair->next_of_policy != NULL)
+		pair->next_of_policy->prev_of_policy = pair->prev_of_policy;
 	db->n_pairs--;
 
 	if (pair->policy->selected == pair)
@@ -368,15 +371,23 @@ static void warn_soft(struct soft *db, struct pair *pair, enum sadb_part part, b
 }
 
 /* A key serves one SA, in one direction, once (I4). */
-static int check_key_unused(const struct pair *pair, const struct sa_keys *k, struct err *e)
+static int check_unused(const struct pair *pair, const struct sa_keys *k, bool outbound,
+			struct err *e)
 {
-	for (const struct pair *q = pair->policy->pairs; q != NULL; q = q->next_of_policy)
+	unsigned left = COMPARED;
+
+	for (const struct pair *q = pair->policy->pairs; q != NULL && left-- > 0;
+	     q = q->next_of_policy) {
 		if ((q->in != NULL && secret_equal(&q->in->esp.key, &k->key)) ||
 		    (q->out != NULL && secret_equal(&q->out->esp.key, &k->key)))
 			return err_set(e, ERR_BUG,
 				       "the key of another SA of this peer (SPI %08" PRIx32
 				       "): one key, one SA",
 				       q->spi.n);
+		if (outbound && q->out != NULL && spi_equal(q->out->esp.spi, k->spi))
+			return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 " is in use already",
+				       k->spi.n);
+	}
 	return 0;
 }
 
@@ -826,6 +837,8 @@ static int soft_reserve(struct sadb *sadb, struct sa_policy *p, struct sadb_ctx 
 	pair->next_in_bucket = *bucket;
 	*bucket = pair;
 	pair->next_of_policy = pol->pairs;
+	if (pol->pairs != NULL)
+		pol->pairs->prev_of_policy = pair;
 	pol->pairs = pair;
 	db->n_pairs++;
 	ctx->id = pair->id;
@@ -852,7 +865,7 @@ static int soft_add_inbound(struct sadb *sadb, struct sadb_ctx ctx, const struct
 	if (!spi_equal(k->spi, pair->spi))
 		return err_set(e, ERR_BUG, "inbound SPI %08" PRIx32 "; %08" PRIx32 " was reserved",
 			       k->spi.n, pair->spi.n);
-	if (check_key_unused(pair, k, e) < 0)
+	if (check_unused(pair, k, false, e) < 0)
 		return -1;
 
 	in = calloc(1, sizeof *in + words * sizeof in->words[0]);
@@ -881,11 +894,7 @@ static int soft_add_outbound(struct sadb *sadb, struct sadb_ctx ctx, const struc
 	if (pair->in == NULL)
 		return err_set(e, ERR_BUG, "outbound SA before the inbound one (SPI %08" PRIx32 ")",
 			       pair->spi.n);
-	for (const struct pair *q = pair->policy->pairs; q != NULL; q = q->next_of_policy)
-		if (q->out != NULL && spi_equal(q->out->esp.spi, k->spi))
-			return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 " is in use already",
-				       k->spi.n);
-	if (check_key_unused(pair, k, e) < 0)
+	if (check_unused(pair, k, true, e) < 0)
 		return -1;
 
 	out = calloc(1, sizeof *out);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BODY_MAX 4096  /* of a message of ours */
 #define LINGER_MS 1000 /* after our FIN: how long the peer may take to end its side */
 
 struct write_req {
@@ -160,19 +161,21 @@ static bool flush(struct link *l)
 
 bool link_send_body(struct link *l, const char *body, size_t len)
 {
-	uint8_t head[FRAME_HEAD];
+	uint8_t frame[FRAME_HEAD + BODY_MAX]; /* one record a message */
+	bool ok;
 
-	if (l->state != LINK_GREETING && l->state != LINK_UP)
+	if ((l->state != LINK_GREETING && l->state != LINK_UP) || len > BODY_MAX)
 		return false;
-	frame_put_head(head, (uint32_t)len);
-	if (!tls_send(l->tls, head, sizeof head) || !tls_send(l->tls, (const uint8_t *)body, len))
-		return false;
-	return flush(l);
+	frame_put_head(frame, (uint32_t)len);
+	memcpy(frame + FRAME_HEAD, body, len);
+	ok = tls_send(l->tls, frame, FRAME_HEAD + len) && flush(l);
+	wipe(frame, FRAME_HEAD + len);
+	return ok;
 }
 
 bool link_send(struct link *l, const struct msg *m)
 {
-	char body[4096];
+	char body[BODY_MAX];
 	size_t len = msg_encode(m, body, sizeof body);
 	bool ok = len > 0 && link_send_body(l, body, len);
 
@@ -220,7 +223,8 @@ void link_close(struct link *l, enum fault fault)
 		send_end(l, fault, l->why.cause[0] != '\0' ? l->why.cause : fault_text(fault));
 	if (l->tls != NULL && tls_is_open(l->tls))
 		tls_close(l->tls);
-	if (connected && !l->flushing)
+	l->flushing = false; /* now or never: behind the FIN nothing more goes out */
+	if (connected)
 		flush(l);
 	drop_dial_place(l);
 	detach(l);
@@ -489,11 +493,10 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 			return;
 		}
 	}
-	if (n == UV_EOF && l->state == LINK_SHAKING && l->dialled)
+	err_set(&l->why, ERR_DOWN, "the link broke: %s",
+		n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+	if (l->state == LINK_SHAKING && l->dialled)
 		err_hint(&l->why, "does the config there have a peer with our address?");
-	if (l->why.code == ERR_NONE)
-		err_set(&l->why, ERR_DOWN, "the link broke: %s",
-			n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
 	link_lost(l);
 }
 

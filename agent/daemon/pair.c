@@ -480,7 +480,8 @@ static void failed(struct peer *p, const struct step *st)
 	if (e.code == ERR_NONE)
 		err_set(&e, fault_class(st->result), "%s", fault_text(st->result));
 	if (p->x.current.epoch != 0)
-		err_in(&e, "rekey: epoch %llu stays", (unsigned long long)p->x.current.epoch);
+		err_in(&e, "rekey failed, epoch %llu is in force",
+		       (unsigned long long)p->x.current.epoch);
 	else
 		err_in(&e, "pairing");
 	p->failures++;

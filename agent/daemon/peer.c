@@ -67,6 +67,7 @@ static void dial(struct peer *p)
 	if (p->link != NULL || p->dialling != NULL || p->removed || !p->wanted ||
 	    p->agent->stopping || !p->has_policy)
 		return;
+	p->dial_deferred = false;
 	p->dialling = link_dial(p->agent, p, &e);
 	if (p->dialling != NULL) {
 		p->agent->dials++;
@@ -76,6 +77,16 @@ static void dial(struct peer *p)
 	event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
 	p->dial_failures++;
 	peer_due(p, DUE_DIAL, agent_now_ms() + DIAL_MAX_MS / 4);
+}
+
+/* The peer is at the door: see what comes of it, but not twice in a row. */
+static bool defer_to_knock(struct peer *p)
+{
+	if (p->knocks == NULL || p->dial_deferred)
+		return false;
+	p->dial_deferred = true;
+	peer_due(p, DUE_DIAL, agent_now_ms() + DIAL_FIRST_MS);
+	return true;
 }
 
 void peer_dial_place_free(struct agent *a)
@@ -89,11 +100,8 @@ void peer_dial_place_free(struct agent *a)
 			a->dial_last = NULL;
 		p->dial_next = NULL;
 		p->dial_queued = false;
-		/* Somebody who knocked meanwhile is let in instead. */
-		if (p->knocks == NULL)
+		if (!defer_to_knock(p))
 			dial(p);
-		else
-			peer_due(p, DUE_DIAL, agent_now_ms() + DIAL_FIRST_MS);
 	}
 }
 
@@ -125,10 +133,8 @@ static void due_dial(struct peer *p)
 	if (p->cfg.opt.role == ROLE_LISTEN || p->link != NULL || p->dialling != NULL ||
 	    p->dial_queued || !p->wanted || p->removed || a->stopping)
 		return;
-	if (p->knocks != NULL) { /* the peer is at the door: see what comes of it */
-		peer_due(p, DUE_DIAL, agent_now_ms() + DIAL_FIRST_MS);
+	if (defer_to_knock(p))
 		return;
-	}
 	if (a->dials < DIALS_MAX) {
 		dial(p);
 		return;
@@ -638,7 +644,9 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 	p->dial_failures = 0;
 	peer_due(p, DUE_DIAL, 0);
 	leave_queue(p);
-	if (p->dialling != NULL) /* not needed any more; the peer's election agrees */
+	/* A dial whose hello is out may be up at the peer: that is for the election, on both ends
+	 * alike. Before that it is not needed any more. */
+	if (p->dialling != NULL && p->dialling->state < LINK_GREETING)
 		link_close(p->dialling, FAULT_NONE);
 	pair_link_up(p);
 	event_plain(p->agent, EVENT_LINK_UP, p->cfg.name,
@@ -722,7 +730,8 @@ void peer_on_link_lost(struct peer *p, struct link *l)
 	}
 	if (judged && p->link == NULL && (l->dialled || p->cfg.opt.role == ROLE_LISTEN))
 		waiters_on_exchange(p, &l->why);
-	if (was_link || p->link == NULL)
+	/* What knocks and fails does not put our own dialling off. */
+	if (was_link || (p->link == NULL && (l->dialled || p->due[DUE_DIAL] == 0)))
 		dial_later(p);
 }
 

@@ -81,6 +81,7 @@ struct peer {
 	struct link *knocks; /* accepted from its address, not up yet (list by next) */
 	struct peer *dial_next;
 	bool dial_queued;
+	bool dial_deferred; /* a knock was waited for once: it cannot hold us off for ever */
 	unsigned dial_failures;
 	bool has_instance;
 	uint8_t instance[INSTANCE_LEN]; /* of the last hello */

@@ -470,6 +470,9 @@ static void do_rekey(struct client *c, const struct ctl_request *req)
 
 	if (!find_or_refuse(c, req, &p))
 		return;
+	if (req->reason[0] != '\0')
+		event_plain(c->control->agent, EVENT_REKEY_ASKED, p != NULL ? p->cfg.name : NULL,
+			    req->reason);
 	if (req->wait != CTL_WAIT_NONE) {
 		start_job(c, req, WAIT_REKEY, p, false);
 		return;

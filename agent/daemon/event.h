@@ -13,6 +13,7 @@
 #define EVENT_LIST(X) /* name, number, word, level */    \
 	X(UP, 100, "up", LOG_INFO)                       \
 	X(DOWN, 101, "down", LOG_INFO)                   \
+	X(REKEY_ASKED, 109, "rekey-asked", LOG_INFO)     \
 	X(REKEY_BEGIN, 110, "rekey-begin", LOG_DEBUG)    \
 	X(REKEY_DONE, 111, "rekey-done", LOG_INFO)       \
 	X(REKEY_FAILED, 112, "rekey-failed", LOG_WARN)   \

@@ -404,7 +404,8 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
-	p->last_start_ms = agent_now_ms();
+	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
+		p->last_start_ms = agent_now_ms();
 	p->limited = false;
 	event_begin(&ev, p->agent, EVENT_REKEY_BEGIN, p->cfg.name);
 	if (ev.wanted) {

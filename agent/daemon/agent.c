@@ -431,8 +431,13 @@ static int open_sadb(struct agent *a, struct err *e)
 
 	if (sadb_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
-	if (a->cfg.fault[0] != '\0')
-		a->db = sadb_fault_wrap(a->db, a->cfg.fault);
+	if (a->cfg.fault[0] != '\0') {
+		struct sadb *wrapped = sadb_fault_wrap(a->db, a->cfg.fault);
+
+		if (wrapped == NULL)
+			return err_set(e, ERR_USAGE, "test_fault: %s is no rule", a->cfg.fault);
+		a->db = wrapped;
+	}
 	sadb_can(a->db, &a->can);
 	for (size_t i = 0; i < a->cfg.n_peers; i++)
 		if (check_can(a, &a->cfg.peers[i], e) < 0)

@@ -1,0 +1,46 @@
+/*
+ * agent/cli/out.h - results on stdout, everything else on stderr; text or JSON; colour.
+ */
+#ifndef SAPAIR_AGENT_OUT_H
+#define SAPAIR_AGENT_OUT_H
+
+#include "proto/err.h"
+#include "proto/json.h"
+
+#include <stdbool.h>
+
+enum paint { PAINT_NONE, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM, PAINT_HEAD };
+
+/* Looks at the terminals once. */
+void out_setup(void);
+
+/* Text on stdout; out_painted() in colour where stdout is a terminal that wants it. */
+void out_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void out_painted(enum paint p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* "  label     value" and a line end, labels in one column. */
+void out_field(const char *label, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* One line on stderr, for people who wait. */
+void out_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* One document and its newline on stdout. */
+void out_document(const char *json, size_t len);
+/* Begins a document of our own in a buffer; out_end() prints it. */
+void out_begin(struct json_out *o, char *buf, size_t size, const char *schema);
+void out_end(struct json_out *o);
+
+/* "error: [who: ]cause (exit N)" and the hint on stderr; a document on stdout when json. */
+void out_error(bool json, const char *who, const struct err *e);
+void out_error_text(const char *who, const char *cause, int status, const char *hint);
+
+/* False when stdout took not everything (a full disk, a closed pipe). */
+bool out_flush(void);
+
+/* "8,123" into a buffer of OUT_NUMBER. */
+#define OUT_NUMBER 32
+const char *out_count(char text[OUT_NUMBER], double n);
+/* "9.9 MB"; "0.7 ms", "1.24 s"; "5 min", "2 h 3 min". */
+const char *out_bytes(char text[OUT_NUMBER], double n);
+const char *out_ms(char text[OUT_NUMBER], double ms);
+const char *out_span(char text[OUT_NUMBER], double s);
+
+#endif

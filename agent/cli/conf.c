@@ -1,0 +1,149 @@
+/*
+ * agent/cli/conf.c - finds and reads what an agent starts from.
+ */
+#include "agent/cli/conf.h"
+
+#include <string.h>
+
+#include <uv.h>
+
+#include "agent/sadb/sadb.h"
+
+int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, struct err *e)
+{
+	char here[OS_PATH_MAX];
+	size_t size = sizeof here;
+	int rc;
+
+	if (dir == NULL) {
+		rc = uv_cwd(here, &size);
+		if (rc != 0)
+			return err_set(e, ERR_OS, "the working directory: %s", uv_strerror(rc));
+		dir = here;
+	}
+	return os_path_join(out, dir, path, e);
+}
+
+int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e)
+{
+	char whole[OS_PATH_MAX];
+
+	if (path[0] == '\0')
+		return 0;
+	if (conf_absolute(whole, dir, path, e) < 0)
+		return -1;
+	if (strlen(whole) >= CONFIG_PATH_MAX)
+		return err_set(e, ERR_USAGE, "%.64s...: a path of more than %d bytes", whole,
+			       CONFIG_PATH_MAX - 1);
+	memcpy(path, whole, strlen(whole) + 1);
+	return 0;
+}
+
+int conf_usual(char out[OS_PATH_MAX], struct err *e)
+{
+	char dir[OS_PATH_MAX];
+
+	os_config_dir(dir);
+	return os_path_join(out, dir, CONF_NAME, e);
+}
+
+static int resolve_all(struct config *c, const char *dir, struct err *e)
+{
+	if (conf_resolve(c->certificate, dir, e) < 0 || conf_resolve(c->key, dir, e) < 0 ||
+	    conf_resolve(c->ca, dir, e) < 0 || conf_resolve(c->control, dir, e) < 0)
+		return -1;
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (conf_resolve(c->peers[i].ppk, dir, e) < 0)
+			return -1;
+	return 0;
+}
+
+int conf_read(struct config *c, const char *path, struct err *e)
+{
+	char dir[OS_PATH_MAX];
+	char *text;
+	size_t len;
+	int rc;
+
+	memset(c, 0, sizeof *c);
+	if (os_read_file(&text, &len, path, OS_CONFIG, e) < 0)
+		return err_in(e, "config");
+	rc = config_parse(c, text, len, e);
+	os_free_text(text, len);
+	if (rc < 0)
+		return err_in(e, "%s", path);
+	os_dir_of(dir, path);
+	rc = resolve_all(c, dir, e);
+	if (rc == 0 && !sadb_known(c->backend))
+		rc = err_set(e, ERR_USAGE, "backend \"%s\": this program has auto, %s", c->backend,
+			     sadb_names());
+	if (rc < 0) {
+		config_free(c);
+		return err_in(e, "%s", path);
+	}
+	return 0;
+}
+
+/* The file that nobody named. */
+static int usual_file(char path[CONFIG_PATH_MAX], const char *dir, const char *name, struct err *e)
+{
+	if (path[0] != '\0')
+		return 0;
+	memcpy(path, name, strlen(name) + 1);
+	return conf_resolve(path, dir, e);
+}
+
+static int check_trust(const struct config *c, const char *usual_ca, struct err *e)
+{
+	for (size_t i = 0; c->ca[0] == '\0' && i < c->n_peers; i++) {
+		if (c->peers[i].has_pin)
+			continue;
+		err_set(e, ERR_USAGE, "nothing to recognise %s by: no pin, and no CA in %s",
+			c->peers[i].name, usual_ca);
+		return err_hint(e, "give the pin that \"sapair id\" prints on the peer, or the "
+				   "CA's certificate");
+	}
+	return 0;
+}
+
+int conf_identity(struct config *c, const char *dir, struct err *e)
+{
+	char ca[CONFIG_PATH_MAX] = "";
+	const char *missing;
+
+	if (usual_file(c->certificate, dir, CONF_CERT, e) < 0 ||
+	    usual_file(c->key, dir, CONF_KEY, e) < 0 || usual_file(ca, dir, CONF_CA, e) < 0)
+		return -1;
+	missing = !os_exists(c->certificate) ? c->certificate : !os_exists(c->key) ? c->key : NULL;
+	if (missing != NULL) {
+		err_set(e, ERR_USAGE, "no identity: %s is not there", missing);
+		return err_hint(e, "make one with \"sapair id new\", or get one from a CA: "
+				   "\"sapair ca issue\"");
+	}
+	if (c->ca[0] == '\0' && os_exists(ca))
+		memcpy(c->ca, ca, sizeof c->ca);
+	return check_trust(c, ca, e);
+}
+
+int conf_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
+	       struct err *e)
+{
+	switch (f) {
+	case IDENTITY_OK:
+		return 0;
+	case IDENTITY_BAD_CERT:
+		return err_set(e, ERR_USAGE, "%s: not a PEM certificate", cert);
+	case IDENTITY_BAD_KEY:
+		return err_set(e, ERR_USAGE, "%s: not an unencrypted PEM private key", key);
+	case IDENTITY_WRONG_KEY:
+		return err_set(e, ERR_USAGE, "%s does not belong to the certificate %s", key, cert);
+	case IDENTITY_BAD_CA:
+		return err_set(e, ERR_USAGE, "%s: no PEM certificate of a CA", ca);
+	case IDENTITY_WEAK:
+		return err_set(e, ERR_USAGE, "%s: only EC keys on P-256, P-384 or P-521 are taken",
+			       cert);
+	case IDENTITY_NO_MEMORY:
+		break;
+	}
+	return err_set(e, ERR_BUG, "no memory for the identity");
+}

@@ -1,0 +1,37 @@
+/*
+ * agent/cli/conf.h - from a config file and the usual places to a config with absolute paths.
+ */
+#ifndef SAPAIR_AGENT_CONF_H
+#define SAPAIR_AGENT_CONF_H
+
+#include "agent/os/os.h"
+#include "proto/config.h"
+
+#define CONF_NAME "sapair.json"
+#define CONF_CERT "sapair.crt"
+#define CONF_KEY "sapair.key"
+#define CONF_CA "ca.crt"
+#define CONF_CA_KEY "ca.key"
+
+/* The config file of the config directory. */
+int conf_usual(char out[OS_PATH_MAX], struct err *e);
+/* path, absolute: relative ones stand in dir, which is the working directory when NULL. */
+int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, struct err *e);
+/* The same for a member of the config, in place; an empty one stays empty. */
+int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e);
+
+/* Reads and checks a config file (absolute path); names of files in it become absolute. *c is
+ * freed on -1. */
+int conf_read(struct config *c, const char *path, struct err *e);
+
+/*
+ * Names certificate, key and CA where nothing did: in dir. A CA that is not there is none. -1
+ * when the identity is missing, or a peer that could not be recognised by anything.
+ */
+int conf_identity(struct config *c, const char *dir, struct err *e);
+
+/* What the files are that identity_load() did not take; 0 for IDENTITY_OK. */
+int conf_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
+	       struct err *e);
+
+#endif

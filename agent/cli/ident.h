@@ -1,0 +1,45 @@
+/*
+ * agent/cli/ident.h - what the verbs id and ca share: wishes from flags, files, certificates shown.
+ */
+#ifndef SAPAIR_AGENT_IDENT_H
+#define SAPAIR_AGENT_IDENT_H
+
+#include "agent/cli/args.h"
+#include "agent/os/os.h"
+#include "crypto/cert.h"
+#include "proto/json.h"
+
+#define IDENT_DAYS 825 /* of a host: browsers' old limit, well known */
+#define IDENT_CA_DAYS 3650
+
+/* A wish and the memory that it points into. */
+struct ident_wish {
+	struct cert_wish wish;
+	char name[CERT_NAME_MAX + 1];
+	uint8_t addr[CERT_ADDRS_MAX][17];
+};
+
+/* --address, --days, --not-before, --not-after, --lab; name as given. */
+int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uint32_t days,
+	       struct err *e);
+/* Would a new certificate say the same (but for its dates)? */
+bool ident_same(const struct cert_facts *f, const struct cert_wish *w);
+
+/* --dir, else the config directory; then dir/name. */
+int ident_dir(char out[OS_PATH_MAX], const struct args *a, struct err *e);
+int ident_path(char out[OS_PATH_MAX], const char *dir, const char *name, struct err *e);
+
+/* Facts of the first certificate of a file; pem (freed by os_free_text()) may be NULL. */
+int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char **pem, size_t *len,
+	       struct err *e);
+
+/* Writes key and certificate, the key first; neither stays when one fails. */
+int ident_write(const struct pem_pair *pair, const char *cert, const char *key, bool force,
+		struct err *e);
+
+/* Members of a document: name, pin, addresses, dates. */
+void ident_put(struct json_out *o, const struct cert_facts *f);
+/* The same as lines of text. */
+void ident_show(const struct cert_facts *f);
+
+#endif

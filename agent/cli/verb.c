@@ -1,0 +1,457 @@
+/*
+ * agent/cli/verb.c - the table of verbs, and what a command line does with it.
+ */
+#include "agent/cli/verb.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli/out.h"
+
+#define NONE                            \
+	{                               \
+		NULL, NULL, NULL, false \
+	}
+
+static const struct option json_option[] = {
+	{"json", NULL, "results as JSON, one object a line", false},
+	NONE,
+};
+const struct option verb_control[] = {
+	{"control", "PATH", "the agent's control socket", false},
+	NONE,
+};
+const struct option verb_timeout[] = {
+	{"control", "PATH", "the agent's control socket", false},
+	{"timeout", "SECONDS", "give up after that; 0: never (default 30)", false},
+	NONE,
+};
+
+static const struct option run_options[] = {
+	{"config", "FILE", "the config file (default: sapair.json in the config directory)", false},
+	{"peer", "ADDRESS[:PORT]", "pair with this host; may be repeated", true},
+	{"pin", "sha256:HEX", "the key of the --peer before it", true},
+	{"ppk", "FILE", "the pre-shared PPK of the --peer before it", true},
+	{"listen", "ADDRESS[:PORT]", "listen here (default: everywhere, port 4510)", true},
+	{"name", "NAME", "our own name (default: that of the certificate)", false},
+	{"cert", "FILE", "our certificate (default: sapair.crt)", false},
+	{"key", "FILE", "its private key (default: sapair.key)", false},
+	{"ca", "FILE", "CA certificates that peers are judged by (default: ca.crt)", false},
+	{"backend", "NAME", "auto, or one that `sapair version` lists", false},
+	{"control", "PATH", "where to put the control socket", false},
+	{"log", "LEVEL", "error, warn, info or debug", false},
+	{"esp-port", "PORT", "our UDP port for ESP (back end soft)", false},
+	{"allow-lab", NULL, "accept lab identities", false},
+	NONE,
+};
+static const struct option up_options[] = {
+	{"all", NULL, "every peer", false},
+	{"pin", "sha256:HEX", "the key of a peer that is not in the config", false},
+	{"no-wait", NULL, "do not wait until the pair is up", false},
+	{"wait", NULL, "wait until it is up and verified (the default)", false},
+	{"no-verify", NULL, "do not verify the pair", false},
+	NONE,
+};
+static const struct option all_options[] = {
+	{"all", NULL, "every peer", false},
+	NONE,
+};
+static const struct option rekey_options[] = {
+	{"all", NULL, "every peer", false},
+	{"wait", NULL, "wait until the old SAs are gone, too", false},
+	{"no-wait", NULL, "return once it is started", false},
+	{"no-verify", NULL, "do not verify the new pair", false},
+	{"parallel", "N", "with --all: so many at once (default 16)", false},
+	{"reason", "TEXT", "told in events", false},
+	NONE,
+};
+static const struct option verify_options[] = {
+	{"all", NULL, "every peer", false},
+	{"count", "N", "probes (default 3)", false},
+	{"interval", "MS", "between two of them (default 0)", false},
+	{"parallel", "N", "with --all: so many peers at once (default 16)", false},
+	NONE,
+};
+static const struct option watch_options[] = {
+	{"count", "N", "end after that many events", false},
+	{"timeout", "SECONDS", "end after that (default: never)", false},
+	NONE,
+};
+static const struct option check_options[] = {
+	{"config", "FILE", "the same as FILE", false},
+	NONE,
+};
+static const struct option id_show_options[] = {
+	{"pin", NULL, "print the pin alone", false},
+	{"dir", "DIR", "where sapair.crt and sapair.key are", false},
+	NONE,
+};
+/* clang-format off */
+#define MAKING                                                                           \
+	{"not-before", "DATE", "2026-11-23 or 2026-11-23T10:00:00Z (default: 5 min ago)", false}, \
+	{"not-after", "DATE", "instead of --days", false},                               \
+	{"lab", NULL, "mark it as a lab identity", false}
+/* clang-format on */
+static const struct option id_new_options[] = {
+	{"name", "NAME", "default: the host's name", false},
+	{"address", "ADDRESS", "an address of this host; may be repeated", true},
+	{"days", "N", "valid so long (default 825)", false},
+	{"dir", "DIR", "default: the config directory", false},
+	{"force", NULL, "replace what is there", false},
+	MAKING,
+	NONE,
+};
+static const struct option ca_new_options[] = {
+	{"name", "NAME", "default: sapair-ca", false},
+	{"days", "N", "valid so long (default 3650)", false},
+	{"dir", "DIR", "default: the config directory", false},
+	{"force", NULL, "replace what is there", false},
+	MAKING,
+	NONE,
+};
+static const struct option ca_issue_options[] = {
+	{"address", "ADDRESS", "of that host; may be repeated", true},
+	{"days", "N", "valid so long (default 825)", false},
+	{"dir", "DIR", "where ca.crt and ca.key are (default: the config directory)", false},
+	{"out", "DIR", "where to write (default: here)", false},
+	{"force", NULL, "replace what is there", false},
+	MAKING,
+	NONE,
+};
+static const struct option ca_sign_options[] = {
+	{"name", "NAME", "default: the one in the certificate", false},
+	{"address", "ADDRESS", "of that host; may be repeated", true},
+	{"days", "N", "valid so long (default 825)", false},
+	{"dir", "DIR", "where ca.crt and ca.key are (default: the config directory)", false},
+	{"out", "FILE", "default: NAME.crt here", false},
+	{"force", NULL, "replace what is there", false},
+	MAKING,
+	NONE,
+};
+static const struct option ca_show_options[] = {
+	{"dir", "DIR", "where ca.crt is (default: the config directory)", false},
+	NONE,
+};
+
+const struct verb verbs[] = {
+	{"run",
+	 "",
+	 "run the agent, in the foreground",
+	 "Without --config and --peer it takes sapair.json of the config directory. Relative names\n"
+	 "in a config file are relative to it; certificate, key and CA lie beside it by default.",
+	 "sapair run --peer 192.0.2.2",
+	 {run_options},
+	 0,
+	 0,
+	 v_run},
+	{"status",
+	 "[PEER]",
+	 "what is in force",
+	 "With a PEER that is not up: exit 3.",
+	 "sapair status --json",
+	 {verb_timeout},
+	 0,
+	 1,
+	 v_status},
+	{"up",
+	 "PEER|ADDRESS|--all",
+	 "pair, and wait until it is verified",
+	 "An ADDRESS that is not in the config becomes a peer until the agent ends.",
+	 "sapair up beta --timeout 60",
+	 {up_options, verb_timeout},
+	 0,
+	 1,
+	 v_up},
+	{"down",
+	 "PEER|--all",
+	 "take SAs and policy of a pair away",
+	 NULL,
+	 "sapair down beta",
+	 {all_options, verb_timeout},
+	 0,
+	 1,
+	 v_down},
+	{"rekey",
+	 "PEER|--all",
+	 "new SPIs and keys now, without losing a packet",
+	 "Returns when both ends have switched and the new pair is verified. The receipt says what\n"
+	 "was done. On failure the old pair stays in force.",
+	 "sapair rekey --all --json",
+	 {rekey_options, verb_timeout},
+	 0,
+	 1,
+	 v_rekey},
+	{"verify",
+	 "PEER|--all",
+	 "prove that the pair carries traffic",
+	 "Probes go through the SAs to the peer's agent and back. Exit 8: they do not arrive.",
+	 "sapair verify beta --count 100",
+	 {verify_options, verb_timeout},
+	 0,
+	 1,
+	 v_verify},
+	{"watch",
+	 "[PEER]",
+	 "events as they happen",
+	 NULL,
+	 "sapair watch --json",
+	 {watch_options, verb_control},
+	 0,
+	 1,
+	 v_watch},
+	{"reload",
+	 "",
+	 "apply changes of config and certificates",
+	 "Only what differs is touched; on an error nothing is.",
+	 "sapair reload",
+	 {verb_timeout},
+	 0,
+	 0,
+	 v_reload},
+	{"stop", "", "end the agent", NULL, "sapair stop", {verb_timeout}, 0, 0, v_stop},
+	{"check",
+	 "[FILE]",
+	 "is the config right? changes nothing",
+	 NULL,
+	 "sapair check /etc/sapair/sapair.json",
+	 {check_options},
+	 0,
+	 1,
+	 v_check},
+	{"id show",
+	 "[FILE]",
+	 "our identity, or that in a certificate file",
+	 "`sapair id` alone does the same.",
+	 "sapair id show --pin",
+	 {id_show_options},
+	 0,
+	 1,
+	 v_id_show},
+	{"id new",
+	 "",
+	 "make a key and a certificate signed by itself",
+	 "Is there one already, nothing changes.",
+	 "sapair id new --name alpha --address 192.0.2.1",
+	 {id_new_options},
+	 0,
+	 0,
+	 v_id_new},
+	{"ca new",
+	 "",
+	 "make a CA",
+	 NULL,
+	 "sapair ca new --name lab-ca --dir ca",
+	 {ca_new_options},
+	 0,
+	 0,
+	 v_ca_new},
+	{"ca issue",
+	 "NAME",
+	 "make a key and a certificate for a host",
+	 "At least one --address. The host gets NAME.crt, NAME.key and ca.crt.",
+	 "sapair ca issue alpha --address 192.0.2.1 --dir ca --out alpha",
+	 {ca_issue_options},
+	 1,
+	 1,
+	 v_ca_issue},
+	{"ca sign",
+	 "CERT",
+	 "certify the key in a certificate that a host made",
+	 "At least one --address. The private key never leaves its host.",
+	 "sapair ca sign alpha-self.crt --address 192.0.2.1 --out alpha.crt",
+	 {ca_sign_options},
+	 1,
+	 1,
+	 v_ca_sign},
+	{"ca show",
+	 "",
+	 "the CA's certificate",
+	 NULL,
+	 "sapair ca show --dir ca",
+	 {ca_show_options},
+	 0,
+	 0,
+	 v_ca_show},
+	{"version",
+	 "",
+	 "versions of program and libraries, back ends",
+	 NULL,
+	 "sapair version",
+	 {NULL},
+	 0,
+	 0,
+	 v_version},
+	{"help",
+	 "[VERB]",
+	 "this list, or all about a verb",
+	 NULL,
+	 "sapair help rekey",
+	 {NULL},
+	 0,
+	 2,
+	 v_help},
+	{NULL, NULL, NULL, NULL, NULL, {NULL}, 0, 0, NULL},
+};
+
+/* ---- finding --------------------------------------------------------------------------- */
+
+const struct verb *verb_find(char **argv, size_t n, size_t *took)
+{
+	char two[64];
+
+	*took = 0;
+	if (n == 0)
+		return NULL;
+	if (n > 1)
+		snprintf(two, sizeof two, "%s %s", argv[0], argv[1]);
+	for (const struct verb *v = verbs; v->name != NULL; v++) {
+		bool is_two = strchr(v->name, ' ') != NULL;
+
+		if (is_two && n > 1 && strcmp(v->name, two) == 0)
+			*took = 2;
+		else if (!is_two && strcmp(v->name, argv[0]) == 0)
+			*took = 1;
+		else
+			continue;
+		return v;
+	}
+	/* "sapair id", also with options or a file behind it. */
+	if (strcmp(argv[0], "id") == 0) {
+		static char show[] = "show";
+		char *both[] = {argv[0], show};
+		const struct verb *v = verb_find(both, 2, took);
+
+		*took = 1;
+		return v;
+	}
+	return NULL;
+}
+
+const char *verb_near(const char *name)
+{
+	const char *near = NULL;
+	unsigned best = 100;
+
+	for (const struct verb *v = verbs; v->name != NULL; v++)
+		if (args_nearer(name, v->name, &best))
+			near = v->name;
+	return near;
+}
+
+static int unknown(char **argv, size_t n, struct err *e)
+{
+	char name[64];
+	const char *near;
+
+	if (strcmp(argv[0], "ca") == 0 && n > 1 && argv[1][0] != '-')
+		snprintf(name, sizeof name, "ca %s", argv[1]);
+	else
+		snprintf(name, sizeof name, "%s", argv[0]);
+	near = verb_near(name);
+	if (strcmp(name, "ca") == 0)
+		err_set(e, ERR_USAGE, "ca: new, issue, sign or show?");
+	else if (near != NULL)
+		err_set(e, ERR_USAGE, "unknown verb \"%s\"; did you mean \"%s\"?", name, near);
+	else
+		err_set(e, ERR_USAGE, "unknown verb \"%s\"", name);
+	return err_hint(e, "sapair help lists the verbs");
+}
+
+/* ---- doing ----------------------------------------------------------------------------- */
+
+/* What was typed fits the verb? */
+static int check_words(const struct args *a, struct err *e)
+{
+	const struct verb *v = a->verb;
+
+	if (a->n_words > v->most)
+		err_set(e, ERR_USAGE, "%s: \"%s\" is one word too many", v->name,
+			a->words[v->most]);
+	else if (a->n_words < v->least)
+		err_set(e, ERR_USAGE, "%s: %s is missing", v->name, v->words);
+	else
+		return 0;
+	return -1;
+}
+
+static int read_args(struct args *a, const struct verb *v, char **argv, size_t n, struct err *e)
+{
+	const struct option *lists[OPTION_LISTS_MAX + 2] = {json_option};
+	size_t k = 1;
+
+	for (size_t i = 0; i < OPTION_LISTS_MAX && v->lists[i] != NULL; i++)
+		lists[k++] = v->lists[i];
+	if (args_read(a, lists, argv, n, e) < 0)
+		return err_in(e, "%s", v->name);
+	a->verb = v;
+	return a->help ? 0 : check_words(a, e);
+}
+
+static int do_verb(const struct verb *v, char **argv, size_t n)
+{
+	struct args a;
+	struct err e = {0};
+	int status = read_args(&a, v, argv, n, &e);
+
+	if (status < 0) {
+		char hint[80];
+
+		snprintf(hint, sizeof hint, "sapair %s --help tells more", v->name);
+		e.hint = e.hint != NULL ? e.hint : hint;
+		out_error(a.json, NULL, &e);
+		status = err_exit_status(e.code);
+	} else if (a.help) {
+		struct args help = {.verb = v, .json = a.json};
+
+		status = v_help(&help, &e);
+	} else {
+		status = v->run(&a, &e);
+		if (status < 0) {
+			out_error(a.json, NULL, &e);
+			status = err_exit_status(e.code);
+		}
+	}
+	args_free(&a);
+	if (!out_flush() && status == 0) {
+		err_set(&e, ERR_OS, "the output could not be written");
+		out_error_text(NULL, e.cause, err_exit_status(e.code), NULL);
+		status = err_exit_status(e.code);
+	}
+	return status;
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+int verb_run(int argc, char **argv)
+{
+	static char help[] = "help", version[] = "version";
+	size_t n = argc > 1 ? (size_t)argc - 1 : 0, took;
+	const struct verb *v;
+	bool json = false;
+	struct err e = {0};
+
+	out_setup();
+	if (n == 0) {
+		struct args none = {.verb = NULL};
+
+		v_help(&none, &e);
+		out_flush();
+		return err_exit_status(ERR_USAGE);
+	}
+	argv++;
+	if (is_one_of(argv[0], "--help", "-h"))
+		argv[0] = help;
+	else if (is_one_of(argv[0], "--version", "-V"))
+		argv[0] = version;
+	v = verb_find(argv, n, &took);
+	if (v != NULL)
+		return do_verb(v, argv + took, n - took);
+	for (size_t i = 1; i < n; i++)
+		json = json || strcmp(argv[i], "--json") == 0;
+	unknown(argv, n, &e);
+	out_error(json, NULL, &e);
+	return err_exit_status(e.code);
+}

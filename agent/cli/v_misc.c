@@ -130,8 +130,8 @@ static int topic(const struct args *a, const struct verb **v, struct err *e)
 	char *words[2] = {NULL, NULL};
 	size_t took;
 
-	*v = a->verb != NULL && a->verb->run != v_help ? a->verb : NULL;
-	if (*v != NULL || a->n_words == 0)
+	*v = a->help ? a->verb : NULL;
+	if (a->help || a->n_words == 0)
 		return 0;
 	for (size_t i = 0; i < a->n_words && i < 2; i++)
 		words[i] = (char *)a->words[i]; /* of argv */

@@ -401,7 +401,7 @@ static int do_verb(const struct verb *v, char **argv, size_t n)
 		out_error(a.json, NULL, &e);
 		status = err_exit_status(e.code);
 	} else if (a.help) {
-		struct args help = {.verb = v, .json = a.json};
+		struct args help = {.verb = v, .json = a.json, .help = true};
 
 		status = v_help(&help, &e);
 	} else {

@@ -120,16 +120,17 @@ static void show_agent(const struct cJSON *d)
 		  show_is(d, "identity.lab") ? ", lab" : "", date(d, "identity.not_after"));
 }
 
-static void show_trouble(const struct cJSON *p, const char *indent)
+/* The next step is told where one peer is looked at. */
+static void show_trouble(const struct cJSON *p, bool hint)
 {
 	if (!has(p, "error"))
 		return;
-	out_text("%s", indent);
+	out_text("  ");
 	out_painted(strcmp(show_text(p, "state", ""), "up") == 0 ? PAINT_WARN : PAINT_BAD, "%s",
 		    show_text(p, "error.cause", ""));
 	out_text(" (%s)\n", show_text(p, "error.class", ""));
-	if (has(p, "error.hint"))
-		out_text("%s%s\n", indent, show_text(p, "error.hint", ""));
+	if (hint && has(p, "error.hint"))
+		out_text("  %s\n", show_text(p, "error.hint", ""));
 }
 
 /* One column of the list of peers. */
@@ -198,7 +199,7 @@ static void show_list(const struct cJSON *peers)
 				    c + 1 < COLUMNS ? widths[c] + 2 : 0, text);
 		}
 		out_text("\n");
-		show_trouble(p, "  ");
+		show_trouble(p, false);
 	}
 }
 
@@ -264,7 +265,7 @@ static void show_peer(const struct cJSON *p)
 		  has(p, "role") ? ", we are the " : "", show_text(p, "role", ""));
 	if (has(p, "epoch"))
 		show_pair(p);
-	show_trouble(p, "  ");
+	show_trouble(p, true);
 }
 
 void show_status(const struct cJSON *d, bool several)

@@ -124,26 +124,3 @@ int conf_identity(struct config *c, const char *dir, struct err *e)
 		memcpy(c->ca, ca, sizeof c->ca);
 	return check_trust(c, ca, e);
 }
-
-int conf_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
-	       struct err *e)
-{
-	switch (f) {
-	case IDENTITY_OK:
-		return 0;
-	case IDENTITY_BAD_CERT:
-		return err_set(e, ERR_USAGE, "%s: not a PEM certificate", cert);
-	case IDENTITY_BAD_KEY:
-		return err_set(e, ERR_USAGE, "%s: not an unencrypted PEM private key", key);
-	case IDENTITY_WRONG_KEY:
-		return err_set(e, ERR_USAGE, "%s does not belong to the certificate %s", key, cert);
-	case IDENTITY_BAD_CA:
-		return err_set(e, ERR_USAGE, "%s: no PEM certificate of a CA", ca);
-	case IDENTITY_WEAK:
-		return err_set(e, ERR_USAGE, "%s: only EC keys on P-256, P-384 or P-521 are taken",
-			       cert);
-	case IDENTITY_NO_MEMORY:
-		break;
-	}
-	return err_set(e, ERR_BUG, "no memory for the identity");
-}

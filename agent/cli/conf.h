@@ -30,8 +30,4 @@ int conf_read(struct config *c, const char *path, struct err *e);
  */
 int conf_identity(struct config *c, const char *dir, struct err *e);
 
-/* What the files are that identity_load() did not take; 0 for IDENTITY_OK. */
-int conf_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
-	       struct err *e);
-
 #endif

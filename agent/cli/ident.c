@@ -10,6 +10,7 @@
 #include "agent/cli/date.h"
 #include "agent/cli/out.h"
 #include "proto/addr.h"
+#include "agent/os/creds.h"
 
 #define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */
 #define DAYS_MAX 36500
@@ -136,7 +137,7 @@ int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char
 	fault = cert_read(text, f);
 	if (fault != IDENTITY_OK || pem == NULL) {
 		os_free_text(text, n);
-		return conf_fault(fault, path, path, path, e);
+		return creds_fault(fault, path, path, path, e);
 	}
 	*pem = text;
 	*len = n;

@@ -9,6 +9,7 @@
 #include "agent/cli/ident.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
+#include "agent/os/creds.h"
 
 /* A CA that was read. */
 struct ca {
@@ -230,7 +231,7 @@ static int issue(const struct args *a, const struct ca *ca, const char *name, st
 	changed = force || !os_exists(i.key) || !is_there(i.cert, ca, &w.wish, NULL, &f);
 	if (changed) {
 		fault = cert_issue(&pair, &w.wish, ca->cert_pem, ca->key_pem);
-		rc = conf_fault(fault, ca->cert, ca->key, ca->cert, e);
+		rc = creds_fault(fault, ca->cert, ca->key, ca->cert, e);
 		if (rc == 0)
 			rc = ident_write(&pair, i.cert, i.key, force, e);
 		wipe(&pair, sizeof pair);
@@ -279,7 +280,7 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 		enum identity_fault fault =
 			cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem);
 
-		if (conf_fault(fault, args_word(a, 0), ca->key, ca->cert, e) < 0)
+		if (creds_fault(fault, args_word(a, 0), ca->key, ca->cert, e) < 0)
 			return -1;
 		if (os_write_file(to, cert, strlen(cert), false, !force, e) < 0) {
 			if (os_exists(to))

@@ -11,6 +11,7 @@
 #include "agent/cli/verb.h"
 #include "crypto/hex.h"
 #include "proto/keysched.h"
+#include "agent/os/creds.h"
 
 #define SOON_DAYS 30
 #define WARNINGS_MAX 8
@@ -49,64 +50,39 @@ static void judge_dates(struct findings *f, const char *path, const struct cert_
 	}
 }
 
-static int read_ca(struct findings *f, const char *path, char **text, size_t *len, struct err *e)
+static void judge_ca(struct findings *f, const char *path)
 {
 	struct cert_facts facts;
+	char *text = NULL;
+	size_t len = 0;
 
-	if (path[0] == '\0')
-		return 0;
-	if (os_read_file(text, len, path, OS_CONFIG, e) < 0)
-		return -1;
-	if (cert_read(*text, &facts) == IDENTITY_OK)
+	if (path[0] == '\0' || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
+		return; /* a fault is found by who loads it */
+	if (cert_read(text, &facts) == IDENTITY_OK)
 		judge_dates(f, path, &facts);
-	return 0;
+	os_free_text(text, len);
 }
 
 static int check_identity(const struct config *c, struct findings *f, struct err *e)
 {
-	char *cert = NULL, *key = NULL, *ca = NULL;
-	size_t cert_len = 0, key_len = 0, ca_len = 0;
-	struct identity *id = NULL;
-	int rc = -1;
+	struct identity *id;
 
-	if (os_read_file(&cert, &cert_len, c->certificate, OS_ANYONE, e) < 0 ||
-	    os_read_file(&key, &key_len, c->key, OS_SECRET, e) < 0 ||
-	    read_ca(f, c->ca, &ca, &ca_len, e) < 0)
-		goto free_texts;
-	rc = conf_fault(identity_load(&id, cert, key, ca), c->certificate, c->key, c->ca, e);
-	if (rc == 0) {
-		judge_dates(f, c->certificate, identity_facts(id));
-		if (identity_facts(id)->is_lab)
-			warn(f, "%s is a lab identity: peers refuse it unless they allow_lab",
-			     c->certificate);
-		identity_free(id);
-	}
-free_texts:
-	os_free_text(cert, cert_len);
-	os_free_text(key, key_len);
-	os_free_text(ca, ca_len);
-	return rc;
+	if (creds_identity(&id, c, e) < 0)
+		return -1;
+	judge_dates(f, c->certificate, identity_facts(id));
+	judge_ca(f, c->ca);
+	if (identity_facts(id)->is_lab)
+		warn(f, "%s is a lab identity: peers refuse it unless they allow_lab",
+		     c->certificate);
+	identity_free(id);
+	return 0;
 }
 
 static int check_ppk(const char *path, struct err *e)
 {
 	SECRET(ppk);
-	char *text;
-	size_t len, n;
-	bool ok;
 
-	if (path[0] == '\0')
-		return 0;
-	if (os_read_file(&text, &len, path, OS_SECRET, e) < 0)
-		return -1;
-	for (n = len; n > 0 && strchr(" \r\n", text[n - 1]) != NULL; n--)
-		;
-	ok = n >= (size_t)2 * PPK_MIN && n <= (size_t)2 * PPK_MAX && hex_get_secret(&ppk, text, n);
-	os_free_text(text, len);
-	if (ok)
-		return 0;
-	return err_set(e, ERR_USAGE, "%s: must hold %d to %d lower-case hex digits", path,
-		       2 * PPK_MIN, 2 * PPK_MAX);
+	return creds_ppk(&ppk, path, e);
 }
 
 static int check_files(struct config *c, const char *path, struct findings *f, struct err *e)

@@ -8,6 +8,7 @@
 #include "agent/cli/ident.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
+#include "agent/os/creds.h"
 
 /* Certificate and key of this host. */
 struct paths {
@@ -31,7 +32,7 @@ static int judge_key(const struct paths *p, const char *pem, struct err *e)
 
 	if (os_read_file(&key, &len, p->key, OS_SECRET, e) < 0)
 		return -1;
-	rc = conf_fault(identity_load(&id, pem, key, NULL), p->cert, p->key, "", e);
+	rc = creds_fault(identity_load(&id, pem, key, NULL), p->cert, p->key, "", e);
 	identity_free(id);
 	os_free_text(key, len);
 	return rc;

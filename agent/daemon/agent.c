@@ -8,6 +8,7 @@
 #include "agent/daemon/link.h"
 #include "agent/daemon/listen.h"
 #include "agent/daemon/peer.h"
+#include "agent/os/creds.h"
 #include "crypto/random.h"
 
 #include <signal.h>
@@ -43,55 +44,13 @@ void identity_ref_drop(struct identity_ref *r)
 	free(r);
 }
 
-static int identity_error(const struct config *c, enum identity_fault f, struct err *e)
-{
-	switch (f) {
-	case IDENTITY_OK:
-		return 0;
-	case IDENTITY_BAD_CERT:
-		return err_set(e, ERR_USAGE, "%s: not a PEM certificate", c->certificate);
-	case IDENTITY_BAD_KEY:
-		return err_set(e, ERR_USAGE, "%s: not an unencrypted PEM private key", c->key);
-	case IDENTITY_WRONG_KEY:
-		return err_set(e, ERR_USAGE, "%s does not belong to the certificate %s", c->key,
-			       c->certificate);
-	case IDENTITY_BAD_CA:
-		return err_set(e, ERR_USAGE, "%s: no PEM certificate of a CA", c->ca);
-	case IDENTITY_WEAK:
-		return err_set(e, ERR_USAGE, "%s: only EC keys on P-256, P-384 or P-521 are taken",
-			       c->certificate);
-	case IDENTITY_NO_MEMORY:
-		break;
-	}
-	return err_set(e, ERR_OS, "no memory for the identity");
-}
-
 static int load_identity(const struct config *c, struct identity_ref **out, struct err *e)
 {
-	char *cert = NULL, *key = NULL, *ca = NULL;
-	size_t cert_len = 0, key_len = 0, ca_len = 0;
 	struct identity_ref *r = calloc(1, sizeof *r);
-	enum identity_fault f;
-	int rc = -1;
 
 	if (r == NULL)
-		return err_set(e, ERR_OS, "no memory for the identity");
-	if (os_read_file(&cert, &cert_len, c->certificate, OS_ANYONE, e) < 0 ||
-	    os_read_file(&key, &key_len, c->key, OS_SECRET, e) < 0) {
-		if (e->code == ERR_USAGE)
-			err_hint(e, "make one with: sapair id new, or get one from a CA with: "
-				    "sapair ca issue");
-		goto free_texts;
-	}
-	if (c->ca[0] != '\0' && os_read_file(&ca, &ca_len, c->ca, OS_CONFIG, e) < 0)
-		goto free_texts;
-	f = identity_load(&r->id, cert, key, ca);
-	rc = identity_error(c, f, e);
-free_texts:
-	os_free_text(cert, cert_len);
-	os_free_text(key, key_len);
-	os_free_text(ca, ca_len);
-	if (rc < 0) {
+		return err_set(e, ERR_BUG, "no memory for the identity");
+	if (creds_identity(&r->id, c, e) < 0) {
 		free(r);
 		return -1;
 	}
@@ -326,7 +285,8 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 	a->identity = id;
 	reload_old_peers(a, &c, r);
 	reload_new_peers(a, &c, r);
-	memcpy(c.name, c.name[0] != '\0' ? c.name : a->cfg.name, sizeof c.name);
+	if (c.name[0] == '\0')
+		memcpy(c.name, a->cfg.name, sizeof c.name);
 	config_free(&a->cfg);
 	a->cfg = c;
 	fill_name(a);

@@ -466,6 +466,7 @@ static void do_down(struct client *c, const struct ctl_request *req)
 
 static void do_rekey(struct client *c, const struct ctl_request *req)
 {
+	char doc[DOC_MAX];
 	struct peer *p;
 
 	if (!find_or_refuse(c, req, &p))
@@ -484,9 +485,12 @@ static void do_rekey(struct client *c, const struct ctl_request *req)
 		refuse(c, p->cfg.name, &e);
 		return;
 	}
-	for (struct peer *each = c->control->agent->peers; each != NULL; each = each->next)
-		if ((p == NULL || p == each) && peer_is_up(each))
-			peer_want_exchange(each, REASON_REQUEST);
+	for (struct peer *each = c->control->agent->peers; each != NULL; each = each->next) {
+		if ((p != NULL && p != each) || !peer_is_up(each))
+			continue;
+		peer_want_exchange(each, REASON_REQUEST);
+		reply(c, doc, doc_started(doc, sizeof doc, "rekey", each->cfg.name));
+	}
 	reply_end(c, 0);
 }
 

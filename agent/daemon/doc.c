@@ -228,6 +228,16 @@ size_t doc_reload(char *buf, size_t size, const struct reload_result *r)
 	return end(&o);
 }
 
+size_t doc_started(char *buf, size_t size, const char *verb, const char *peer)
+{
+	struct json_out o;
+
+	begin(&o, buf, size, "sapair.started/1");
+	json_put_text(&o, "verb", verb);
+	json_put_text(&o, "peer", peer);
+	return end(&o);
+}
+
 size_t doc_stop(char *buf, size_t size)
 {
 	struct json_out o;

@@ -21,6 +21,8 @@ size_t doc_down(char *buf, size_t size, const char *peer, bool changed);
 size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct waiter *w);
 size_t doc_verify(char *buf, size_t size, const struct peer *p, const struct verify_result *r);
 size_t doc_reload(char *buf, size_t size, const struct reload_result *r);
+/* `rekey --no-wait`: asked for, not done. */
+size_t doc_started(char *buf, size_t size, const char *verb, const char *peer);
 size_t doc_stop(char *buf, size_t size);
 
 /* Status of one peer, or of all (only is NULL): allocated, freed by the caller; NULL: no memory. */

@@ -7,7 +7,7 @@
 #include "agent/daemon/link.h"
 #include "agent/daemon/pair.h"
 #include "agent/daemon/waiter.h"
-#include "crypto/hex.h"
+#include "agent/os/creds.h"
 #include "crypto/random.h"
 
 #include <stdlib.h>
@@ -305,28 +305,6 @@ static void on_timer_closed(uv_handle_t *h)
 	free(p);
 }
 
-static int read_ppk(struct peer *p, struct err *e)
-{
-	char *text = NULL;
-	size_t len = 0;
-	bool ok;
-
-	secret_wipe(&p->ppk);
-	if (p->cfg.ppk[0] == '\0')
-		return 0;
-	if (os_read_file(&text, &len, p->cfg.ppk, OS_SECRET, e) < 0)
-		return err_in(e, "ppk of %s", p->cfg.name);
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r' || text[len - 1] == ' '))
-		len--;
-	ok = len >= 2 * PPK_MIN && len <= 2 * PPK_MAX && hex_get_secret(&p->ppk, text, len);
-	os_free_text(text, len);
-	if (!ok)
-		return err_set(e, ERR_USAGE,
-			       "ppk of %s: %s must hold %d to %d lower-case hex digits",
-			       p->cfg.name, p->cfg.ppk, 2 * PPK_MIN, 2 * PPK_MAX);
-	return 0;
-}
-
 int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, struct err *e)
 {
 	struct peer *p = calloc(1, sizeof *p), **at = &a->peers;
@@ -336,7 +314,8 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		return err_set(e, ERR_OS, "no memory for a peer");
 	p->agent = a;
 	p->cfg = *cfg;
-	if (read_ppk(p, e) < 0) {
+	if (creds_ppk(&p->ppk, cfg->ppk, e) < 0) {
+		err_in(e, "peer %s", cfg->name);
 		wipe(p, sizeof *p);
 		free(p);
 		return -1;

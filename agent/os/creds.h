@@ -1,0 +1,22 @@
+/*
+ * agent/os/creds.h - identity and PPK from files, judged for who else could read them.
+ */
+#ifndef SAPAIR_AGENT_CREDS_H
+#define SAPAIR_AGENT_CREDS_H
+
+#include "agent/os/os.h"
+#include "crypto/cert.h"
+#include "proto/config.h"
+
+/* Certificate, key and (if there is one) CA that the config names. 0 or -1; *out is the caller's,
+ * who gives it back by identity_free(). */
+int creds_identity(struct identity **out, const struct config *c, struct err *e);
+
+/* A file of 64 to 128 lower-case hex digits; an empty path is an empty secret. */
+int creds_ppk(struct secret *out, const char *path, struct err *e);
+
+/* Names the file that identity_load() and its like did not take; 0 for IDENTITY_OK. */
+int creds_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
+		struct err *e);
+
+#endif

@@ -66,6 +66,12 @@ static int take_document(struct asking *q, const char *line, size_t len, const s
 		return 0;
 	}
 	q->documents++;
+	if (strcmp(schema, "sapair.started/1") == 0) {
+		if (!q->args->json)
+			out_note("%s: %s is under way", show_text(d, "peer", ""),
+				 show_text(d, "verb", ""));
+		return 0;
+	}
 	if (!q->args->json)
 		q->show(d, q->req.all || q->req.peer[0] == '\0');
 	return 0;

@@ -715,6 +715,11 @@ void control_close(struct agent *a)
 	for (c = k->clients; c != NULL; c = next) {
 		next = c->next;
 		c->ending = true;
+		if (c->job != NULL) { /* its peers are gone, and have said so */
+			if (c->job->exit_status == 0)
+				c->job->exit_status = err_exit_status(ERR_DOWN);
+			job_finish(c->job);
+		}
 		if (c->queued == 0)
 			client_close(c);
 	}

@@ -429,6 +429,7 @@ static void greet(struct link *l)
 	}
 	peer_fill_hello(l->peer, l, &m.u.hello);
 	l->told_epoch = m.u.hello.epoch;
+	l->told_last = m.u.hello.last;
 	if (!link_send(l, &m)) {
 		err_set(&l->why, ERR_DOWN, "the link takes no hello");
 		link_lost(l);

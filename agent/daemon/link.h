@@ -41,7 +41,7 @@ struct link {
 	struct endpoint local, remote;
 	struct secret exporter;
 	uint8_t peer_instance[INSTANCE_LEN];
-	uint64_t told_epoch; /* in force when our hello was sent */
+	uint64_t told_epoch, told_last; /* in our hello */
 	uint64_t heard_ms, born_ms, ping_id;
 	size_t queued;
 	struct err why; /* first reason of the end */

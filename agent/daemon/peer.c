@@ -604,14 +604,16 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 	enum fault fault = FAULT_NONE;
 
 	own_hello(p, l, &own);
-	verdict = hello_compare(&own, &p->x.current, h, &fault, &l->why);
-	wipe(&own, sizeof own);
-	if (verdict == HELLO_REFUSED) {
+	if (hello_compare(&own, &p->x.current, h, &fault, &l->why) == HELLO_REFUSED) {
+		wipe(&own, sizeof own);
 		refuse_hello(p, l, fault);
 		return;
 	}
 	if (!elect(p, l, same))
 		return;
+	own_hello(p, l, &own); /* the election may have ended an exchange */
+	verdict = hello_compare(&own, &p->x.current, h, &fault, &l->why);
+	wipe(&own, sizeof own);
 	to_knocks_end(p, l);
 	memcpy(p->instance, h->instance, INSTANCE_LEN);
 	p->has_instance = true;
@@ -635,7 +637,8 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 	peer_due(p, DUE_GENS, agent_now_ms());
 	if (verdict == HELLO_DIFFERS && l->dialled)
 		peer_want_exchange(p, p->x.current.epoch == 0 ? REASON_START : REASON_MISMATCH);
-	else if (verdict == HELLO_DIFFERS && p->x.current.epoch != l->told_epoch)
+	else if (verdict == HELLO_DIFFERS &&
+		 (p->x.current.epoch != l->told_epoch || p->x.last != l->told_last))
 		peer_want_exchange(p, REASON_MISMATCH); /* our hello was old news: say so */
 	else if (p->want_exchange)
 		peer_want_exchange(p, p->want_reason);

@@ -1,0 +1,695 @@
+#!/usr/bin/env python3
+"""Every verb, every exit status, and what is said with it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import threading
+import time
+
+from sapairtest import *
+from sapairtest import main, test
+
+NOBODY = 65534
+AGENT_VERBS = ["status", "up beta", "down beta", "rekey beta", "verify beta", "watch", "reload"]
+
+
+def refused(result, rc, *parts):
+    """One error: this exit status, a cause with these parts, and JSON that says the same."""
+    well(result, rc)
+    d = result.doc("error")
+    equal(d["exit"], rc, "exit in the document")
+    for part in parts:
+        has(d["cause"] + " / " + d.get("hint", ""), part, "cause and hint")
+    return d
+
+
+def plain_error(result, rc, *parts):
+    """For people: "error: CAUSE (exit N)" and the next step below, on stderr alone."""
+    well(result, rc)
+    equal(result.out, "", "stdout")
+    lines = result.err.splitlines()
+    check(lines[0].startswith("error: ") and lines[0].endswith("(exit %d)" % rc), str(result))
+    for part in parts:
+        has(result.err, part, "stderr")
+
+
+# --- 0: and already so ----------------------------------------------------------------------------
+
+
+@test
+def every_verb_gives_json_with_its_schema(lab):
+    a, _ = lab.pair(both={"defaults": {"drain_ms": 200, "rekey": {"min_interval_ms": 0}}})
+    for words, schema in (
+        ("status", "status"), ("status beta", "status"), ("up beta", "up"), ("up --all", "up"),
+        ("rekey beta", "rekey"), ("rekey beta --wait", "rekey"), ("verify beta", "verify"),
+        ("verify --all", "verify"), ("reload", "reload"), ("down beta", "down"),
+        ("down --all", "down"), ("stop", "stop"),
+    ):
+        verb, *rest = words.split()
+        r = well(a.cli(verb, *rest))
+        equal(r.err, "", "stderr of " + words)
+        equal([d["schema"] for d in r.docs], ["sapair.%s/1" % schema], "documents of " + words)
+    a.wait_exit()
+    for words, schema in (("version", "version"), ("help", "help"), ("help rekey", "help")):
+        r = well(tool(*words.split(), "--json"))
+        equal([d["schema"] for d in r.docs], ["sapair.%s/1" % schema], "documents of " + words)
+
+
+@test
+def every_verb_speaks_to_people_as_well(lab):
+    a, _ = lab.pair()
+    for words in ("status", "status beta", "up beta", "rekey beta", "verify beta", "reload",
+                  "down beta", "stop"):
+        verb, *rest = words.split()
+        r = well(a.cli(verb, *rest, json_out=False))
+        check(r.out.strip() and "{" not in r.out and "\x1b" not in r.out, "%s: %s" % (words, r))
+    a.wait_exit()
+    for words in ("version", "help", "help rekey", "rekey --help", "--help", "--version"):
+        check(well(tool(*words.split())).out.strip(), "nothing from " + words)
+
+
+@test
+def a_second_run_of_a_verb_changes_nothing(lab):
+    a, b = lab.pair()
+    with lab.untouched(a, b):
+        equal(well(a.cli("up", "beta")).doc("up")["changed"], False, "up of a pair that is up")
+        for _ in range(2):
+            equal(well(a.cli("reload")).doc("reload")["changed"], False, "reload of the same")
+    equal(well(a.cli("down", "beta")).doc("down")["changed"], True, "first down")
+    equal(well(a.cli("down", "beta")).doc("down")["changed"], False, "second down")
+    equal(well(a.cli("up", "beta")).doc("up")["changed"], True, "up after down")
+    equal(well(a.cli("up", "beta")).doc("up")["changed"], False, "second up")
+    equal(well(a.cli("stop")).doc("stop")["changed"], True, "first stop")
+    equal(a.wait_exit(), 0, "exit of the agent")
+    equal(well(a.cli("stop")).doc("stop")["changed"], False, "second stop")
+
+
+@test
+def making_identities_twice_changes_nothing(lab):
+    cases = [
+        ["ca", "new", "--dir", lab.path("ca")],
+        ["ca", "issue", "alpha", "--address", ALPHA, "--dir", lab.path("ca"), "--out", lab.path("a")],
+        ["id", "new", "--name", "beta", "--dir", lab.path("b")],
+        ["ca", "sign", lab.path("b/sapair.crt"), "--address", BETA, "--dir", lab.path("ca"),
+         "--out", lab.path("beta.crt")],
+    ]
+    for words in cases:
+        first, second = (well(tool(*words, "--json")).docs[0] for _ in range(2))
+        equal((first["changed"], second["changed"]), (True, False), "changed of " + " ".join(words))
+        equal(first["pin"], second["pin"], "pin of " + " ".join(words))
+    for key in ("ca/ca.key", "a/alpha.key", "b/sapair.key"):
+        equal(stat.S_IMODE(os.stat(lab.path(key)).st_mode), 0o600, "mode of " + key)
+
+
+@test
+def a_certificate_signed_by_the_ca_pairs(lab):
+    folder = lab.path("own")
+    well(tool("id", "new", "--name", "alpha", "--dir", folder))
+    well(tool("ca", "sign", folder + "/sapair.crt", "--address", ALPHA, "--dir", ca(),
+              "--out", lab.path("alpha.crt")))
+    a = lab.agent("alpha", "beta", certificate=lab.path("alpha.crt"), key=folder + "/sapair.key")
+    b = lab.agent("beta", "alpha")
+    a.start()
+    b.start()
+    together(a, b)
+
+
+@test
+def up_after_down_pairs_anew_and_the_peer_notices_both(lab):
+    a, b = lab.pair()
+    before = in_force(a.peer("beta"))
+    well(a.cli("down", "beta"))
+    p = a.peer("beta")
+    equal((p["state"], p["link"], p["held"]), ("down", "none", 0), "alpha's side")
+    check("epoch" not in p and "in" not in p and "out" not in p, "SAs are left: %s" % p)
+    q = b.wait_peer("alpha", "is not up any more", lambda q: q["state"] != "up")
+    check("in" not in q and "out" not in q and q["held"] == 0, "the peer's SAs are left: %s" % q)
+    has(b.peer("alpha")["error"]["cause"], "taken down", "what the peer says")
+    # What is down is not talked to.
+    refused(a.cli("rekey", "beta"), 3, "down", "sapair up brings it back")
+    refused(a.cli("verify", "beta"), 3, "down")
+    up = well(a.cli("up", "beta", "--timeout", "20")).doc("up")
+    equal((up["changed"], up["state"], up["verified"]), (True, "up", True), "up")
+    p, _ = together(a, b)
+    check(int(p["epoch"]) > int(before[0]), "the epoch went back: %s after %s" % (p["epoch"], before))
+    check(not {p["in"]["spi"], p["out"]["spi"]} & set(before[1:]), "an SPI came again")
+
+
+@test
+def watch_tells_events_as_they_happen(lab):
+    a, b = lab.pair()
+    with Control(a.control) as c:
+        c.send({"verb": "watch"})
+        # Its first line may be of anything that comes: ask until the request has arrived.
+        rekeyed = well(a.cli("rekey", "beta", "--reason", "seen")).doc("rekey")
+        events = []
+        while not events or events[-1]["event"] != "verified":
+            events.append(c.line())
+        done = [e for e in events if e["event"] == "rekey-done"]
+        equal(len(done), 1, "rekey-done in %s" % events)
+        equal(done[0]["schema"], "sapair.event/1", "schema")
+        equal((done[0]["id"], done[0]["peer"]), (111, "beta"), "id and peer")
+        equal((done[0]["epoch"], done[0]["in"]), (rekeyed["epoch"]["new"], rekeyed["in"]["new"]),
+              "what the event and the receipt say")
+        check(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", done[0]["time"]), "time")
+        well(a.cli("down", "beta"))
+        while events[-1]["event"] != "down":
+            events.append(c.line())
+        well(a.cli("stop"))
+        while events[-1]["event"] != "stopping":
+            events.append(c.line())
+
+
+@test
+def watch_ends_after_so_many_events_or_that_time(lab):
+    a, b = lab.pair()
+    process = a.cli_start("watch", "beta", "--count", "1")
+    end = time.monotonic() + LIMIT
+    while process.poll() is None and time.monotonic() < end:
+        a.cli("rekey", "beta")
+    out, err = process.communicate(timeout=LIMIT)
+    equal(process.returncode, 0, "exit of watch: %s" % err)
+    equal([json.loads(line)["schema"] for line in out.splitlines()], ["sapair.event/1"], "events")
+    start = time.monotonic()
+    well(a.cli("watch", "--timeout", "0.3", limit=LIMIT))
+    check(0.25 <= time.monotonic() - start < 2 * SLOW, "--timeout of watch was not kept")
+
+
+@test
+def check_tells_right_from_wrong_config(lab):
+    a = lab.agent("alpha", "beta")
+    a.write_config()
+    d = well(tool("check", a.config_path, "--json")).doc("check")
+    equal((d["ok"], d["peers"], d["warnings"]), (True, 1, []), "check")
+    for text, line, column, part in (
+        ('{\n "listen": "127.0.0.1:1",\n "colour": 1\n}', 3, 2, "colour"),
+        ('{\n "name": "a",\n "name": "b"\n}', 3, 2, "name"),
+        ('{\n "peers": [\n  {"address": "nowhere"}\n ]\n}', 3, 15, "address"),
+        ('{"peers": [{"name": "x"}]}', 1, 12, "address"),
+        ('{"log": "loud"}', 1, 9, "log"),
+        ('{"log": "info"', 1, 15, ""),
+    ):
+        a.write_config(text)
+        r = tool("check", a.config_path, "--json")
+        d = refused(r, 2, a.config_path, part)
+        has(d["cause"], "line %d, column %d" % (line, column), "cause")
+        refused(tool("run", "--config", a.config_path, "--json"), 2, "line %d, column %d" % (line, column))
+
+
+# --- 1: what should not happen --------------------------------------------------------------------
+
+
+@test
+def a_reply_that_is_no_json_is_exit_1(lab):
+    path = lab.path("fake.sock")
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(path)
+    server.listen(8)
+    lab.cleanups.append(server.close)
+
+    def serve():
+        for _ in range(2):
+            s, _ = server.accept()
+            s.recv(4096)
+            s.sendall(b"what?\n")
+            s.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    refused(tool("status", "--control", path, "--json"), 1, "reply")
+    plain_error(tool("status", "--control", path), 1, "reply")
+
+
+# --- 2: usage ---------------------------------------------------------------------------------------
+
+
+@test
+def wrong_usage_is_exit_2_and_names_the_right_word(lab):
+    a = lab.agent("alpha", "beta").start()
+    for words, parts in (
+        ("", []),
+        ("stauts", ["unknown verb", "status"]),
+        ("frobnicate", ["unknown verb", "sapair help"]),
+        ("ca", ["new, issue, sign"]),
+        ("ca isue x", ["ca issue"]),
+        ("status --jsno", ["unknown option", "--json"]),
+        ("status -v", ["two dashes"]),
+        ("rekey", ["name a peer, or say --all"]),
+        ("rekey beta --all", ["exclude"]),
+        ("rekey beta --wait --no-wait", ["exclude"]),
+        ("rekey beta gamma", ["too many"]),
+        ("rekey beta --timeout soon", ["--timeout"]),
+        ("rekey beta --timeout", ["needs a value"]),
+        ("rekey beta --timeout 1 --timeout 2", ["twice"]),
+        ("verify beta --count 0", ["--count"]),
+        ("verify beta --count 1000001", ["--count"]),
+        ("up 192.0.2.300", ["192.0.2.300"]),
+        ("up beta --pin sha256:12", ["--pin"]),
+        ("run --peer nowhere", ["nowhere"]),
+        ("run --log loud --peer 127.0.0.2", ["--log"]),
+        ("run --backend none --peer 127.0.0.2", ["soft"]),
+        ("run --config /nonexistent/sapair.json", ["/nonexistent/sapair.json"]),
+        ("help frobnicate", ["frobnicate"]),
+        ("ca issue alpha --dir " + ca(), ["address"]),
+    ):
+        words = words.split()
+        ours = words[:1] and words[0] in ("status", "rekey", "verify", "up")
+        r = tool(*words, *(["--control", a.control] if ours else []), cwd=lab.dir)
+        check(r.rc == 2, "%s:\n%s" % (" ".join(words), r))
+        for part in parts:
+            has(r.out + r.err, part, "output of %r" % " ".join(words))
+    refused(a.cli("rekey", "gamma"), 2, "no peer is called gamma", "sapair status")
+    for verb in ("status", "verify", "down"):
+        refused(a.cli(verb, "gamma"), 2, "no peer is called gamma")
+
+
+@test
+def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
+    a, b = lab.pair()
+    with lab.untouched(a, b):
+        for line in (
+            b"", b"x", b"{}", b"[]", b"null", b'{"verb":"status"}x', b'{"verb":"dance"}',
+            b'{"verb":"status","verb":"status"}', b'{"verb":"status","colour":1}',
+            b'{"verb":"verify","count":"many"}', b'{"verb":"verify","count":-1}',
+            b'{"verb":"status","peer":"' + b"x" * 65 + b'"}', b'\xff\xfe', b'{"verb":"st\\u0000"}',
+            b"[" * 4000, b'{"verb":"up","peer":"127.0.0.9","pin":"sha256:00"}',
+        ):
+            with Control(a.control) as c:
+                c.send_raw(line + b"\n")
+                d = c.line()
+                check(d["schema"] == "sapair.error/1" and d["exit"] == 2, "%r: %s" % (line, d))
+                equal(c.line(), {"schema": "sapair.end/1", "exit": 2}, "end of %r" % line)
+                equal(c.ask("status")[0], 0, "the next request on the same connection")
+        with Control(a.control) as c:
+            c.send_raw(b"x" * 4096)
+            equal(c.line()["exit"], 2, "a line without an end")
+        with Control(a.control) as c:  # half a request, and several at once
+            c.send_raw(b'{"verb":"sta')
+            c.send_raw(b'tus"}\n{"verb":"status"}\n')
+            for _ in range(2):
+                equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"],
+                      "documents")
+
+
+@test
+def clients_that_hang_up_do_no_harm(lab):
+    a, b = lab.pair()
+    for verb in ("status", "watch", "verify", "up", "rekey"):
+        for _ in range(10):
+            with Control(a.control) as c:
+                c.send({"verb": verb} if verb == "watch" else {"verb": verb, "peer": "beta"})
+    p, _ = together(a, b)  # a rekey that was begun comes to its end
+    check(int(p["epoch"]) <= 12, "one request was served more than once")
+
+
+@test
+def watchers_that_never_read_do_not_hold_the_agent(lab):
+    a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100}})
+    for _ in range(5):
+        c = Control(a.control)
+        lab.cleanups.append(c.close)
+        c.send({"verb": "watch"})
+    for _ in range(50):
+        equal(a.ask("rekey", peer="beta")[0], 0, "exit of rekey")
+    together(a, b)
+
+
+# --- 3: not running, not up -------------------------------------------------------------------------
+
+
+@test
+def without_an_agent_it_is_exit_3(lab):
+    path = lab.path("none.sock")
+    for words in AGENT_VERBS:
+        words = words.split()
+        refused(tool(*words, "--control", path, "--json"), 3, "no agent is running", path, "sapair run")
+        plain_error(tool(*words, "--control", path), 3, "no agent is running", "sapair run")
+    # A socket that somebody left is not an agent either.
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(path)
+    stale.close()
+    refused(tool("status", "--control", path, "--json"), 3, "no agent is running")
+
+
+@test
+def a_stale_socket_does_not_stop_the_next_agent(lab):
+    a, b = lab.pair()
+    a.kill()
+    check(os.path.exists(a.control), "kill -9 leaves the socket")
+    a.start()
+    together(a, b)
+
+
+@test
+def a_second_agent_at_the_same_socket_is_refused(lab):
+    a = lab.agent("alpha", "beta").start()
+    r = tool("run", "--config", a.config_path, "--json")
+    refused(r, 2, "an agent is running already", a.control)
+    check(a.alive() and a.status(), "the first one is not harmed")
+
+
+@test
+def a_pair_that_is_not_up_is_exit_3(lab):
+    a = lab.agent("alpha", "beta").start()
+    for verb in ("rekey", "verify"):
+        refused(a.cli(verb, "beta"), 3, "waiting", "sapair up waits for it")
+    refused(a.cli("rekey", "beta", "--no-wait"), 3, "waiting")
+    r = a.cli("status", "beta")
+    well(r, 3)
+    equal(r.doc("status")["peers"][0]["state"], "waiting", "state")
+    well(a.cli("status"))  # of all: the agent runs, and that is all that was asked
+
+
+@test
+def an_agent_that_is_stopped_answers_what_waits(lab):
+    a = lab.agent("alpha", "beta").start()
+    with Control(a.control) as c:
+        c.send({"verb": "up", "peer": "beta", "timeout_ms": 60000})
+        a.wait_error("beta", "timeout")
+        well(a.cli("stop"))
+        d = c.line()
+        equal((d["schema"], d["exit"]), ("sapair.error/1", 3), "what up says")
+        has(d["cause"], "stopping")
+        equal(c.line(), {"schema": "sapair.end/1", "exit": 3}, "end of up")
+    equal(a.wait_exit(), 0, "exit of the agent")
+
+
+# --- 4: in time --------------------------------------------------------------------------------------
+
+
+@test
+def a_peer_that_is_not_there_is_exit_4_in_time(lab):
+    a = lab.agent("alpha", "beta").start()
+    for timeout in ("0.5", "1.5"):
+        start = time.monotonic()
+        r = a.cli("up", "beta", "--timeout", timeout)
+        took = time.monotonic() - start
+        refused(r, 4, "%s:%d" % (BETA, lab.port), "is the agent there running")
+        check(float(timeout) - 0.05 <= took < float(timeout) + SLOW, "took %.2f s" % took)
+
+
+@test
+def up_waits_for_a_peer_that_comes_late(lab):
+    a, b = lab.agent("alpha", "beta"), lab.agent("beta", "alpha")
+    a.start()
+    waiting = a.cli_start("up", "beta", "--timeout", "60")
+    a.wait_error("beta", "timeout")
+    b.start()
+    out, err = waiting.communicate(timeout=LIMIT)
+    equal(waiting.returncode, 0, "exit of up: %s %s" % (out, err))
+    d = json.loads(out.splitlines()[-1])
+    equal((d["state"], d["verified"], d["changed"]), ("up", True, True), "up")
+
+
+@test
+def progress_goes_to_stderr_and_not_into_json(lab):
+    a = lab.agent("alpha", "beta").start()
+    r = a.cli("up", "beta", "--timeout", "2.5", json_out=False)
+    plain_error_lines = [line for line in r.err.splitlines() if line.startswith("waiting for")]
+    well(r, 4)
+    equal((len(plain_error_lines), r.out), (1, ""), "progress of up:\n%s" % r)
+    r = a.cli("up", "beta", "--timeout", "2.5")
+    equal([d["schema"] for d in r.docs], ["sapair.error/1"], "documents")
+
+
+@test
+def a_link_that_is_silent_in_the_middle_is_exit_4(lab):
+    a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
+    b.signal(signal.SIGSTOP)
+    start = time.monotonic()
+    r = a.cli("rekey", "beta", "--timeout", "1")
+    refused(r, 4, "answers, but no exchange ended in time")
+    check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
+    b.signal(signal.SIGCONT)
+    together(a, b)
+
+
+# --- 5: authentication -------------------------------------------------------------------------------
+
+
+@test
+def a_wrong_ca_is_exit_5_on_both_sides(lab):
+    a = lab.agent("alpha", "beta").start()
+    b = lab.agent("beta", "alpha", id=identity("beta", BETA, by="other-ca")).start()
+    for x, y in ((a, "beta"), (b, "alpha")):
+        d = refused(x.cli("up", y, "--timeout", "8"), 5, "certificate")
+        check(x.peer(y)["state"] == "waiting", "state of %s" % y)
+        check("epoch" not in x.peer(y), "something was installed")
+        equal(d["class"], "auth", "class")
+
+
+# --- 6: policy ---------------------------------------------------------------------------------------
+
+
+@test
+def no_common_suite_is_exit_6_on_both_sides(lab):
+    a = lab.agent("alpha", lab.peer_of("beta", suites=["aes256gcm16"])).start()
+    b = lab.agent("beta", lab.peer_of("alpha", suites=["aes128gcm16"])).start()
+    for x, y in ((a, "beta"), (b, "alpha")):
+        refused(x.cli("up", y, "--timeout", "20"), 6, "no suite in common", "aes256gcm16",
+                "aes128gcm16")
+        check("epoch" not in x.peer(y) and x.peer(y)["held"] == 0, "something was installed")
+
+
+@test
+def different_policies_are_exit_6_on_both_sides(lab):
+    a = lab.agent("alpha", lab.peer_of("beta", udp=True)).start()
+    b = lab.agent("beta", lab.peer_of("alpha")).start()
+    for x, y in ((a, "beta"), (b, "alpha")):
+        refused(x.cli("up", y, "--timeout", "8"), 6, "ESP in UDP", "on")
+        check("epoch" not in x.peer(y), "something was installed")
+
+
+@test
+def different_addresses_are_exit_6(lab):
+    # beta believes to be 127.0.0.3 for alpha; both connections come from where they should.
+    a = lab.agent("alpha", "beta", "gamma").start()
+    b = lab.agent(
+        "beta", lab.peer_of("alpha", local=GAMMA), id=identity("beta", BETA, GAMMA),
+        listen=["%s:%d" % (BETA, lab.port), "%s:%d" % (GAMMA, lab.port)],
+    ).start()
+    # From 127.0.0.3 it is gamma for alpha, and its certificate has that address: a pair of its own.
+    a.wait_up("gamma")
+    equal(a.peer("beta")["state"], "waiting", "beta at alpha")
+    b.stop()
+
+
+# --- 7: the system -----------------------------------------------------------------------------------
+
+
+def fault_test(call, role):
+    @test(name="a failed %s at the %s is exit 7 and the old pair stays" % (call, role))
+    def fails(lab):
+        other = "listen" if role == "leader" else "dial"
+        a, b = lab.pair(
+            alpha={"test_fault": call + ":2"},
+            peer_beta={"role": {"leader": "dial", "follower": "listen"}[role]},
+            peer_alpha={"role": other},
+            both={"defaults": {"rekey": {"min_interval_ms": 0}}},
+        )
+        with lab.untouched(a, b):
+            refused(a.cli("rekey", "beta"), 7, "test_fault", "epoch 1 ")
+            p = until(lambda: [x for x in (a.peer("beta"),) if "error" in x], "the error is told")[0]
+            equal(p["error"]["class"], "os", "class in status")
+        quiet(a, b, limit=60)
+        done = well(a.cli("rekey", "beta")).doc("rekey")
+        check(int(done["epoch"]["new"]) > 2, "the epoch of the failed one came again")
+        check("error" not in a.peer("beta"), "the error is still told")
+
+    return fails
+
+
+for call in ("reserve", "add_inbound", "add_outbound"):
+    for role in ("leader", "follower"):
+        fault_test(call, role)
+
+
+@test
+def the_other_side_of_a_failed_install_says_so_too(lab):
+    for role, other in (("dial", "listen"), ("listen", "dial")):
+        a, b = lab.pair(
+            alpha={"test_fault": "add_outbound:2"},
+            peer_beta={"role": role}, peer_alpha={"role": other},
+            both={"defaults": {"rekey": {"min_interval_ms": 0}}},
+        )
+        with lab.untouched(a, b):
+            refused(b.cli("rekey", "alpha"), 7, "the peer refused", "epoch 1 ")
+        a.stop()
+        b.stop()
+        lab.agents.clear()
+
+
+@test
+def an_install_that_never_works_is_told_and_nothing_is_left(lab):
+    a = lab.agent("alpha", "beta", test_fault="add_outbound:*").start()
+    b = lab.agent("beta", "alpha").start()
+    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test_fault", "install the outbound SA")
+    equal(a.peer("beta")["state"] in ("waiting", "pairing"), True, "state")
+    well(a.cli("down", "beta"))
+    equal(a.peer("beta")["held"], 0, "held by alpha")
+    b.wait_peer("alpha", "holds nothing", lambda p: p["held"] == 0 and "epoch" not in p)
+
+
+@test
+def an_address_in_use_is_exit_7_with_its_cause(lab):
+    with socket.socket() as s:
+        s.bind((ALPHA, lab.port))
+        s.listen(1)
+        a = lab.agent("alpha", "beta")
+        a.write_config()
+        refused(tool("run", "--config", a.config_path, "--json"), 7, "cannot listen on",
+                "%s:%d" % (ALPHA, lab.port), "in use", "--listen")
+    check(not os.path.exists(a.control), "a socket was left")
+    # The UDP port is as much needed.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind((ALPHA, lab.port))
+        a.start(ready=False)
+        b = lab.agent("beta", "alpha").start()
+
+        def told():
+            if not a.alive():
+                return True
+            try:
+                p = a.peer("beta")
+            except Gone:
+                return False
+            return p and p.get("error", {}).get("class") == "os"
+
+        until(told, "the UDP port in use is told")
+        if not a.alive():
+            equal(a.wait_exit(), 7, "exit of alpha")
+            a.process = None
+        has(a.log(), str(lab.port), "log")
+        has(a.log(), "in use", "log")
+    if not a.alive():
+        a.start()
+    together(a, b)
+
+
+@test
+def an_address_that_is_not_ours_is_exit_7(lab):
+    a = lab.agent("alpha", "beta", listen="192.0.2.77:%d" % lab.port)
+    a.write_config()
+    refused(tool("run", "--config", a.config_path, "--json"), 7, "cannot listen on 192.0.2.77",
+            "address of this host")
+
+
+# --- 8: proof ----------------------------------------------------------------------------------------
+
+
+@test
+def sas_that_carry_nothing_are_exit_8(lab):
+    # alpha sends its ESP to a port where nobody is.
+    a = lab.agent("alpha", lab.peer_of("beta", esp_port=lab.free_port())).start()
+    b = lab.agent("beta", "alpha").start()
+    d = refused(a.cli("up", "beta"), 8, "nothing arrived", "received 0", "filtered")
+    p = a.wait_peer("beta", "is up but not proven", lambda p: p["state"] == "up" and not p["verified"])
+    has(d["cause"], p["out"]["spi"], "cause")
+    equal(p["error"]["class"], "verify", "error in status")
+    r = a.cli("verify", "beta", "--count", "5")
+    refused(r, 8, "nothing arrived")
+    v = r.doc("verify")
+    equal((v["verified"], v["probes"]["arrived"], v["probes"]["echoed"]), (False, 0, 0), "verify")
+    r = a.cli("rekey", "beta")
+    refused(r, 8)
+    d = r.doc("rekey")
+    equal(d["verified"], False, "verified in the receipt")
+    well(a.cli("up", "beta", "--no-verify"))
+    well(a.cli("rekey", "beta", "--no-verify"))
+
+
+@test
+def probes_without_an_echo_are_exit_8(lab):
+    a = lab.agent("alpha", "beta").start()
+    b = lab.agent("beta", "alpha", test_fault="send:*").start()
+    refused(a.cli("up", "beta"), 8, "our probes arrive", "no echo")
+    r = a.cli("verify", "beta", "--count", "5")
+    refused(r, 8, "our probes arrive", "filtered on the way from the peer")
+    v = r.doc("verify")
+    equal((v["verified"], v["probes"]["echoed"]), (False, 0), "verify")
+    check(v["probes"]["arrived"] > 0, "arrived: %s" % v)
+    refused(b.cli("verify", "alpha"), 7, "test_fault")  # the system did not take them
+
+
+# --- 9: permission -----------------------------------------------------------------------------------
+
+
+@test
+def a_key_that_others_can_read_is_exit_9(lab):
+    id = identity("alpha")
+    key = lab.write("open.key", open(id.key).read(), 0o644)
+    a = lab.agent("alpha", "beta", key=key)
+    a.write_config()
+    for words in (["run", "--config", a.config_path], ["check", a.config_path]):
+        refused(tool(*words, "--json"), 9, key, "0644", "chmod 600")
+    os.chmod(key, 0o600)
+    ppk = lab.write("ppk", "ab" * 32, 0o640)
+    a.config["peers"] = [lab.peer_of("beta", ppk=ppk)]
+    a.write_config()
+    for words in (["run", "--config", a.config_path], ["check", a.config_path]):
+        refused(tool(*words, "--json"), 9, ppk, "chmod 600")
+
+
+@test
+def a_config_that_others_can_write_is_exit_9(lab):
+    a = lab.agent("alpha", "beta")
+    a.write_config()
+    os.chmod(a.config_path, 0o666)
+    refused(tool("run", "--config", a.config_path, "--json"), 9, a.config_path, "0666", "chmod")
+
+
+@test
+def another_users_agent_is_exit_9(lab):
+    if os.geteuid() != 0:
+        raise Skip("only root can be somebody else")
+    a, b = lab.pair()
+    for folder in (store, lab.dir):
+        os.chmod(folder, 0o711)
+    if not os.access(SAPAIR, os.X_OK):
+        raise Skip("the program is out of reach")
+    try:
+        r = tool("status", "--control", a.control, "--json", user=NOBODY, cwd="/")
+    except PermissionError:
+        raise Skip("the program is out of reach for other users")
+    refused(r, 9, a.control)
+    # Even with a socket that lets everybody in, the agent looks at who it is.
+    os.chmod(a.control, 0o777)
+    r = tool("status", "--control", a.control, "--json", user=NOBODY, cwd="/")
+    check(r.rc in (3, 9), "another user got in:\n%s" % r)
+    check("sapair.status" not in r.out, "another user got an answer:\n%s" % r)
+    together(a, b)
+
+
+# --- stopping ----------------------------------------------------------------------------------------
+
+
+@test
+def sigterm_and_sigint_and_stop_end_well_at_any_time(lab):
+    a, b = lab.pair()
+    for end in (signal.SIGTERM, signal.SIGINT, "stop"):
+        if end == "stop":
+            well(a.cli("stop"))
+        else:
+            a.signal(end)
+        equal(a.wait_exit(), 0, "exit after %s" % end)
+        check(not os.path.exists(a.control), "the socket is left after %s" % end)
+        # The peer keeps its pair: an agent that ends takes no protection away.
+        equal(b.peer("alpha")["state"], "up", "state at the peer")
+        a.start()
+        together(a, b)
+    for pause in (0, 0.002, 0.01, 0.03):  # in the middle of a start: no state to wait for
+        b.stop()
+        b.start(ready=False)
+        time.sleep(pause)
+        b.signal(signal.SIGTERM)
+        check(b.wait_exit() in (0, -signal.SIGTERM), "exit at a start")
+        b.process = None
+        b.start()
+    together(a, b)
+
+
+if __name__ == "__main__":
+    main()

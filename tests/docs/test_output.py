@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""docs/output.md against the lists of the code, and against what two real agents say."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from docs import SAPAIR, bare, check, equal, number, read, run_all, section, source, table, tables, test, x_list
+
+doc = read("docs/output.md")
+ALPHA, BETA = "127.0.78.1", "127.0.78.2"
+
+
+@test
+def exit_statuses_are_those_of_the_code():
+    rows = [r[:3] for r in table(section(doc, "## Exit status"))]
+    equal(rows, [r[1:] for r in x_list(source("proto/err.h"), "ERR_LIST")], "exit statuses")
+
+
+@test
+def events_are_those_of_the_code():
+    rows = [[r[0], bare(r[1]), r[2]] for r in tables(section(doc, "## Events"))[1]]
+    want = [[r[1], r[2], r[3][len("LOG_"):].lower()]
+            for r in x_list(source("agent/daemon/event.h"), "EVENT_LIST")]
+    equal(rows, want, "events")
+
+
+@test
+def requests_are_those_of_the_code():
+    rows = {bare(r[0]): r[1:] for r in table(section(doc, "## Control socket"))}
+    ctl = source("proto/ctl.c")
+    fields = re.findall(r"FIELD\((\w+),\s*(\w+)(.*?)\),?\n", ctl)
+    equal(sorted(rows), sorted(f[0] for f in fields), "members")
+    for name, get, rest in fields:
+        if get != "json_get_u32":
+            continue
+        limit = {"min": "0", "max": "4294967295"}
+        for k, v in re.findall(r"\.(min|max) = (\w+)", rest):
+            m = re.search(r"#define %s (\S+)" % v, ctl)
+            limit[k] = str(number(m.group(1) if m else v))
+        equal(rows[name][1], "%(min)s to %(max)s" % limit, name)
+    for array, row in (("verbs", rows["verb"]), ("waits", rows["wait"])):
+        m = re.search(r"\b%s\[\] = \{(.*?)NULL" % array, ctl, re.S)
+        want = " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", m.group(1)))
+        equal(row[1], want, array)
+
+
+# --- real documents ------------------------------------------------------------------------------
+
+
+def documented():
+    """{schema: {member: type}}"""
+    found = {}
+    for schema in re.findall(r"^### (sapair\.\w+/1)$", doc, re.M):
+        found[schema] = {r[0]: r[1] for r in table(section(doc, "### " + schema))}
+    found["sapair.event/1"] = {r[0]: r[1] for r in tables(section(doc, "## Events"))[0]}
+    found["sapair.end/1"] = {"exit": "number"}
+    found["sapair.progress/1"] = {"text": "text"}
+    return found
+
+
+TYPES = {
+    "text": lambda v: isinstance(v, str),
+    "number": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "bool": lambda v: isinstance(v, bool),
+    "ms": lambda v: isinstance(v, float),
+    "count": lambda v: isinstance(v, str) and re.fullmatch(r"0|[1-9]\d*", v),
+    "spi": lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{8}", v),
+    "pin": lambda v: isinstance(v, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", v),
+    "time": lambda v: isinstance(v, str)
+    and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", v),
+}
+
+
+def members(value, path=""):
+    """(path, value) of everything that is no container; an empty list is none either."""
+    if isinstance(value, dict):
+        for k, v in value.items():
+            yield from members(v, path + "." + k if path else k)
+    elif isinstance(value, list):
+        for v in value:
+            yield from members(v, path + "[]")
+    else:
+        yield path, value
+
+
+def judge(documents):
+    """Every member is documented, and of its type; returns what was seen."""
+    known, seen = documented(), {}
+    error = known["sapair.error/1"]
+    known["sapair.status/1"].update({"peers[].error." + k: v for k, v in error.items()})
+    for d in documents:
+        schema = d.pop("schema")
+        check(schema in known, "%s is not documented" % schema)
+        for path, value in members(d):
+            kind = known[schema].get(path)
+            check(kind, "%s: %s is not documented: %r" % (schema, path, value))
+            check(TYPES[kind](value), "%s: %s is no %s: %r" % (schema, path, kind, value))
+            seen.setdefault(schema, set()).add(path)
+    return seen
+
+
+class Agents:
+    """Two that pair on loopback, in a folder of their own."""
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.processes = []
+        self.run("ca", "new", "--dir", "ca")
+        for name, own, peer in (("alpha", ALPHA, BETA), ("beta", BETA, ALPHA)):
+            self.run("ca", "issue", name, "--address", own, "--dir", "ca", "--out", name)
+            with open(self.path(name + ".json"), "w") as f:
+                json.dump({"name": name, "listen": own, "control": name + ".sock",
+                           "backend": "soft", "certificate": "%s/%s.crt" % (name, name),
+                           "key": "%s/%s.key" % (name, name), "ca": "ca/ca.crt",
+                           "peers": [{"address": peer}]}, f)
+            os.chmod(self.path(name + ".json"), 0o600)
+            with open(self.path(name + ".log"), "w") as log:
+                self.processes.append(subprocess.Popen(
+                    [SAPAIR, "run", "--config", name + ".json"], cwd=self.folder.name,
+                    stdout=log, stderr=log))
+        end = time.monotonic() + 20
+        while not os.path.exists(self.path("alpha.sock")) and time.monotonic() < end:
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *_):
+        for p in self.processes:
+            p.terminate()
+        for p in self.processes:
+            p.wait(20)
+        self.folder.cleanup()
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def run(self, *args, status=0):
+        r = subprocess.run([SAPAIR, *args, "--json"], cwd=self.folder.name, capture_output=True,
+                           text=True, timeout=60)
+        check(r.returncode == status, "%s: exit %d\n%s%s" % (args, r.returncode, r.stdout, r.stderr))
+        return [json.loads(line) for line in r.stdout.splitlines()]
+
+    def alpha(self, *args, status=0):
+        return self.run(*args, "--control", "alpha.sock", status=status)
+
+
+@test
+def real_documents_are_as_documented():
+    got = []
+    with Agents() as a:
+        got += a.alpha("up", BETA)
+        watch = subprocess.Popen([SAPAIR, "watch", "--json", "--control", "alpha.sock"],
+                                 cwd=a.folder.name, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.3)
+        got += a.alpha("status") + a.alpha("status", BETA)
+        got += a.alpha("rekey", BETA, "--reason", "because") + a.alpha("rekey", "--all", "--wait")
+        got += a.alpha("verify", BETA) + a.alpha("reload")
+        got += a.alpha("down", BETA) + a.alpha("down", BETA)
+        got += a.alpha("verify", BETA, status=3) + a.alpha("status", BETA, status=3)
+        got += a.alpha("status", "nobody", status=2)
+        got += a.alpha("up", BETA, "--no-wait") + a.alpha("up", BETA)
+        got += a.alpha("up", "127.0.78.9", "--timeout", "0.5", status=4) + a.alpha("status")
+        got += a.run("check", "alpha.json") + a.run("check", "nothing.json", status=2)
+        got += a.run("id", "new", "--name", "gamma", "--dir", "gamma")
+        got += a.run("id", "show", "alpha/alpha.crt")
+        got += a.run("id", "show", "--pin", "--dir", "gamma")
+        got += a.run("ca", "sign", "gamma/sapair.crt", "--address", "192.0.2.3", "--dir", "ca")
+        got += a.run("ca", "show", "--dir", "ca") + a.run("ca", "new", "--dir", "ca")
+        got += a.run("ca", "issue", "delta", "--address", "2001:db8::4", "--dir", "ca")
+        got += a.run("version") + a.run("help") + a.run("help", "rekey")
+        got += a.alpha("stop") + a.alpha("stop")
+        got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
+    seen = judge(got)
+    # What is always there was seen: the tables do not describe what no program says.
+    for schema, rows in documented().items():
+        if schema == "sapair.progress/1" or schema == "sapair.end/1":
+            continue
+        check(schema in seen, "%s was not seen" % schema)
+    for schema in re.findall(r"^### (sapair\.\w+/1)$", doc, re.M):
+        for r in table(section(doc, "### " + schema)):
+            always = r[2] == "" and "[]" not in r[0]
+            check(not always or r[0] in seen[schema], "%s: %s never came" % (schema, r[0]))
+
+
+sys.exit(run_all())

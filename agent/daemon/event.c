@@ -103,7 +103,8 @@ void event_end(struct event_out *ev, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	if (ev->kind == EVENT_AUTH_REFUSED) /* strangers can cause these */
+	/* Strangers can cause the one, a peer that floods us the other. */
+	if (ev->kind == EVENT_AUTH_REFUSED || ev->kind == EVENT_LIMIT)
 		log_limited(agent_now_ms(), level, "peer %s: %s", ev->peer, text);
 	else
 		log_line(level, "%s%s: %s", ev->peer != NULL ? "peer " : "",

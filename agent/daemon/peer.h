@@ -13,6 +13,8 @@
 
 struct link;
 
+#define SEEN_RUNS 4 /* of the peer that may overlap: its users' and that of each new pair */
+
 /* One generation: a pair of SAs (proto/exchange.h says what NEW, CURRENT, HELD, RETIRED mean). */
 struct gen {
 	struct gen *next;
@@ -111,8 +113,10 @@ struct peer {
 	bool verified;
 	uint64_t verified_ms, verified_rtt_us;
 	uint64_t verify_epoch; /* the epoch that was last judged */
-	uint32_t seen_count;   /* probe datagrams of the run seen_id that arrived here */
-	uint64_t seen_id;
+	struct {
+		uint64_t id;
+		uint32_t count;
+	} seen[SEEN_RUNS]; /* probe datagrams of the peer that arrived, by run: last one first */
 	uint64_t rekeys;
 	bool was_up;         /* the event "up" was told for the pair in force */
 	struct err *trouble; /* last one, or NULL */

@@ -308,6 +308,20 @@ static void on_echo(struct peer *p, const struct probe *probe)
 		ask_report(v);
 }
 
+/* The run moves to the front; the one that was quiet for longest makes room for a new one. */
+static void count_seen(struct peer *p, uint64_t id)
+{
+	uint32_t count;
+	size_t i = 0;
+
+	while (i < SEEN_RUNS - 1 && p->seen[i].id != id)
+		i++;
+	count = p->seen[i].id == id ? p->seen[i].count : 0;
+	memmove(p->seen + 1, p->seen, i * sizeof p->seen[0]);
+	p->seen[0].id = id;
+	p->seen[0].count = count + 1;
+}
+
 void verify_on_datagram(struct peer *p, const uint8_t *data, size_t n)
 {
 	const struct secret *key;
@@ -322,11 +336,7 @@ void verify_on_datagram(struct peer *p, const uint8_t *data, size_t n)
 		on_echo(p, &probe);
 		return;
 	}
-	if (p->seen_id != probe.id) {
-		p->seen_id = probe.id;
-		p->seen_count = 0;
-	}
-	p->seen_count++;
+	count_seen(p, probe.id);
 	probe.kind = PROBE_ECHO;
 	send_probe(p, &probe, NULL);
 }
@@ -340,7 +350,9 @@ void verify_on_probe(struct peer *p, const struct msg_probe *m)
 
 	r->id = m->id;
 	r->epoch = p->x.current.epoch;
-	r->received = p->seen_id == m->id ? p->seen_count : 0;
+	for (int i = 0; i < SEEN_RUNS; i++)
+		if (p->seen[i].id == m->id)
+			r->received = p->seen[i].count;
 	r->in = p->x.current.in;
 	r->out = p->x.current.out;
 	if (g != NULL && sadb_query(p->agent->db, g->ctx, SADB_INBOUND, &in, NULL) == 0 &&
@@ -361,7 +373,8 @@ void verify_on_report(struct peer *p, const struct msg_report *m)
 		v = v->next;
 	if (v == NULL || !v->reporting)
 		return;
-	v->r.arrived = m->received;
+	/* An echo shows that its probe has arrived, also where the peer has lost count. */
+	v->r.arrived = m->received > v->r.echoed ? m->received : v->r.echoed;
 	v->r.arrived_known = true;
 	if (m->has_counts && m->epoch == p->x.current.epoch) {
 		v->r.counts_known = true;

@@ -526,8 +526,8 @@ class Lab:
         if failed or trouble:
             for agent in self.agents:
                 lines = agent.log().splitlines()
-                left_out = "" if len(lines) <= 250 else " (the last 250 of %d lines)" % len(lines)
-                text += "---- log of %s%s\n%s\n" % (agent.name, left_out, "\n".join(lines[-250:]))
+                left_out = "" if len(lines) <= 100 else " (the last 100 of %d lines)" % len(lines)
+                text += "---- log of %s%s\n%s\n" % (agent.name, left_out, "\n".join(lines[-100:]))
         shutil.rmtree(self.dir, ignore_errors=True)
         return trouble, text
 

@@ -8,7 +8,7 @@
 enum election election_of(const uint8_t own_id[PIN_LEN], const uint8_t peer_id[PIN_LEN],
 			  bool old_dialled_by_us, bool new_dialled_by_us, bool same_instance)
 {
-	bool we_are_smaller = memcmp(own_id, peer_id, PIN_LEN) < 0;
+	bool we_are_smaller = memcmp(own_id, peer_id, PIN_LEN) < 0; /* not secret */
 
 	if (!same_instance || old_dialled_by_us == new_dialled_by_us)
 		return ELECT_NEW;

@@ -179,7 +179,7 @@ int err_setv(struct err *e, enum err_code code, const char *fmt, va_list ap)
 	return -1;
 }
 
-int err_set(struct err *e, enum err_code code, const char *fmt, ...)
+int(err_set)(struct err *e, enum err_code code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -189,7 +189,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	return -1;
 }
 
-int err_in(struct err *e, const char *fmt, ...)
+int(err_in)(struct err *e, const char *fmt, ...)
 {
 	char cause[ERR_CAUSE];
 	va_list ap;
@@ -206,7 +206,7 @@ int err_in(struct err *e, const char *fmt, ...)
 	return -1;
 }
 
-int err_at(struct err *e, const char *fmt, ...)
+int(err_at)(struct err *e, const char *fmt, ...)
 {
 	char cause[ERR_CAUSE];
 	size_t path;
@@ -231,7 +231,7 @@ int err_at(struct err *e, const char *fmt, ...)
 	return -1;
 }
 
-int err_hint(struct err *e, const char *hint)
+int(err_hint)(struct err *e, const char *hint)
 {
 	if (e != NULL)
 		e->hint = hint;

@@ -45,10 +45,11 @@ enum msg_type { /* "confirm" has the longer name since Linux's sys/socket.h has 
 const char *msg_name(enum msg_type t);
 
 /* Why an exchange is wanted; also in receipts and events. */
-#define REASON_LIST(X)                                                                  \
-	X(START, "start")                                                               \
-	X(MISMATCH, "mismatch") X(REQUEST, "request") X(TIME, "time") X(BYTES, "bytes") \
-		X(PACKETS, "packets") X(REPAIR, "repair")
+#define REASON_LIST(X)          \
+	X(START, "start")       \
+	X(MISMATCH, "mismatch") \
+	X(REQUEST, "request")   \
+	X(TIME, "time") X(BYTES, "bytes") X(PACKETS, "packets") X(REPAIR, "repair")
 #define REASON_ENUM(n, w) REASON_##n,
 enum rekey_reason { REASON_LIST(REASON_ENUM) REASON_COUNT };
 #undef REASON_ENUM

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """docs/output.md against the lists of the code, and against what two real agents say."""
 
+import glob
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from docs import SAPAIR, bare, check, equal, number, read, run_all, section, source, table, tables, test, x_list
+from docs import ROOT, SAPAIR, bare, check, equal, number, read, run_all, section, source, table, tables, test, x_list
 
 doc = read("docs/output.md")
 ALPHA, BETA = "127.0.78.1", "127.0.78.2"
@@ -47,6 +48,14 @@ def requests_are_those_of_the_code():
         m = re.search(r"\b%s\[\] = \{(.*?)NULL" % array, ctl, re.S)
         want = " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", m.group(1)))
         equal(row[1], want, array)
+
+
+@test
+def every_schema_of_the_code_is_documented():
+    used = set()
+    for path in glob.glob(os.path.join(ROOT, "agent", "*", "*.c")):
+        used |= set(re.findall(r"\"(sapair\.\w+/\d+)\"", read(path)))
+    equal(sorted(used), sorted(documented()), "schemas")
 
 
 # --- real documents ------------------------------------------------------------------------------
@@ -158,6 +167,7 @@ def real_documents_are_as_documented():
         time.sleep(0.3)
         got += a.alpha("status") + a.alpha("status", BETA)
         got += a.alpha("rekey", BETA, "--reason", "because") + a.alpha("rekey", "--all", "--wait")
+        got += a.alpha("rekey", BETA, "--no-wait")
         got += a.alpha("verify", BETA) + a.alpha("reload")
         got += a.alpha("down", BETA) + a.alpha("down", BETA)
         got += a.alpha("verify", BETA, status=3) + a.alpha("status", BETA, status=3)

@@ -140,7 +140,7 @@ def suites_are_those_of_the_code():
 def constants_are_those_of_the_code():
     paths = ("proto/msg.h proto/frame.h proto/scan.h proto/keysched.h proto/probe.h proto/exchange.h "
              "agent/daemon/link.h agent/daemon/listen.h agent/daemon/agent.h agent/daemon/peer.c "
-             "agent/daemon/pair.c agent/daemon/verify.h").split()
+             "agent/daemon/peer.h agent/daemon/pair.c agent/daemon/verify.h").split()
     code = source(*paths)
     for name, value, _ in table(section(doc, "## 12. Constants")):
         m = re.search(r"#define %s (.+)" % name, code)

@@ -9,7 +9,7 @@ set -eu
 : "${SAPAIR:?set SAPAIR to the program, or run: make demo}"
 port=${SAPAIR_DEMO_PORT:-4510}
 dir=$(mktemp -d)
-alpha= beta=
+alpha='' beta=''
 
 cleanup() {
 	for pid in $alpha $beta; do

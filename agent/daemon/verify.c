@@ -158,7 +158,7 @@ static void finish(struct verify *v)
 
 	if (v->rtts > 0) {
 		uint32_t n = v->rtts < v->samples ? v->rtts : v->samples;
-		uint32_t rtt[VERIFY_SAMPLES];
+		uint32_t rtt[VERIFY_SAMPLES] = {0};
 
 		for (uint32_t i = 0; i < n; i++)
 			rtt[i] = v->s[i].rtt_us;

@@ -256,6 +256,20 @@ static void reload_new_peers(struct agent *a, const struct config *c, struct rel
 	}
 }
 
+/* Whatever a peer of the new config needs is there: none is let go for one that cannot begin. */
+static int check_peers(const struct agent *a, const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < c->n_peers; i++) {
+		SECRET(ppk);
+
+		if (check_can(a, &c->peers[i], e) < 0)
+			return -1;
+		if (creds_ppk(&ppk, c->peers[i].ppk, e) < 0)
+			return err_in(e, "peer %s: ppk", c->peers[i].name);
+	}
+	return 0;
+}
+
 int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 {
 	struct identity_ref *id = NULL;
@@ -270,10 +284,7 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 		return err_in(e, "reload: nothing was applied");
 	if (check_restart(a, &c, e) < 0)
 		goto free_config;
-	for (size_t i = 0; i < c.n_peers; i++)
-		if (check_can(a, &c.peers[i], e) < 0)
-			goto free_config;
-	if (load_identity(&c, &id, e) < 0) {
+	if (check_peers(a, &c, e) < 0 || load_identity(&c, &id, e) < 0) {
 		err_in(e, "reload: nothing was applied");
 		goto free_config;
 	}

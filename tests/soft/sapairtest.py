@@ -609,6 +609,8 @@ def main():
     words = sys.argv[1:]
     chosen = [t for t in tests if not words or any(w in t[0] for w in words)]
     failed = 0
+    if not os.access(SAPAIR, os.X_OK):
+        sys.exit("no program %s: build it, or say where it is: SAPAIR=..." % SAPAIR)
     sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print("1..%d" % len(chosen))

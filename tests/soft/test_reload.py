@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""Reload: differences are applied, what is the same is not touched, errors apply nothing."""
+
+import os
+import shutil
+import signal
+
+from sapairtest import *
+from sapairtest import main, test
+
+
+def by_verb(agent):
+    return well(agent.cli("reload")).doc("reload")
+
+
+def by_signal(agent):
+    """SIGHUP has no reply: its log line is waited for."""
+    done = "config and identity were read anew"
+    before = agent.log().count(done)
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.log().count(done) > before, "SIGHUP is done")
+    return None
+
+
+def three(lab, **config):
+    """alpha with beta (whose pair must not be touched), and gamma beside it."""
+    a = lab.agent("alpha", "beta", **config)
+    b, c = lab.agent("beta", "alpha", **config), lab.agent("gamma", "alpha", **config)
+    for x in (a, b, c):
+        x.start()
+    together(a, b)
+    return a, b, c
+
+
+def both_ways(function):
+    """Each test by the verb and by SIGHUP."""
+    for how, reload in (("by the verb", by_verb), ("by SIGHUP", by_signal)):
+
+        def run(lab, reload=reload):
+            function(lab, reload)
+
+        test(name="%s, %s" % (function.__name__, how))(run)
+    return function
+
+
+@both_ways
+def a_peer_is_added_changed_and_removed(lab, reload):
+    a, b, c = three(lab)
+    with lab.untouched(a, b):
+        check(a.peer("gamma") is None, "gamma is there already")
+        a.config["peers"].append(lab.peer_of("gamma"))
+        a.write_config()
+        d = reload(a)
+        if d:
+            equal((d["changed"], d["added"], d["removed"], d["updated"], d["same"]),
+                  (True, ["gamma"], [], [], 1), "reload that adds")
+        together(a, c)
+
+    with lab.untouched(a, b), lab.untouched(a, c):  # an option that a standing pair can live with
+        a.config["peers"][1]["rekey"] = {"time_s": 1000}
+        a.write_config()
+        d = reload(a)
+        if d:
+            equal((d["changed"], d["added"], d["removed"], d["updated"], d["same"]),
+                  (True, [], [], ["gamma"], 1), "reload that changes an option")
+
+    with lab.untouched(a, b):  # another policy: gamma's pair is made anew
+        before = in_force(a.peer("gamma"))
+        a.config["peers"][1]["pin"] = identity("gamma").pin
+        a.write_config()
+        d = reload(a)
+        if d:
+            equal((d["updated"], d["same"]), (["gamma"], 1), "reload that changes the policy")
+        until(lambda: in_force(a.peer("gamma")) not in (None, before), "gamma has a new pair")
+        together(a, c)
+
+    with lab.untouched(a, b):
+        a.config["peers"].pop()
+        a.write_config()
+        d = reload(a)
+        if d:
+            equal((d["removed"], d["same"]), (["gamma"], 1), "reload that removes")
+        check(a.peer("gamma") is None, "gamma is still there")
+        p = c.wait_peer("alpha", "is not up", lambda p: p["state"] != "up")
+        check("epoch" not in p, "gamma still has SAs: %s" % p)
+
+
+@both_ways
+def an_option_counts_from_the_next_exchange_on(lab, reload):
+    a, b, _ = three(lab)
+    with lab.untouched(a, b):
+        for x, y in ((a, "beta"), (b, "alpha")):
+            x.config["peers"][0]["suites"] = ["aes128gcm16"]
+            x.config["peers"][0]["rekey"] = {"min_interval_ms": 0}
+            x.write_config()
+            reload(x)
+        equal(a.peer("beta")["suite"], "aes256gcm16", "suite of the standing pair")
+    well(a.cli("rekey", "beta"))
+    equal(a.peer("beta")["suite"], "aes128gcm16", "suite of the next one")
+    together(a, b)
+
+
+def broken(title, text, *parts):
+    @test(name="a config with %s applies nothing" % title)
+    def refused(lab):
+        a, b, c = three(lab)
+        a.config["peers"].append(lab.peer_of("gamma"))
+        a.write_config()
+        by_verb(a)
+        together(a, c)
+        with lab.untouched(a, b), lab.untouched(a, c):
+            a.write_config(text(a))
+            d = well(a.cli("reload"), 2).doc("error")
+            for part in parts:
+                has(d["cause"], part, "cause")
+            equal(d["class"], "usage", "class")
+            before = a.log().count("system-error")
+            a.signal(signal.SIGHUP)
+            until(lambda: a.log().count("system-error") > before, "SIGHUP has told its error")
+            equal([p["name"] for p in a.status()["peers"]], ["beta", "gamma"], "peers")
+
+    return refused
+
+
+broken("an error of syntax", lambda a: '{\n "name": "alpha",\n', "line 3, column 1", "alpha.json",
+       "nothing was applied")
+broken("an unknown member", lambda a: '{\n "colour": "red"\n}', "line 2, column 2", "colour")
+broken("a peer twice", lambda a: '{"peers": [{"address": "127.0.0.2"}, {"address": "127.0.0.2"}]}',
+       "line 1, column")
+broken("limits out of order", lambda a: '{"defaults": {"rekey": {"time_s": 90}, '
+       '"hard": {"time_s": 60}}}', "line 1, column")
+broken("nothing in it", lambda a: "", "alpha.json")
+
+
+def restart_needed(title, what, change):
+    @test(name="a config with another %s is refused" % title)
+    def refused(lab):
+        a, b, c = three(lab)
+        with lab.untouched(a, b):
+            change(lab, a.config)
+            a.config["peers"].append(lab.peer_of("gamma"))
+            a.write_config()
+            r = well(a.cli("reload"), 2)
+            d = r.doc("error")
+            has(d["cause"], what, "cause")
+            has(d["cause"], "nothing was applied", "cause")
+            has(d["hint"], "restart", "hint")
+            check(a.peer("gamma") is None, "gamma was added all the same")
+
+    return refused
+
+
+restart_needed("listen", "listen", lambda lab, c: c.update(
+    listen="%s:%d" % (ALPHA, lab.free_port()), esp_port=lab.port))
+restart_needed("esp_port", "esp_port", lambda lab, c: c.update(esp_port=lab.free_port()))
+restart_needed("control socket", "control", lambda lab, c: c.update(control=lab.path("other.sock")))
+
+
+@test
+def a_config_that_is_gone_applies_nothing(lab):
+    a, b, _ = three(lab)
+    with lab.untouched(a, b):
+        os.unlink(a.config_path)
+        d = well(a.cli("reload"), 2).doc("error")
+        has(d["cause"], "alpha.json", "cause")
+    with lab.untouched(a, b):
+        a.write_config()
+        os.chmod(a.config_path, 0o666)
+        d = well(a.cli("reload"), 9).doc("error")
+        has(d["cause"], "0666", "cause")
+
+
+@test
+def a_broken_identity_or_ppk_applies_nothing(lab):
+    a, b, _ = three(lab)
+    good = dict(a.config)
+    with lab.untouched(a, b):
+        a.config = dict(good, key=identity("beta").key)
+        a.config["peers"] = good["peers"] + [lab.peer_of("gamma")]
+        a.write_config()
+        d = well(a.cli("reload"), 2).doc("error")
+        has(d["cause"], "does not belong to the certificate", "cause")
+        a.config = dict(good, certificate=lab.path("none.crt"))
+        a.write_config()
+        has(well(a.cli("reload"), 2).doc("error")["cause"], "none.crt", "cause")
+        a.config = dict(good)
+        a.config["peers"] = good["peers"] + [lab.peer_of("gamma", ppk=lab.write("ppk", "short"))]
+        a.write_config()
+        has(well(a.cli("reload"), 2).doc("error")["cause"], "ppk", "cause")
+        equal([p["name"] for p in a.status()["peers"]], ["beta"], "peers")
+        a.config["peers"] = [dict(good["peers"][0], ppk=lab.path("none.ppk"))]
+        a.write_config()
+        well(a.cli("reload"), 2)
+
+
+@test
+def a_new_certificate_is_taken_and_the_pair_stays(lab):
+    folder = lab.path("id")
+    os.mkdir(folder, 0o700)
+    a = lab.agent("alpha", "beta", certificate=folder + "/x.crt", key=folder + "/x.key")
+    b = lab.agent("beta", "alpha")
+
+    def install(id):
+        shutil.copy(id.cert, folder + "/x.crt")
+        shutil.copy(id.key, folder + "/x.key")
+
+    install(identity("alpha"))
+    a.start()
+    b.start()
+    together(a, b)
+    with lab.untouched(a, b):
+        renewed = identity("alpha", ALPHA, options=("--days", "300"))
+        install(renewed)
+        d = by_verb(a)
+        equal((d["changed"], d["identity_changed"], d["same"]), (True, True, 1), "reload")
+        equal(a.status()["identity"]["pin"], renewed.pin, "own pin")
+        equal(by_verb(a)["changed"], False, "changed of a second reload")
+    # The next link shows it.
+    b.stop()
+    b.start()
+    together(a, b)
+    equal(b.peer("alpha")["identity"]["pin"], renewed.pin, "pin that beta sees")
+
+
+@test
+def reload_during_rekeys_harms_nothing(lab):
+    a, b, c = three(lab, defaults={"rekey": {"min_interval_ms": 0}, "drain_ms": 100})
+    gamma = lab.peer_of("gamma")
+    with Control(a.control) as client:
+        for i in range(30 if not SAN else 8):
+            client.send({"verb": "rekey", "peer": "beta"})
+            a.config["peers"] = a.config["peers"][:1] + ([gamma] if i % 2 == 0 else [])
+            a.write_config()
+            equal(a.ask("reload")[0], 0, "exit of reload")
+            while client.line()["schema"] != "sapair.end/1":
+                pass
+    together(a, b)
+
+
+@test
+def an_agent_without_a_config_file_says_what_it_needs(lab):
+    a = lab.agent_by_flags("alpha", "--peer", "%s:%d" % (BETA, lab.port)).start()
+    r = a.cli("reload")
+    check(r.rc in (0, 2), str(r))
+    if r.rc == 2:
+        has(r.doc("error")["hint"], "--config")
+    else:
+        equal(r.doc("reload")["changed"], False, "changed")
+    equal([p["name"] for p in a.status()["peers"]], [BETA], "peers")
+
+
+if __name__ == "__main__":
+    main()

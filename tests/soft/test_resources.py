@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""What an agent takes and gives back, and where its secrets are not."""
+
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import time
+
+from sapairtest import *
+from sapairtest import main, test
+
+FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}}
+
+
+def descriptors(agent):
+    try:
+        return len(os.listdir("/proc/%d/fd" % agent.pid))
+    except PermissionError:
+        raise Skip("only root may look into an agent that is not dumpable")
+
+
+def rss(agent):
+    with open("/proc/%d/status" % agent.pid) as f:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
+
+
+def rekey(agent, peer, n):
+    with Control(agent.control) as c:
+        for _ in range(n):
+            rc, docs = c.ask("rekey", peer=peer)
+            equal(rc, 0, "rekey: %s" % docs)
+
+
+@test(alone=True)
+def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
+    a, b = lab.pair(both=FAST)
+    rekey(a, "beta", 100)
+    quiet(a, b)
+    before = [(descriptors(x), rss(x)) for x in (a, b)]
+    rekey(a, "beta", 200)
+    quiet(a, b)
+    for x, (fds, kb) in zip((a, b), before):
+        equal(descriptors(x), fds, "descriptors of %s" % x.name)
+        if not SAN:  # a sanitizer keeps what was freed
+            check(rss(x) <= kb + 256, "%s: %d kB, then %d kB" % (x.name, kb, rss(x)))
+    print("# %d descriptors and %d kB for one pair" % before[0])
+
+
+@test(alone=True)
+def a_hundred_links_leave_descriptors_and_memory_flat(lab):
+    a = lab.agent("alpha", lab.peer_of("beta", role="listen"), **FAST).start()
+    b = lab.agent("beta", lab.peer_of("alpha", role="dial"), **FAST).start()
+    together(a, b)
+    with Control(b.control) as c:
+
+        def again(n):
+            for _ in range(n):
+                equal(c.ask("down", peer="alpha")[0], 0, "down")
+                equal(c.ask("up", peer="alpha")[0], 0, "up")
+
+        again(20)
+        together(a, b)
+        before = descriptors(a), rss(a), descriptors(b), rss(b)
+        again(100 if not SAN else 20)
+        together(a, b)
+    until(lambda: descriptors(a) <= before[0] and descriptors(b) <= before[2],
+          "descriptors are back at %d and %d" % (before[0], before[2]))
+    if not SAN:
+        check(rss(a) <= before[1] + 512, "alpha: %d kB, then %d kB" % (before[1], rss(a)))
+        check(rss(b) <= before[3] + 512, "beta: %d kB, then %d kB" % (before[3], rss(b)))
+
+
+@test(alone=True)
+def an_idle_pair_takes_no_processor_time(lab):
+    a, b = lab.pair()
+
+    def ticks(agent):
+        with open("/proc/%d/stat" % agent.pid) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    quiet(a, b)
+    before = ticks(a), ticks(b)
+    end = time.monotonic() + 2  # the absence of something needs a time
+    while time.monotonic() < end:
+        time.sleep(0.1)
+    for x, was in zip((a, b), before):
+        check(ticks(x) - was <= 3, "%s took %d ticks in 2 s" % (x.name, ticks(x) - was))
+
+
+@test
+def no_key_is_in_logs_or_output_or_the_process(lab):
+    ppk = os.urandom(32).hex()
+    path = lab.write("ppk", ppk)
+    a, b = lab.pair(
+        both=FAST, peer_beta={"ppk": path}, peer_alpha={"ppk": path},
+    )
+    texts = []
+    for x, y in ((a, "beta"), (b, "alpha")):
+        for words in (["status"], ["up", y], ["rekey", y], ["verify", y], ["status", y], ["reload"]):
+            for json_out in (True, False):
+                r = well(x.cli(*words, json_out=json_out))
+                texts.append((x.name + " " + " ".join(words), r.out + r.err))
+    for words in (["down", "beta"], ["up", "beta"], ["status"]):
+        texts.append((" ".join(words), well(a.cli(*words)).out))
+    together(a, b)
+    for x in (a, b):
+        for name in ("cmdline", "environ"):
+            try:
+                with open("/proc/%d/%s" % (x.pid, name), "rb") as f:
+                    texts.append((name + " of " + x.name, f.read().decode("utf-8", "replace")))
+            except PermissionError:
+                pass
+        x.stop()
+        texts.append(("log of " + x.name, x.log()))
+    for what, text in texts:
+        check(ppk not in text, "the PPK is in " + what)
+        # Shares, tags and keys have 32, 40, 64 or 72 digits; only pins and instances may be seen.
+        for m in re.finditer(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32,}(?![0-9a-fA-F])", text):
+            before = text[max(0, m.start() - 8):m.start()].lower()
+            check(before.endswith("sha256:"), "%s has %s" % (what, m.group(0)))
+        check("PRIVATE KEY" not in text, "a private key is in " + what)
+
+
+@test
+def nobody_else_can_read_what_the_agent_makes(lab):
+    a, b = lab.pair()
+    mode = os.stat(a.control).st_mode
+    check(stat.S_ISSOCK(mode) and mode & 0o077 == 0, "mode of the socket: %o" % mode)
+    if not SAN and os.geteuid() == 0:
+        # Not dumpable: its files in /proc belong to root whoever it runs as, and no core is written.
+        with open("/proc/%d/limits" % a.pid) as f:
+            has(f.read(), "Max core file size        0                    0", "limits")
+
+
+@test
+def descriptors_of_the_caller_are_not_needed(lab):
+    """An agent started without stdin, stdout and stderr must not send its log to a peer."""
+    a, b = lab.pair()
+    a.stop()
+    a.write_config()
+    a.process = subprocess.Popen(
+        ["/bin/sh", "-c", 'exec "$0" run --config "$1" <&- >&- 2>&-', SAPAIR, a.config_path]
+    )
+    a.wait_ready()
+    together(a, b)
+    rekey(a, "beta", 1)
+
+
+@test
+def sixty_clients_at_once_are_served(lab):
+    a, b = lab.pair()
+    with lab.untouched(a, b):
+        clients = [Control(a.control) for _ in range(60)]
+        for c in clients:
+            c.send({"verb": "status"})
+        for c in clients:
+            equal(c.line()["schema"], "sapair.status/1", "reply")
+        more = []
+        for _ in range(40):  # beyond the limit: refused, and no harm done
+            try:
+                c = Control(a.control)
+                c.send({"verb": "status"})
+                c.line()
+                more.append(c)
+            except Gone:
+                break
+        else:
+            raise Failure("a hundred clients at once were served")
+        for c in clients + more:
+            c.close()
+        until(lambda: answers(a), "the agent answers again")
+
+
+def answers(agent):
+    try:
+        return agent.status()
+    except Gone:
+        return None
+
+
+@test
+def service_managers_are_told(lab):
+    path = lab.path("notify")
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(path)
+    s.settimeout(LIMIT)
+    lab.cleanups.append(s.close)
+    a = lab.agent("alpha", "beta")
+    a.start(env={"NOTIFY_SOCKET": path})
+    equal(s.recv(4096), b"READY=1", "at the start")
+    well(a.cli("stop"))
+    equal(s.recv(4096), b"STOPPING=1", "at the end")
+    equal(a.wait_exit(), 0, "exit")
+
+
+@test
+def log_levels_and_json_logs(lab):
+    a = lab.agent("alpha", "beta", log="error")
+    b = lab.agent("beta", "alpha", log="info")
+    a.start()
+    b.start()
+    together(a, b)
+    a.stop()
+    b.stop()
+    equal(a.log(), "", "log at the level error")
+    check(" debug " not in b.log() and " info " in b.log(), b.log())
+    with open(lab.path("json.log"), "wb") as log:
+        process = subprocess.Popen([SAPAIR, "run", "--config", a.config_path, "--log", "debug",
+                                    "--json"], stdout=log, stderr=log)
+    a.process = process
+    a.wait_ready()
+    a.stop()
+    with open(lab.path("json.log")) as f:
+        for line in f:
+            d = json.loads(line)
+            equal(sorted(d)[:3], ["level", "text", "time"], "members")
+
+
+if __name__ == "__main__":
+    main()

@@ -444,6 +444,32 @@ static void both_ends_get_the_same_keys_in_opposite_directions(void)
 	CHECK(lead.reason == REASON_REQUEST && follow.reason == REASON_REQUEST);
 }
 
+/* The machine feeds keysched with what docs/protocol.md says, in the right places. */
+static void the_keys_are_those_of_the_key_schedule(void)
+{
+	struct key_context c = {.exporter = &exporter,
+				.xid = XID,
+				.epoch = 1,
+				.suite = SUITE_AES256GCM16,
+				.leader_spi = {LEADER_SPI},
+				.follower_spi = {FOLLOWER_SPI},
+				.esn = true};
+	struct secret prk, down, up;
+	uint32_t said;
+
+	memcpy(c.leader_id, lead_id, PIN_LEN);
+	memcpy(c.follower_id, follow_id, PIN_LEN);
+	reach(XS_L_INSTALLING);
+	CHECK(keysched_extract(&c, &lead_share, &follow_share, &prk));
+	CHECK(keysched_sa(&c, &prk, LEADER_TO_FOLLOWER, &down));
+	CHECK(keysched_sa(&c, &prk, FOLLOWER_TO_LEADER, &up));
+	CHECK(keysched_said(&c, &prk, &said));
+	CHECK(secret_equal(&lead.sa_out.key, &down) && secret_equal(&lead.sa_in.key, &up));
+	CHECK_U64(lead.sa_out.said, said);
+	reach(XS_F_OPENING);
+	CHECK(secret_equal(&follow.sa_out.key, &up));
+}
+
 static bool all_zero(const void *p, size_t n)
 {
 	const uint8_t *b = p;
@@ -918,7 +944,8 @@ static void names_are_there_for_every_state_event_and_action(void)
 T_MAIN(T(each_row_is_taken_and_does_what_it_says),
        T(any_other_event_changes_nothing_or_ends_as_undo_says),
        T(another_xid_changes_nothing_in_any_state),
-       T(both_ends_get_the_same_keys_in_opposite_directions), T(no_secret_is_left_after_any_end),
+       T(both_ends_get_the_same_keys_in_opposite_directions),
+       T(the_keys_are_those_of_the_key_schedule), T(no_secret_is_left_after_any_end),
        T(keys_are_there_for_one_step_only), T(the_follower_takes_the_smaller_of_what_both_want),
        T(new_options_do_not_touch_the_running_exchange),
        T(a_ppk_that_differs_ends_with_a_wrong_tag),

@@ -115,7 +115,7 @@ static void a_check_alone_changes_nothing(void)
 static void the_same_number_is_taken_once(void)
 {
 	struct replay r;
-	uint64_t seq, again;
+	uint64_t seq = 0, again = 0;
 
 	replay_init(&r, 32, false, words);
 	CHECK(replay_check(&r, 7, &seq) && replay_check(&r, 7, &again));

@@ -224,6 +224,10 @@ make_mk() {
 
 own_mk() {
 	p=build/deps/$target # relative: the same program from any folder
+	if [ "$target" = linux ]; then # of the system in any version
+		syslibs="$(pkg-config --libs libmnl) $syslibs" ||
+			die 'libmnl is missing' 'run scripts/setup.sh, or install libmnl-dev'
+	fi
 	libs=''
 	for lib in mbedtls mbedx509 mbedcrypto uv cjson; do
 		libs="$libs$p/lib/lib$lib.a "
@@ -233,8 +237,8 @@ own_mk() {
 
 if [ "$target" = linux ] && [ -z "${DEPS_BUILD:-}" ] && system_fits; then
 	# shellcheck disable=SC2086
-	make_mk "$(pkg-config --cflags $modules | sed 's/-I */-isystem /g')" \
-		"$(pkg-config --libs $modules) -lpthread -lm" ''
+	make_mk "$(pkg-config --cflags $modules libmnl | sed 's/-I */-isystem /g')" \
+		"$(pkg-config --libs $modules libmnl) -lpthread -lm" ''
 	exit 0
 fi
 if [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "recipe $RECIPE" ]; then

@@ -25,6 +25,10 @@ need() { # COMMAND PACKAGE
 
 # The program's libraries: the system's where they fit, else our own build of them.
 need_libraries() {
+	pkg-config --exists libmnl 2>/dev/null || {
+		commands="$commands libmnl"
+		packages="$packages libmnl-dev"
+	}
 	[ ! -f build/deps/linux/stamp ] || return 0
 	! scripts/build-deps.sh --system || return 0
 	if have apt-cache && fits "$(candidate libmbedtls-dev)"; then

@@ -402,6 +402,12 @@ static int open_sadb(struct agent *a, struct err *e)
 
 	if (sadb_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
+	if (e->code != ERR_NONE) { /* "auto" found none of the system's own */
+		err_in(e, "this host's traffic is NOT protected, back end %s only proves pairs",
+		       a->db->ops->name);
+		event_fail(a, EVENT_SYSTEM, NULL, e);
+		memset(e, 0, sizeof *e);
+	}
 	if (a->cfg.fault[0] != '\0') {
 		struct sadb *wrapped = sadb_fault_wrap(a->db, a->cfg.fault);
 

@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+struct carrier;
 struct control;
 struct listener;
 struct peer;
@@ -55,6 +56,7 @@ struct agent {
 	unsigned dials;                      /* places in use */
 
 	struct listener *listeners;
+	struct carrier *carriers;
 	struct control *control;
 	uv_signal_t signals[3];
 	uv_timer_t stop_timer;

@@ -622,6 +622,14 @@ static void on_connected(uv_connect_t *req, int status)
 	arm(l, LINK_HANDSHAKE_MS);
 }
 
+static int exempt(struct link *l, struct err *e)
+{
+	uv_os_fd_t fd;
+
+	uv_fileno((uv_handle_t *)&l->tcp, &fd);
+	return sadb_exempt_socket(l->agent->db, (intptr_t)fd, l->remote.addr.len == 16, e);
+}
+
 struct link *link_dial(struct agent *a, struct peer *p, struct err *e)
 {
 	struct endpoint from = {.addr = p->policy.local};
@@ -641,6 +649,11 @@ struct link *link_dial(struct agent *a, struct peer *p, struct err *e)
 		rc = to_sockaddr(&from, &src);
 	if (rc == 0)
 		rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
+	if (rc == 0 && exempt(l, e) < 0) {
+		l->state = LINK_CLOSING;
+		close_handles(l);
+		return NULL;
+	}
 	if (rc == 0)
 		rc = uv_tcp_connect(&l->connect, &l->tcp, (const struct sockaddr *)&dst,
 				    on_connected);

@@ -34,6 +34,14 @@ static void on_closed(uv_handle_t *h)
 	free(h->data);
 }
 
+static int exempt(struct agent *a, uv_tcp_t *tcp, bool ipv6, struct err *e)
+{
+	uv_os_fd_t fd;
+
+	uv_fileno((uv_handle_t *)tcp, &fd);
+	return sadb_exempt_socket(a->db, (intptr_t)fd, ipv6, e);
+}
+
 static int open_one(struct agent *a, const struct endpoint *ep, struct err *e)
 {
 	struct listener *ln = calloc(1, sizeof *ln);
@@ -53,6 +61,10 @@ static int open_one(struct agent *a, const struct endpoint *ep, struct err *e)
 	if (rc == 0)
 		rc = uv_tcp_bind(&ln->tcp, (const struct sockaddr *)&ss,
 				 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
+	if (rc == 0 && exempt(a, &ln->tcp, ep->addr.len == 16, e) < 0) {
+		uv_close((uv_handle_t *)&ln->tcp, on_closed);
+		return err_in(e, "listen on %s", text);
+	}
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&ln->tcp, BACKLOG, on_connection);
 	if (rc != 0) {

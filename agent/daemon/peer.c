@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/peer.h"
 
+#include "agent/daemon/carrier.h"
 #include "agent/daemon/event.h"
 #include "agent/daemon/link.h"
 #include "agent/daemon/pair.h"
@@ -217,6 +218,15 @@ static int local_address(struct peer *p, struct addr *local, struct err *e)
 	return route_source(p->agent, &p->cfg.remote, local, e);
 }
 
+/* A pair that cannot be proven protects all the same. */
+static void open_carrier(struct peer *p)
+{
+	struct err e = {0};
+
+	if (carrier_open(p, &e) < 0)
+		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
+}
+
 static int make_policy(struct peer *p, struct err *e)
 {
 	const struct config *c = &p->agent->cfg;
@@ -244,6 +254,7 @@ static int make_policy(struct peer *p, struct err *e)
 	if (sadb_policy_add(p->agent->db, s, e) < 0)
 		return err_in(e, "policy for %s", p->cfg.name);
 	p->has_policy = true;
+	open_carrier(p);
 	return 0;
 }
 
@@ -271,6 +282,7 @@ static void drop_policy(struct peer *p)
 	if (!p->has_policy)
 		return;
 	p->has_policy = false;
+	carrier_close(p);
 	if (sadb_policy_remove(p->agent->db, &p->policy, &e) < 0) {
 		err_in(&e, "remove the policy");
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
@@ -400,6 +412,7 @@ void peer_stop(struct peer *p)
 	waiters_fail(p, &gone);
 	close_links(p, FAULT_SHUTDOWN);
 	pair_leave(p);
+	carrier_close(p);
 	p->removed = true;
 	quiet_all(p);
 	unlist(p);

@@ -11,6 +11,7 @@
 #include "agent/daemon/verify.h"
 #include "proto/election.h"
 
+struct carrier;
 struct link;
 
 #define SEEN_RUNS 4 /* of the peer that may overlap: its users' and that of each new pair */
@@ -71,9 +72,10 @@ struct peer {
 	struct peer_config cfg;
 	struct sa_policy policy;
 	bool has_policy;
-	bool wanted;    /* false: taken down by the user */
-	bool removed;   /* going away: freed when the timer is closed */
-	bool temporary; /* came by `up ADDRESS`: reload leaves it alone */
+	struct carrier *carrier; /* of its probes; NULL where the back end carries them */
+	bool wanted;             /* false: taken down by the user */
+	bool removed;            /* going away: freed when the timer is closed */
+	bool temporary;          /* came by `up ADDRESS`: reload leaves it alone */
 
 	uv_timer_t timer;
 	uint64_t due[DUE_COUNT]; /* ms, 0 = off */

@@ -7,6 +7,7 @@
  */
 #include "agent/daemon/verify.h"
 
+#include "agent/daemon/carrier.h"
 #include "agent/daemon/event.h"
 #include "agent/daemon/link.h"
 #include "agent/daemon/peer.h"
@@ -197,7 +198,7 @@ static bool send_probe(struct peer *p, const struct probe *probe, struct err *e)
 		err_set(e, ERR_DOWN, "no pair is in force");
 		return false;
 	}
-	return sadb_send(p->agent->db, &p->policy, packet, sizeof packet, e) == 0;
+	return carrier_send(p, packet, sizeof packet, e) == 0;
 }
 
 static void send_next(struct verify *v)

@@ -8,6 +8,9 @@
 
 /* The back ends of this program; "auto" takes the first of the system's own that opens. */
 static const struct sadb_ops *const table[] = {
+#ifdef __linux__
+	&sadb_xfrm,
+#endif
 	&sadb_soft,
 };
 #define TABLE_LEN (sizeof table / sizeof table[0])
@@ -42,23 +45,26 @@ bool sadb_known(const char *name)
 	return strcmp(name, "auto") == 0 || find(name) != NULL;
 }
 
-/* Falls back to soft only where there is nothing else to want: a system's own back end that does
- * not open is an error, or the host would silently stay unprotected (D9). */
+/* Falls back to soft only where there is nothing else to have: a right that is missing is an error,
+ * or a host that could be protected would not be (D9). */
 static int open_auto(struct sadb **db, const struct sadb_env *env, struct err *e)
 {
-	bool any = false;
-
 	for (size_t i = 0; i < TABLE_LEN; i++) {
+		struct err why = {0};
+		int rc;
+
 		if (!is_systems_own(table[i]))
 			continue;
-		any = true;
-		if (table[i]->open(db, env, e) == 0)
+		rc = table[i]->open(db, env, &why);
+		if (rc == 0)
 			return 0;
-		err_in(e, "back end %s", table[i]->name);
+		err_in(&why, "back end %s", table[i]->name);
+		if (e != NULL)
+			*e = why;
+		if (rc != SADB_ABSENT)
+			return -1;
 	}
-	if (!any)
-		return sadb_soft.open(db, env, e);
-	return err_hint(e, "for a trial without the system's IPsec: backend \"soft\"");
+	return sadb_soft.open(db, env, e);
 }
 
 int sadb_open(struct sadb **db, const char *name, const struct sadb_env *env, struct err *e)
@@ -183,6 +189,11 @@ int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct
 int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e)
 {
 	return db->ops->leftovers(db, found, arg, e);
+}
+
+int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e)
+{
+	return db->ops->exempt_socket == NULL ? 0 : db->ops->exempt_socket(db, fd, ipv6, e);
 }
 
 bool sadb_sends(const struct sadb *db)

@@ -96,13 +96,14 @@ struct sa_counts {
 	uint64_t replay_dropped, integrity_failed;
 };
 
-/* What an earlier run left behind. */
+/* One SA that an earlier run left in force. */
 struct sadb_leftover {
-	struct sadb_ctx ctx;
+	struct sadb_ctx ctx; /* to remove it by; has this part only */
 	enum sadb_part part;
 	struct addr local, remote;
 	struct spi spi;
-	bool is_policy;
+	void *owner;     /* of the policy that it belongs to */
+	uint32_t left_s; /* what is left of its lifetime */
 };
 typedef int sadb_found(void *arg, const struct sadb_leftover *l, struct err *e);
 
@@ -112,6 +113,8 @@ struct sadb_can {
 	uint32_t window_max;
 	struct suite_list suites;
 };
+
+#define SADB_ABSENT (-2) /* of open: failed, since this system has no IPsec of that kind */
 
 struct sadb_ops {
 	const char *name; /* the word of the config file */
@@ -141,7 +144,11 @@ struct sadb_ops {
 	/* One part. ERR_DOWN when it is not there (any more). */
 	int (*query)(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part,
 		     struct sa_counts *counts, struct err *e);
+	/* Those of policies that were added; each is told once, and is the caller's then. */
 	int (*leftovers)(struct sadb *db, sadb_found *found, void *arg, struct err *e);
+	/* Keeps the agent's own TCP socket out of all policies, before it connects or listens (what
+	 * it accepts inherits it). NULL where the policy itself has a hole for it, or none is. */
+	int (*exempt_socket)(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
 
 	/* Sends one probe payload through the policy's selected outbound SA; NULL where the system
 	 * itself routes (the caller uses a UDP socket then). ERR_DOWN when there is no SA. */
@@ -155,8 +162,9 @@ struct sadb {
 };
 
 /*
- * Opens a back end by name. "auto": the system's own when it can do ESP, else an error that says
- * why and names "soft"; soft itself only in a program that has no other. The calls below check arguments that all back ends share, then forward.
+ * Opens a back end by name. "auto": the system's own; soft where the system has no ESP at all: then
+ * the call succeeds, and e says why the host's traffic stays unprotected. A missing right is an
+ * error in any case. The calls below check arguments that all back ends share, then forward.
  */
 int sadb_open(struct sadb **db, const char *name, const struct sadb_env *env, struct err *e);
 void sadb_close(struct sadb *db);
@@ -175,6 +183,7 @@ int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struc
 int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct sa_counts *counts,
 	       struct err *e);
 int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e);
+int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
 bool sadb_sends(const struct sadb *db); /* has a send of its own */
 int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
 
@@ -186,5 +195,6 @@ int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t 
 struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule);
 
 extern const struct sadb_ops sadb_soft;
+extern const struct sadb_ops sadb_xfrm; /* Linux only */
 
 #endif

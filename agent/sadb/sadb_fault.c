@@ -141,6 +141,11 @@ static int fault_leftovers(struct sadb *db, sadb_found *found, void *arg, struct
 	return sadb_leftovers(of(db)->inner, found, arg, e);
 }
 
+static int fault_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e)
+{
+	return sadb_exempt_socket(of(db)->inner, fd, ipv6, e);
+}
+
 static int fault_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n,
 		      struct err *e)
 {
@@ -207,6 +212,7 @@ struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule)
 		.remove = fault_remove,
 		.query = fault_query,
 		.leftovers = fault_leftovers,
+		.exempt_socket = fault_exempt_socket,
 		.send = fault_send,
 	};
 	struct faulty *f = calloc(1, sizeof *f);

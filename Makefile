@@ -141,23 +141,24 @@ test: | test-tools ## every test there is; closes with "N passed, N failed"
 	$(if $(fuzzers),@$(MAKE) $(fuzz_build) fuzz-programs)
 	@$(RUN)
 
-.PHONY: test-tools fuzz-programs
+.PHONY: test-tools fuzz-programs no-fuzzer
 test-tools:
 	@scripts/setup.sh build test
 
 fuzz_build := CC=clang SAN=fuzzer-no-link,address,undefined
-fuzz-programs: $(fuzzers)
+fuzz_dir   := build/linux-clang-fuzzer-no-link,address,undefined
+ifneq ($(findstring fuzzer,$(SAN)),)
+fuzz-programs: $(if $(shell echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+	$(CC) -fsanitize=fuzzer -x c - -o /dev/null 2>&1),no-fuzzer,$(fuzzers))
+endif
+no-fuzzer:
+	@echo 'SKIP fuzz: $(CC) has no libFuzzer (Debian: libclang-rt-N-dev)'
 
-FUZZ_S ?= 60
-fuzz: | test-tools ## every fuzz target for FUZZ_S seconds; findings go to build/fuzz
+SECONDS = 60
+fuzz: | test-tools ## every fuzz target for SECONDS; what they find goes to build/fuzz
 	@$(MAKE) $(fuzz_build) fuzz-programs
-	@mkdir -p build/fuzz
-	@for f in $(notdir $(fuzzers)); do \
-		new=build/fuzz/$${f#fuzz_}; mkdir -p $$new; \
-		build/linux-clang-fuzzer-no-link,address,undefined/$$f -max_total_time=$(FUZZ_S) \
-			-artifact_prefix=$$new- $$new $$(ls -d tests/corpus/$${f#fuzz_} 2>/dev/null) || \
-			exit 1; \
-	done
+	@printf '%s\n' $(patsubst fuzz_%,%,$(notdir $(fuzzers))) | \
+		xargs -P $$(nproc) -I{} scripts/fuzz.sh $(fuzz_dir) {} $(SECONDS)
 
 clang: | test-tools ## build everything with clang
 	@$(MAKE) CC=clang programs

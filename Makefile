@@ -71,7 +71,7 @@ program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
 tests   := $(units) $(agents) $(sims) $(program)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
-	lint-floors lint-shell format bench clang install clean distclean help programs
+	lint-floors lint-shell format bench clang coverage install clean distclean help programs
 
 all: $(program) ## the program, build/linux/sapair
 
@@ -159,6 +159,17 @@ fuzz: | test-tools ## every fuzz target for SECONDS; what they find goes to buil
 	@$(MAKE) $(fuzz_build) fuzz-programs
 	@printf '%s\n' $(patsubst fuzz_%,%,$(notdir $(fuzzers))) | \
 		xargs -P $$(nproc) -I{} scripts/fuzz.sh $(fuzz_dir) {} $(SECONDS)
+
+# Unit tests and fuzz seeds, measured by clang; ends with 1 below COVERAGE per cent of lines.
+COVERAGE = 90
+coverage: | test-tools ## lines of proto/ and crypto/ that unit tests and fuzz seeds reach
+	@$(MAKE) CC=clang BUILD=build/coverage SAN=fuzzer-no-link \
+		CFLAGS='-O1 -g -fprofile-instr-generate -fcoverage-mapping' \
+		fuzz-programs unit-programs
+	@scripts/coverage.sh build/coverage $(COVERAGE)
+
+.PHONY: unit-programs
+unit-programs: $(units)
 
 clang: | test-tools ## build everything with clang
 	@$(MAKE) CC=clang programs

@@ -37,7 +37,7 @@ link    := -Wl,--gc-sections
 ifeq ($(TARGET),win)
 EXE     := .exe
 define_ += -D_WIN32_WINNT=0x0A00 -D__USE_MINGW_ANSI_STDIO=1
-LDLIBS  += -lfwpuclnt -lcrypt32
+LDLIBS  += -lfwpuclnt -lcrypt32 -luuid
 link    += -static -Wl,--dynamicbase,--nxcompat,--high-entropy-va
 else
 harden  += -fPIE -fstack-clash-protection
@@ -64,7 +64,7 @@ support := $(wildcard tests/support/*.c)
 o        = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 units   := $(patsubst tests/unit/%.c,$(BUILD)/%$(EXE),$(wildcard tests/unit/test_*.c))
-agents  := $(patsubst %.c,$(BUILD)/%$(EXE),$(wildcard tests/agent/test_*.c))
+agents  := $(patsubst %.c,$(BUILD)/%$(EXE),$(filter-out $(away),$(wildcard tests/agent/test_*.c)))
 sims    := $(if $(wildcard tests/sim/*.c),$(BUILD)/sim$(EXE))
 fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))

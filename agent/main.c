@@ -16,5 +16,5 @@ int main(int argc, char **argv)
 		fputs("error: the random number generator does not start (exit 1)\n", stderr);
 		return err_exit_status(ERR_BUG);
 	}
-	return verb_run(argc, argv);
+	return verb_run(argc, os_args(argc, argv));
 }

@@ -11,7 +11,6 @@
 #include "agent/os/creds.h"
 #include "crypto/random.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,16 +361,19 @@ void agent_stop(struct agent *a)
 	uv_unref((uv_handle_t *)&a->stop_timer); /* nothing left: the loop ends at once */
 }
 
-static void on_signal(uv_signal_t *s, int number)
+static void on_end(uv_signal_t *s, int number)
+{
+	(void)number;
+	agent_stop(s->data);
+}
+
+static void on_reload(uv_signal_t *s, int number)
 {
 	struct agent *a = s->data;
 	struct reload_result r;
 	struct err e = {0};
 
-	if (number != SIGHUP) {
-		agent_stop(a);
-		return;
-	}
+	(void)number;
 	os_notify("RELOADING=1");
 	if (agent_reload(a, &r, &e) < 0)
 		event_fail(a, EVENT_SYSTEM, NULL, &e);
@@ -384,12 +386,14 @@ static void on_signal(uv_signal_t *s, int number)
 
 static void start_signals(struct agent *a)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	struct os_signal list[OS_SIGNALS];
 
-	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+	os_signals(list);
+	for (size_t i = 0; i < OS_SIGNALS; i++) {
 		uv_signal_init(&a->loop, &a->signals[i]);
 		a->signals[i].data = a;
-		uv_signal_start(&a->signals[i], on_signal, numbers[i]);
+		uv_signal_start(&a->signals[i], list[i].reload ? on_reload : on_end,
+				list[i].number);
 		uv_unref((uv_handle_t *)&a->signals[i]);
 	}
 	uv_timer_init(&a->loop, &a->stop_timer);

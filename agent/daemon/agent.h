@@ -58,7 +58,7 @@ struct agent {
 	struct listener *listeners;
 	struct carrier *carriers;
 	struct control *control;
-	uv_signal_t signals[3];
+	uv_signal_t signals[OS_SIGNALS];
 	uv_timer_t stop_timer;
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;

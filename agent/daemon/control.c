@@ -51,8 +51,7 @@ struct client {
 
 struct control {
 	struct agent *agent;
-	uv_pipe_t pipe;
-	char path[OS_PATH_MAX];
+	struct os_control *door;
 	struct client *clients;
 	size_t n_clients, n_watching;
 	bool closed;
@@ -632,15 +631,13 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	serve_lines(c);
 }
 
-static void on_connection(uv_stream_t *server, int status)
+static void on_connection(void *arg)
 {
-	struct control *k = server->data;
+	struct control *k = arg;
 	struct client *c;
 	unsigned uid = 0;
-	uv_os_fd_t fd;
+	int rc;
 
-	if (status < 0)
-		return;
 	c = calloc(1, sizeof *c);
 	if (c == NULL)
 		return;
@@ -650,53 +647,31 @@ static void on_connection(uv_stream_t *server, int status)
 	c->next = k->clients;
 	k->clients = c;
 	k->n_clients++;
-	if (uv_accept(server, (uv_stream_t *)&c->pipe) != 0 ||
-	    uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0) {
-		client_close(c);
-		return;
-	}
-	if (!os_control_peer_ok((int)fd, &uid) || k->n_clients > CONTROL_CLIENTS_MAX) {
+	rc = os_control_accept(k->door, &c->pipe, &uid);
+	if (rc == UV_EACCES || k->n_clients > CONTROL_CLIENTS_MAX)
 		log_limited(agent_now_ms(), LOG_WARN, "control: client of user %u refused", uid);
-		client_close(c);
-		return;
-	}
-	if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
+	if (rc != 0 || k->n_clients > CONTROL_CLIENTS_MAX ||
+	    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
 		client_close(c);
 }
 
 /* ---- open and close -------------------------------------------------------------------- */
 
-static void on_control_closed(uv_handle_t *h)
-{
-	free(h->data);
-}
-
 int control_open(struct agent *a, struct err *e)
 {
 	struct control *k = calloc(1, sizeof *k);
-	int rc;
+	char path[OS_PATH_MAX];
 
 	if (k == NULL)
 		return err_set(e, ERR_OS, "no memory for the control socket");
 	k->agent = a;
 	if (a->cfg.control[0] != '\0')
-		memcpy(k->path, a->cfg.control, sizeof a->cfg.control);
+		snprintf(path, sizeof path, "%s", a->cfg.control);
 	else
-		os_control_path(k->path);
-	if (os_control_dir_check(k->path, e) < 0 || os_control_clear_stale(k->path, e) < 0) {
+		os_control_path(path);
+	if (os_control_listen(&k->door, &a->loop, path, on_connection, k, e) < 0) {
 		free(k);
 		return err_in(e, "control socket");
-	}
-	uv_pipe_init(&a->loop, &k->pipe, 0);
-	k->pipe.data = k;
-	rc = uv_pipe_bind2(&k->pipe, k->path, strlen(k->path), UV_PIPE_NO_TRUNCATE);
-	if (rc == 0)
-		rc = uv_listen((uv_stream_t *)&k->pipe, 64, on_connection);
-	if (rc != 0) {
-		err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "control socket %s: %s", k->path,
-			uv_strerror(rc));
-		uv_close((uv_handle_t *)&k->pipe, on_control_closed);
-		return -1;
 	}
 	a->control = k;
 	return 0;
@@ -710,8 +685,7 @@ void control_close(struct agent *a)
 	if (k == NULL || k->closed)
 		return;
 	k->closed = true;
-	os_remove_file(k->path, NULL);
-	uv_close((uv_handle_t *)&k->pipe, NULL);
+	os_control_unlisten(k->door);
 	for (c = k->clients; c != NULL; c = next) {
 		next = c->next;
 		c->ending = true;

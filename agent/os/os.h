@@ -13,16 +13,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct uv_loop_s;
+struct uv_pipe_s;
+
 #define OS_PATH_MAX 4096
 #define OS_FILE_MAX (1024 * 1024)
 
 /* First thing in main: no core dumps, not traceable, umask 077, a sane set of signals (SIGPIPE
  * ignored), descriptors 0 to 2 open. Raises the descriptor limit to what is allowed. */
 void os_harden(void);
+/* The command line in UTF-8, whatever the system made of it; lives as long as the process. */
+char **os_args(int argc, char **argv);
 /* Locks the process's memory when that is allowed; false (and no error) otherwise. */
 bool os_lock_memory(void);
 /* Gives free heap pages back. */
 void os_trim_memory(void);
+
+/* What ends the agent, or makes it read its config anew; by the number that libuv knows it by. */
+#define OS_SIGNALS 3
+struct os_signal {
+	int number;
+	bool reload;
+};
+void os_signals(struct os_signal out[OS_SIGNALS]);
 
 /* Monotonic nanoseconds that go on during suspend where the system can (CLOCK_BOOTTIME). */
 uint64_t os_now_ns(void);
@@ -56,17 +69,33 @@ bool os_exists(const char *path);
 int os_path_join(char out[OS_PATH_MAX], const char *dir, const char *rel, struct err *e);
 void os_dir_of(char out[OS_PATH_MAX], const char *path);
 
-/* Defaults: "/etc/sapair" for root, else "$XDG_CONFIG_HOME/sapair" or "~/.config/sapair". */
+/* Defaults: "/etc/sapair" for root, else "$XDG_CONFIG_HOME/sapair" or "~/.config/sapair"; Windows:
+ * "C:\\ProgramData\\sapair" for administrators, else "sapair" in the user's local data. */
 void os_config_dir(char out[OS_PATH_MAX]);
 /* "/run/sapair/control.sock" for root, else "$XDG_RUNTIME_DIR/sapair/control.sock", else
- * "/tmp/sapair-UID/control.sock" (the directory is checked to be ours, 0700). */
+ * "/tmp/sapair-UID/control.sock" (the directory is checked to be ours, 0700); Windows: the pipe
+ * "\\\\.\\pipe\\sapair", with the user's SID behind it when he is no administrator. */
 void os_control_path(char out[OS_PATH_MAX]);
-/* Makes the socket's directory if needed and checks that only we (and root) can reach it. */
+/*
+ * The agent's end: a Unix socket whose directory only we (and root) can change, or a pipe that only
+ * administrators and we can open. One that nobody serves any more is replaced; ERR_USAGE when an
+ * agent answers there. on_client is called for each that knocks, and takes it by
+ * os_control_accept() into a pipe that is initialised: 0, or a code of libuv (UV_EACCES: the client
+ * of user *uid may not drive the agent), then the pipe is still to be closed.
+ */
+struct os_control;
+typedef void os_control_knock(void *arg);
+int os_control_listen(struct os_control **c, struct uv_loop_s *loop, const char *path,
+		      os_control_knock *on_client, void *arg, struct err *e);
+int os_control_accept(struct os_control *c, struct uv_pipe_s *client, unsigned *uid);
+void os_control_unlisten(struct os_control *c); /* frees c when the loop has run; NULL allowed */
+#ifdef __linux__
+/* What os_control_listen() and _accept() check: the directory (made if needed), a socket that is
+ * there already, the process at the other end of fd. */
 int os_control_dir_check(const char *path, struct err *e);
-/* Removes a socket that nobody listens on; ERR_USAGE when an agent answers there. */
 int os_control_clear_stale(const char *path, struct err *e);
-/* Whether the process at the other end of fd may drive the agent: same user, or root. */
 bool os_control_peer_ok(int fd, unsigned *uid);
+#endif
 /* Blocking client connection to the control socket; -1 with ERR_DOWN (nobody there) or PERM. */
 int os_control_connect(const char *path, struct err *e);
 /* Blocking, whole: send all; receive some (0 at the end); timeout_ms < 0 waits for ever

@@ -25,6 +25,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #define DESCRIPTORS_MAX 65536
 #define HEAP_KEEP (128 * 1024) /* bytes: larger blocks are mapped, a longer free end is returned */
@@ -169,6 +170,19 @@ int64_t os_wall_ms(void)
 
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+char **os_args(int argc, char **argv)
+{
+	(void)argc;
+	return argv;
+}
+
+void os_signals(struct os_signal out[OS_SIGNALS])
+{
+	out[0] = (struct os_signal){SIGTERM, false};
+	out[1] = (struct os_signal){SIGINT, false};
+	out[2] = (struct os_signal){SIGHUP, true};
 }
 
 void os_sleep_ms(unsigned ms)
@@ -614,6 +628,76 @@ static bool peer_of(int fd, unsigned *uid)
 bool os_control_peer_ok(int fd, unsigned *uid)
 {
 	return peer_of(fd, uid) && (*uid == 0 || *uid == geteuid());
+}
+
+struct os_control {
+	uv_pipe_t pipe;
+	os_control_knock *on_client;
+	void *arg;
+	char path[OS_PATH_MAX];
+};
+
+static void on_knock(uv_stream_t *server, int status)
+{
+	struct os_control *c = server->data;
+
+	if (status == 0)
+		c->on_client(c->arg);
+}
+
+static void on_unlistened(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const char *path,
+		      os_control_knock *on_client, void *arg, struct err *e)
+{
+	struct os_control *c;
+	int rc;
+
+	*out = NULL;
+	if (os_control_dir_check(path, e) < 0 || os_control_clear_stale(path, e) < 0)
+		return -1;
+	c = calloc(1, sizeof *c);
+	if (c == NULL)
+		return err_set(e, ERR_OS, "no memory for %s", path);
+	snprintf(c->path, sizeof c->path, "%s", path);
+	c->on_client = on_client;
+	c->arg = arg;
+	uv_pipe_init(loop, &c->pipe, 0);
+	c->pipe.data = c;
+	rc = uv_pipe_bind2(&c->pipe, path, strlen(path), UV_PIPE_NO_TRUNCATE);
+	if (rc == 0)
+		rc = uv_listen((uv_stream_t *)&c->pipe, 64, on_knock);
+	if (rc != 0) {
+		uv_close((uv_handle_t *)&c->pipe, on_unlistened);
+		return err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "%s: %s", path,
+			       uv_strerror(rc));
+	}
+	*out = c;
+	return 0;
+}
+
+int os_control_accept(struct os_control *c, struct uv_pipe_s *client, unsigned *uid)
+{
+	uv_os_fd_t fd;
+	int rc = uv_accept((uv_stream_t *)&c->pipe, (uv_stream_t *)client);
+
+	*uid = 0;
+	if (rc == 0)
+		rc = uv_fileno((uv_handle_t *)client, &fd);
+	if (rc == 0 && !os_control_peer_ok(fd, uid))
+		rc = UV_EACCES;
+	return rc;
+}
+
+void os_control_unlisten(struct os_control *c)
+{
+	if (c == NULL)
+		return;
+	os_remove_file(c->path, NULL);
+	uv_close((uv_handle_t *)&c->pipe, on_unlistened);
 }
 
 int os_control_connect(const char *path, struct err *e)

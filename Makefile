@@ -63,12 +63,13 @@ agent   := $(filter-out $(away),$(wildcard agent/*/*.c))
 support := $(wildcard tests/support/*.c)
 o        = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
+kernel  := $(if $(filter win,$(TARGET)),,$(patsubst %.c,$(BUILD)/%,$(wildcard tests/kernel/*.c)))
 units   := $(patsubst tests/unit/%.c,$(BUILD)/%$(EXE),$(wildcard tests/unit/test_*.c))
 agents  := $(patsubst %.c,$(BUILD)/%$(EXE),$(filter-out $(away),$(wildcard tests/agent/test_*.c)))
 sims    := $(if $(wildcard tests/sim/*.c),$(BUILD)/sim$(EXE))
 fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
-tests   := $(units) $(agents) $(sims) $(program)
+tests   := $(units) $(agents) $(sims) $(kernel) $(program)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench clang coverage install clean distclean help programs
@@ -108,6 +109,10 @@ $(sims): $(call o,$(wildcard tests/sim/*.c) $(proto) $(filter-out crypto/hkdf.c,
 $(units) $(agents) $(sims): $(if $(support),$(BUILD)/support.a)
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS) $(LDLIBS)
+
+$(kernel): %: %.o
+	@echo '  LD      $@'
+	@$(CC) $(all_ld) -o $@ $<
 
 $(fuzzers): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(call o,$(proto) $(crypto))
 	@echo '  LD      $@'

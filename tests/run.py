@@ -99,6 +99,7 @@ def all_suites(build):
         Suite("fuzz", fuzz("build/linux-clang-" + FUZZ), 120),
         Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
         Suite("docs", scripts("tests/docs/test_*.py", build), 120),
+        Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True),
         Suite("soft", scripts("tests/soft/test_*.py", build), 300, alone=True),
         Suite("soft-san", scripts("tests/soft/test_*.py", san, san_env), 300, alone=True),
     ]

@@ -237,6 +237,7 @@ class Agent:
         self.log_path = os.path.join(lab.dir, name + ".log")
         self.process = None
         self.expect_exit = 0
+        self.prefix = []  # in front of the program's own words
 
     def write_config(self, text=None):
         with open(self.config_path, "w") as f:
@@ -245,9 +246,9 @@ class Agent:
     def start(self, ready=True, env=None):
         if self.flags is None:
             self.write_config()
-            argv = [SAPAIR, "run", "--config", self.config_path]
+            argv = self.prefix + [SAPAIR, "run", "--config", self.config_path]
         else:
-            argv = [SAPAIR, "run", *self.flags, "--control", self.control]
+            argv = self.prefix + [SAPAIR, "run", *self.flags, "--control", self.control]
         self.process = None
         self.started = time.monotonic()
         with open(self.log_path, "ab") as log:

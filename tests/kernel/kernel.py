@@ -1,0 +1,449 @@
+"""Two or three hosts in one real Linux kernel with ESP: user-mode Linux, started by this file.
+
+     alpha 10.9.0.1, fd09::1  --.
+     beta  10.9.0.2, fd09::2  ---- wire: a bridge, on which a watcher counts all that passes
+     gamma 10.9.0.3, fd09::3  --'
+
+Each host is a network namespace. A test is as in ../soft/sapairtest.py, and gets a World: fresh
+hosts, agents in them, traffic between them. At its end no unexpected packet may have been on the
+wire, and no agent may have ended badly.
+
+    SAPAIR=build/linux/sapair python3 tests/kernel/test_pairing.py [WORD ...]    tests with a WORD
+
+The whole file runs inside user-mode Linux, on a view of this machine's own root file system, whose
+files it leaves alone; SAPAIR_KERNEL=own runs it on this machine's own kernel (root, ESP; it makes
+network namespaces of its own there).
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(HERE, "..", "soft"))
+
+INSIDE = os.environ.get("SAPAIR_KERNEL", "")
+LIMIT = int(os.environ.get("SAPAIR_KERNEL_LIMIT", "240"))  # seconds for one file of tests
+MODULES = (
+    "xfrm_algo xfrm_user esp4 esp6 gcm ccm seqiv echainiv authenc authencesn cbc ctr hmac "
+    "ghash-generic sha1_generic sha256_generic sha512_generic veth bridge sch_netem"
+)
+
+INIT = """#!/bin/bash
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmpfs /run
+mkdir -p /run/netns /run/tmp /run/m/lib
+ln -s {modules} /run/m/lib/modules
+printf '#!/bin/sh\\nexec modprobe -d /run/m "$@"\\n' >/run/m/probe; chmod +x /run/m/probe
+echo /run/m/probe >/proc/sys/kernel/modprobe
+modprobe -d /run/m -q -a {names} 2>/dev/null
+ip link set lo up
+cd {cwd}
+export TMPDIR=/run/tmp SAPAIR_KERNEL=uml {env}
+{command} >{work}/out 2>&1 </dev/null
+echo $? >{work}/rc
+echo o >/proc/sysrq-trigger
+sleep 5
+"""
+
+
+def skip(why):
+    print("1..0 # SKIP %s" % why)
+    sys.exit(0)
+
+
+def module_tree():
+    for path in ("/usr/lib/uml/modules", "/lib/modules"):
+        if os.path.isdir(path):
+            return path
+    return None
+
+
+def boot(command, limit=LIMIT, memory=512, follow=None):
+    """Runs the command inside; its exit status and what it printed. None: it did not come to an end."""
+    work = tempfile.mkdtemp(prefix="sapair-uml-", dir=os.environ.get("TMPDIR", "/tmp"))
+    words = [
+        "%s=%s" % (k, shlex.quote(v))
+        for k, v in os.environ.items()
+        if k.startswith("SAPAIR") and k != "SAPAIR_KERNEL" or k == "JOBS"
+    ]
+    init = os.path.join(work, "init")
+    with open(init, "w") as f:
+        f.write(
+            INIT.format(
+                modules=module_tree(), names=MODULES, cwd=shlex.quote(ROOT), work=work,
+                env=" ".join(words), command=" ".join(map(shlex.quote, command)),
+            )
+        )
+    os.chmod(init, 0o755)
+    argv = [
+        "linux.uml", "mem=%dM" % memory, "rootfstype=hostfs", "rootflags=/", "rw", "init=" + init,
+        "umid=sapair%d" % os.getpid(), "con=null", "con0=null,fd:1", "quiet",
+    ]
+    cpus = sorted(os.sched_getaffinity(0))  # unpinned, each system call costs several times more
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, cwd=work,
+        preexec_fn=lambda: os.sched_setaffinity(0, {cpus[-1]}),
+        env=dict(os.environ, TMPDIR=work, HOME=work),
+    )
+    rc, at = None, 0
+    try:
+        end = time.monotonic() + limit
+        while process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            if follow:
+                at = follow(os.path.join(work, "out"), at)
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            rc = int(open(os.path.join(work, "rc")).read())
+        text = ""
+        with contextlib.suppress(FileNotFoundError):
+            text = open(os.path.join(work, "out"), errors="replace").read()
+        return rc, text
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def show(path, at):
+    with contextlib.suppress(FileNotFoundError), open(path, errors="replace") as f:
+        f.seek(at)
+        sys.stdout.write(f.read())
+        sys.stdout.flush()
+        return f.tell()
+    return at
+
+
+def outside():
+    """Why this machine cannot boot one, or None."""
+    for tool, package in (
+        ("linux.uml", "user-mode-linux"), ("modprobe", "kmod"), ("ip", "iproute2"),
+        ("ping", "iputils-ping"), ("nsenter", "util-linux"),
+    ):
+        if shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
+            return "no %s: install the package %s" % (tool, package)
+    return None if module_tree() else "user-mode Linux has no modules here"
+
+
+def run_inside_uml():
+    why = outside()
+    if why:
+        skip(why)
+    rc, text = boot([sys.executable, "-B", os.path.abspath(sys.argv[0])] + sys.argv[1:], follow=show)
+    if rc is None:
+        print("not ok 9999 - user-mode Linux came to no end in %d s" % LIMIT)
+    sys.exit(1 if rc is None else rc)
+
+
+if not INSIDE:
+    if __name__ != "__main__":
+        run_inside_uml()
+
+from sapairtest import (  # noqa: E402
+    Agent, Failure, Lab, Result, SAPAIR, Skip, check, crossed, equal, finished, has, identity,
+    in_force, main, quiet, report, test, together, tool, until, well,
+)
+import sapairtest  # noqa: E402
+
+HOSTS = {"alpha": 1, "beta": 2, "gamma": 3}
+PORT = 4510
+LOAD = os.environ.get("SAPAIR_LOAD", os.path.join(os.path.dirname(SAPAIR), "tests/kernel/load"))
+# What the kernel counts and must not: packets that it dropped for a reason of IPsec.
+QUIET = ("XfrmInTmplMismatch", "XfrmInNoPols", "XfrmOutPolBlock", "XfrmAcquireError", "XfrmInPolBlock")
+
+
+def v4(host):
+    return "10.9.0.%d" % HOSTS[host]
+
+
+def v6(host):
+    return "fd09::%d" % HOSTS[host]
+
+
+def sh(*words, host=None, ok=True, text=None):
+    """One command, in a host if one is named; its output."""
+    argv = (inside(host) if host else []) + [str(w) for w in words]
+    p = subprocess.run(argv, input=text, capture_output=True, text=True)
+    check(not ok or p.returncode == 0, "%s: %d %s%s" % (argv, p.returncode, p.stdout, p.stderr))
+    return p.stdout
+
+
+def inside(host):
+    return ["nsenter", "--net=/run/netns/" + host]
+
+
+def batch(lines, netns=None):
+    words = ["ip"] + (["-n", netns] if netns else []) + ["-batch", "-"]
+    p = subprocess.run(words, input="\n".join(lines), capture_output=True, text=True)
+    check(p.returncode == 0, "%s: %s\n%s" % (words, p.stderr, "\n".join(lines)))
+
+
+class KernelAgent(Agent):
+    """In a host of its own."""
+
+    def __init__(self, world, name, config, flags=None):
+        super().__init__(world, name, v4(name), config, flags)
+        self.prefix = inside(name)
+
+    def run(self, *words, **kw):
+        """A verb that talks to this agent, or to none, in its host."""
+        return finished(
+            subprocess.run(
+                self.prefix + [SAPAIR, *words, "--control", self.control],
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=60, **kw
+            )
+        )
+
+
+class Flow:
+    """One program of traffic, or the watch; over() gives what it counted."""
+
+    def __init__(self, host, *words):
+        self.words = [str(w) for w in words]
+        self.process = subprocess.Popen(
+            inside(host) + [LOAD] + self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )
+        self.result = None
+
+    def ready(self):
+        line = self.process.stdout.readline()
+        check(line == "ready\n", "load %s: %r %s" % (self.words, line, "" if line else self.process.stderr.read()))
+        return self
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def over(self):
+        if self.result is None:
+            self.end()
+            out, err = self.process.stdout.read(), self.process.stderr.read()
+            self.process.wait(30)
+            check(self.process.returncode == 0, "load %s: %s" % (self.words, err))
+            self.result = json.loads(out.splitlines()[-1])
+        return self.result
+
+
+class Udp:
+    """Numbered datagrams both ways between two hosts."""
+
+    def __init__(self, world, a, b, rate=1000, port=7000, address=v4):
+        self.ends = [
+            Flow(a, "udp", address(a), address(b), port, rate),
+            Flow(b, "udp", address(b), address(a), port, rate),
+        ]
+        world.flows += self.ends
+        for e in self.ends:
+            e.ready()
+        for e in self.ends:
+            e.process.stdin.close()
+
+    def over(self):
+        """Both ends' counts, and how many were lost each way."""
+        for e in self.ends:
+            e.end()
+        x, y = [e.over() for e in self.ends]
+        self.lost = (x["sent"] - y["received"], y["sent"] - x["received"])
+        return x, y
+
+    def no_loss(self, least=100):
+        x, y = self.over()
+        text = "%s\n%s\nlost %s" % (x, y, self.lost)
+        check(self.lost == (0, 0) and x["failed"] == y["failed"] == 0, "packets were lost: " + text)
+        check(x["sent"] >= least and y["sent"] >= least, "too little traffic: " + text)
+        check(x["twice"] == y["twice"] == 0, "packets came twice: " + text)
+        return x["sent"] + y["sent"]
+
+
+class Tcp:
+    """One stream, both ways."""
+
+    def __init__(self, world, a, b, rate=200000, port=7001, address=v4):
+        self.ends = [Flow(b, "listen", address(b), port, rate).ready()]
+        self.ends.append(Flow(a, "connect", address(a), address(b), port, rate))
+        world.flows += self.ends
+        for e in self.ends:
+            e.ready()
+
+    def over(self):
+        self.ends[1].end()
+        time.sleep(0.3)
+        self.ends[0].end()
+        return [e.over() for e in self.ends]
+
+    def whole(self, again=None):
+        """Every byte arrived in order; with again: no more repeats than so many."""
+        x, y = self.over()
+        check(
+            x["sent"] == y["received"] > 0 and y["sent"] == x["received"] > 0
+            and x["wrong"] == y["wrong"] == 0,
+            "the stream was hurt: %s %s" % (x, y),
+        )
+        if again is not None:
+            check(x["again"] + y["again"] <= again, "segments were repeated: %s %s" % (x, y))
+        return x["sent"] + y["sent"]
+
+
+class World(Lab):
+    """What one test has: hosts on a wire, agents, traffic."""
+
+    hosts = ("alpha", "beta")
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="t", dir=sapairtest.store)
+        self.agents, self.cleanups, self.flows = [], [], []
+        self.port = PORT
+        self.expect_clear = False
+        self.made = []
+        self.build(self.hosts)
+        self.watch = Flow("wire", "watch", "any", PORT).ready()
+
+    def build(self, hosts):
+        sh("ip", "netns", "add", "wire")
+        self.made.append("wire")
+        batch(["link add name br0 type bridge mcast_snooping 0", "link set br0 up"], "wire")
+        for h in hosts:
+            self.add_host(h)
+
+    def add_host(self, h, mtu=1500):
+        sh("ip", "netns", "add", h)
+        self.made.append(h)
+        batch(["link add name e type veth peer name %s netns wire" % h], h)
+        batch(["link set %s master br0 mtu %d up" % (h, mtu)], "wire")
+        batch(
+            [
+                "link set lo up", "link set e mtu %d up" % mtu, "address add %s/24 dev e" % v4(h),
+                "address add %s/64 dev e nodad" % v6(h),
+            ],
+            h,
+        )
+
+    def cut(self, host):
+        """Nothing passes between the host and the wire, and neither end notices."""
+        sh("bridge", "-n", "wire", "link", "set", "dev", host, "state", "0")
+
+    def join(self, host):
+        sh("bridge", "-n", "wire", "link", "set", "dev", host, "state", "3")
+
+    def config(self, name, *peers, address=v4, **members):
+        id = identity(name, v4(name), v6(name))
+        both = {
+            "listen": [address(name)],
+            "backend": "xfrm",
+            "certificate": id.cert,
+            "key": id.key,
+            "ca": id.ca,
+            "control": self.path(name + ".sock"),
+            "log": "debug",
+            "peers": [
+                dict({"name": p, "address": address(p)}) if isinstance(p, str) else p for p in peers
+            ],
+        }
+        both.update(members)
+        return {k: v for k, v in both.items() if v is not None}
+
+    def agent(self, name, *peers, **members):
+        return self.add(KernelAgent(self, name, self.config(name, *peers, **members)))
+
+    def pair(self, both=None, alpha=None, beta=None, address=v4, **members):
+        """alpha and beta, started and proven; both: options of either's peer."""
+        peer = lambda name, more: dict({"name": name, "address": address(name)}, **(both or {}), **(more or {}))
+        a = self.agent("alpha", peer("beta", alpha), address=address, **members)
+        b = self.agent("beta", peer("alpha", beta), address=address, **members)
+        a.start(ready=False)
+        b.start(ready=False)
+        a.wait_ready()
+        b.wait_ready()
+        together(a, b)
+        return a, b
+
+    def udp(self, a="alpha", b="beta", **kw):
+        return Udp(self, a, b, **kw)
+
+    def tcp(self, a="alpha", b="beta", **kw):
+        return Tcp(self, a, b, **kw)
+
+    def ping(self, a, b, count=3, address=v4, ok=True):
+        p = subprocess.run(
+            inside(a) + ["ping", "-q", "-i", "0.02", "-W", "1", "-c", str(count), address(b)],
+            capture_output=True, text=True,
+        )
+        check((p.returncode == 0) == ok, "ping %s -> %s: %s%s" % (a, b, p.stdout, p.stderr))
+
+    # what the kernel says
+
+    def states(self, host):
+        return ip_blocks(sh("ip", "-s", "xfrm", "state", "list", "nokeys", host=host))
+
+    def policies(self, host):
+        return [p for p in ip_blocks(sh("ip", "xfrm", "policy", host=host)) if not p.startswith("socket")]
+
+    def stat(self, host):
+        out = sh("cat", "/proc/net/xfrm_stat", host=host)
+        return {k: int(v) for k, v in (line.split() for line in out.splitlines())}
+
+    def no_errors(self, *hosts, but=()):
+        """Nothing in the kernel's counters of dropped IPsec packets."""
+        for h in hosts or self.hosts:
+            bad = {k: v for k, v in self.stat(h).items() if v and k not in but}
+            check(not bad, "XFRM counters of %s: %s" % (h, bad))
+
+    def at_rest(self, host, pairs=1):
+        check(len(self.states(host)) == 2 * pairs, "SAs of %s: %s" % (host, self.states(host)))
+
+    def wire(self):
+        """Counts of the wire up to now; ends the watch."""
+        return self.watch.over()
+
+    def close(self, failed):
+        trouble, text = [], ""
+        for f in self.flows:
+            f.process.kill()
+        with contextlib.suppress(Exception):
+            w = self.wire()  # each packet twice: where it comes from, where it goes
+            if w["missed"]:
+                trouble.append("the watch on the wire missed %d packets" % w["missed"])
+            if w["others"] and not self.expect_clear:
+                trouble.append("in clear on the wire: %s" % w)
+        if failed or trouble:
+            for h in self.made[1:]:
+                text += "---- %s\n%s\n%s\n%s\n" % (
+                    h, sh("ip", "-s", "xfrm", "state", "list", "nokeys", host=h, ok=False),
+                    "\n".join(self.policies(h)), {k: v for k, v in self.stat(h).items() if v},
+                )
+        more, logs = super().close(failed or bool(trouble))
+        for n in self.made:
+            sh("ip", "netns", "del", n, ok=False)
+        return trouble + more, text + logs
+
+
+def ip_blocks(text):
+    """The entries of `ip xfrm`: a line that begins at the margin, and those below it."""
+    blocks = []
+    for line in text.splitlines():
+        if line[:1] not in (" ", "\t", ""):
+            blocks.append(line)
+        elif blocks:
+            blocks[-1] += "\n" + line
+    return [b for b in blocks]
+
+
+def set_clock(seconds):
+    """Steps the wall clock."""
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+
+
+sapairtest.Lab = World
+os.environ["JOBS"] = "1"

@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Pairs in a real kernel: up, proven, ESP only on the wire, nothing left at the end."""
+
+import time
+
+from kernel import *  # noqa: F403
+
+
+@test
+def traffic_is_esp_only_and_ping_and_control_are_clear(w):
+    a, b = w.pair()
+    w.ping("alpha", "beta")
+    w.ping("beta", "alpha")
+    u, t = w.udp(rate=500), w.tcp()
+    time.sleep(1)
+    t.whole()
+    u.no_loss(least=300)
+    for agent in (a, b):
+        rc, docs = agent.ask("verify", peer="beta" if agent is a else "alpha", count=20)
+        check(rc == 0 and docs[0]["verified"], "verify: %s %s" % (rc, docs))
+    w.no_errors()
+    c = w.wire()
+    check(c["esp"] > 1000 and c["icmp"] >= 12 and c["control"] > 10, "too little on the wire: %s" % c)
+    equal(c["others"], 0, "packets in clear")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 commands='' # that are missing
 packages='' # that have them
+wishes=''   # packages that are fine to have
 need() { # COMMAND PACKAGE
 	have "$1" || {
 		commands="$commands $1"
@@ -45,6 +46,20 @@ need_own_build() {
 	need dpkg-source dpkg-dev
 }
 
+# The kernel tests run in user-mode Linux where there is one, and are skipped elsewhere: it is
+# installed where apt has it, and nothing fails without it.
+wish_kernel() {
+	have apt-get || return 0
+	for pair in linux.uml:user-mode-linux modprobe:kmod ip:iproute2 ping:iputils-ping; do
+		! PATH="$PATH:/usr/sbin:/sbin" have "${pair%%:*}" || continue
+		# Without package lists nothing is known yet: look again when they are here.
+		if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 ||
+			[ "$(candidate user-mode-linux)" != '' ]; then
+			wishes="$wishes ${pair#*:}"
+		fi
+	done
+}
+
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *//p'; }
 fits() {
 	case $1 in
@@ -56,7 +71,7 @@ fits() {
 
 # What is missing, by the names of the sets that were asked for.
 look() {
-	commands='' packages=''
+	commands='' packages='' wishes=''
 	need gcc gcc
 	printf '#include <stdio.h>\n' | gcc -E - >/dev/null 2>&1 || packages="$packages libc6-dev"
 	need make make
@@ -74,6 +89,7 @@ look() {
 			need cppcheck cppcheck
 			need shellcheck shellcheck
 			need openssl openssl
+			wish_kernel
 			;;
 		win)
 			need_own_build
@@ -88,7 +104,7 @@ look() {
 }
 
 look "$@"
-[ -n "$packages" ] || exit 0
+[ -n "$packages$wishes" ] || exit 0
 
 if ! have apt-get; then
 	say "missing:$commands" >&2
@@ -101,6 +117,8 @@ sudo=''
 if [ "$(id -u)" != 0 ]; then
 	if have sudo && sudo -n true 2>/dev/null; then
 		sudo='sudo -n'
+	elif [ -z "$packages" ]; then
+		exit 0
 	else
 		say "missing:$commands" >&2
 		say 'install them as root, then try again:' >&2
@@ -126,6 +144,13 @@ case " $packages " in
 	[ -z "$rt" ] || [ "$(candidate "$rt")" = '' ] || packages="$packages $rt"
 	;;
 esac
+if [ -n "$wishes" ]; then
+	say "installing$wishes"
+	# shellcheck disable=SC2086 # a list of words
+	apt install -y --no-install-recommends $wishes >>"$log" 2>&1 ||
+		say "could not install$wishes: tests that need them are skipped"
+fi
+[ -n "$packages" ] || exit 0
 say "installing$packages"
 # shellcheck disable=SC2086 # a list of words
 if ! apt install -y --no-install-recommends $packages >>"$log" 2>&1; then

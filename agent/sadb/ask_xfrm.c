@@ -1,0 +1,222 @@
+/*
+ * agent/sadb/ask_xfrm.c - dialogue with the kernel: requests, answers, dumps, sockets.
+ */
+#include "agent/sadb/db_xfrm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <linux/filter.h>
+#include <sys/socket.h>
+
+#define EVENT_BUFFER (4 << 20)
+
+/* Of the kernel's headers from 2018 on; older ones lack some. */
+#ifndef NETLINK_CAP_ACK
+#define NETLINK_CAP_ACK 10
+#endif
+#ifndef NETLINK_EXT_ACK
+#define NETLINK_EXT_ACK 11
+#endif
+
+int xfrm_said(struct err *e, int os, const char *text)
+{
+	err_set(e, os == EPERM ? ERR_PERM : ERR_OS, "the kernel says: %s%s%s", strerror(os),
+		text[0] != '\0' ? ": " : "", text);
+	if (e != NULL)
+		e->os = (uint32_t)os;
+	switch (os) {
+	case EPERM:
+		return err_hint(e, "run it as root, or with the capability CAP_NET_ADMIN");
+	case EPROTONOSUPPORT:
+		return err_hint(e, "this kernel has no ESP: load the modules esp4 and esp6 "
+				   "(CONFIG_INET_ESP, CONFIG_INET6_ESP); in a container, on its "
+				   "host");
+	case ENOBUFS:
+	case ENOMEM:
+		return err_hint(e, "the kernel is short of memory: try again later");
+	default:
+		return -1;
+	}
+}
+
+/*
+ * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
+ * message, which stays in db->answer. Wipes what it read when it is no answer, and m in any case.
+ */
+int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
+{
+	const uint32_t seq = m->head.nlmsg_seq;
+	ssize_t n = mnl_socket_sendto(db->ask, m, m->head.nlmsg_len);
+	char text[160];
+	int os;
+
+	wipe(m, sizeof *m);
+	if (n < 0)
+		return xfrm_said(e, errno, "send by netlink");
+	for (;;) {
+		const struct nlmsghdr *h = (const void *)db->answer;
+		int left;
+
+		n = mnl_socket_recvfrom(db->ask, db->answer, sizeof db->answer);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return xfrm_said(e, errno, "receive by netlink");
+		left = (int)n;
+		if (!mnl_nlmsg_ok(h, left) || h->nlmsg_seq != seq)
+			continue; /* the rest of something that was given up */
+		if (has_answer && h->nlmsg_type != NLMSG_ERROR)
+			return 0;
+		if (!xfrm_get_error(h, &os, text, sizeof text))
+			return err_set(e, ERR_OS, "an answer of type %u by netlink",
+				       (unsigned)h->nlmsg_type);
+		return os == 0 ? 0 : xfrm_said(e, os, text);
+	}
+}
+
+int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e)
+{
+	const uint32_t seq = m->head.nlmsg_seq;
+	bool over = false;
+	int rc = 0;
+
+	if (mnl_socket_sendto(db->ask, m, m->head.nlmsg_len) < 0)
+		return xfrm_said(e, errno, "send by netlink");
+	while (!over) {
+		ssize_t n = mnl_socket_recvfrom(db->ask, db->answer, sizeof db->answer);
+		const struct nlmsghdr *h = (const void *)db->answer;
+		int left = (int)n, os;
+		char text[160];
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return xfrm_said(e, errno, "receive by netlink");
+		for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+			if (h->nlmsg_seq != seq)
+				continue;
+			if (h->nlmsg_type == NLMSG_DONE) {
+				over = true;
+			} else if (xfrm_get_error(h, &os, text, sizeof text)) {
+				over = true;
+				rc = xfrm_said(e, os, text);
+			} else if (rc == 0 && each(db, h, arg) < 0) {
+				rc = err_set(e, ERR_OS, "no memory for what the kernel has");
+			}
+		}
+		wipe(db->answer, (size_t)n); /* SAs come with their keys */
+	}
+	return rc;
+}
+
+int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e)
+{
+	union xfrm_msg m;
+	struct err why = {0};
+
+	xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_DELSA, sa);
+	if (xfrm_ask(db, &m, false, &why) == 0 || why.os == ESRCH)
+		return 0;
+	if (e != NULL)
+		*e = why;
+	return err_in(e, "remove the SA %08" PRIx32, sa->spi.n);
+}
+
+int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, struct err *e)
+{
+	union xfrm_msg m;
+
+	xfrm_put_rule(&m, ++db->seq, type, r);
+	return xfrm_ask(db, &m, false, e);
+}
+
+/* Only when it is still ours: somebody may have put another in its place. */
+int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e)
+{
+	struct xfrm_rule is;
+	struct err why = {0};
+	union xfrm_msg m;
+
+	xfrm_put_rule_id(&m, ++db->seq, XFRM_MSG_GETPOLICY, r);
+	if (xfrm_ask(db, &m, true, &why) < 0)
+		goto failed;
+	if (!xfrm_get_rule((const void *)db->answer, &is) || !xfrm_is_our_rule(&is))
+		return 0;
+	xfrm_put_rule_id(&m, ++db->seq, XFRM_MSG_DELPOLICY, r);
+	if (xfrm_ask(db, &m, false, &why) == 0)
+		return 0;
+failed:
+	if (why.os == ENOENT || why.os == ESRCH)
+		return 0;
+	if (e != NULL)
+		*e = why;
+	return err_in(e, "remove a policy");
+}
+
+/* ---- sockets ----------------------------------------------------------------------------- */
+
+/* Lets through what we look at, unless it is an echo of our own requests. */
+static int filter_events(struct mnl_socket *events, uint32_t own_port)
+{
+	static const uint16_t types[] = {XFRM_MSG_EXPIRE,    XFRM_MSG_DELSA,
+					 XFRM_MSG_FLUSHSA,   XFRM_MSG_DELPOLICY,
+					 XFRM_MSG_UPDPOLICY, XFRM_MSG_FLUSHPOLICY,
+					 XFRM_MSG_ACQUIRE};
+	enum { N = sizeof types / sizeof types[0] };
+	struct sock_filter code[N + 5];
+	struct sock_fprog prog = {.len = N + 5, .filter = code};
+
+	/* The filter reads big endian; netlink heads are in the host's order. */
+	code[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					       offsetof(struct nlmsghdr, nlmsg_pid));
+	code[1] =
+		(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(own_port), N + 1, 0);
+	code[2] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_H | BPF_ABS,
+					       offsetof(struct nlmsghdr, nlmsg_type));
+	for (unsigned i = 0; i < N; i++)
+		code[3 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+							   htons(types[i]), (uint8_t)(N - i), 0);
+	code[N + 3] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	code[N + 4] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	return setsockopt(mnl_socket_get_fd(events), SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+			  sizeof prog);
+}
+
+bool xfrm_is_absent(int os)
+{
+	return os == EPROTONOSUPPORT || os == ESOCKTNOSUPPORT || os == EAFNOSUPPORT;
+}
+
+static int no_socket(struct err *e, int os)
+{
+	xfrm_said(e, os, "");
+	if (xfrm_is_absent(os))
+		err_hint(e, "this kernel has no IPsec interface: load the module xfrm_user "
+			    "(CONFIG_XFRM_USER)");
+	return err_in(e, "netlink socket of IPsec");
+}
+
+int xfrm_open_sockets(struct xfrm *db, struct err *e)
+{
+	const unsigned groups = XFRMGRP_ACQUIRE | XFRMGRP_EXPIRE | XFRMGRP_SA | XFRMGRP_POLICY;
+	int on = 1, room = EVENT_BUFFER, fd;
+
+	db->ask = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
+	if (db->ask == NULL || mnl_socket_bind(db->ask, 0, MNL_SOCKET_AUTOPID) < 0)
+		return no_socket(e, errno);
+	/* Without the first, errors bring the request back, keys included. */
+	mnl_socket_setsockopt(db->ask, NETLINK_CAP_ACK, &on, sizeof on);
+	mnl_socket_setsockopt(db->ask, NETLINK_EXT_ACK, &on, sizeof on);
+
+	db->events = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (db->events == NULL)
+		return no_socket(e, errno);
+	fd = mnl_socket_get_fd(db->events);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+	if (filter_events(db->events, mnl_socket_get_portid(db->ask)) < 0 ||
+	    mnl_socket_bind(db->events, groups, MNL_SOCKET_AUTOPID) < 0)
+		return no_socket(e, errno);
+	return 0;
+}

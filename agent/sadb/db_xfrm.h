@@ -1,0 +1,167 @@
+/*
+ * agent/sadb/db_xfrm.h - what the files of the Linux back end share; sadb_xfrm.c says what they do.
+ */
+#ifndef SAPAIR_AGENT_DB_XFRM_H
+#define SAPAIR_AGENT_DB_XFRM_H
+
+#include "agent/sadb/msg_xfrm.h"
+
+#include <libmnl/libmnl.h>
+#include <uv.h>
+
+#define TAG 0x5a5au /* upper half of our reqids; the lower one is the number of the pair of hosts */
+#define INDEX_TAG 0x2du /* likewise: policy index = tag 7 bits, number 16, which 6, direction 3 */
+#define NUMBERS 65536u
+
+#define PRIORITY_PROBE 900 /* the smaller number is asked first */
+#define PRIORITY_EXEMPT 1000
+#define PRIORITY_PROTECT 2000
+
+/* The kernel's own time limit is for an agent that never comes back. It counts by the wall clock,
+ * so it has to be far away: a clock that is set forward ends SAs at once. */
+#define SAFETY_S 86400
+
+#define ANSWER_ROOM 16384
+#define RULES_MAX 72
+
+/* One context. */
+struct xfrm_pair {
+	struct xfrm_pair *next_in_bucket, *next_of_policy, *prev_of_policy;
+	struct xfrm_policy *policy;
+	uint64_t id;
+	uint64_t order; /* of installation, for "the newest that is left" */
+	struct spi in, out;
+	uint32_t left_s; /* of an earlier run's: what is left of its lifetime */
+	bool is_reserved, has_in, has_out;
+	bool in_seen, out_seen; /* by the dump that looks for what is gone */
+	bool is_old;            /* of an earlier run, not told yet */
+};
+
+struct xfrm_policy {
+	struct xfrm_policy *next;
+	struct sa_policy *p;
+	uint16_t number;
+	struct xfrm_pair *pairs;    /* newest first */
+	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
+	size_t n_rules;
+	struct xfrm_rule rules[];
+};
+
+struct xfrm {
+	struct sadb db;
+	struct sadb_env env;
+	struct mnl_socket *ask, *events;
+	uv_poll_t poll;
+	bool closing, has_ipv6;
+	uint32_t seq; /* of requests */
+
+	struct xfrm_policy *policies;
+	uint8_t taken[NUMBERS / 8]; /* numbers of our policies */
+	struct xfrm_pair **buckets; /* a power of two of them */
+	size_t n_buckets, n_pairs;
+	uint64_t reserved, installed; /* so far */
+	struct suite_list suites;
+
+	/* What was there when we came, by number; what is adopted is ours from then on. */
+	struct xfrm_rule *old_rules;
+	struct xfrm_sa *old_sas;
+	size_t n_old_rules, n_old_sas;
+
+	uint32_t answer[ANSWER_ROOM / 4]; /* aligned */
+	uint32_t event[ANSWER_ROOM / 4];
+};
+
+static inline struct xfrm *xfrm_of(struct sadb *db)
+{
+	return (struct xfrm *)(void *)db;
+}
+
+static inline uint32_t xfrm_reqid(uint16_t number)
+{
+	return TAG << 16 | number;
+}
+
+static inline uint32_t xfrm_index(uint16_t number, unsigned which, uint8_t dir)
+{
+	return INDEX_TAG << 25 | (uint32_t)number << 9 | which << 3 | dir;
+}
+
+static inline uint16_t xfrm_number(const struct xfrm_rule *r)
+{
+	return (uint16_t)(r->index >> 9);
+}
+
+static inline bool xfrm_is_our_rule(const struct xfrm_rule *r)
+{
+	if (r->index >> 25 != INDEX_TAG)
+		return false;
+	if (r->protects)
+		return r->reqid == xfrm_reqid(xfrm_number(r));
+	return r->allows && r->priority == PRIORITY_EXEMPT;
+}
+
+static inline bool xfrm_is_our_sa(const struct xfrm_sa *sa)
+{
+	return sa->reqid >> 16 == TAG;
+}
+
+/* ---- ask_xfrm.c: the kernel ------------------------------------------------------------------ */
+
+int xfrm_open_sockets(struct xfrm *db, struct err *e);
+/* Whether errno os says that this kernel has no ESP, or no interface to it. */
+bool xfrm_is_absent(int os);
+/* Fills e with errno os and the kernel's own words; -1. */
+int xfrm_said(struct err *e, int os, const char *text);
+/*
+ * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
+ * message, which stays in db->answer: wipe it when it is an SA. Wipes m in any case.
+ */
+int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e);
+typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
+/* Calls each for what a dump request brings; it may ask nothing itself. */
+int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);
+/* Not there is no error. */
+int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e);
+/* Not there is none either; and only when it is still ours. */
+int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e);
+/* XFRM_MSG_NEWPOLICY or XFRM_MSG_UPDPOLICY. */
+int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, struct err *e);
+
+/* ---- pair_xfrm.c: the books ------------------------------------------------------------------ */
+
+struct xfrm_pair *xfrm_pair(struct xfrm *db, struct sadb_ctx ctx);
+struct xfrm_pair *xfrm_new_pair(struct xfrm *db, struct xfrm_policy *pol);
+void xfrm_free_pair(struct xfrm *db, struct xfrm_pair *pair);
+/* The SA of one half, as far as the kernel needs it to find it. */
+struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum sadb_part part);
+/* With an outbound half. */
+struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xfrm_pair *not_this);
+
+/* ---- rule_xfrm.c: policies ------------------------------------------------------------------- */
+
+/* The pair's number in an earlier run if it was in one, else one that nobody has. */
+bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number);
+/* Fills pol->rules, in the order in which they are installed. */
+void xfrm_make_rules(struct xfrm_policy *pol);
+/* All or nothing; an earlier run's are kept, with the SAs that they name. */
+int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
+/* What an earlier run had for these hosts and this one does not want. */
+void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
+/* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
+int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
+
+/* ---- old_xfrm.c: what an earlier run left ---------------------------------------------------- */
+
+int xfrm_find_old(struct xfrm *db, struct err *e);
+/* The first one of the number, or NULL; those that follow have the same or a greater one. */
+struct xfrm_rule *xfrm_old_rules(struct xfrm *db, uint16_t number);
+bool xfrm_is_old_rule(const struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
+/* Makes what is between the policy's hosts ours; xfrm_leftovers() tells it. */
+void xfrm_adopt_sas(struct xfrm *db, struct xfrm_policy *pol);
+void xfrm_forget_old(struct xfrm *db, uint16_t number);
+
+/* ---- event_xfrm.c: what the kernel tells ----------------------------------------------------- */
+
+void xfrm_on_readable(uv_poll_t *poll, int status, int events);
+
+#endif

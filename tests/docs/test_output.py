@@ -11,6 +11,7 @@ import tempfile
 import time
 
 from docs import ROOT, SAPAIR, bare, check, equal, number, read, run_all, section, source, table, tables, test, x_list
+from schema import faults, of_document
 
 doc = read("docs/output.md")
 ALPHA, BETA = "127.0.78.1", "127.0.78.2"
@@ -184,6 +185,9 @@ def real_documents_are_as_documented():
         got += a.run("version") + a.run("help") + a.run("help", "rekey")
         got += a.alpha("stop") + a.alpha("stop")
         got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
+    for d in got:
+        wrong = faults(d, of_document(d["schema"]), strict=True)
+        check(not wrong, "%s against its schema: %s" % (d, wrong))
     seen = judge(got)
     # What is always there was seen: the tables do not describe what no program says.
     for schema, rows in documented().items():

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""docs/schema: the files against the tables they are made from, the examples, and wrong configs.
+What agents really say is validated in test_output.py."""
+
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from docs import ROOT, SAPAIR, bare, check, equal, read, run_all, section, table, test
+from schema import FOLDER, faults, load
+
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+make_schemas = __import__("make-schemas")
+BY_HAND = ["config.json"]
+
+
+@test
+def schemas_are_those_of_the_tables():
+    texts = make_schemas.texts()
+    equal(sorted(os.listdir(FOLDER)), sorted([*texts, *BY_HAND]), "docs/schema")
+    for name, text in texts.items():
+        check(read("docs/schema/" + name) == text, "%s: run scripts/make-schemas.py" % name)
+
+
+@test
+def config_schema_has_the_members_and_words_of_the_document():
+    doc, schema = read("docs/config.md"), load("config.json")
+    rows = {h: {bare(r[0]): r[1:] for r in table(section(doc, h))}
+            for h in ("## Agent", "## Peer", "## Options")}
+    options = schema["$defs"]["options"]
+    names = set()
+    for name, node in options.items():
+        names |= {"%s.%s" % (name, n) for n in node["properties"]} if "properties" in node else {name}
+    equal(sorted(names), sorted(rows["## Options"]), "options")
+    equal(sorted(schema["properties"]), sorted(rows["## Agent"]), "members of the agent")
+    peer = schema["properties"]["peers"]["items"]["properties"]
+    equal(sorted(set(peer) - set(options)), sorted(rows["## Peer"]), "members of a peer")
+    equal(sorted(set(peer) & set(options)), sorted(options), "options of a peer")
+    equal(sorted(schema["properties"]["defaults"]["properties"]), sorted(options), "defaults")
+    for name, row in rows["## Options"].items():
+        node = options
+        for step in name.split("."):
+            node = node[step] if step in node else node["properties"][step]
+        if "enum" in node:
+            equal(" ".join("`%s`" % w for w in node["enum"]), row[1], name)
+        elif "minimum" in node and " to " in row[1]:
+            want = "%d to %d" % (node["minimum"], node["maximum"])
+            check(row[1].startswith(want), "%s: %s, the document has %s" % (name, want, row[1]))
+
+
+@test
+def examples_fit_the_config_schema():
+    for path in glob.glob(os.path.join(ROOT, "docs", "examples", "*.json")):
+        with open(path) as f:
+            text = json.load(f)
+        if "hosts" in text:
+            continue
+        wrong = faults(text, load("config.json"))
+        check(not wrong, "%s: %s" % (path, wrong))
+
+
+@test
+def what_the_schema_refuses_the_program_refuses_too():
+    good = {"peers": [{"address": "192.0.2.2"}]}
+    check(not faults(good, load("config.json")), "the good one")
+    bad = [
+        {"peer": []}, {"log": "loud"}, {"listen": [5]}, {"peers": [{}]}, {"allow_lab": "yes"},
+        {"peers": [{"address": "192.0.2.2", "pin": "sha256:00"}]},
+        {"peers": [{"address": "host"}]}, {"defaults": {"window": 31}}, {"defaults": {"mode": "off"}},
+        {"defaults": {"suites": []}}, {"defaults": {"suites": ["aes256gcm16", "aes256gcm16"]}},
+        {"defaults": {"protect": ["icmp"]}}, {"defaults": {"hard": {"time_s": 29}}},
+        {"defaults": {"rekey": {"time": 5}}}, {"esp_port": 0}, {"name": ""},
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for config in bad:
+            check(faults(config, load("config.json")), "the schema takes %s" % config)
+            path = os.path.join(folder, "c.json")
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as f:
+                json.dump(config, f)
+            r = subprocess.run([SAPAIR, "check", path], capture_output=True, text=True)
+            check(r.returncode == 2 and "line 1, column" in r.stderr,
+                  "%s: exit %d %s" % (config, r.returncode, r.stderr))
+
+
+sys.exit(run_all())

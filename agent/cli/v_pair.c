@@ -24,8 +24,7 @@ struct asking {
 	show_document *show;
 	struct client *client;
 	uint64_t deadline_ms;
-	unsigned documents; /* shown or printed */
-	int status;         /* of sapair.end/1; -1 before it came */
+	int status; /* of sapair.end/1; -1 before it came */
 };
 
 static void show_error(struct asking *q, const struct cJSON *d)
@@ -65,10 +64,9 @@ static int take_document(struct asking *q, const char *line, size_t len, const s
 		show_error(q, d);
 		return 0;
 	}
-	q->documents++;
 	if (strcmp(schema, "sapair.started/1") == 0) {
 		if (!q->args->json)
-			out_note("%s: %s is under way", show_text(d, "peer", ""),
+			out_text("%s: %s started\n", show_text(d, "peer", ""),
 				 show_text(d, "verb", ""));
 		return 0;
 	}
@@ -224,7 +222,6 @@ int v_rekey(const struct args *a, struct err *e)
 {
 	const char *reason = args_text(a, "reason");
 	struct asking q;
-	int status;
 
 	begin(&q, a, CTL_REKEY, show_rekey);
 	if (take_peer(&q, true, e) < 0 || take_wait(&q, CTL_WAIT_DRAIN, e) < 0 ||
@@ -234,10 +231,7 @@ int v_rekey(const struct args *a, struct err *e)
 		return err_set(e, ERR_USAGE, "--reason: must not contain control characters");
 	if (reason != NULL && copy(q.req.reason, sizeof q.req.reason, "--reason", reason, e) < 0)
 		return -1;
-	status = ask(&q, e);
-	if (status == 0 && q.documents == 0 && q.req.wait == CTL_WAIT_NONE && !a->json)
-		out_text("started\n");
-	return status;
+	return ask(&q, e);
 }
 
 int v_verify(const struct args *a, struct err *e)

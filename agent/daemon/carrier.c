@@ -5,15 +5,19 @@
 
 #include "agent/daemon/verify.h"
 #include "agent/os/log.h"
+#include "agent/os/os.h"
 #include "proto/probe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define DRAIN_MAX 4096 /* datagrams of one turn: other work waits meanwhile */
+
 struct carrier {
 	struct carrier *next;
 	struct agent *agent;
 	uv_udp_t udp;
+	unsigned burst; /* datagrams since the socket was last empty */
 	struct endpoint at;
 	unsigned peers;
 	char room[PROBE_LEN + 1]; /* a longer datagram is no probe */
@@ -38,21 +42,42 @@ static void on_room(uv_handle_t *h, size_t wish, uv_buf_t *buf)
 	*buf = uv_buf_init(c->room, sizeof c->room);
 }
 
-static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *sa,
-			unsigned flags)
+static void take_datagram(struct carrier *c, size_t n, const struct sockaddr *sa)
 {
-	struct carrier *c = h->data;
 	struct addr from = {{0}, 0};
 	char text[ADDR_TEXT] = "";
 	struct peer *p;
 
-	(void)flags;
-	if (n <= 0 || sa == NULL || uv_ip_name(sa, text, sizeof text) != 0 ||
-	    addr_parse(&from, text, NULL) < 0)
+	if (uv_ip_name(sa, text, sizeof text) != 0 || addr_parse(&from, text, NULL) < 0)
 		return;
 	p = peer_of_addresses(c->agent, &c->at.addr, &from);
 	if (p != NULL && p->carrier == c)
-		verify_on_datagram(p, (const uint8_t *)buf->base, (size_t)n);
+		verify_on_datagram(p, (const uint8_t *)c->room, n);
+}
+
+static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *sa,
+			unsigned flags)
+{
+	struct carrier *c = h->data;
+	struct sockaddr_storage from;
+	unsigned more = DRAIN_MAX;
+	long got;
+
+	(void)buf;
+	(void)flags;
+	if (sa == NULL) { /* nothing more for now, or an ICMP error */
+		c->burst = 0;
+		return;
+	}
+	if (n > 0)
+		take_datagram(c, (size_t)n, sa);
+	if (++c->burst < OS_UDP_BURST)
+		return;
+	c->burst = 0;
+	while (more-- > 0 && !uv_is_closing((uv_handle_t *)h) &&
+	       (got = os_udp_more(h, c->room, sizeof c->room, &from)) >= 0)
+		if (got > 0)
+			take_datagram(c, (size_t)got, (struct sockaddr *)&from);
 }
 
 static void on_closed(uv_handle_t *h)

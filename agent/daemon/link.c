@@ -400,6 +400,10 @@ static void tls_failed(struct link *l, enum tls_fault f)
 		err_hint(e, cert_hint(tls_cert_fault(l->tls)));
 		break;
 	case TLS_REFUSED:
+		if (!l->dialled && peer_has_other_link(l->peer)) {
+			err_set(e, ERR_DOWN, "%s goes on with another link", who);
+			break;
+		}
 		err_set(e, ERR_AUTH, "%s most likely refused our certificate", who);
 		err_hint(e, "the log of the agent there names the failed check");
 		break;

@@ -466,10 +466,12 @@ static uint64_t backoff(unsigned failures)
 	return ms / 2 + random_u32() % (unsigned)ms; /* half to one and a half of it */
 }
 
-/* Turned down for a reason that goes away by itself. */
-static bool passes(enum fault f)
+/* Turned down for a reason that goes away by itself. Of two links that came up at once one goes,
+ * and a first exchange on it begins anew on the other. */
+static bool passes(const struct peer *p, enum fault f)
 {
-	return f == FAULT_EPOCH || f == FAULT_BUSY || f == FAULT_LIMIT || f == FAULT_SPI;
+	return f == FAULT_EPOCH || f == FAULT_BUSY || f == FAULT_LIMIT || f == FAULT_SPI ||
+	       (f == FAULT_LINK && p->x.current.epoch == 0);
 }
 
 static void failed(struct peer *p, const struct step *st)
@@ -489,10 +491,11 @@ static void failed(struct peer *p, const struct step *st)
 	p->asked = false;
 	peer_trouble(p, &e);
 	event_fail(p->agent, EVENT_REKEY_FAILED, p->cfg.name, &e);
-	if (!passes(st->result))
+	if (!passes(p, st->result))
 		waiters_on_exchange(p, &e);
 	/* Try again where the pair needs it; on demand alone is for the user to repeat. */
-	if (passes(st->result) || p->x.current.epoch == 0 || p->receipt.reason != REASON_REQUEST) {
+	if (passes(p, st->result) || p->x.current.epoch == 0 ||
+	    p->receipt.reason != REASON_REQUEST) {
 		p->want_exchange = true;
 		p->want_reason = p->receipt.reason;
 		peer_due(p, DUE_START, agent_now_ms() + backoff(p->failures - 1));
@@ -588,8 +591,8 @@ void peer_want_exchange(struct peer *p, enum rekey_reason reason)
 		at = p->last_start_ms + p->cfg.opt.rekey_min_interval_ms;
 		p->limited = true;
 	}
-	if (p->failures > 0 && !paced)
-		at = now + backoff(p->failures - 1);
+	if (p->failures > 1 && !paced) /* the first one tries again at once */
+		at = now + backoff(p->failures - 2);
 	if (p->due[DUE_START] == 0 || at < p->due[DUE_START])
 		peer_due(p, DUE_START, at);
 	if (at == now && !p->agent->stepping && !p->asked)
@@ -728,6 +731,9 @@ static void current_ended(struct peer *p, const char *why)
 	hold(p, g);
 	p->current = NULL;
 	p->verified = p->was_up = false;
+	/* An exchange that is under way now brings the pair up: there is no old one any more. */
+	p->receipt.old_epoch = 0;
+	p->receipt.old_in = p->receipt.old_out = (struct spi){0};
 	peer_due(p, DUE_REKEY, 0);
 	exchange_forget(&p->x);
 	err_set(&e, ERR_DOWN, "%s: the pair is down until a new one is agreed", why);

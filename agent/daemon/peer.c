@@ -126,6 +126,35 @@ static void leave_queue(struct peer *p)
 	p->dial_queued = false;
 }
 
+/* Of the two hosts, the one that lets the other dial first. */
+static bool is_courteous(const struct peer *p)
+{
+	int order = addr_compare(&p->policy.local, &p->cfg.remote.addr);
+
+	if (order == 0)
+		order = (int)p->policy.control_port - (int)p->cfg.remote.port;
+	return order > 0;
+}
+
+static void join_queue(struct peer *p)
+{
+	struct agent *a = p->agent;
+	/* Two hosts that share many pairs go through them from opposite ends, so that they
+	 * seldom dial each other at once. Only new ones may overtake: those that failed wait. */
+	bool first = is_courteous(p) && p->dial_failures == 0;
+
+	p->dial_queued = true;
+	if (first || a->dial_last == NULL) {
+		p->dial_next = a->dial_first;
+		a->dial_first = p;
+		if (a->dial_last == NULL)
+			a->dial_last = p;
+		return;
+	}
+	a->dial_last->dial_next = p;
+	a->dial_last = p;
+}
+
 static void due_dial(struct peer *p)
 {
 	struct agent *a = p->agent;
@@ -136,16 +165,10 @@ static void due_dial(struct peer *p)
 		return;
 	if (defer_to_knock(p))
 		return;
-	if (a->dials < DIALS_MAX) {
+	if (a->dials < DIALS_MAX)
 		dial(p);
-		return;
-	}
-	p->dial_queued = true;
-	if (a->dial_last != NULL)
-		a->dial_last->dial_next = p;
 	else
-		a->dial_first = p;
-	a->dial_last = p;
+		join_queue(p);
 }
 
 static void dial_later(struct peer *p)
@@ -161,11 +184,7 @@ static void dial_later(struct peer *p)
 /* Both sides dial; a little courtesy saves most of the double handshakes. */
 static void dial_first(struct peer *p)
 {
-	int order = addr_compare(&p->policy.local, &p->cfg.remote.addr);
-
-	if (order == 0)
-		order = (int)p->policy.control_port - (int)p->cfg.remote.port;
-	peer_due(p, DUE_DIAL, agent_now_ms() + (order > 0 ? DIAL_COURTESY_MS : 0));
+	peer_due(p, DUE_DIAL, agent_now_ms() + (is_courteous(p) ? DIAL_COURTESY_MS : 0));
 }
 
 /* ---- policy ---------------------------------------------------------------------------- */
@@ -683,6 +702,12 @@ void peer_on_message(struct peer *p, struct link *l, const struct msg *m, const 
 	default:
 		break;
 	}
+}
+
+bool peer_has_other_link(const struct peer *p)
+{
+	return p != NULL &&
+	       (p->link != NULL || (p->dialling != NULL && p->dialling->state == LINK_GREETING));
 }
 
 static void told_lost(struct peer *p, const struct link *l)

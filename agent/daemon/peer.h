@@ -160,6 +160,9 @@ void peer_fill_hello(struct peer *p, const struct link *l, struct msg_hello *h);
 void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h);
 void peer_on_message(struct peer *p, struct link *l, const struct msg *m, const char *body,
 		     size_t len);
+/* Beside those that knock: up, or with our hello on its way. The peer then gives up its own dial
+ * in the middle of the handshake, which looks like a refusal. */
+bool peer_has_other_link(const struct peer *p);
 /* The link is closing for a reason of its own (not by link_close() of the peer). */
 void peer_on_link_lost(struct peer *p, struct link *l);
 

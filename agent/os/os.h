@@ -13,8 +13,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct sockaddr_storage;
 struct uv_loop_s;
 struct uv_pipe_s;
+struct uv_udp_s;
 
 #define OS_PATH_MAX 4096
 #define OS_FILE_MAX (1024 * 1024)
@@ -103,6 +105,13 @@ int os_control_connect(const char *path, struct err *e);
 int os_control_send(int fd, const char *data, size_t n, struct err *e);
 long os_control_recv(int fd, char *data, size_t n, int timeout_ms, struct err *e);
 void os_control_close(int fd);
+
+/* libuv hands out this many datagrams of a socket in one turn of its loop, then it goes on to other
+ * work. That starves a socket that many peers share while others shake hands: after so many, take
+ * the rest by os_udp_more(). It gives the length of one that waits (cut at room), or -1 when none
+ * does, or where the system hands out all that it has anyway. */
+#define OS_UDP_BURST 32
+long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from);
 
 /* Is the output a terminal that can do colour (and NO_COLOR is not set)? fd 1 or 2. */
 bool os_is_terminal(int fd);

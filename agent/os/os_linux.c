@@ -787,6 +787,16 @@ void os_control_close(int fd)
 
 /* Terminal, host, service manager. */
 
+long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from)
+{
+	socklen_t len = sizeof *from;
+	uv_os_fd_t fd;
+
+	if (uv_fileno((uv_handle_t *)udp, &fd) != 0)
+		return -1;
+	return recvfrom(fd, data, room, MSG_DONTWAIT, (struct sockaddr *)from, &len);
+}
+
 bool os_is_terminal(int fd)
 {
 	const char *no_color = getenv("NO_COLOR");

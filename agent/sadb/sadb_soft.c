@@ -14,6 +14,7 @@
  * Lifetimes by time are the agent's own; here end those by bytes and packets. SAs die with the
  * process, keys are wiped.
  */
+#include "agent/os/os.h"
 #include "agent/sadb/sadb.h"
 #include "crypto/random.h"
 #include "proto/esp.h"
@@ -28,6 +29,7 @@
 #define UDP_HEAD 8
 #define NEXT_NONE 59                /* RFC 4303 section 2.6: a dummy, to be thrown away */
 #define RECEIVE_BUFFER (1 << 20)    /* bytes asked of the system for a socket */
+#define DRAIN_MAX 4096              /* datagrams of one turn: other work waits meanwhile */
 #define SEND_QUEUE_MAX (256 * 1024) /* bytes: behind that a packet is lost, as in any router */
 #define COMPARED 32                 /* newest pairs of a policy: the cost of a rekey stays flat */
 #define REPORT_MS 1000              /* SADB_EV_DROPPED comes at most so often */
@@ -63,6 +65,7 @@ struct chain {
 
 struct socket_ {
 	uv_udp_t udp;
+	unsigned burst; /* datagrams since the socket was last empty */
 	struct soft *db;
 	struct socket_ *next;
 	struct endpoint at;
@@ -638,22 +641,18 @@ static void take_packet(struct soft *db, struct pair *pair, uint8_t *packet, siz
 	raise_event(db, &ev); /* last: pair, policy and socket may be gone now */
 }
 
-static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *sa,
-			unsigned flags)
+static void take_datagram(struct socket_ *s, uint8_t *packet, size_t n, bool cut,
+			  const struct sockaddr *sa)
 {
-	struct socket_ *s = h->data;
 	struct soft *db = s->db;
-	uint8_t *packet = (uint8_t *)buf->base;
-	struct spi spi = {0};
 	struct endpoint from;
+	struct spi spi = {0};
 	struct pair *pair;
 
-	if (n <= 0 || sa == NULL)
-		return; /* nothing more for now, an empty datagram, or an ICMP error */
 	if (n == 1 && packet[0] == 0xff)
 		return; /* NAT keepalive (RFC 3948 section 2.3) */
 	from = endpoint_of(sa);
-	if ((flags & UV_UDP_PARTIAL) != 0 || !esp_peek(packet, (size_t)n, &spi)) {
+	if (cut || !esp_peek(packet, n, &spi)) {
 		drop(db, DROP_SHAPE, NULL, &from, spi);
 		return;
 	}
@@ -665,7 +664,32 @@ static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struc
 	else if (!addr_equal(&from.addr, &pair->policy->p->remote))
 		drop(db, DROP_SOURCE, pair->policy, &from, spi);
 	else
-		take_packet(db, pair, packet, (size_t)n, &from);
+		take_packet(db, pair, packet, n, &from);
+}
+
+static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *sa,
+			unsigned flags)
+{
+	struct socket_ *s = h->data;
+	uint8_t *packet = s->db->received;
+	struct sockaddr_storage from;
+	unsigned more = DRAIN_MAX;
+	long got;
+
+	(void)buf;
+	if (sa == NULL) { /* nothing more for now, or an ICMP error */
+		s->burst = 0;
+		return;
+	}
+	if (n > 0)
+		take_datagram(s, packet, (size_t)n, (flags & UV_UDP_PARTIAL) != 0, sa);
+	if (++s->burst < OS_UDP_BURST)
+		return;
+	s->burst = 0;
+	while (more-- > 0 && !uv_is_closing((uv_handle_t *)h) &&
+	       (got = os_udp_more(h, packet, sizeof s->db->received, &from)) >= 0)
+		if (got > 0)
+			take_datagram(s, packet, (size_t)got, false, (struct sockaddr *)&from);
 }
 
 struct queued {

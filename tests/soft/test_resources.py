@@ -43,7 +43,8 @@ def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
     rekey(a, "beta", 200)
     quiet(a, b)
     for x, (fds, kb) in zip((a, b), before):
-        equal(descriptors(x), fds, "descriptors of %s" % x.name)
+        # The connection of the last question may still be closing.
+        until(lambda: descriptors(x) <= fds, "at most %d descriptors of %s" % (fds, x.name))
         if not SAN:  # a sanitizer keeps what was freed
             check(rss(x) <= kb + 256, "%s: %d kB, then %d kB" % (x.name, kb, rss(x)))
     print("# %d descriptors and %d kB for one pair" % before[0])

@@ -22,7 +22,7 @@
 
 /* ---- defaults -------------------------------------------------------------------------- */
 
-static struct peer_options default_options(void)
+struct peer_options config_default_options(void)
 {
 	return (struct peer_options){
 		.role = ROLE_BOTH,
@@ -54,7 +54,7 @@ void config_init(struct config *c)
 		.esp_port = PROTO_PORT,
 		.backend = "auto",
 		.log = "info",
-		.defaults = default_options(),
+		.defaults = config_default_options(),
 	};
 }
 
@@ -473,6 +473,15 @@ static int read_config(struct config *c, const struct cJSON *root, struct err *e
 	return config_check(c, e);
 }
 
+int config_decode(struct config *c, const struct cJSON *obj, struct err *e)
+{
+	config_init(c);
+	if (read_config(c, obj, e) == 0)
+		return 0;
+	config_free(c);
+	return -1;
+}
+
 int config_parse(struct config *c, const char *text, size_t len, struct err *e)
 {
 	struct json_doc *doc;
@@ -517,7 +526,7 @@ static bool selector_in(const char *s, const char list[PROTECT_MAX][PROTECT_TEXT
 	return false;
 }
 
-static int check_options(const struct peer_options *o, struct err *e)
+int config_check_options(const struct peer_options *o, struct err *e)
 {
 	if (o->window % WINDOW_STEP != 0) {
 		err_set(e, ERR_USAGE, "%u is not a multiple of %u", o->window, WINDOW_STEP);
@@ -593,7 +602,7 @@ static int check_peer(const struct config *c, const struct peer_config *p, struc
 		err_set(e, ERR_USAGE, "waits for the peer to dial, but listen is empty");
 		return err_at(e, "role");
 	}
-	return check_options(&p->opt, e);
+	return config_check_options(&p->opt, e);
 }
 
 static int by_name(const void *a, const void *b)
@@ -659,7 +668,7 @@ int config_check(const struct config *c, struct err *e)
 	const struct peer_config **sorted;
 	int rc;
 
-	if (check_options(&c->defaults, e) < 0)
+	if (config_check_options(&c->defaults, e) < 0)
 		return err_at(e, "defaults");
 	for (size_t i = 0; i < c->n_peers; i++) {
 		if (check_peer(c, &c->peers[i], e) == 0)
@@ -675,6 +684,58 @@ int config_check(const struct config *c, struct err *e)
 	rc = check_twins(c, sorted, e);
 	free(sorted);
 	return rc;
+}
+
+/* ---- options alone ----------------------------------------------------------------------- */
+
+int config_get_options(struct peer_options *o, const struct cJSON *v, struct err *e)
+{
+	struct peer_options read = *o;
+
+	if (json_decode(v, option_fields, COUNT(option_fields), &read, sizeof read, e) < 0)
+		return -1;
+	*o = read;
+	return 0;
+}
+
+static void put_texts(struct json_out *out, const char *name,
+		      const char list[PROTECT_MAX][PROTECT_TEXT], size_t n)
+{
+	json_put_array(out, name);
+	for (size_t i = 0; i < n; i++)
+		json_put_text(out, NULL, list[i]);
+	json_put_array_end(out);
+}
+
+void config_put_options(struct json_out *out, const struct peer_options *o)
+{
+	json_put_text(out, "role", roles[o->role]);
+	json_put_text(out, "mode", modes[o->mode]);
+	json_put_text(out, "start", starts[o->start]);
+	json_put_text(out, "encap", encaps[o->encap]);
+	json_put_bool(out, "udp", o->udp);
+	json_put_bool(out, "esn", o->esn);
+	json_put_bool(out, "verify", o->verify);
+	json_put_u64(out, "window", o->window);
+	json_put_array(out, "suites");
+	for (size_t i = 0; i < o->suites.n; i++)
+		json_put_text(out, NULL, suite_info((enum suite)o->suites.v[i])->name);
+	json_put_array_end(out);
+	put_texts(out, "protect", o->protect, o->protects);
+	put_texts(out, "exempt", o->exempt, o->exempts);
+	json_put_open(out, "rekey");
+	json_put_u64(out, "time_s", o->rekey_time_s);
+	json_put_u64(out, "bytes", o->rekey_bytes);
+	json_put_u64(out, "packets", o->rekey_packets);
+	json_put_u64(out, "min_interval_ms", o->rekey_min_interval_ms);
+	json_put_close(out);
+	json_put_open(out, "hard");
+	json_put_u64(out, "time_s", o->hard_time_s);
+	json_put_u64(out, "bytes", o->hard_bytes);
+	json_put_u64(out, "packets", o->hard_packets);
+	json_put_close(out);
+	json_put_u64(out, "switch_ms", o->switch_ms);
+	json_put_u64(out, "drain_ms", o->drain_ms);
 }
 
 /* ---- comparing ------------------------------------------------------------------------- */

@@ -10,6 +10,9 @@
 #include "crypto/cert.h"
 #include "proto/msg.h"
 
+struct cJSON;
+struct json_out;
+
 #define CONFIG_PATH_MAX 1024
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_PEERS_MAX 10000
@@ -78,12 +81,21 @@ struct config {
 void config_init(struct config *c);
 /* Parses on top of config_init(). On -1 (ERR_USAGE, "line L, column C: path: cause") *c is freed. */
 int config_parse(struct config *c, const char *text, size_t len, struct err *e);
+/* The same of a config within another document (a bundle); causes begin with the path in it. */
+int config_decode(struct config *c, const struct cJSON *obj, struct err *e);
 /* Adds one peer with the defaults (run --peer, up ADDRESS): "ADDRESS[:PORT]". */
 int config_add_peer(struct config *c, const char *address, struct err *e);
 /* Cross-field rules: unique names, unique (address, local) pairs, limits in order, what the suites
  * and modes allow. Called by config_parse(); call again after config_add_peer(). */
 int config_check(const struct config *c, struct err *e);
 void config_free(struct config *c);
+
+/* Options outside a config (lab files): the defaults; members of v on top of *o, which stays as it
+ * is on -1; the rules between them; and *o as members of the object that is being written. */
+struct peer_options config_default_options(void);
+int config_get_options(struct peer_options *o, const struct cJSON *v, struct err *e);
+int config_check_options(const struct peer_options *o, struct err *e);
+void config_put_options(struct json_out *out, const struct peer_options *o);
 
 /* Whether two peers' configs mean the same pair and policy: what reload leaves alone. */
 bool peer_config_equal(const struct peer_config *a, const struct peer_config *b);

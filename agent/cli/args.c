@@ -228,3 +228,31 @@ wrong:
 	return err_set(e, ERR_USAGE, "--%s: \"%s\" is not a number of seconds from 0 to %d", name,
 		       text, TIMEOUT_MAX_S);
 }
+
+int args_span(const struct args *a, const char *name, uint64_t min_ms, uint64_t max_ms,
+	      uint64_t *ms, struct err *e)
+{
+	static const struct {
+		const char *word;
+		uint64_t ms;
+	} units[] = {{"", 1000}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+	const char *text = args_text(a, name), *p = text;
+	uint64_t n;
+
+	if (text == NULL)
+		return 0;
+	for (size_t i = 0; read_digits(&p, UINT32_MAX, &n) && i < sizeof units / sizeof units[0];
+	     i++, p = text) {
+		if (strcmp(p, units[i].word) != 0)
+			continue;
+		if (n * units[i].ms < min_ms || n * units[i].ms > max_ms)
+			return err_set(e, ERR_USAGE,
+				       "--%s: \"%s\" is not between %llu s and %llu s", name, text,
+				       (unsigned long long)(min_ms / 1000),
+				       (unsigned long long)(max_ms / 1000));
+		*ms = n * units[i].ms;
+		return 0;
+	}
+	return err_set(e, ERR_USAGE, "--%s: \"%s\" is not a time like 90s, 5m, 4h or 2d", name,
+		       text);
+}

@@ -56,6 +56,10 @@ int args_u32(const struct args *a, const char *name, uint32_t min, uint32_t max,
 /* Seconds, with a fraction if wanted: "2.5" is 2500. */
 int args_ms(const struct args *a, const char *name, uint32_t *ms, struct err *e);
 
+/* A span of time: "90s", "5m", "4h", "2d", or seconds alone; min_ms to max_ms. */
+int args_span(const struct args *a, const char *name, uint64_t min_ms, uint64_t max_ms,
+	      uint64_t *ms, struct err *e);
+
 /* How many letters have to be changed, added, left out or swapped to get from a to b. */
 unsigned args_distance(const char *a, const char *b);
 /* Is b near enough to a to be meant? Then best is the distance to beat. */

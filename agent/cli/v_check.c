@@ -66,16 +66,20 @@ static void judge_ca(struct findings *f, const char *path)
 static int check_identity(const struct config *c, struct findings *f, struct err *e)
 {
 	struct identity *id;
+	int rc = 0;
 
 	if (creds_identity(&id, c, e) < 0)
 		return -1;
 	judge_dates(f, c->certificate, identity_facts(id));
 	judge_ca(f, c->ca);
-	if (identity_facts(id)->is_lab)
-		warn(f, "%s is a lab identity: peers refuse it unless they allow_lab",
-		     c->certificate);
+	if (identity_facts(id)->is_lab && !c->allow_lab) {
+		err_set(e, ERR_USAGE, "%s is a lab identity, and the config does not allow_lab",
+			c->certificate);
+		err_hint(e, "lab identities are for labs: get another one, or say allow_lab");
+		rc = -1;
+	}
 	identity_free(id);
-	return 0;
+	return rc;
 }
 
 static int check_ppk(const char *path, struct err *e)

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
+#include "agent/cli/labfile.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/daemon/agent.h"
+#include "agent/os/creds.h"
 #include "agent/os/log.h"
 
 /* ---- flags ----------------------------------------------------------------------------- */
@@ -156,7 +158,23 @@ struct source {
 	const struct args *args;
 	char path[OS_PATH_MAX]; /* of the config file; empty: flags alone */
 	char dir[OS_PATH_MAX];  /* where identity and CA are when nobody says */
+	bool is_bundle; /* path is that of a lab host's bundle: identity and config in one */
 };
+
+static int find_bundle(struct source *s, struct err *e)
+{
+	static const char *const others[] = {"config", "peer", "pin", "cert", "key", "ca"};
+
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (args_has(s->args, others[i]))
+			return err_set(e, ERR_USAGE, "--bundle and --%s exclude each other",
+				       others[i]);
+	s->is_bundle = true;
+	if (conf_absolute(s->path, NULL, args_text(s->args, "bundle"), e) < 0)
+		return -1;
+	os_dir_of(s->dir, s->path);
+	return 0;
+}
 
 static int find_source(struct source *s, const struct args *a, struct err *e)
 {
@@ -164,6 +182,8 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 
 	memset(s, 0, sizeof *s);
 	s->args = a;
+	if (args_has(a, "bundle"))
+		return find_bundle(s, e);
 	if (config != NULL) {
 		if (conf_absolute(s->path, NULL, config, e) < 0)
 			return -1;
@@ -183,14 +203,41 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 	return 0;
 }
 
+static int take_bundle(const struct source *s, struct config *c, struct err *e)
+{
+	struct bundle *b;
+
+	if (labfile_bundle(&b, s->path, e) < 0)
+		return -1;
+	*c = b->cfg;
+	memset(&b->cfg, 0, sizeof b->cfg);
+	labfile_bundle_free(b);
+	return 0;
+}
+
+/* agent_start's identity: that of the bundle never lies in a file of its own. */
+static int bundle_identity(void *arg, const struct config *c, struct identity **out, struct err *e)
+{
+	const struct source *s = arg;
+	struct bundle *b;
+	int rc;
+
+	(void)c;
+	if (labfile_bundle(&b, s->path, e) < 0)
+		return -1;
+	rc = creds_fault(identity_load(out, b->cert, b->key, b->ca), s->path, s->path, s->path, e);
+	labfile_bundle_free(b);
+	return rc;
+}
+
 static int build(const struct source *s, struct config *c, struct err *e)
 {
-	if (s->path[0] == '\0')
+	if (!s->is_bundle && s->path[0] == '\0')
 		config_init(c);
-	else if (conf_read(c, s->path, e) < 0)
+	else if ((s->is_bundle ? take_bundle(s, c, e) : conf_read(c, s->path, e)) < 0)
 		return -1;
 	if (take_flags(s->args, c, e) < 0 || config_check(c, e) < 0 ||
-	    conf_identity(c, s->dir, e) < 0) {
+	    (!s->is_bundle && conf_identity(c, s->dir, e) < 0)) {
 		config_free(c);
 		return -1;
 	}
@@ -231,6 +278,8 @@ int v_run(const struct args *a, struct err *e)
 	memcpy(start->config_path, s->path, sizeof start->config_path);
 	start->reload = reload;
 	start->reload_arg = s;
+	if (s->is_bundle)
+		start->identity = bundle_identity;
 	if (!os_lock_memory())
 		log_line(LOG_DEBUG, "agent: memory cannot be locked: keys may reach the swap");
 	rc = agent_run(start, e);

@@ -29,6 +29,7 @@ const struct option verb_timeout[] = {
 
 static const struct option run_options[] = {
 	{"config", "FILE", "the config file (default: sapair.json in the config directory)", false},
+	{"bundle", "FILE", "a lab host's bundle: identity, CA and config in one", false},
 	{"peer", "ADDRESS[:PORT]", "pair with this host; may be repeated", true},
 	{"pin", "sha256:HEX", "the key of the --peer before it", true},
 	{"ppk", "FILE", "the pre-shared PPK of the --peer before it", true},
@@ -130,6 +131,13 @@ static const struct option ca_sign_options[] = {
 };
 static const struct option ca_show_options[] = {
 	{"dir", "DIR", "where ca.crt is (default: the config directory)", false},
+	NONE,
+};
+
+static const struct option lab_init_options[] = {
+	{"ttl", "TIME", "the lab ends after that: 90m, 4h, 2d (default 4h)", false},
+	{"out", "DIR", "where to write the bundles (default: here)", false},
+	{"force", NULL, "replace what is there", false},
 	NONE,
 };
 
@@ -272,6 +280,16 @@ const struct verb verbs[] = {
 	 0,
 	 0,
 	 v_ca_show},
+	{"lab init",
+	 "FILE",
+	 "a throw-away CA, and one bundle for each host of a lab",
+	 "Each HOST.bundle is all that its host needs: sapair run --bundle HOST.bundle. The CA's key\n"
+	 "is kept nowhere. Are good bundles of the same file there already, nothing changes.",
+	 "sapair lab init lab.json --ttl 4h --out bundles",
+	 {lab_init_options},
+	 1,
+	 1,
+	 v_lab_init},
 	{"version",
 	 "",
 	 "versions of program and libraries, back ends",
@@ -343,13 +361,16 @@ static int unknown(char **argv, size_t n, struct err *e)
 	char name[64];
 	const char *near;
 
-	if (strcmp(argv[0], "ca") == 0 && n > 1 && argv[1][0] != '-')
-		snprintf(name, sizeof name, "ca %s", argv[1]);
+	if ((strcmp(argv[0], "ca") == 0 || strcmp(argv[0], "lab") == 0) && n > 1 &&
+	    argv[1][0] != '-')
+		snprintf(name, sizeof name, "%s %s", argv[0], argv[1]);
 	else
 		snprintf(name, sizeof name, "%s", argv[0]);
 	near = verb_near(name);
 	if (strcmp(name, "ca") == 0)
 		err_set(e, ERR_USAGE, "ca: new, issue, sign or show?");
+	else if (strcmp(name, "lab") == 0)
+		err_set(e, ERR_USAGE, "lab: init, up, status, verify, rekey or down?");
 	else if (near != NULL)
 		err_set(e, ERR_USAGE, "unknown verb \"%s\"; did you mean \"%s\"?", name, near);
 	else

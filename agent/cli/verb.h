@@ -47,6 +47,7 @@ int v_ca_new(const struct args *a, struct err *e);
 int v_ca_issue(const struct args *a, struct err *e);
 int v_ca_sign(const struct args *a, struct err *e);
 int v_ca_show(const struct args *a, struct err *e);
+int v_lab_init(const struct args *a, struct err *e);
 int v_version(const struct args *a, struct err *e);
 int v_help(const struct args *a, struct err *e);
 

@@ -43,13 +43,27 @@ void identity_ref_drop(struct identity_ref *r)
 	free(r);
 }
 
-static int load_identity(const struct config *c, struct identity_ref **out, struct err *e)
+static int load_identity(const struct agent *a, const struct config *c, struct identity_ref **out,
+			 struct err *e)
 {
 	struct identity_ref *r = calloc(1, sizeof *r);
+	int rc;
 
 	if (r == NULL)
 		return err_set(e, ERR_BUG, "no memory for the identity");
-	if (creds_identity(&r->id, c, e) < 0) {
+	if (a->start->identity != NULL)
+		rc = a->start->identity(a->start->reload_arg, c, &r->id, e);
+	else
+		rc = creds_identity(&r->id, c, e);
+	if (rc < 0) {
+		free(r);
+		return -1;
+	}
+	if (identity_facts(r->id)->is_lab && !c->allow_lab) {
+		err_set(e, ERR_USAGE, "%s is a lab identity, and the config does not allow_lab",
+			c->certificate);
+		err_hint(e, "lab identities are for labs: get another one, or say --allow-lab");
+		identity_free(r->id);
 		free(r);
 		return -1;
 	}
@@ -283,7 +297,7 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 		return err_in(e, "reload: nothing was applied");
 	if (check_restart(a, &c, e) < 0)
 		goto free_config;
-	if (check_peers(a, &c, e) < 0 || load_identity(&c, &id, e) < 0) {
+	if (check_peers(a, &c, e) < 0 || load_identity(a, &c, &id, e) < 0) {
 		err_in(e, "reload: nothing was applied");
 		goto free_config;
 	}
@@ -436,7 +450,7 @@ static void drain_loop(struct agent *a)
 
 static int start(struct agent *a, struct err *e)
 {
-	if (load_identity(&a->cfg, &a->identity, e) < 0)
+	if (load_identity(a, &a->cfg, &a->identity, e) < 0)
 		return -1;
 	fill_name(a);
 	warn_of_dates(a);

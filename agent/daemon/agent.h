@@ -31,6 +31,8 @@ struct agent_start {
 	char config_path[OS_PATH_MAX]; /* for messages; empty: started by flags alone */
 	int (*reload)(void *arg, struct config *out, struct err *e); /* NULL: no reload */
 	void *reload_arg;
+	/* Where the identity comes from, with reload_arg; NULL: the files that the config names. */
+	int (*identity)(void *arg, const struct config *c, struct identity **out, struct err *e);
 };
 
 /* Runs until SIGTERM, SIGINT or `sapair stop`. Takes over s->cfg. 0 after a clean end. */

@@ -56,6 +56,8 @@ void event_begin(struct event_out *ev, struct agent *a, enum event_kind kind, co
 	json_put_text(&ev->json, "event", kinds[kind].word);
 	if (peer != NULL)
 		json_put_text(&ev->json, "peer", peer);
+	if (a->identity != NULL && identity_facts(a->identity->id)->is_lab)
+		json_put_bool(&ev->json, "lab", true);
 }
 
 /* A thousand peers that rekey must not fill the disk: a hundred lines at once, then ten a second;

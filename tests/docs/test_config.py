@@ -131,6 +131,8 @@ def every_example_passes_check():
                   "w") as f:
             f.write("00" * 32 + "\n")
         for path in sorted(glob.glob(os.path.join(ROOT, "docs", "examples", "*.json"))):
+            if '"hosts"' in read(path):
+                continue  # a lab file: test_schema.py and docs/lab.md
             name = os.path.join(folder, os.path.basename(path))
             shutil.copy(path, name)
             os.chmod(name, 0o600)

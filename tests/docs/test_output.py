@@ -182,6 +182,7 @@ def real_documents_are_as_documented():
         got += a.run("ca", "sign", "gamma/sapair.crt", "--address", "192.0.2.3", "--dir", "ca")
         got += a.run("ca", "show", "--dir", "ca") + a.run("ca", "new", "--dir", "ca")
         got += a.run("ca", "issue", "delta", "--address", "2001:db8::4", "--dir", "ca")
+        got += a.run("lab", "init", os.path.join(ROOT, "docs", "examples", "lab-star.json"))
         got += a.run("version") + a.run("help") + a.run("help", "rekey")
         got += a.alpha("stop") + a.alpha("stop")
         got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]

@@ -14,7 +14,7 @@ from schema import FOLDER, faults, load
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 make_schemas = __import__("make-schemas")
-BY_HAND = ["config.json"]
+BY_HAND = ["config.json", "lab.json"]
 
 
 @test
@@ -52,13 +52,22 @@ def config_schema_has_the_members_and_words_of_the_document():
 
 
 @test
-def examples_fit_the_config_schema():
+def lab_schema_has_the_members_of_the_document():
+    rows = {bare(r[0]) for r in table(section(read("docs/lab.md"), "## The lab file"))}
+    found = set()
+    for name, node in load("lab.json")["properties"].items():
+        found |= {name}
+        if name in ("hosts", "groups"):
+            found |= {"%s[].%s" % (name, n) for n in node["items"]["properties"]}
+    equal(sorted(found), sorted(rows), "members")
+
+
+@test
+def examples_fit_their_schema():
     for path in glob.glob(os.path.join(ROOT, "docs", "examples", "*.json")):
         with open(path) as f:
             text = json.load(f)
-        if "hosts" in text:
-            continue
-        wrong = faults(text, load("config.json"))
+        wrong = faults(text, load("lab.json" if "hosts" in text else "config.json"))
         check(not wrong, "%s: %s" % (path, wrong))
 
 
@@ -83,6 +92,31 @@ def what_the_schema_refuses_the_program_refuses_too():
             r = subprocess.run([SAPAIR, "check", path], capture_output=True, text=True)
             check(r.returncode == 2 and "line 1, column" in r.stderr,
                   "%s: exit %d %s" % (config, r.returncode, r.stderr))
+
+
+@test
+def what_the_lab_schema_refuses_the_program_refuses_too():
+    hosts = [{"name": "a", "address": "192.0.2.1"}, {"name": "b", "address": "192.0.2.2"}]
+    bad = [
+        {}, {"hosts": hosts[:1]}, {"hosts": hosts, "pair": "all"}, {"hosts": hosts, "pairs": "some"},
+        {"hosts": hosts, "pairs": []}, {"hosts": hosts, "pairs": [["a", "b", "a"]]},
+        {"hosts": hosts, "pairs": [{"options": {}}]}, {"hosts": [{"name": "a"}, hosts[1]]},
+        {"hosts": hosts, "options": {"window": 1}}, {"hosts": hosts, "lab": ".."},
+        {"hosts": [dict(hosts[0], ssh="-oProxyCommand=x"), hosts[1]]},
+        {"hosts": [dict(hosts[0], system="plan9"), hosts[1]]},
+        {"hosts": hosts, "groups": [{"name": "g"}]},
+    ]
+    check(not faults({"hosts": hosts}, load("lab.json")), "the good one")
+    with tempfile.TemporaryDirectory() as folder:
+        for lab in bad:
+            check(faults(lab, load("lab.json")), "the schema takes %s" % lab)
+            path = os.path.join(folder, "lab.json")
+            with open(path, "w") as f:
+                json.dump(lab, f)
+            r = subprocess.run([SAPAIR, "lab", "init", path, "--out", folder], capture_output=True,
+                               text=True)
+            check(r.returncode == 2 and "line 1, column" in r.stderr,
+                  "%s: exit %d %s" % (lab, r.returncode, r.stderr))
 
 
 sys.exit(run_all())

@@ -162,6 +162,10 @@ def the_pin_flag_pins_the_peer_before_it(lab):
 def lab_identities_need_allow_lab(lab):
     dim = identity("beta", BETA, options=("--lab",))
     a, b = lab.agent("alpha", "beta"), lab.agent("beta", "alpha", id=dim)
+    b.write_config()
+    has(well(tool("run", "--config", b.config_path), 2).err, "is a lab identity")
+    has(well(tool("check", b.config_path), 2).err, "is a lab identity")
+    b.config["allow_lab"] = True
     a.start()
     b.start()
     equal(b.status()["identity"]["lab"], True, "lab in beta's status")

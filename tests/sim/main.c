@@ -115,6 +115,18 @@ static void random_runs(uint64_t first, uint64_t runs)
 		result(steps_cover_table(), "they take every row of the table and every undo");
 }
 
+static void rounds(void)
+{
+	unsigned leader, follower;
+	bool ok = rounds_of_a_rekey(&leader, &follower);
+
+	if (!ok)
+		say_broken();
+	printf("# half round trips: %u and %u\n", leader, follower);
+	result(ok && leader == 2 && follower == 3,
+	       "the leader sends on the new pair after 1 round trip, the follower after 1.5");
+}
+
 static void each_mistake_is_found(uint64_t patience)
 {
 	for (unsigned b = 1; b < BREAK_COUNT; b++) {
@@ -211,6 +223,7 @@ int main(int argc, char **argv)
 	} else if (o.depth != 0 || breaks != BREAK_NONE) {
 		every_order(o.depth != 0 ? (unsigned)o.depth : DEPTH_MAX);
 	} else {
+		rounds();
 		every_order(o.brief ? 9 : DEPTH_MAX);
 		random_runs(1, o.brief ? 2000 : 100000);
 		each_mistake_is_found(o.brief ? 3000 : 20000);

@@ -297,6 +297,8 @@ struct explored {
 bool explore(unsigned depth, struct explored *sum);
 /* One run by its number; false as above. */
 bool random_run(uint64_t seed);
+/* After how many half round trips leader and follower send on the new pair, from the offer. */
+bool rounds_of_a_rekey(unsigned *leader, unsigned *follower);
 /* Totals over all runs since the start. */
 extern struct tally {
 	uint64_t events, letters, exchanges, failed, cuts, crashes, injected, expired, held_limit;

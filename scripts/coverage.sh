@@ -20,7 +20,7 @@ rm -rf "$raw"
 mkdir -p "$raw"
 objects=''
 for program in "$folder"/test_* "$folder"/fuzz_*; do
-	[ -f "$program" ] && [ -x "$program" ] || continue
+	if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
 	name=$(basename "$program")
 	corpus=tests/corpus/${name#fuzz_}
 	set -- "$program"

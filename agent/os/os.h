@@ -87,7 +87,7 @@ void os_control_path(char out[OS_PATH_MAX]);
  */
 struct os_control;
 typedef void os_control_knock(void *arg);
-int os_control_listen(struct os_control **c, struct uv_loop_s *loop, const char *path,
+int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const char *path,
 		      os_control_knock *on_client, void *arg, struct err *e);
 int os_control_accept(struct os_control *c, struct uv_pipe_s *client, unsigned *uid);
 void os_control_unlisten(struct os_control *c); /* frees c when the loop has run; NULL allowed */

@@ -27,6 +27,7 @@
 	X(EXPIRED, 142, "expired", LOG_WARN)             \
 	X(DROPS, 151, "drops", LOG_WARN)                 \
 	X(FOREIGN, 160, "foreign-change", LOG_WARN)      \
+	X(ADOPTED, 161, "adopted", LOG_INFO)             \
 	X(SYSTEM, 170, "system-error", LOG_ERROR)        \
 	X(LIMIT, 190, "limit", LOG_WARN)                 \
 	X(RELOADED, 200, "reloaded", LOG_INFO)           \

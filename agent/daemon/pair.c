@@ -59,6 +59,13 @@ static void hold(struct peer *p, struct gen *g)
 	p->n_held++;
 }
 
+/* One that was HELD no longer counts as such. */
+static void unheld(struct peer *p, const struct gen *g)
+{
+	if (!g->retired && !g->adopted)
+		p->n_held--;
+}
+
 struct gen *pair_find(struct peer *p, struct sadb_ctx ctx)
 {
 	if (p->fresh != NULL && p->fresh->ctx.id == ctx.id)
@@ -78,7 +85,7 @@ const struct secret *peer_probe_key(const struct peer *p, uint64_t epoch)
 	if (p->current != NULL && p->current->epoch == epoch)
 		return &p->current->probe_key;
 	for (const struct gen *g = p->held; g != NULL; g = g->next)
-		if (g->epoch == epoch)
+		if (g->epoch == epoch && !g->adopted)
 			return &g->probe_key;
 	return NULL;
 }
@@ -249,8 +256,7 @@ static void uncommit(struct peer *p)
 		if (g->epoch != p->x.current.epoch || !g->has_out)
 			continue;
 		*at = g->next;
-		if (!g->retired)
-			p->n_held--;
+		unheld(p, g);
 		g->retired = false;
 		g->next = NULL;
 		p->current = g;
@@ -276,8 +282,8 @@ void pair_retire_held(struct peer *p)
 	out_ms = together(out_ms > now ? out_ms : now);
 	/* Newest first: behind one that is retired, all are. */
 	for (struct gen *g = p->held; g != NULL && !g->retired; g = g->next) {
+		unheld(p, g);
 		g->retired = true;
-		p->n_held--;
 		g->out_ms = out_ms;
 		g->in_ms = in_ms;
 		gens_due_by(p, sooner(g->has_out ? out_ms : 0, in_ms));
@@ -752,8 +758,7 @@ void pair_due_gens(struct peer *p)
 
 		if (now >= in_end(g)) {
 			*at = g->next;
-			if (!g->retired)
-				p->n_held--;
+			unheld(p, g);
 			gen_remove(p, g);
 			continue;
 		}
@@ -781,12 +786,33 @@ void pair_lost_gen(struct peer *p, struct gen *g)
 		if (*at != g)
 			continue;
 		*at = g->next;
-		if (!g->retired)
-			p->n_held--;
+		unheld(p, g);
 		gen_remove(p, g);
 		break;
 	}
 	schedule_gens(p);
+}
+
+int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e)
+{
+	struct gen *g = calloc(1, sizeof *g), **at = &p->held;
+
+	if (g == NULL)
+		return err_set(e, ERR_OS, "no memory for an SA");
+	g->adopted = true;
+	g->ctx = l->ctx;
+	g->has_in = (l->part & SADB_INBOUND) != 0;
+	g->has_out = (l->part & SADB_OUTBOUND) != 0;
+	if (g->has_in)
+		g->in = l->spi;
+	else
+		g->out = l->spi;
+	g->hard_ms = agent_now_ms() + (uint64_t)l->left_s * 1000;
+	while (*at != NULL) /* older than all that is to come */
+		at = &(*at)->next;
+	*at = g;
+	gens_due_by(p, g->hard_ms);
+	return 0;
 }
 
 static void forget_all(struct peer *p, bool take_away)

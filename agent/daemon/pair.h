@@ -20,6 +20,8 @@ void pair_due_rekey(struct peer *p);
 void pair_due_gens(struct peer *p);
 /* The peer is known to send on the pair in force: the older ones start their clocks. */
 void pair_retire_held(struct peer *p);
+/* Takes over half a pair of an earlier run: in force until a new pair is, or its lifetime ends. */
+int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e);
 /* Takes every SA of the peer away; nothing is in force then. */
 void pair_clear(struct peer *p);
 /* Frees the bookkeeping and leaves the SAs to the system. */

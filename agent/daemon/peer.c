@@ -11,6 +11,7 @@
 #include "agent/os/creds.h"
 #include "crypto/random.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,6 +247,28 @@ static void open_carrier(struct peer *p)
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
 }
 
+static int adopt(void *count, const struct sadb_leftover *l, struct err *e)
+{
+	++*(unsigned *)count;
+	return pair_adopt(l->owner, l, e);
+}
+
+/* What an earlier run left for this policy carries traffic until the new pair does (I5). */
+static void adopt_leftovers(struct peer *p)
+{
+	struct err e = {0};
+	unsigned n = 0;
+	char text[96];
+
+	if (sadb_leftovers(p->agent->db, adopt, &n, &e) < 0)
+		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
+	if (n == 0)
+		return;
+	snprintf(text, sizeof text, "%u SAs of an earlier run stay in force until a new pair is",
+		 n);
+	event_plain(p->agent, EVENT_ADOPTED, p->cfg.name, text);
+}
+
 static int make_policy(struct peer *p, struct err *e)
 {
 	const struct config *c = &p->agent->cfg;
@@ -274,6 +297,7 @@ static int make_policy(struct peer *p, struct err *e)
 		return err_in(e, "policy for %s", p->cfg.name);
 	p->has_policy = true;
 	open_carrier(p);
+	adopt_leftovers(p);
 	return 0;
 }
 

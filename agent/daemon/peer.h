@@ -24,6 +24,7 @@ struct gen {
 	struct spi in, out;
 	enum suite suite;
 	bool esn, has_in, has_out, retired;
+	bool adopted; /* of an earlier run: one half, in force until a new pair is; not in n_held */
 	struct secret probe_key;
 	uint64_t since_ms; /* outbound installed */
 	uint64_t hard_ms;  /* end of the outbound half; the inbound one lives a little longer */

@@ -28,6 +28,7 @@
 
 #define NUMBERS (1u << 22) /* packets that one run can tell apart */
 #define DRAIN_NS 1000000000u
+#define GIVE_UP_NS 3000000000u
 #define OTHERS 20
 #define FRAMES 64
 #define FRAME 128
@@ -170,6 +171,7 @@ static int stream(int fd, uint64_t rate)
 {
 	static uint8_t out[65536], in[65536];
 	uint64_t sent = 0, received = 0, wrong = 0, start = now(), gap = 0, last = start;
+	uint64_t ended = 0;
 	bool open = true, shut = false;
 	struct tcp_info info = {0};
 	socklen_t len = sizeof info;
@@ -184,7 +186,10 @@ static int stream(int fd, uint64_t rate)
 		if (stop && !shut) {
 			shutdown(fd, SHUT_WR);
 			shut = true;
+			ended = t;
 		}
+		if (shut && t > ended + GIVE_UP_NS)
+			open = false, why = ETIMEDOUT;
 		if (!shut && sent < due) {
 			size_t want = due - sent < sizeof out ? (size_t)(due - sent) : sizeof out;
 

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Agents that die, come back, or come late: traffic goes on, nothing in clear, nothing stale."""
+
+import time
+
+from kernel import *  # noqa: F403
+
+DRAIN = {"switch_ms": 200, "drain_ms": 500}
+
+
+def rest(w, a, b):
+    """One SA each way on both hosts, the pair's own policies, no error counted. But for segments of
+    the agents' own TCP whose process is gone: without a socket they have no way around the policy."""
+    quiet(a, b, limit=20)
+    for agent in (a, b):
+        w.at_rest(agent.name)
+        equal(len(w.policies(agent.name)), 4, "policies of %s" % agent.name)
+    w.no_errors(but=("XfrmInTmplMismatch",))
+
+
+def died(w, *who):
+    a, b = w.pair(both=DRAIN)
+    u, t = w.udp(rate=500), w.tcp()
+    time.sleep(0.3)
+    for agent in who:
+        {"alpha": a, "beta": b}[agent].kill()
+    time.sleep(1)
+    start = time.monotonic()
+    for agent in who:
+        {"alpha": a, "beta": b}[agent].start(ready=False)
+    for agent in who:
+        {"alpha": a, "beta": b}[agent].wait_ready()
+    together(a, b)
+    took = time.monotonic() - start
+    print("# proven %.2f s after the restart" % took)
+    rest(w, a, b)
+    u.no_loss(least=500)
+    t.whole(again=3)
+    check(took < 2, "the pair came back after %.1f s" % took)
+    for agent in who:
+        has({"alpha": a, "beta": b}[agent].log(), "of an earlier run stay in force")
+
+
+@test
+def one_agent_killed_under_load_loses_nothing(w):
+    died(w, "alpha")
+
+
+@test
+def the_other_agent_killed_under_load_loses_nothing(w):
+    died(w, "beta")
+
+
+@test
+def both_agents_killed_under_load_lose_nothing(w):
+    died(w, "alpha", "beta")
+
+
+@test
+def killed_in_the_middle_of_rekeys_ten_times(w):
+    a, b = w.pair(both=dict(DRAIN, verify=False, rekey={"min_interval_ms": 0}))
+    u = w.udp(rate=500)
+    for turn in range(10):
+        victim = (a, b)[turn % 2]
+        other, name = ((b, "alpha"), (a, "beta"))[turn % 2]
+        with sapairtest.Control(other.control) as c:
+            for _ in range(3):
+                c.send({"verb": "rekey", "peer": name, "verify": False})
+            time.sleep(0.002 * turn)
+            victim.kill()
+        victim.start()
+        until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "the same pair again")
+    rest(w, a, b)
+    u.no_loss(least=500)
+
+
+@test
+def stop_and_start_again_loses_nothing(w):
+    a, b = w.pair(both=DRAIN)
+    u = w.udp(rate=500)
+    a.stop()
+    time.sleep(0.3)
+    a.start()
+    together(a, b)
+    rest(w, a, b)
+    u.no_loss()
+
+
+@test
+def either_may_start_first_and_nothing_leaves_before_both_are_there(w):
+    for first, second in (("alpha", "beta"), ("beta", "alpha")):
+        x = w.agent(first, second).start()
+        w.ping(first, second)
+        f = w.udp(first, second, rate=100)
+        time.sleep(0.5)
+        y = w.agent(second, first).start()
+        together(x, y)
+        time.sleep(0.5)
+        f.over()
+        check(f.lost[0] >= 30, "a host without its pair sent: %s" % (f.lost,))
+        for agent, other in ((x, second), (y, first)):
+            well(agent.cli("down", other))
+        for agent in (x, y):
+            agent.stop()
+            w.agents.remove(agent)
+    # Without the one policy the other host's answers are in clear: they meet a closed door.
+    c = w.wire()
+    check(all("ports 7000 7000" in o for o in c["other"]), "wire: %s" % c)
+    w.expect_clear = True
+
+
+if __name__ == "__main__":
+    main()

@@ -688,8 +688,12 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 	pair_link_up(p);
 	event_plain(p->agent, EVENT_LINK_UP, p->cfg.name,
 		    l->dialled ? "link is up, we lead" : "link is up, the peer leads");
-	if (verdict == HELLO_EQUAL)
+	if (verdict == HELLO_EQUAL) {
 		pair_retire_held(p);
+		/* Wanted only because the last link went before both were known to agree. */
+		if (p->want_reason == REASON_START || p->want_reason == REASON_MISMATCH)
+			p->want_exchange = false;
+	}
 	peer_due(p, DUE_GENS, agent_now_ms());
 	if (verdict == HELLO_DIFFERS && l->dialled)
 		peer_want_exchange(p, p->x.current.epoch == 0 ? REASON_START : REASON_MISMATCH);

@@ -27,7 +27,10 @@
 #include <unistd.h>
 
 #define NUMBERS (1u << 22) /* packets that one run can tell apart */
-#define DRAIN_NS 1000000000u
+#define STALL_NS 50000000u
+/* Behind the last packet: looks that found nothing, not time, which also passes while all stands. */
+#define DRAIN_POLLS 25
+#define DRAIN_POLL_NS 20000000u
 #define GIVE_UP_NS 3000000000u
 #define OTHERS 20
 #define FRAMES 64
@@ -103,8 +106,8 @@ static int udp(char **arg)
 	int fd = socket(local.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0), room = 4 << 20;
 	uint64_t sent = 0, failed = 0, received = 0, twice = 0, gap = 0, last = 0, ended = 0;
 	struct datagram d;
-	uint64_t start, step = 1000000000u / (uint64_t)atoi(arg[3]);
-	int why = 0;
+	uint64_t next, step = 1000000000u / (uint64_t)atoi(arg[3]);
+	int why = 0, empty = 0;
 
 	memset(&d, 0, sizeof d);
 	address(&remote, arg[1], arg[2]);
@@ -114,26 +117,30 @@ static int udp(char **arg)
 		die("udp");
 	ready();
 	(void)!read(0, &d.rest, 1); /* the other end is bound as well */
-	start = now();
-	for (;;) {
+	next = now();
+	while (empty < DRAIN_POLLS) {
 		uint64_t t = now();
 		ssize_t n;
 
 		if (stop && ended == 0)
 			ended = t;
-		if (ended != 0 && t > ended + DRAIN_NS)
-			break;
-		for (int i = 0; ended == 0 && i < 64 && start + (sent + failed) * step <= t; i++) {
+		/* After a stall of the machine no burst: it would fill a queue on the way. */
+		if (t > next + STALL_NS)
+			next = t;
+		for (; ended == 0 && next <= t; next += step) {
 			d.number = sent + failed;
 			if (send(fd, &d, sizeof d, 0) == sizeof d)
 				sent++;
 			else
 				failed++, why = errno;
 		}
+		if (ended != 0)
+			empty++;
 		while ((n = recv(fd, &d, sizeof d, 0)) == sizeof d) {
 			uint8_t bit = (uint8_t)(1u << d.number % 8);
 			uint8_t *at = &seen[d.number / 8 % (NUMBERS / 8)];
 
+			empty = 0;
 			t = now();
 			if ((*at & bit) != 0)
 				twice++;
@@ -146,9 +153,9 @@ static int udp(char **arg)
 		}
 		t = now();
 		if (ended != 0)
-			wait_for(fd, POLLIN, 20000000);
-		else if (start + (sent + failed) * step > t)
-			wait_for(fd, POLLIN, start + (sent + failed) * step - t);
+			wait_for(fd, POLLIN, DRAIN_POLL_NS);
+		else if (next > t)
+			wait_for(fd, POLLIN, next - t);
 	}
 	printf("{\"sent\":%llu,\"failed\":%llu,\"why\":\"%s\",\"received\":%llu,\"twice\":%llu,"
 	       "\"gap_ms\":%.1f,\"quiet_ms\":%.1f}\n",
@@ -252,7 +259,7 @@ static int tcp(char **arg, bool dials)
 /* ---- the wire ------------------------------------------------------------------------------- */
 
 struct counts {
-	uint64_t esp, icmp, control, arp, others;
+	uint64_t esp, icmp, icmp6, control, arp, others;
 	char other[OTHERS][96];
 };
 
@@ -288,8 +295,10 @@ static void judge(struct counts *c, const uint8_t *f, size_t n, uint16_t control
 	}
 	if (proto == IPPROTO_ESP) {
 		c->esp++;
-	} else if (proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6) {
+	} else if (proto == IPPROTO_ICMP) {
 		c->icmp++;
+	} else if (proto == IPPROTO_ICMPV6) {
+		c->icmp6++;
 	} else if (proto == IPPROTO_TCP && (from == control || to == control)) {
 		c->control++;
 	} else {
@@ -336,10 +345,11 @@ static int watch(char **arg)
 			wait_for(fd, POLLIN, 20000000);
 	}
 	getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
-	printf("{\"esp\":%llu,\"icmp\":%llu,\"control\":%llu,\"arp\":%llu,\"missed\":%u,\"others\":%llu,"
-	       "\"other\":[",
-	       (unsigned long long)c.esp, (unsigned long long)c.icmp, (unsigned long long)c.control,
-	       (unsigned long long)c.arp, stats.tp_drops, (unsigned long long)c.others);
+	printf("{\"esp\":%llu,\"icmp\":%llu,\"icmp6\":%llu,\"control\":%llu,\"arp\":%llu,"
+	       "\"missed\":%u,\"others\":%llu,\"other\":[",
+	       (unsigned long long)c.esp, (unsigned long long)c.icmp, (unsigned long long)c.icmp6,
+	       (unsigned long long)c.control, (unsigned long long)c.arp, stats.tp_drops,
+	       (unsigned long long)c.others);
 	for (uint64_t i = 0; i < c.others && i < OTHERS; i++)
 		printf("%s\"%s\"", i > 0 ? "," : "", c.other[i]);
 	puts("]}");

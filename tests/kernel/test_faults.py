@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Links that break, SAs that end, others who interfere: no packet in clear, and all heals."""
+
+import time
+
+from kernel import *  # noqa: F403
+
+DRAIN = {"switch_ms": 200, "drain_ms": 500, "rekey": {"min_interval_ms": 0}}
+
+
+def foreign(host, other):
+    """SAs and policies of somebody else, as `ip xfrm` makes them."""
+    spi = "0x1000"
+    sh("ip", "xfrm", "state", "add", "src", v4(host), "dst", "10.9.0.77", "proto", "esp", "spi", spi,
+       "reqid", "7", "mode", "transport", "aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128", host=host)
+    sh("ip", "xfrm", "policy", "add", "src", v4(host), "dst", "10.9.0.77", "dir", "out", "priority", "2000",
+       "tmpl", "proto", "esp", "reqid", "7", "mode", "transport", host=host)
+    sh("ip", "xfrm", "policy", "add", "src", v4(host), "dst", v4(other), "proto", "udp", "dport", "9999",
+       "dir", "out", "priority", "5000", "action", "block", host=host)
+
+
+def theirs(w, host):
+    """What is not ours of a host, without what changes by itself."""
+    states = [s for s in ip_blocks(sh("ip", "xfrm", "state", host=host)) if "reqid 7 " in s]
+    rules = [p for p in w.policies(host) if "10.9.0.77" in p or "dport 9999" in p]
+    check(len(states) == 1 and len(rules) == 2, "foreign objects of %s: %s %s" % (host, states, rules))
+    return states, rules
+
+
+@test
+def what_belongs_to_others_is_never_touched(w):
+    for h, o in (("alpha", "beta"), ("beta", "alpha")):
+        foreign(h, o)
+    before = {h: theirs(w, h) for h in w.hosts}
+    a, b = w.pair(both=DRAIN)
+    well(a.cli("rekey", "beta", "--wait"))
+    a.kill()
+    a.start()
+    together(a, b)
+    quiet(a, b)
+    well(b.cli("down", "alpha"))
+    well(a.cli("down", "beta"))
+    for h in w.hosts:
+        equal(theirs(w, h), before[h], "foreign objects of %s" % h)
+        equal(len(w.states(h)), 1, "SAs of %s" % h)
+        equal(len(w.policies(h)), 2, "policies of %s" % h)
+
+
+@test
+def down_leaves_nothing(w):
+    a, b = w.pair(both=DRAIN)
+    for _ in range(3):
+        well(a.cli("rekey", "beta", "--no-wait"))
+    well(a.cli("down", "beta"))
+    until(lambda: not w.states("beta"), "beta has no SA either")
+    well(b.cli("down", "alpha"))
+    for h in w.hosts:
+        equal((w.states(h), w.policies(h)), ([], []), "residue of %s" % h)
+
+
+@test
+def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
+    w.expect_clear = True  # while the policy is away, which is not ours to prevent
+    a, b = w.pair(both=DRAIN)
+    epoch = int(a.peer("beta")["epoch"])
+    for i, (what, host, agent) in enumerate(
+        (("state", "alpha", a), ("state", "beta", b), ("policy", "alpha", a), ("policy", "beta", b))
+    ):
+        sh("ip", "xfrm", what, "flush", host=host)
+        agent.wait_log("removed by somebody else" if what == "state" else "somebody else removed")
+        if what == "state":
+            epoch += 1
+        w.crossed(a, b, epoch=epoch)
+        together(a, b)
+        until(lambda: len(w.policies(host)) == 4, "four policies on %s" % host)
+    u = w.udp(rate=300)
+    time.sleep(0.3)
+    u.no_loss(least=50)
+
+
+@test
+def one_deleted_sa_is_healed(w):
+    a, b = w.pair(both=DRAIN)
+    for host, agent, other in (("alpha", a, "beta"), ("beta", b, "alpha")):
+        for way, dst in (("in", v4(host)), ("out", v4(other))):
+            p = agent.peer(other)
+            sh("ip", "xfrm", "state", "delete", "dst", dst, "proto", "esp", "spi",
+               "0x" + p[way]["spi"], host=host)
+            w.crossed(a, b, epoch=int(p["epoch"]) + 1)
+            together(a, b)
+    quiet(a, b)
+    u = w.udp(rate=300)
+    time.sleep(0.3)
+    u.no_loss(least=50)
+
+
+@test
+def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
+    # Packets that are under way while the wire is cut are lost by the cut: traffic starts after it.
+    a, b = w.pair(both=dict(DRAIN, verify=False))
+    for i in range(12):
+        with sapairtest.Control(a.control) as c:
+            c.send({"verb": "rekey", "peer": "beta", "verify": False})
+            time.sleep(0.0006 * i)
+            w.cut("beta")
+        time.sleep(0.02)
+        w.join("beta")
+        u = w.udp(rate=300)
+        time.sleep(0.15)
+        u.no_loss(least=30)
+        w.flows.clear()
+    w.crossed(a, b)
+    w.no_errors(but=("XfrmInTmplMismatch",))
+
+
+@test
+def the_hard_limit_without_a_peer_stops_traffic_and_lets_nothing_out(w):
+    limits = {"rekey": {"packets": 400}, "hard": {"packets": 600}}
+    a, b = w.pair(both=limits)
+    b.kill()
+    u = w.udp(rate=1000)
+    a.wait_log("the system ended an SA")
+    time.sleep(0.5)
+    x, y = u.over()
+    check(y["received"] <= 601 and x["sent"] > 1000, "more than the limit passed: %s %s" % (x, y))
+    check(a.peer("beta")["state"] != "up", "still up")
+    check(w.stat("alpha")["XfrmOutNoStates"] > 0, "nothing was stopped")
+    b.start()
+    together(a, b)
+
+
+@test
+def the_hard_lifetime_without_a_peer_stops_traffic_and_lets_nothing_out(w):
+    a, b = w.pair(both={"hard": {"time_s": 30}, "rekey": {"time_s": 25}})
+    born = time.monotonic()
+    b.kill()
+    a.kill()
+    a.start()  # what is left of the lifetime is known to the next run as well
+    time.sleep(31 - (time.monotonic() - born))
+    u = w.udp(rate=100)
+    time.sleep(0.5)
+    x, y = u.over()
+    equal(y["received"], 0, "datagrams that passed after the lifetime")
+    check(w.stat("alpha")["XfrmOutNoStates"] > 0, "nothing was stopped")
+
+
+if __name__ == "__main__":
+    main()

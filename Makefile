@@ -34,8 +34,11 @@ warn    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes \
 define_ := -I. -DSAPAIR_VERSION='"$(VERSION)"'
 harden  := -fstack-protector-strong
 link    := -Wl,--gc-sections
+sections := -ffunction-sections -fdata-sections
 ifeq ($(TARGET),win)
 EXE     := .exe
+# Of data, MinGW would write the zeros into the file.
+sections := -ffunction-sections
 define_ += -D_WIN32_WINNT=0x0A00 -D__USE_MINGW_ANSI_STDIO=1
 LDLIBS  += -lfwpuclnt -lcrypt32 -luuid
 link    += -static -Wl,--dynamicbase,--nxcompat,--high-entropy-va
@@ -50,13 +53,14 @@ else ifeq ($(filter -O0,$(CFLAGS)),)
 harden  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 all_c    = -std=gnu11 $(warn) $(define_) $(DEPS_CFLAGS) $(harden) $(CPPFLAGS) $(CFLAGS) \
-           -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -MMD -MP
+           $(sections) -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 all_ld   = $(CFLAGS) $(harden) $(link) $(LDFLAGS)
 
 # --- sources --------------------------------------------------------------------------------
-# One variable for each floor. A file named after the other system is left out.
+# One variable for each floor. A file named after the other system is left out, and a test that
+# has Unix sockets as strangers.
 
-away    := $(if $(filter win,$(TARGET)),%_linux.c %_xfrm.c,%_win.c %_wfp.c)
+away    := $(if $(filter win,$(TARGET)),%_linux.c %_xfrm.c %/test_sadb_soft.c,%_win.c %_wfp.c)
 crypto  := $(wildcard crypto/*.c)
 proto   := $(wildcard proto/*.c)
 agent   := $(filter-out $(away),$(wildcard agent/*/*.c))
@@ -80,7 +84,7 @@ all: $(program) ## the program, build/linux/sapair
 # build/deps/TARGET.mk says where they are. It is made by building them, so that every goal that
 # compiles finds them ready.
 
-free_goals := setup clean distclean help format lint-format lint-floors lint-shell
+free_goals := windows setup clean distclean help format lint-format lint-floors lint-shell
 ifneq ($(filter-out $(free_goals),$(or $(MAKECMDGOALS),all)),)
 include build/deps/$(TARGET).mk
 endif
@@ -144,11 +148,20 @@ test: | test-tools ## every test there is; closes with "N passed, N failed"
 	@$(MAKE) SAN=address,undefined programs
 	@$(MAKE) CC=clang programs
 	$(if $(fuzzers),@$(MAKE) $(fuzz_build) fuzz-programs)
+	@if command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) TARGET=win programs; fi
 	@$(RUN)
 
-.PHONY: test-tools fuzz-programs no-fuzzer
+.PHONY: test-tools fuzz-programs no-fuzzer windows test-windows
 test-tools:
 	@scripts/setup.sh build test
+
+windows: ## build/win/sapair.exe, cross-built with MinGW
+	@$(MAKE) TARGET=win
+
+test-windows: $(program) ## the Windows programs under Wine
+	@scripts/setup.sh win wine
+	@$(MAKE) TARGET=win programs
+	@$(RUN) windows
 
 fuzz_build := CC=clang SAN=fuzzer-no-link,address,undefined
 fuzz_dir   := build/linux-clang-fuzzer-no-link,address,undefined
@@ -245,4 +258,4 @@ distclean: ## remove all of build/
 	@rm -rf build
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

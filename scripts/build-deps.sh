@@ -16,6 +16,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 RECIPE=1 # counted up with every change that needs a new build of the libraries
+recipe=$RECIPE # of this target
 target=${1:-linux}
 deps=$PWD/build/deps
 prefix=$deps/$target
@@ -189,6 +190,7 @@ linux)
 	syslibs='-lpthread -ldl -lm'
 	cross=''
 	cflags='-fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2'
+	sections='-ffunction-sections -fdata-sections'
 	;;
 win)
 	cc=x86_64-w64-mingw32-gcc
@@ -202,12 +204,14 @@ win)
 		-DCMAKE_FIND_ROOT_PATH_MODE_INCLUDE=ONLY
 		-DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=ONLY'
 	cflags='-D_WIN32_WINNT=0x0A00'
+	sections='-ffunction-sections' # of data: MinGW would write its zeros into the file, 2.7 MB
+	recipe=$RECIPE.1
 	;;
 *)
 	die "unknown target \"$target\"" 'usage: scripts/build-deps.sh [linux|win|--system]'
 	;;
 esac
-cflags="$cflags -ffunction-sections -fdata-sections"
+cflags="$cflags $sections"
 
 mkdir -p "$deps"
 if command -v flock >/dev/null 2>&1; then
@@ -241,7 +245,7 @@ if [ "$target" = linux ] && [ -z "${DEPS_BUILD:-}" ] && system_fits; then
 		"$(pkg-config --libs $modules libmnl) -lpthread -lm" ''
 	exit 0
 fi
-if [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "recipe $RECIPE" ]; then
+if [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "recipe $recipe" ]; then
 	own_mk
 	exit 0
 fi
@@ -285,6 +289,6 @@ if ! { unpack && build_all; }; then
 fi
 rm -rf "$prefix"
 mv "$work/new$prefix" "$prefix"
-{ echo "recipe $RECIPE" && echo "$versions"; } >"$stamp"
+{ echo "recipe $recipe" && echo "$versions"; } >"$stamp"
 own_mk
 say "done: $versions"

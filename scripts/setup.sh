@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs what building and testing need and what is missing; does nothing where nothing is.
 #
-#     scripts/setup.sh [build] [test] [win]     default: build test
+#     scripts/setup.sh [build] [test] [win] [wine]     default: build test
 #
 # build is what `make` and `make demo` need, test is for `make test` and `make lint`, win for
-# `make TARGET=win`. Installs by apt, as root or by a sudo that asks nothing. Elsewhere it says what
+# `make windows`, wine for `make test-windows`. Installs by apt, as root or by a sudo that asks nothing. Elsewhere it says what
 # to install, and ends with 1.
 set -eu
 cd "$(dirname "$0")/.."
@@ -52,12 +52,26 @@ wish_kernel() {
 	have apt-get || return 0
 	for pair in linux.uml:user-mode-linux modprobe:kmod ip:iproute2 ping:iputils-ping; do
 		! PATH="$PATH:/usr/sbin:/sbin" have "${pair%%:*}" || continue
-		# Without package lists nothing is known yet: look again when they are here.
-		if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 ||
-			[ "$(candidate user-mode-linux)" != '' ]; then
-			wishes="$wishes ${pair#*:}"
-		fi
+		! may_have user-mode-linux || wishes="$wishes ${pair#*:}"
 	done
+}
+
+# Likewise the Windows programs: MinGW builds them, Wine runs them.
+wish_windows() {
+	have apt-get || return 0
+	have x86_64-w64-mingw32-gcc || wishes="$wishes gcc-mingw-w64-x86-64"
+	for pair in cmake:cmake ninja:ninja-build dpkg-source:dpkg-dev; do
+		have "${pair%%:*}" || wishes="$wishes ${pair#*:}"
+	done
+	have_wine || ! may_have wine64 || wishes="$wishes wine64"
+}
+
+# Debian's package puts no command on the PATH.
+have_wine() { have wine64 || have wine || [ -x /usr/lib/wine/wine64 ]; }
+
+# Without package lists nothing is known yet: look again when they are here.
+may_have() {
+	! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || [ "$(candidate "$1")" != '' ]
 }
 
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *//p'; }
@@ -90,13 +104,20 @@ look() {
 			need shellcheck shellcheck
 			need openssl openssl
 			wish_kernel
+			wish_windows
 			;;
 		win)
 			need_own_build
 			need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
 			;;
+		wine)
+			have_wine || {
+				commands="$commands wine64"
+				packages="$packages wine64"
+			}
+			;;
 		*)
-			say "unknown set \"$set\": build, test, win" >&2
+			say "unknown set \"$set\": build, test, win, wine" >&2
 			exit 2
 			;;
 		esac

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""sapair.exe without IPsec: verbs, the pipe, files; pairs with itself and with Linux over TLS."""
+
+import os
+import re
+import subprocess
+
+from wintest import *
+from wintest import EXE, begin, test, tool, well, win, win_agent, z
+
+
+@test
+def two_windows_agents_pair_rekey_and_go_down(lab):
+    # Wine's UDP knows 127.0.0.1 only: two ports, and no probes. A Linux peer has them, see below.
+    esp = lab.free_port()
+    a = win_agent(lab, "alpha", lab.peer_of("beta", esp_port=esp, verify=False))
+    b = win_agent(lab, "beta", lab.peer_of("alpha", verify=False), esp_port=esp)
+    a.start(ready=False)
+    b.start(ready=False)
+    a.wait_ready()
+    b.wait_ready()
+
+    def same(epoch):
+        x, y = a.peer("beta"), b.peer("alpha")
+        return crossed(x, y) and int(x["epoch"]) >= epoch and x["state"] == y["state"] == "up"
+
+    until(lambda: same(1), "both have the same pair")
+    done = well(b.cli("rekey", "alpha", "--no-verify")).doc("rekey")
+    until(lambda: same(int(done["epoch"]["new"])), "both have the same new pair")
+    well(a.cli("down", "beta"))
+    equal(a.peer("beta")["state"], "down", "state at alpha")
+    until(lambda: b.peer("alpha")["state"] != "up", "beta has no pair")
+
+
+@test
+def a_windows_agent_and_a_linux_agent_pair(lab):
+    a = win_agent(lab, "alpha", "beta")
+    b = lab.agent("beta", "alpha")
+    a.start(ready=False)
+    b.start()
+    a.wait_ready()
+    x, _ = together(a, b)
+    well(a.cli("verify", "beta"))
+    well(b.cli("verify", "alpha"))
+    well(a.cli("rekey", "beta"))
+    epoch = int(well(b.cli("rekey", "alpha")).doc("rekey")["epoch"]["new"])
+    check(epoch >= int(x["epoch"]) + 2, "epochs: %s then %d" % (x["epoch"], epoch))
+    together(a, b, epoch=epoch)
+    quiet(a, b)
+    a.stop()
+    b.wait_peer("alpha", "lost its link", lambda p: p["link"] != "up")
+    a.start()
+    together(a, b)
+
+
+@test
+def a_second_agent_finds_the_pipe_taken(lab):
+    a = win_agent(lab, "alpha", "beta").start()
+    r = win("run", "--config", z(a.config_path))
+    equal(r.rc, 2, "exit status")
+    has(r.err, "an agent is running already")
+    a.kill()
+    r = a.cli("status", json_out=False)
+    equal(r.rc, 3, "exit status of status without an agent")
+    has(r.err, "sapair run")
+    a.start()  # the pipe of a killed agent is free again
+
+
+@test
+def what_linux_makes_windows_reads_and_the_other_way_round(lab):
+    folder = lab.path("ca")
+    well(win("ca", "new", "--name", "made-on-windows", "--dir", z(folder)))
+    well(win("ca", "issue", "gamma", "--address", "127.0.0.3", "--dir", z(folder), "--out",
+             z(lab.path("id"))))
+    shown = [well(f("id", "show", w(lab.path("id/gamma.crt")), "--json")).docs[0]
+             for f, w in ((win, z), (tool, str))]
+    equal(shown[0]["pin"], shown[1]["pin"], "pin")
+    text = well(win("check", "--config", z(lab.write("a b \u00e9.json", "{\"x\":1}"))), 2).err
+    has(text, "a b \u00e9.json")  # names and output are UTF-8
+    check(b"\r" not in text.encode(), "a carriage return in the output")
+
+
+@test
+def the_program_is_one_file_below_3_mb(lab):
+    small = lab.path("sapair.exe")
+    subprocess.run(["x86_64-w64-mingw32-strip", "-o", small, EXE], check=True)
+    check(os.path.getsize(small) < 3_000_000, "%d bytes stripped" % os.path.getsize(small))
+    text = subprocess.run(["x86_64-w64-mingw32-objdump", "-p", small], check=True,
+                          capture_output=True, text=True).stdout
+    known = {"advapi32", "bcrypt", "crypt32", "dbghelp", "fwpuclnt", "iphlpapi", "kernel32",
+             "msvcrt", "ole32", "psapi", "shell32", "user32", "userenv", "ws2_32"}
+    used = {n.lower() for n in re.findall(r"DLL Name: (.*)\.dll", text, re.I)}
+    check(used <= known, "other libraries: %s" % (used - known))
+    for word in ("HIGH_ENTROPY_VA", "DYNAMIC_BASE", "NX_COMPAT"):
+        has(text, word, "flags of the program")
+
+
+if __name__ == "__main__":
+    begin()

@@ -103,6 +103,11 @@ look() {
 			need cppcheck cppcheck
 			need shellcheck shellcheck
 			need openssl openssl
+			need ssh openssh-client
+			need faketime faketime
+			# Nobody's own machine gets a server that listens for the tests' sake.
+			[ "${CI-}" != true ] || [ -x /usr/sbin/sshd ] || need sshd openssh-server
+			need ip iproute2
 			wish_kernel
 			wish_windows
 			;;

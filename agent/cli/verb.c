@@ -141,6 +141,37 @@ static const struct option lab_init_options[] = {
 	NONE,
 };
 
+/* clang-format off */
+#define LAB                                                                              \
+	{"dir", "DIR", "the lab's folder (default: beside the control socket)", false},   \
+	{"ssh-config", "FILE", "for ssh -F", false},                                      \
+	{"program", "PATH", "sapair on the hosts; without it ours is copied there", false}
+/* clang-format on */
+static const struct option lab_up_options[] = {
+	{"here", NULL, "make the hosts on this machine, in namespaces of their own", false},
+	{"loopback", NULL, "with --here: on loopback addresses instead", false},
+	{"ttl", "TIME", "the lab ends after that: 90m, 4h, 2d (default 4h)", false},
+	{"timeout", "SECONDS", "for all pairs to be up and proven (default 30)", false},
+	LAB,
+	NONE,
+};
+static const struct option lab_options[] = {
+	LAB,
+	NONE,
+};
+static const struct option lab_verify_options[] = {
+	{"count", "N", "probes of each direction (default 3)", false},
+	{"timeout", "SECONDS", "give up after that (default 30)", false},
+	LAB,
+	NONE,
+};
+static const struct option lab_rekey_options[] = {
+	{"parallel", "N", "so many pairs at once (default 8)", false},
+	{"timeout", "SECONDS", "give up after that (default 30)", false},
+	LAB,
+	NONE,
+};
+
 const struct verb verbs[] = {
 	{"run",
 	 "",
@@ -290,6 +321,52 @@ const struct verb verbs[] = {
 	 1,
 	 1,
 	 v_lab_init},
+	{"lab up",
+	 "FILE",
+	 "every host of a lab up, every pair proven",
+	 "Through ssh to the hosts that have \"ssh\" in the lab file, or with --here on this machine:\n"
+	 "in network namespaces as root, else on loopback addresses. What runs already stays.",
+	 "sapair lab up lab.json --here",
+	 {lab_up_options},
+	 1,
+	 1,
+	 v_lab_up},
+	{"lab status",
+	 "FILE",
+	 "all pairs of a lab, seen from both ends",
+	 NULL,
+	 "sapair lab status lab.json",
+	 {lab_options},
+	 1,
+	 1,
+	 v_lab_status},
+	{"lab verify",
+	 "FILE",
+	 "prove every pair of a lab in both directions",
+	 NULL,
+	 "sapair lab verify lab.json --count 100",
+	 {lab_verify_options},
+	 1,
+	 1,
+	 v_lab_verify},
+	{"lab rekey",
+	 "FILE",
+	 "new SPIs and keys for every pair of a lab",
+	 NULL,
+	 "sapair lab rekey lab.json --parallel 4",
+	 {lab_rekey_options},
+	 1,
+	 1,
+	 v_lab_rekey},
+	{"lab down",
+	 "FILE",
+	 "end a lab; nothing is left of it",
+	 "A host that cannot be reached is told, and a second run comes back to it.",
+	 "sapair lab down lab.json",
+	 {lab_options},
+	 1,
+	 1,
+	 v_lab_down},
 	{"version",
 	 "",
 	 "versions of program and libraries, back ends",

@@ -48,6 +48,11 @@ int v_ca_issue(const struct args *a, struct err *e);
 int v_ca_sign(const struct args *a, struct err *e);
 int v_ca_show(const struct args *a, struct err *e);
 int v_lab_init(const struct args *a, struct err *e);
+int v_lab_up(const struct args *a, struct err *e);
+int v_lab_status(const struct args *a, struct err *e);
+int v_lab_verify(const struct args *a, struct err *e);
+int v_lab_rekey(const struct args *a, struct err *e);
+int v_lab_down(const struct args *a, struct err *e);
 int v_version(const struct args *a, struct err *e);
 int v_help(const struct args *a, struct err *e);
 

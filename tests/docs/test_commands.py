@@ -41,6 +41,7 @@ NORMAL = [
     (r"\b\d+(\.\d+)? (ms|s|min|h|d|days)\b", "SPAN"),
     (r"\"(rtt_ms|ms|waited|inbound|switch|exchange|total|min|median|max)\":[0-9.]+", r'"\1":MS'),
     (r"\"(pid|uptime_s|age_s|rekey_in_s|hard_in_s)\":\d+", r'"\1":N'),
+    (r"(?<=\s)\d+\.\d\d(?=\s|$)", "RTT"),
     (r"/tmp/tmp\.\w+", "FOLDER"),
     (r"\s+", " "),
 ]

@@ -183,6 +183,9 @@ def real_documents_are_as_documented():
         got += a.run("ca", "show", "--dir", "ca") + a.run("ca", "new", "--dir", "ca")
         got += a.run("ca", "issue", "delta", "--address", "2001:db8::4", "--dir", "ca")
         got += a.run("lab", "init", os.path.join(ROOT, "docs", "examples", "lab-star.json"))
+        lab = [os.path.join(ROOT, "docs", "examples", "lab-pair.json"), "--dir", a.path("lab")]
+        got += a.run("lab", "up", *lab, "--here", "--loopback") + a.run("lab", "status", *lab)
+        got += a.run("lab", "verify", *lab) + a.run("lab", "rekey", *lab) + a.run("lab", "down", *lab)
         got += a.run("version") + a.run("help") + a.run("help", "rekey")
         got += a.alpha("stop") + a.alpha("stop")
         got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Labs: bundles from a lab file, and agents that need nothing else."""
+"""Labs: bundles from a lab file; labs on this machine and, through a real sshd, on others."""
 
 import json
 import os
+import shutil
+import signal
+import socket
 import stat
 import subprocess
+import time
 
 import sapairtest
 from sapairtest import (
@@ -108,6 +112,304 @@ def a_bundle_is_refused_when_the_clock_says_so(lab):
             stdin=subprocess.DEVNULL, env=dict(os.environ, LD_PRELOAD=shim, FAKETIME=shift))
         has(well(finished(r), 2).err, cause)
         has(r.stderr.decode(), "clock")
+
+
+# --- on this machine ---------------------------------------------------------------------------
+
+
+class Running:
+    """A lab file, its folder, and the verbs on it; taken down at the end of the test."""
+
+    def __init__(self, lab, path, *flags):
+        self.path, self.flags = path, flags
+        self.dir = os.path.join(lab.dir, "run")
+        self.log = lab.dir
+        lab.cleanups.append(self.end)
+
+    def __call__(self, verb, *more, rc=0, limit=60):
+        r = tool("lab", verb, self.path, "--dir", self.dir, "--json", *self.flags, *more,
+                 limit=limit * sapairtest.SLOW)
+        return well(r, rc).doc("lab")
+
+    def up(self, *more, rc=0):
+        return self("up", *more, rc=rc)
+
+    def pid(self, host):
+        with open(os.path.join(self.dir, host, "pid")) as f:
+            return int(f.read())
+
+    def end(self):
+        tool("lab", "down", self.path, "--dir", self.dir, *self.flags, limit=60)
+
+    def processes(self):
+        """Agents that run in the folder."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/cmdline" % pid) as f:
+                    line = f.read()
+            except OSError:
+                continue
+            if self.dir in line and "bundle" in line:
+                found.append(pid)
+        return found
+
+    def left(self):
+        check(not os.path.exists(self.dir), "the folder %s is left" % self.dir)
+        equal(self.processes(), [], "processes that are left")
+
+
+def failed(doc):
+    return {h["name"]: h["cause"] for h in doc["hosts"] if h["state"] == "failed"}
+
+
+@test(alone=True)
+def ten_hosts_are_a_proven_full_mesh_in_ten_seconds(lab):
+    run = Running(lab, lab_file(lab, 10))
+    start = time.monotonic()
+    up = run.up("--here")
+    took = time.monotonic() - start
+    check(took < 10 * sapairtest.SLOW, "45 pairs took %.1f s" % took)
+    equal((up["ok"], up["changed"], up["well"], up["where"]), (True, True, 45, "loopback"), "up")
+    equal(len(up["pairs"]), 90, "directions")
+    check(all(p["verified"] and p["epoch"] == "1" for p in up["pairs"]), "all proven: %s" % up)
+    again = run.up("--here")
+    equal((again["changed"], again["well"]), (False, 45), "the second up")
+    equal([p["epoch"] for p in again["pairs"]], ["1"] * 90, "epochs of the second up")
+    rekey = run("rekey", "--parallel", "4")
+    equal([p["epoch"] for p in rekey["pairs"]], ["2"] * 90, "each pair was rekeyed once")
+    equal(run("verify")["well"], 45, "lab verify")
+    equal(run("status")["well"], 45, "lab status")
+    down = run("down")
+    equal({h["state"] for h in down["hosts"]}, {"gone"}, "lab down")
+    run.left()
+    equal(run("down")["changed"], False, "the second down")
+
+
+@test
+def a_host_that_dies_is_named_and_a_second_up_completes(lab):
+    run = Running(lab, lab_file(lab, 3), )
+    run.up("--here")
+    os.kill(run.pid("h2"), signal.SIGKILL)
+    status = run("status", rc=3)
+    equal(list(failed(status)), ["h2"], "hosts that failed")
+    check(all(p["ok"] for p in status["pairs"] if "h2" not in (p["from"], p["to"])), "the others")
+    again = run.up("--here")
+    equal([h["name"] for h in again["hosts"] if h["changed"]], ["h2"], "what was started anew")
+    equal(again["well"], 3, "pairs")
+    # One that hangs: the others finish, and down ends it.
+    os.kill(run.pid("h3"), signal.SIGSTOP)
+    stuck = run("verify", "--timeout", "1", rc=4)
+    check([p for p in stuck["pairs"] if p["from"] == "h1" and p["to"] == "h2"][0]["verified"],
+          "h1 -> h2 is proven all the same")
+    run("down")
+    run.left()
+
+
+@test
+def without_namespaces_any_addresses_become_loopback_ones(lab):
+    path = os.path.join(lab.dir, "real.json")
+    with open(path, "w") as f:
+        json.dump({"lab": "real", "hosts": [{"name": "a", "address": "192.0.2.1:%d" % lab.port},
+                                            {"name": "b", "address": "2001:db8::2:3"},
+                                            {"name": "c", "address": ["2001:db8::3", "192.0.2.3"]}],
+                   "pairs": [["a", "c"], ["b", "c"]]}, f)
+    run = Running(lab, path)
+    up = run.up("--here", "--loopback")
+    equal((up["where"], up["well"]), ("loopback", 2), "up")
+    check(all(h["address"].startswith("127.") for h in up["hosts"]), "addresses: %s" % up["hosts"])
+    equal(run.up("--here")["changed"], False, "the second up")
+    run("down")
+    run.left()
+
+
+@test
+def as_root_the_hosts_have_namespaces_of_their_own(lab):
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        raise sapairtest.Skip("not root, or no ip")
+    name = "t%d" % os.getpid()
+    path = os.path.join(lab.dir, "spaces.json")
+    with open(path, "w") as f:
+        json.dump({"lab": name, "backend": "soft", "hosts": [
+            {"name": "a", "address": ["192.0.2.1", "2001:db8::1"]},
+            {"name": "b", "address": "192.0.2.2"}, {"name": "c", "address": "2001:db8::3"}],
+                   "pairs": [["a", "b"], ["a", "c"]]}, f)
+    run = Running(lab, path)
+    up = run.up("--here")
+    if up["where"] != "namespaces":
+        raise sapairtest.Skip("no network namespaces here")
+    equal(up["well"], 2, "pairs")
+    spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    equal(spaces.count("sapair-" + name), 4, "namespaces")
+    equal(run.up("--here")["changed"], False, "the second up")
+    run("down")
+    run.left()
+    spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    check("sapair-" + name not in spaces, "namespaces are left: %s" % spaces)
+
+
+@test
+def a_lab_that_is_not_up_or_another_by_its_name_is_told(lab):
+    run = Running(lab, lab_file(lab, 2))
+    for verb in ("status", "verify", "rekey"):
+        r = well(tool("lab", verb, run.path, "--dir", run.dir), 3)
+        has(r.err, "lab demo is not up")
+    has(well(tool("lab", "up", run.path, "--dir", run.dir), 2).err, "--here")
+    run.up("--here")
+    before = run.path
+    run.path = lab_file(lab, 3)
+    r = tool("lab", "up", run.path, "--here", "--dir", run.dir)
+    equal(r.rc, 0 if before != run.path else 2, "another file by that name:\n%s" % r)
+    has(r.err, "take it down first")
+    run.path = os.path.join(run.dir, "lab.json")
+    run("down")
+    run.left()
+
+
+# --- through ssh -------------------------------------------------------------------------------
+
+
+class Sshd:
+    """A real sshd on a loopback address, with keys of its own."""
+
+    def __init__(self, lab):
+        self.dir = os.path.join(lab.dir, "sshd")
+        os.mkdir(self.dir, 0o700)
+        self.port = lab.free_port()
+        os.makedirs("/run/sshd", exist_ok=True)
+        for key in ("host", "good", "bad"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path(key)],
+                           check=True)
+        shutil.copy(self.path("good.pub"), self.path("authorized"))
+        self.write("sshd_config", """
+            ListenAddress 127.0.0.1:%d
+            HostKey %s
+            AuthorizedKeysFile %s
+            PidFile none
+            StrictModes no
+            UsePAM no
+            PasswordAuthentication no
+            PermitRootLogin prohibit-password
+            MaxStartups 100
+            """ % (self.port, self.path("host"), self.path("authorized")))
+        with open(self.path("host.pub")) as f:
+            self.write("known", "[127.0.0.1]:%d %s" % (self.port, f.read()))
+        self.write("config", """
+            Host *
+              IdentitiesOnly yes
+              IdentityFile %s
+              UserKnownHostsFile %s
+              GlobalKnownHostsFile none
+            Match originalhost wrong
+              HostName 127.0.0.1
+              Port %d
+            """ % (self.path("good"), self.path("known"), self.port))
+        self.process = subprocess.Popen(
+            [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", self.path("sshd_config")],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=open(self.path("log"), "w"))
+        lab.cleanups.append(self.close)
+        until(self.answers, "sshd answers")
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as f:
+            f.write("\n".join(line.strip() for line in text.strip().splitlines()) + "\n")
+
+    def answers(self):
+        check(self.process.poll() is None, "sshd ended")
+        with socket.socket() as s:
+            s.settimeout(1)
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def target(self):
+        return "ssh://root@127.0.0.1:%d" % self.port
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def need_ssh():
+    if sapairtest.SAN:
+        raise sapairtest.Skip("the plain build does it")
+    if os.geteuid() != 0 or not (shutil.which("ssh") and (
+            shutil.which("sshd") or os.path.exists("/usr/sbin/sshd"))):
+        raise sapairtest.Skip("no sshd, or not root")
+
+
+@test
+def through_ssh_the_whole_lab_comes_up_and_goes(lab):
+    need_ssh()
+    sshd = Sshd(lab)
+    name = "ssh%d" % lab.port
+    path = lab_file(lab, 3, name)
+    with open(path) as f:
+        text = json.load(f)
+    for h in text["hosts"][:3]:
+        h["ssh"] = sshd.target()
+    with open(path, "w") as f:
+        json.dump(text, f)
+    run = Running(lab, path, "--ssh-config", sshd.path("config"))
+    up = run.up()
+    equal((up["ok"], up["changed"], up["well"], up["where"]), (True, True, 3, "ssh"), "up")
+    there = os.path.expanduser("~root/.sapair-lab/" + name)
+    equal(stat.S_IMODE(os.stat(os.path.join(there, "h1", "bundle")).st_mode), 0o600, "bundle")
+    check(os.access(os.path.join(there, "h1", "sapair"), os.X_OK), "the program was copied")
+    with open("/proc/%s/cmdline" % open(os.path.join(there, "h1", "pid")).read().strip()) as f:
+        has(f.read(), os.path.join(there, "h1"))
+    again = run.up()
+    equal((again["changed"], again["well"]), (False, 3), "the second up")
+    equal(run("rekey")["well"], 3, "rekey")
+    run("down")
+    check(not os.path.exists(there), "%s is left" % there)
+    run.left()
+
+
+@test
+def hosts_that_ssh_cannot_reach_are_named_and_the_others_finish(lab):
+    need_ssh()
+    sshd = Sshd(lab)
+    path = lab_file(lab, 4, "part%d" % lab.port)
+    with open(path) as f:
+        text = json.load(f)
+    dead = lab.free_port()
+    for h, target in zip(text["hosts"], (sshd.target(), sshd.target(), "ssh://root@127.0.0.1:%d" % dead,
+                                         "root@wrong")):
+        h["ssh"] = target
+    with open(path, "w") as f:
+        json.dump(text, f)
+    with open(sshd.path("config"), "r+") as f:
+        good = f.read()
+        f.seek(0)
+        f.write("Match originalhost wrong\n  IdentityFile %s\n" % sshd.path("bad")
+                + good.replace("Host *\nIdentitiesOnly yes\nIdentityFile",
+                               "Match host 127.0.0.1 !originalhost wrong\nIdentityFile"))
+    run = Running(lab, path, "--ssh-config", sshd.path("config"))
+    up = run.up("--timeout", "3", rc=4)
+    trouble = failed(up)
+    equal(sorted(trouble), ["h3", "h4"], "hosts that failed: %s" % up["hosts"])
+    has(trouble["h3"], "onnection refused")
+    has(trouble["h4"], "ssh: ")
+    pairs = {(p["from"], p["to"]): p for p in up["pairs"]}
+    check(pairs["h1", "h2"]["verified"] and pairs["h2", "h1"]["verified"], "h1 and h2")
+    check("cause" in pairs["h1", "h3"], "why h1 -> h3 is not up")
+    # Both are there now: the same command completes it.
+    for h in text["hosts"]:
+        h["ssh"] = sshd.target()
+    sshd.write("config", good.replace("Match originalhost wrong", "Host wrong").replace(
+        "Host *", "Host *\nStrictHostKeyChecking no"))
+    with open(sshd.path("config"), "a") as f:
+        f.write("Host h3.invalid\n")
+    run("down", rc=4)
+    with open(path, "w") as f:
+        json.dump(text, f)
+    shutil.copy(path, os.path.join(run.dir, "lab.json"))
+    equal(run.up()["well"], 6, "the second up")
+    run("down")
+    run.left()
 
 
 main()

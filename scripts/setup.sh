@@ -103,6 +103,7 @@ look() {
 			need cppcheck cppcheck
 			need shellcheck shellcheck
 			need openssl openssl
+			need spin spin
 			need ssh openssh-client
 			need faketime faketime
 			# Nobody's own machine gets a server that listens for the tests' sake.

@@ -82,6 +82,17 @@ static const struct option check_options[] = {
 	{"config", "FILE", "the same as FILE", false},
 	NONE,
 };
+static const struct option plan_options[] = {
+	{"config", "FILE", "the same as FILE", false},
+	{"apply", NULL, "put the policies in place", false},
+	NONE,
+};
+static const struct option clean_options[] = {
+	{"check", NULL, "only look", false},
+	{"backend", "NAME", "default: the system's own", false},
+	{"control", "PATH", "the control socket of an agent that must not run", false},
+	NONE,
+};
 static const struct option id_show_options[] = {
 	{"pin", NULL, "print the pin alone", false},
 	{"dir", "DIR", "where sapair.crt and sapair.key are", false},
@@ -257,6 +268,26 @@ const struct verb verbs[] = {
 	 0,
 	 1,
 	 v_check},
+	{"plan",
+	 "[FILE]",
+	 "the policies and SAs that the config asks for, beside what is there",
+	 "Changes nothing; exit 10: something differs. With --apply the policies are put in place,\n"
+	 "without an agent and without SAs: from then on nothing passes in clear.",
+	 "sapair plan /etc/sapair/sapair.json",
+	 {plan_options},
+	 0,
+	 1,
+	 v_plan},
+	{"clean",
+	 "",
+	 "remove what an agent left that runs no more",
+	 "SAs and policies of ours only. Traffic that they protected is in clear then. With --check\n"
+	 "nothing is removed; exit 10: there is something.",
+	 "sapair clean --check",
+	 {clean_options},
+	 0,
+	 0,
+	 v_clean},
 	{"id show",
 	 "[FILE]",
 	 "our identity, or that in a certificate file",

@@ -41,6 +41,8 @@ int v_watch(const struct args *a, struct err *e);
 int v_reload(const struct args *a, struct err *e);
 int v_stop(const struct args *a, struct err *e);
 int v_check(const struct args *a, struct err *e);
+int v_plan(const struct args *a, struct err *e);
+int v_clean(const struct args *a, struct err *e);
 int v_id_show(const struct args *a, struct err *e);
 int v_id_new(const struct args *a, struct err *e);
 int v_ca_new(const struct args *a, struct err *e);

@@ -191,7 +191,7 @@ static void dial_first(struct peer *p)
 /* ---- policy ---------------------------------------------------------------------------- */
 
 /* The address that this host sends to the peer from, by asking the routing table. */
-static int route_source(struct agent *a, const struct endpoint *to, struct addr *from,
+static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr *from,
 			struct err *e)
 {
 	uv_udp_t *udp = malloc(sizeof *udp);
@@ -201,7 +201,7 @@ static int route_source(struct agent *a, const struct endpoint *to, struct addr 
 
 	if (udp == NULL)
 		return err_set(e, ERR_OS, "no memory");
-	uv_udp_init(&a->loop, udp);
+	uv_udp_init(loop, udp);
 	addr_put(dst, &to->addr);
 	rc = to->addr.len == 4 ? uv_ip4_addr(dst, to->port, (struct sockaddr_in *)&ss)
 			       : uv_ip6_addr(dst, to->port, (struct sockaddr_in6 *)&ss);
@@ -220,22 +220,46 @@ static int route_source(struct agent *a, const struct endpoint *to, struct addr 
 	return addr_parse(from, text, e);
 }
 
-static int local_address(struct peer *p, struct addr *local, struct err *e)
+static int local_address(const struct config *c, const struct peer_config *pc, uv_loop_t *loop,
+			 struct addr *local, struct err *e)
 {
-	const struct config *c = &p->agent->cfg;
-
-	if (p->cfg.local.len != 0) {
-		*local = p->cfg.local;
+	if (pc->local.len != 0) {
+		*local = pc->local;
 		return 0;
 	}
 	for (size_t i = 0; i < c->listens; i++) {
-		if (c->listen[i].addr.len == p->cfg.remote.addr.len &&
+		if (c->listen[i].addr.len == pc->remote.addr.len &&
 		    !addr_is_any(&c->listen[i].addr)) {
 			*local = c->listen[i].addr;
 			return 0;
 		}
 	}
-	return route_source(p->agent, &p->cfg.remote, local, e);
+	return route_source(loop, &pc->remote, local, e);
+}
+
+int peer_fill_policy(struct sa_policy *s, const struct config *c, const struct peer_config *pc,
+		     uv_loop_t *loop, struct err *e)
+{
+	const struct peer_options *o = &pc->opt;
+
+	memset(s, 0, sizeof *s);
+	s->peer = pc->name;
+	s->remote = pc->remote.addr;
+	if (local_address(c, pc, loop, &s->local, e) < 0)
+		return -1;
+	s->control_port = c->listens > 0 ? c->listen[0].port : PROTO_PORT;
+	s->peer_port = pc->remote.port;
+	s->local_esp_port = c->esp_port;
+	s->remote_esp_port = pc->esp_port;
+	s->mode = (enum policy_mode)o->mode;
+	s->encap = (enum encap_mode)o->encap;
+	s->start = (enum policy_start)o->start;
+	s->udp = o->udp;
+	s->protects = o->protects;
+	s->exempts = o->exempts;
+	memcpy(s->protect, o->protect, sizeof s->protect);
+	memcpy(s->exempt, o->exempt, sizeof s->exempt);
+	return 0;
 }
 
 /* A pair that cannot be proven protects all the same. */
@@ -271,29 +295,13 @@ static void adopt_leftovers(struct peer *p)
 
 static int make_policy(struct peer *p, struct err *e)
 {
-	const struct config *c = &p->agent->cfg;
-	const struct peer_options *o = &p->cfg.opt;
+	struct agent *a = p->agent;
 	struct sa_policy *s = &p->policy;
 
-	memset(s, 0, sizeof *s);
-	s->peer = p->cfg.name;
-	s->remote = p->cfg.remote.addr;
-	if (local_address(p, &s->local, e) < 0)
+	if (peer_fill_policy(s, &a->cfg, &p->cfg, &a->loop, e) < 0)
 		return -1;
-	s->control_port = c->listens > 0 ? c->listen[0].port : PROTO_PORT;
-	s->peer_port = p->cfg.remote.port;
-	s->local_esp_port = c->esp_port;
-	s->remote_esp_port = p->cfg.esp_port;
-	s->mode = (enum policy_mode)o->mode;
-	s->encap = (enum encap_mode)o->encap;
-	s->start = (enum policy_start)o->start;
-	s->udp = o->udp;
-	s->protects = o->protects;
-	s->exempts = o->exempts;
-	memcpy(s->protect, o->protect, sizeof s->protect);
-	memcpy(s->exempt, o->exempt, sizeof s->exempt);
 	s->owner = p;
-	if (sadb_policy_add(p->agent->db, s, e) < 0)
+	if (sadb_policy_add(a->db, s, e) < 0)
 		return err_in(e, "policy for %s", p->cfg.name);
 	p->has_policy = true;
 	open_carrier(p);

@@ -125,6 +125,9 @@ struct peer {
 	struct err *trouble; /* last one, or NULL */
 };
 
+/* The policy that a peer's config asks for; its address here may be what routing picks. */
+int peer_fill_policy(struct sa_policy *s, const struct config *c, const struct peer_config *pc,
+		     uv_loop_t *loop, struct err *e);
 /* A new peer of this config; policy and dialling begin at once unless the agent stops. */
 int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, struct err *e);
 /* Takes SAs and policy away, tells the peer, frees it later. */

@@ -147,6 +147,10 @@ void xfrm_make_rules(struct xfrm_policy *pol);
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
 /* What an earlier run had for these hosts and this one does not want. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
+/* The rule of an earlier run for the same traffic, or NULL. */
+const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
+bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b);
+bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
 /* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
 
@@ -159,6 +163,12 @@ bool xfrm_is_old_rule(const struct xfrm *db, const struct xfrm_rule *r, uint16_t
 /* Makes what is between the policy's hosts ours; xfrm_leftovers() tells it. */
 void xfrm_adopt_sas(struct xfrm *db, struct xfrm_policy *pol);
 void xfrm_forget_old(struct xfrm *db, uint16_t number);
+
+/* ---- plan_xfrm.c: what would be, what is --------------------------------------------------- */
+
+int xfrm_plan(struct sadb *sadb, const struct sa_policy *p, sadb_told *told, void *arg,
+	      struct err *e);
+int xfrm_clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e);
 
 /* ---- event_xfrm.c: what the kernel tells ----------------------------------------------------- */
 

@@ -208,7 +208,7 @@ bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *nu
 	return free_one != 0;
 }
 
-static const struct xfrm_rule *old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number)
+const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number)
 {
 	const struct xfrm_rule *old = xfrm_old_rules(db, number);
 
@@ -218,7 +218,7 @@ static const struct xfrm_rule *old_like(struct xfrm *db, const struct xfrm_rule 
 	return NULL;
 }
 
-static bool does_the_same(const struct xfrm_rule *a, const struct xfrm_rule *b)
+bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b)
 {
 	return a->index == b->index && a->priority == b->priority && a->protects == b->protects &&
 	       a->optional == b->optional && a->tunnel == b->tunnel && a->reqid == b->reqid;
@@ -238,13 +238,13 @@ static int rule_in_the_way(const struct sa_policy *p, struct err *e)
 static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r, bool *is_new,
 			struct err *e)
 {
-	const struct xfrm_rule *old = old_like(db, r, pol->number);
+	const struct xfrm_rule *old = xfrm_old_like(db, r, pol->number);
 	struct err why = {0};
 
 	*is_new = false;
 	if (old != NULL) {
 		r->pin = old->pin;
-		if (does_the_same(old, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
+		if (xfrm_same_rule(old, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
 			return 0;
 	} else if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, r, &why) == 0) {
 		*is_new = true;
@@ -273,7 +273,7 @@ remove_new:
 	return -1;
 }
 
-static bool wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
+bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
 {
 	for (size_t i = 0; i < pol->n_rules; i++)
 		if (xfrm_rule_same_selector(&pol->rules[i], r))
@@ -287,6 +287,6 @@ void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol)
 	const struct xfrm_rule *old = xfrm_old_rules(db, pol->number);
 
 	for (; xfrm_is_old_rule(db, old, pol->number); old++)
-		if (!wants(pol, old))
+		if (!xfrm_wants(pol, old))
 			xfrm_delete_rule(db, old, NULL);
 }

@@ -196,6 +196,16 @@ int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e)
 	return db->ops->exempt_socket == NULL ? 0 : db->ops->exempt_socket(db, fd, ipv6, e);
 }
 
+int sadb_plan(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg, struct err *e)
+{
+	return db->ops->plan == NULL ? 0 : db->ops->plan(db, p, told, arg, e);
+}
+
+int sadb_clean(struct sadb *db, sadb_told *told, void *arg, struct err *e)
+{
+	return db->ops->clean == NULL ? 0 : db->ops->clean(db, told, arg, e);
+}
+
 bool sadb_sends(const struct sadb *db)
 {
 	return db->ops->send != NULL;

@@ -83,6 +83,7 @@ struct sadb_env {
 	struct uv_loop_s *loop;
 	sadb_on_event *on_event;
 	void *arg;
+	bool looks_only; /* for plan and clean: open() tries nothing out, no event comes */
 };
 
 /* Numbers that a system cannot give are absent (their bit in known is 0), never 0. */
@@ -113,6 +114,28 @@ struct sadb_can {
 	uint32_t window_max;
 	struct suite_list suites;
 };
+
+/* One object of the system: what there is, or what a policy needs. */
+enum sadb_change {
+	SADB_KEEP,   /* there, and as wanted */
+	SADB_ADD,    /* not there */
+	SADB_CHANGE, /* there, but not as wanted */
+	SADB_REMOVE, /* there, of the policy, not wanted */
+	SADB_STALE   /* there, of no policy */
+};
+struct sadb_object {
+	enum sadb_change change;
+	bool is_policy, is_out;
+	struct addr src, dst;
+	struct spi spi; /* of an SA; 0: the system will choose it */
+	uint32_t tag;   /* the system's word for it: XFRM reqid */
+	/* of a policy */
+	uint8_t proto; /* 0: all */
+	bool has_sport, has_dport, protects, optional;
+	uint16_t sport, dport;
+	uint32_t priority;
+};
+typedef void sadb_told(void *arg, const struct sadb_object *o);
 
 #define SADB_ABSENT (-2) /* of open: failed, since this system has no IPsec of that kind */
 
@@ -150,6 +173,13 @@ struct sadb_ops {
 	 * it accepts inherits it). NULL where the policy itself has a hole for it, or none is. */
 	int (*exempt_socket)(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
 
+	/* What policy_add(p) would do, and what SAs p has; p NULL, behind all others: what belongs to
+	 * none of them. Changes nothing. NULL: nothing of this back end outlives its process. */
+	int (*plan)(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg,
+		    struct err *e);
+	/* Removes all that any run left (SADB_REMOVE each); only for who has added no policy. */
+	int (*clean)(struct sadb *db, sadb_told *told, void *arg, struct err *e);
+
 	/* Sends one probe payload through the policy's selected outbound SA; NULL where the system
 	 * itself routes (the caller uses a UDP socket then). ERR_DOWN when there is no SA. */
 	int (*send)(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n,
@@ -184,6 +214,9 @@ int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct
 	       struct err *e);
 int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e);
 int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
+int sadb_plan(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg,
+	      struct err *e);
+int sadb_clean(struct sadb *db, sadb_told *told, void *arg, struct err *e);
 bool sadb_sends(const struct sadb *db); /* has a send of its own */
 int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
 

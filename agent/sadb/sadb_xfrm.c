@@ -471,7 +471,7 @@ static int xfrm_open(struct sadb **out, const struct sadb_env *env, struct err *
 		err_set(&why, ERR_OS, "no memory");
 		goto free_all;
 	}
-	if (xfrm_open_sockets(db, &why) < 0 || find_suites(db, &why) < 0) {
+	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0)) {
 		if (xfrm_is_absent((int)why.os))
 			rc = SADB_ABSENT;
 		goto free_all;
@@ -524,4 +524,6 @@ const struct sadb_ops sadb_xfrm = {
 	.query = xfrm_query,
 	.leftovers = xfrm_leftovers,
 	.exempt_socket = xfrm_exempt_socket,
+	.plan = xfrm_plan,
+	.clean = xfrm_clean,
 };

@@ -19,7 +19,7 @@ static void on_event(void *arg, const struct sadb_event *ev)
 
 static struct sadb *open_inner(void)
 {
-	static const struct sadb_env env = {&loop, on_event, NULL};
+	static const struct sadb_env env = {.loop = &loop, .on_event = on_event, .arg = NULL};
 	struct sadb *inner;
 
 	CHECK(uv_loop_init(&loop) == 0);

@@ -87,7 +87,7 @@ static uint16_t free_port(const char *address)
 
 static void open_side(struct side *s, const char *name, const char *local, const char *remote)
 {
-	const struct sadb_env env = {&loop, on_event, s};
+	const struct sadb_env env = {.loop = &loop, .on_event = on_event, .arg = s};
 
 	memset(s, 0, sizeof *s);
 	CHECK(sadb_open(&s->db, "soft", &env, &e) == 0);
@@ -682,7 +682,7 @@ static void what_it_cannot_do_is_refused(void)
 
 static void names_are_known(void)
 {
-	const struct sadb_env env = {&loop, on_event, &a};
+	const struct sadb_env env = {.loop = &loop, .on_event = on_event, .arg = &a};
 	struct sadb *db;
 
 	CHECK(uv_loop_init(&loop) == 0);
@@ -733,7 +733,7 @@ static void a_callback_may_remove_or_close(void)
 static void ten_thousand_sas_stay_small_and_quick(void)
 {
 	static struct sa_policy policies[PEERS];
-	const struct sadb_env env = {&loop, on_event, &a};
+	const struct sadb_env env = {.loop = &loop, .on_event = on_event, .arg = &a};
 	struct sadb_ctx ctx;
 	uint64_t begun_ns;
 	struct spi spi;

@@ -1,0 +1,162 @@
+/*
+ * agent/sadb/plan_xfrm.c - what a config would put into the kernel, beside what is there.
+ */
+#include "agent/sadb/db_xfrm.h"
+
+#include <stdlib.h>
+
+static void tell_rule(const struct xfrm_rule *r, enum sadb_change change, sadb_told *told,
+		      void *arg)
+{
+	struct sadb_object o = {.change = change,
+				.is_policy = true,
+				.is_out = r->dir == XFRM_OUT,
+				.src = r->src,
+				.dst = r->dst,
+				.tag = r->reqid,
+				.proto = r->proto,
+				.has_sport = r->has_sport,
+				.has_dport = r->has_dport,
+				.sport = r->sport,
+				.dport = r->dport,
+				.protects = r->protects,
+				.optional = r->optional,
+				.priority = r->priority};
+
+	told(arg, &o);
+}
+
+static void tell_sa(const struct xfrm_sa *sa, bool is_out, enum sadb_change change, sadb_told *told,
+		    void *arg)
+{
+	struct sadb_object o = {.change = change,
+				.is_out = is_out,
+				.src = sa->src,
+				.dst = sa->dst,
+				.spi = sa->spi,
+				.tag = sa->reqid};
+
+	told(arg, &o);
+}
+
+/* Our own SAs do not say their direction; the policies of the same number do. */
+static bool goes_out(struct xfrm *db, const struct xfrm_sa *sa)
+{
+	const uint16_t number = (uint16_t)sa->reqid;
+	const struct xfrm_rule *r = xfrm_old_rules(db, number);
+
+	for (; xfrm_is_old_rule(db, r, number); r++)
+		if (r->dir == XFRM_OUT)
+			return addr_equal(&r->dst, &sa->dst);
+	return false;
+}
+
+static bool is_taken(const struct xfrm *db, uint16_t number)
+{
+	return (db->taken[number / 8] >> number % 8 & 1) != 0;
+}
+
+static void tell_stale(struct xfrm *db, sadb_told *told, void *arg)
+{
+	for (size_t i = 0; i < db->n_old_rules; i++)
+		if (!is_taken(db, xfrm_number(&db->old_rules[i])))
+			tell_rule(&db->old_rules[i], SADB_STALE, told, arg);
+	for (size_t i = 0; i < db->n_old_sas; i++)
+		if (!is_taken(db, (uint16_t)db->old_sas[i].reqid))
+			tell_sa(&db->old_sas[i], goes_out(db, &db->old_sas[i]), SADB_STALE, told,
+				arg);
+}
+
+/* Those that are there, or one each way that will be. */
+static void tell_sas(struct xfrm *db, const struct xfrm_policy *pol, sadb_told *told, void *arg)
+{
+	const struct sa_policy *p = pol->p;
+	const uint32_t reqid = xfrm_reqid(pol->number);
+	const struct xfrm_sa in = {.src = p->remote, .dst = p->local, .reqid = reqid};
+	const struct xfrm_sa out = {.src = p->local, .dst = p->remote, .reqid = reqid};
+	bool has_in = false, has_out = false;
+
+	for (size_t i = 0; i < db->n_old_sas; i++) {
+		const struct xfrm_sa *sa = &db->old_sas[i];
+		bool is_out = addr_equal(&sa->dst, &p->remote);
+
+		if (sa->reqid != reqid || !sa->has_key)
+			continue;
+		tell_sa(sa, is_out, SADB_KEEP, told, arg);
+		has_in = has_in || !is_out;
+		has_out = has_out || is_out;
+	}
+	if (!has_out)
+		tell_sa(&out, true, SADB_ADD, told, arg);
+	if (!has_in)
+		tell_sa(&in, false, SADB_ADD, told, arg);
+}
+
+static void tell_rules(struct xfrm *db, const struct xfrm_policy *pol, sadb_told *told, void *arg)
+{
+	const struct xfrm_rule *old;
+
+	for (size_t i = 0; i < pol->n_rules; i++) {
+		const struct xfrm_rule *r = &pol->rules[i];
+
+		old = xfrm_old_like(db, r, pol->number);
+		tell_rule(r,
+			  old == NULL              ? SADB_ADD
+			  : xfrm_same_rule(old, r) ? SADB_KEEP
+						   : SADB_CHANGE,
+			  told, arg);
+	}
+	old = xfrm_old_rules(db, pol->number);
+	for (; xfrm_is_old_rule(db, old, pol->number); old++)
+		if (!xfrm_wants(pol, old))
+			tell_rule(old, SADB_REMOVE, told, arg);
+}
+
+int xfrm_plan(struct sadb *sadb, const struct sa_policy *p, sadb_told *told, void *arg,
+	      struct err *e)
+{
+	struct xfrm *db = xfrm_of(sadb);
+	struct xfrm_policy *pol;
+	struct sa_policy own;
+
+	if (p == NULL) {
+		tell_stale(db, told, arg);
+		return 0;
+	}
+	pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
+	if (pol == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	own = *p;
+	pol->p = &own;
+	if (!xfrm_choose_number(db, p, &pol->number)) {
+		free(pol);
+		return err_set(e, ERR_OS, "peer %s: all %u pairs of hosts are in use", p->peer,
+			       NUMBERS);
+	}
+	xfrm_make_rules(pol);
+	db->taken[pol->number / 8] |= (uint8_t)(1u << pol->number % 8);
+	tell_rules(db, pol, told, arg);
+	tell_sas(db, pol, told, arg);
+	free(pol);
+	return 0;
+}
+
+/* SAs first: until its policy is gone, too, traffic stops and is not in clear. */
+int xfrm_clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e)
+{
+	struct xfrm *db = xfrm_of(sadb);
+
+	for (size_t i = 0; i < db->n_old_sas; i++) {
+		bool is_out = goes_out(db, &db->old_sas[i]);
+
+		if (xfrm_delete_sa(db, &db->old_sas[i], e) < 0)
+			return -1;
+		tell_sa(&db->old_sas[i], is_out, SADB_REMOVE, told, arg);
+	}
+	for (size_t i = 0; i < db->n_old_rules; i++) {
+		if (xfrm_delete_rule(db, &db->old_rules[i], e) < 0)
+			return -1;
+		tell_rule(&db->old_rules[i], SADB_REMOVE, told, arg);
+	}
+	return 0;
+}

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""plan says what will be, clean removes what is left, and the policies can come before the agent."""
+
+import time
+
+from kernel import *  # noqa: F403
+
+sys.path.insert(0, os.path.join(HERE, "..", "docs"))
+import schema  # noqa: E402
+
+
+def verb(w, host, *words, rc=0):
+    p = subprocess.run(inside(host) + [SAPAIR, *words, "--json"], capture_output=True, text=True,
+                       stdin=subprocess.DEVNULL, timeout=60)
+    check(p.returncode == rc, "%s: exit %d, wanted %d\n%s%s" % (words, p.returncode, rc, p.stdout, p.stderr))
+    docs = [json.loads(line) for line in p.stdout.splitlines()]
+    for d in docs:
+        wrong = schema.faults(d, schema.of_document(d["schema"]), strict=True)
+        check(not wrong, "%s against its schema: %s" % (d, wrong))
+    return docs
+
+
+def changes(docs):
+    return sorted({d["change"] for d in docs})
+
+
+@test
+def plan_is_what_run_does(w):
+    a = w.agent("alpha", "beta")
+    b = w.agent("beta", "alpha")
+    a.write_config()
+    before = verb(w, "alpha", "plan", a.config_path, rc=10)
+    equal(changes(before), ["add"], "changes")
+    equal((w.states("alpha"), w.policies("alpha")), ([], []), "what plan did")
+    a.start()
+    b.start()
+    together(a, b)
+    after = verb(w, "alpha", "plan", a.config_path)
+    equal(changes(after), ["keep"], "changes")
+    planned = sorted(str({k: v for k, v in d.items() if k not in ("change", "spi")}) for d in before)
+    there = sorted(str({k: v for k, v in d.items() if k not in ("change", "spi")}) for d in after)
+    equal(there, planned, "what is there")
+    for p in w.policies("alpha"):
+        check(any(d["object"] == "policy" and "src %s/32 dst %s/32" % (d["source"], d["destination"]) in p
+                  and "priority %d" % d["priority"] in p for d in before), "not planned: %s" % p)
+
+
+@test
+def clean_removes_what_a_dead_agent_left_and_nothing_else(w):
+    a, b = w.pair()
+    sh("ip", "xfrm", "policy", "add", "src", v4("alpha"), "dst", "10.9.0.77", "dir", "out", "action",
+       "block", host="alpha")
+    r = a.run("clean")
+    check(r.rc == 2 and "an agent is running" in r.err, "clean beside an agent: %s" % r)
+    w.at_rest("alpha")
+    a.kill()
+    docs = verb(w, "alpha", "clean", "--check", rc=10)
+    equal((len(docs), changes(docs)), (6, ["stale"]), "what is left")
+    w.at_rest("alpha")
+    docs = verb(w, "alpha", "clean")
+    equal((len(docs), changes(docs)), (6, ["remove"]), "what was removed")
+    equal((len(w.states("alpha")), len(w.policies("alpha"))), (0, 1), "SAs and policies")
+    equal(verb(w, "alpha", "clean", "--check"), [], "what is left")
+
+
+@test
+def policies_before_the_agent_let_nothing_out_and_it_takes_them_over(w):
+    a = w.agent("alpha", "beta")
+    b = w.agent("beta", "alpha")
+    for agent in (a, b):
+        agent.write_config()
+        verb(w, agent.name, "plan", agent.config_path, "--apply")
+    equal(changes(verb(w, "alpha", "plan", a.config_path, rc=10)), ["add", "keep"], "changes")
+    u = w.udp(rate=200)
+    time.sleep(0.3)
+    x, y = u.over()
+    equal((x["received"], y["received"]), (0, 0), "datagrams that passed")
+    w.flows.clear()
+    a.start()
+    b.start()
+    together(a, b)
+    equal(len(w.policies("alpha")), 4, "policies")
+
+
+@test
+def a_policy_of_somebody_else_in_the_way_is_named_and_nothing_is_left(w):
+    sh("ip", "xfrm", "policy", "add", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", "action",
+       "allow", host="alpha")
+    before = w.policies("alpha")
+    a = w.agent("alpha", "beta").start()
+    e = a.wait_error("beta", "os", "somebody else")
+    check("ip xfrm policy" in e["hint"], "hint: %s" % e)
+    equal(w.policies("alpha"), before, "policies")
+    sh("ip", "xfrm", "policy", "delete", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", host="alpha")
+    b = w.agent("beta", "alpha").start()
+    together(a, b)  # by itself, once the way is free
+
+
+if __name__ == "__main__":
+    main()

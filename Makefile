@@ -76,7 +76,7 @@ program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
 tests   := $(units) $(agents) $(sims) $(kernel) $(program)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
-	lint-floors lint-shell format bench clang coverage install clean distclean help programs
+	lint-floors lint-shell format bench clang coverage soak install clean distclean help programs
 
 all: $(program) ## the program, build/linux/sapair
 
@@ -197,6 +197,10 @@ demo: $(program) ## two agents on this machine pair and prove it
 
 bench: $(program) ## measure
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 tests/bench/bench.py
+
+MINUTES = 1
+soak: $(program) ## rekeys and random faults for MINUTES
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/soak/soak.py $(MINUTES)
 
 # --- lint -----------------------------------------------------------------------------------
 # The rules of clang-format and clang-tidy are those of version 14. Another version sees other

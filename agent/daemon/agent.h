@@ -64,6 +64,7 @@ struct agent {
 	uv_timer_t stop_timer;
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
+	size_t gens, gens_most; /* now, and at most since memory was given back */
 	uint64_t lines_ms; /* of events in the log: when lines_left was last filled */
 	uint32_t lines_left;
 	uint64_t lines_dropped;

@@ -10,6 +10,7 @@
 #include "agent/daemon/event.h"
 #include "agent/daemon/link.h"
 #include "agent/daemon/waiter.h"
+#include "agent/os/os.h"
 #include "crypto/random.h"
 
 #include <assert.h>
@@ -21,6 +22,7 @@
 #define TOGETHER_MS 32
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
+#define TRIM_GENS 100     /* smaller bursts leave nothing worth the trouble */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
 #define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
 
@@ -40,16 +42,30 @@ static void remove_part(struct peer *p, struct gen *g, enum sadb_part part)
 		g->has_out = false;
 }
 
-static void gen_free(struct gen *g)
+static struct gen *gen_new(struct agent *a)
+{
+	struct gen *g = calloc(1, sizeof *g);
+
+	if (g != NULL && ++a->gens > a->gens_most)
+		a->gens_most = a->gens;
+	return g;
+}
+
+static void gen_free(struct agent *a, struct gen *g)
 {
 	wipe(g, sizeof *g);
 	free(g);
+	/* After a burst of rekeys the heap is mostly free, and scattered: give it back. */
+	if (--a->gens < a->gens_most / 8 && a->gens_most > TRIM_GENS) {
+		a->gens_most = a->gens;
+		os_trim_memory();
+	}
 }
 
 static void gen_remove(struct peer *p, struct gen *g)
 {
 	remove_part(p, g, SADB_BOTH);
-	gen_free(g);
+	gen_free(p->agent, g);
 }
 
 static void hold(struct peer *p, struct gen *g)
@@ -177,12 +193,12 @@ struct step {
 
 static int reserve(struct peer *p, struct step *st)
 {
-	struct gen *g = calloc(1, sizeof *g);
+	struct gen *g = gen_new(p->agent);
 
 	if (g == NULL)
 		return err_set(&st->system, ERR_OS, "no memory for an SA");
 	if (sadb_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
-		free(g);
+		gen_free(p->agent, g);
 		return err_in(&st->system, "reserve an SPI");
 	}
 	assert(p->fresh == NULL);
@@ -795,7 +811,7 @@ void pair_lost_gen(struct peer *p, struct gen *g)
 
 int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e)
 {
-	struct gen *g = calloc(1, sizeof *g), **at = &p->held;
+	struct gen *g = gen_new(p->agent), **at = &p->held;
 
 	if (g == NULL)
 		return err_set(e, ERR_OS, "no memory for an SA");
@@ -824,20 +840,20 @@ static void forget_all(struct peer *p, bool take_away)
 		if (take_away)
 			gen_remove(p, g);
 		else
-			gen_free(g);
+			gen_free(p->agent, g);
 	}
 	p->n_held = 0;
 	if (p->current != NULL) {
 		if (take_away)
 			gen_remove(p, p->current);
 		else
-			gen_free(p->current);
+			gen_free(p->agent, p->current);
 	}
 	if (p->fresh != NULL) {
 		if (take_away)
 			gen_remove(p, p->fresh);
 		else
-			gen_free(p->fresh);
+			gen_free(p->agent, p->fresh);
 	}
 	p->current = p->fresh = NULL;
 	p->verified = p->was_up = false;

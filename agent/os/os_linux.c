@@ -138,19 +138,33 @@ static bool may_lock_without_limit(void)
 	return setrlimit(RLIMIT_MEMLOCK, &r) == 0;
 }
 
+static bool is_locked;
+
+/* On fault: a reserved page that nobody touched stays unbacked (thread stacks: 8 MiB). */
+static bool lock_all(void)
+{
+	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+}
+
 bool os_lock_memory(void)
 {
 	/* Under a limit, locking what is to come turns a later malloc into a failure. */
 	if (!may_lock_without_limit())
 		return false;
-	/* On fault: a reserved page that nobody touched stays unbacked (thread stacks: 8 MiB). */
-	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+	is_locked = lock_all();
+	return is_locked;
 }
 
 void os_trim_memory(void)
 {
 #if defined(__GLIBC__)
+	/* Free pages amid the heap that are locked cannot be given back. They are unlocked for
+	 * the moment of it only, in which nothing has a reason to be swapped out. */
+	if (is_locked && munlockall() != 0)
+		return;
 	malloc_trim(0);
+	if (is_locked)
+		is_locked = lock_all();
 #endif
 }
 

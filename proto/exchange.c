@@ -365,6 +365,7 @@ static enum fault take_answer(struct exchange *x, const struct xevent *ev, struc
 	enum fault fault = judge_answer(x, ev);
 	struct key_context c;
 	uint8_t tag[TAG_LEN];
+	bool same;
 
 	if (fault != FAULT_NONE)
 		return fault;
@@ -377,7 +378,9 @@ static enum fault take_answer(struct exchange *x, const struct xevent *ev, struc
 	if (!keysched_extract(&c, &x->offer_.share, &m->share, &x->prk_) ||
 	    !make_answer_tag(x, ev->body, ev->body_len, tag))
 		return no_memory(x);
-	if (!bytes_equal(tag, m->tag, TAG_LEN))
+	same = bytes_equal(tag, m->tag, TAG_LEN);
+	wipe(tag, sizeof tag);
+	if (!same)
 		return deny(x, FAULT_TAG,
 			    "wrong tag in the answer: the two hosts have derived "
 			    "different keys");
@@ -509,6 +512,7 @@ static enum fault send_answer(struct exchange *x, const struct xevent *ev, struc
 	if (!make_answer_tag(x, out->send, out->send_len, tag))
 		return no_memory(x);
 	msg_answer_set_tag(out->send, out->send_len, tag);
+	wipe(tag, sizeof tag);
 	if (!make_confirm_tag(x, out->send, out->send_len))
 		return no_memory(x);
 	emit_timer(out);

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Keys are searched for in the agent's memory, after each use of them: they must be gone.
+
+gamma is Python and leads alpha through exchanges, so that every secret of them is known here: both
+shares, the exporter value, PRK, tags, SA keys. A secret that has to be there at a time (the SA key
+of a pair in force) is looked for as well: else finding nothing would prove nothing.
+"""
+
+import base64
+import os
+import re
+import shutil
+import struct
+import subprocess
+
+from sapairtest import *
+from sapairtest import main, test
+from stranger import Keys, dial, expand
+
+NO_LIMIT = {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}
+
+
+def memory(agent):
+    """All that the process may write to, and heap and stack among it."""
+    if SAN:
+        raise Skip("a sanitizer keeps what was freed")
+    found = []
+    try:
+        with open("/proc/%d/maps" % agent.pid) as maps, open("/proc/%d/mem" % agent.pid, "rb", 0) as mem:
+            for line in maps:
+                m = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+                if m and "[vvar]" not in line:
+                    start, end = int(m.group(1), 16), int(m.group(2), 16)
+                    mem.seek(start)
+                    found.append((line.split()[-1], mem.read(end - start)))
+    except PermissionError:
+        raise Skip("only root may look into an agent that is not dumpable")
+    return found
+
+
+def where(agent, secrets):
+    """{name: places} of those that are in memory: as bytes, in reverse, as hex, as base64."""
+    found = {}
+    areas = memory(agent)
+    for name, secret in secrets.items():
+        for form, text in (("bytes", secret), ("reversed", secret[::-1]),
+                           ("hex", secret.hex().encode()),
+                           ("base64", base64.b64encode(secret)[4:28])):
+            for area, data in areas:
+                # Twelve bytes are no accident: a part of a key is found as well.
+                for part in (text[:12], text[-12:]):
+                    if part in data:
+                        found.setdefault(name, set()).add("%s in %s" % (form, area))
+    return {k: sorted(v) for k, v in found.items()}
+
+
+class Run:
+    """An exchange that gamma leads, with all its secrets."""
+
+    def __init__(self, link, ppk=b""):
+        self.o, self.a, self.confirm = link.lead()
+        o, a = self.o, self.a
+        leader, follower = link.ids()
+        exporter = link.exporter()
+        keys = Keys(exporter, leader, follower, o, a, ppk)
+        self.secrets = {
+            "share of gamma": bytes.fromhex(o["share"]),
+            "share of alpha": bytes.fromhex(a["share"]),
+            "PRK": keys.prk,
+            "tag key": expand(keys.prk, b"sapair/1 tag\0" + keys.info, 32),
+            "tag of answer": bytes.fromhex(a["tag"]),
+            "tag of confirm": bytes.fromhex(self.confirm["tag"]),
+        }
+        self.exporter = {"exporter": exporter}
+        run = bytes.fromhex(o["xid"]) + struct.pack(">Q", int(o["epoch"]))
+        suite = a["suite"].encode()
+        for_sa = run + bytes([len(suite)]) + suite + bytes([a["esn"]])
+        self.sa = {
+            "inbound key": expand(keys.prk, b"sapair/1 sa\0\x01" + for_sa + leader + follower
+                                  + bytes.fromhex(a["spi"]), 36),
+            "outbound key": expand(keys.prk, b"sapair/1 sa\0\x02" + for_sa + follower + leader
+                                   + bytes.fromhex(o["spi"]), 36),
+        }
+
+    def finish(self, link):
+        link.send(self.confirm)
+        equal(link.recv("done")["xid"], self.o["xid"], "xid of done")
+        link.send({"type": "ping", "id": "7" * 16})
+        link.recv("pong")
+        return self
+
+
+def alpha(lab):
+    return lab.agent("alpha", lab.peer_of("gamma", role="listen", **NO_LIMIT)).start()
+
+
+@test
+def what_an_exchange_needed_is_gone_when_it_is_over(lab):
+    a = alpha(lab)
+    link = dial(a, lab, identity("gamma")).hello()
+    run = Run(link)
+    check("PRK" in where(a, run.secrets), "the PRK of a running exchange was not found")
+    run.finish(link)
+    equal(where(a, run.secrets), {}, "after done")
+    equal(sorted(where(a, run.sa)), ["inbound key", "outbound key"], "keys of SAs in force")
+
+
+@test
+def the_keys_of_a_pair_go_with_its_sas(lab):
+    a = alpha(lab)
+    link = dial(a, lab, identity("gamma")).hello()
+    first = Run(link).finish(link)
+    link.hello_got["last"] = first.o["epoch"]
+    second = Run(link).finish(link)
+    a.wait_peer("gamma", "holds nothing old", lambda p: p["held"] == 0)
+    equal(where(a, {**first.sa, **first.secrets, **second.secrets}), {}, "after a rekey")
+    equal(a.ask("down", peer="gamma")[0], 0, "exit of down")
+    equal(where(a, second.sa), {}, "after down")
+
+
+@test
+def what_an_exchange_that_failed_had_is_gone(lab):
+    a = alpha(lab)
+    link = dial(a, lab, identity("gamma")).hello()
+    run = Run(link)
+    link.send(dict(run.confirm, tag="0" * 64))
+    equal(link.recv("reject")["reason"], "tag", "reply")
+    equal(where(a, run.secrets), {}, "after a wrong tag")
+    link.hello_got["last"] = run.o["epoch"]
+    cut = Run(link)
+    link.close()
+    a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
+    equal(where(a, {**cut.secrets, **cut.exporter}), {}, "after a cut")
+
+
+@test
+def the_secrets_of_a_link_go_with_it(lab):
+    a = alpha(lab)
+    link = dial(a, lab, identity("gamma")).hello()
+    run = Run(link).finish(link)
+    with open(link.keylog) as f:
+        tls = {line.split()[0]: bytes.fromhex(line.split()[2]) for line in f if line[0] != "#"}
+    check(where(a, run.exporter), "the exporter value of a link was not found")
+    link.close()
+    a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
+    equal(where(a, {**run.exporter, **tls}), {}, "after the link")
+
+
+def private_key(path):
+    """The 32 bytes of a P-256 key."""
+    der = subprocess.run(["openssl", "ec", "-in", path, "-outform", "DER"], capture_output=True,
+                         check=True).stdout
+    at = der.index(b"\x04\x20") + 2
+    return der[at:at + 32]
+
+
+@test
+def key_files_leave_no_text_and_go_with_a_reload(lab):
+    old = identity("alpha")
+    cert, key = lab.path("own.crt"), lab.path("own.key")
+    shutil.copy(old.cert, cert)
+    shutil.copy(old.key, key)
+    ppk = os.urandom(32)
+    path = lab.write("ppk", ppk.hex())
+    a = lab.agent("alpha", lab.peer_of("gamma", role="listen", ppk=path), certificate=cert, key=key)
+    a.start()
+    secret = {"private key": private_key(key)}
+    with open(key) as f:
+        pem = f.read().split("\n")[1][8:40].encode()
+    places = where(a, {**secret, "PPK": ppk})
+    check("private key" in places and "PPK" in places, "what is in use was not found: %s" % places)
+    check(not [p for p in places["PPK"] if p.startswith("hex")], "the PPK's text: %s" % places)
+    check(not [x for x, data in memory(a) if pem in data], "the key's PEM text is in memory")
+    fresh = lab.path("fresh")
+    well(tool("id", "new", "--name", "alpha", "--address", ALPHA, "--dir", fresh))
+    shutil.copy(os.path.join(fresh, "sapair.crt"), cert)
+    shutil.copy(os.path.join(fresh, "sapair.key"), key)
+    del a.config["peers"][0]["ppk"]
+    a.write_config()
+    rc, docs = a.ask("reload")
+    equal(rc, 0, "exit of reload: %s" % docs)
+    equal(where(a, {**secret, "PPK": ppk}), {}, "after a reload without them")
+
+
+@test
+def memory_is_locked_and_leaves_no_core(lab):
+    a = alpha(lab)
+    if SAN:
+        raise Skip("a sanitizer's shadow cannot be locked")
+    with open("/proc/%d/status" % a.pid) as f:
+        status = f.read()
+    if os.geteuid() == 0:
+        locked = int(re.search(r"VmLck:\s+(\d+) kB", status).group(1))
+        check(locked > 500, "%d kB are locked" % locked)
+    a.expect_exit = -6
+    a.signal(6)
+    a.wait_exit()
+    equal([n for n in os.listdir(lab.dir) if n.startswith("core")], [], "core files")
+
+
+if __name__ == "__main__":
+    main()

@@ -75,6 +75,8 @@ enum identity_fault {
 enum identity_fault identity_load(struct identity **out, const char *cert, const char *key,
 				  const char *ca);
 void identity_free(struct identity *id);
+/* Another protocol than "sapair/1" on its TLS channels (ALPN): static text. Before the first one. */
+void identity_speak(struct identity *id, const char *alpn);
 const struct cert_facts *identity_facts(const struct identity *id);
 
 /* The facts of the first certificate of a PEM text. */

@@ -29,8 +29,6 @@ static const uint16_t signatures[] = {
 	MBEDTLS_TLS1_3_SIG_NONE,
 };
 
-static const char *alpn[] = {TLS_ALPN, NULL}; /* not const: mbedTLS's parameter is not either */
-
 static bool config_init(struct identity *id, enum tls_role role)
 {
 	mbedtls_ssl_config *c = &id->conf[role];
@@ -38,7 +36,7 @@ static bool config_init(struct identity *id, enum tls_role role)
 
 	if (mbedtls_ssl_config_defaults(c, end, MBEDTLS_SSL_TRANSPORT_STREAM,
 					MBEDTLS_SSL_PRESET_DEFAULT) != 0 ||
-	    mbedtls_ssl_conf_alpn_protocols(c, alpn) != 0 ||
+	    mbedtls_ssl_conf_alpn_protocols(c, id->alpn) != 0 ||
 	    mbedtls_ssl_conf_own_cert(c, &id->chain, &id->key) != 0)
 		return false;
 	mbedtls_ssl_conf_min_tls_version(c, MBEDTLS_SSL_VERSION_TLS1_3);
@@ -97,6 +95,7 @@ enum identity_fault identity_load(struct identity **out, const char *cert, const
 	*out = NULL;
 	if (id == NULL)
 		return IDENTITY_NO_MEMORY;
+	id->alpn[0] = TLS_ALPN;
 	mbedtls_x509_crt_init(&id->chain);
 	mbedtls_x509_crt_init(&id->ca);
 	mbedtls_pk_init(&id->key);
@@ -122,6 +121,11 @@ void identity_free(struct identity *id)
 	mbedtls_x509_crt_free(&id->chain);
 	wipe(id, sizeof *id);
 	free(id);
+}
+
+void identity_speak(struct identity *id, const char *alpn)
+{
+	id->alpn[0] = alpn; /* mbedTLS looks at our list when a handshake begins */
 }
 
 const struct cert_facts *identity_facts(const struct identity *id)

@@ -360,7 +360,7 @@ static void enter_open(struct tls *t)
 		die(t, TLS_CERT, 0); /* mbedTLS would have had to end it: belt and braces */
 		return;
 	}
-	if (alpn == NULL || strcmp(alpn, TLS_ALPN) != 0) {
+	if (alpn == NULL || strcmp(alpn, t->id->alpn[0]) != 0) {
 		/* mbedTLS goes on without when one side names no protocol at all */
 		mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
 					       MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL);

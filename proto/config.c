@@ -504,6 +504,22 @@ wrong:
 	return -1;
 }
 
+int config_add_text(struct config *c, const char *text, size_t len, struct err *e)
+{
+	struct json_doc *doc;
+	int rc = -1;
+
+	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
+		rc = read_peer(json_root(doc), 0, c, e);
+		if (rc < 0)
+			json_place(text, len, e);
+		json_close(doc);
+	}
+	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
+		e->code = ERR_USAGE; /* not a peer's message: the user's file */
+	return rc;
+}
+
 /* ---- rules between members --------------------------------------------------------------- */
 
 static int limit_wrong(struct err *e, const char *what, uint64_t rekey, uint64_t hard)

@@ -85,6 +85,9 @@ int config_parse(struct config *c, const char *text, size_t len, struct err *e);
 int config_decode(struct config *c, const struct cJSON *obj, struct err *e);
 /* Adds one peer with the defaults (run --peer, up ADDRESS): "ADDRESS[:PORT]". */
 int config_add_peer(struct config *c, const char *address, struct err *e);
+/* Adds one peer that stands alone in a file (peers.d): the object of an element of "peers". -1: *c is
+ * as it was, but for the peer that may have been added: free it. */
+int config_add_text(struct config *c, const char *text, size_t len, struct err *e);
 /* Cross-field rules: unique names, unique (address, local) pairs, limits in order, what the suites
  * and modes allow. Called by config_parse(); call again after config_add_peer(). */
 int config_check(const struct config *c, struct err *e);

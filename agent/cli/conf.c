@@ -84,6 +84,58 @@ int conf_read(struct config *c, const char *path, struct err *e)
 	return 0;
 }
 
+/* ---- peers.d --------------------------------------------------------------------------- */
+
+static bool is_peer_file(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 5 && name[0] != '.' && strcmp(name + n - 5, ".json") == 0;
+}
+
+static int add_file(struct config *c, const char *dir, const char *name, struct err *e)
+{
+	char path[OS_PATH_MAX], *text;
+	size_t len;
+	int rc;
+
+	if (os_path_join(path, dir, name, e) < 0 ||
+	    os_read_file(&text, &len, path, OS_CONFIG, e) < 0)
+		return -1;
+	rc = config_add_text(c, text, len, e);
+	os_free_text(text, len);
+	if (rc == 0)
+		rc = conf_resolve(c->peers[c->n_peers - 1].ppk, dir, e);
+	return rc < 0 ? err_in(e, "%s", path) : 0;
+}
+
+int conf_peers(struct config *c, const char *dir, struct err *e)
+{
+	char path[OS_PATH_MAX];
+	uv_dirent_t entry;
+	uv_fs_t fs;
+	int rc = os_path_join(path, dir, CONF_PEERS, e);
+
+	if (rc == 0) {
+		/* libuv sorts them by name */
+		if (uv_fs_scandir(NULL, &fs, path, 0, NULL) >= 0)
+			while (rc == 0 && uv_fs_scandir_next(&fs, &entry) == 0)
+				if (is_peer_file(entry.name))
+					rc = add_file(c, path, entry.name, e);
+		uv_fs_req_cleanup(&fs);
+	}
+	if (rc < 0)
+		config_free(c);
+	return rc;
+}
+
+bool conf_has_peers(const char *dir)
+{
+	char path[OS_PATH_MAX];
+
+	return os_path_join(path, dir, CONF_PEERS, NULL) == 0 && os_exists(path);
+}
+
 /* The file that nobody named. */
 static int usual_file(char path[CONFIG_PATH_MAX], const char *dir, const char *name, struct err *e)
 {

@@ -12,6 +12,7 @@
 #define CONF_KEY "sapair.key"
 #define CONF_CA "ca.crt"
 #define CONF_CA_KEY "ca.key"
+#define CONF_PEERS "peers.d"
 
 /* The config file of the config directory. */
 int conf_usual(char out[OS_PATH_MAX], struct err *e);
@@ -23,6 +24,12 @@ int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e);
 /* Reads and checks a config file (absolute path); names of files in it become absolute. *c is
  * freed on -1. */
 int conf_read(struct config *c, const char *path, struct err *e);
+
+/* Adds the peers of dir/peers.d/NAME.json, one in each, in order of their names; no such folder is no
+ * error. Rules between peers are config_check()'s. *c is freed on -1. */
+int conf_peers(struct config *c, const char *dir, struct err *e);
+/* Is there any? */
+bool conf_has_peers(const char *dir);
 
 /*
  * Names certificate, key and CA where nothing did: in dir. A CA that is not there is none. -1

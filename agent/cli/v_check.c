@@ -153,7 +153,12 @@ int v_check(const struct args *a, struct err *e)
 			err_hint(e, "say which file: sapair check FILE");
 		return -1;
 	}
-	if (check_files(&c, path, &f, e) < 0) {
+	char dir[OS_PATH_MAX];
+
+	os_dir_of(dir, path);
+	if (conf_peers(&c, dir, e) < 0)
+		return -1;
+	if (config_check(&c, e) < 0 || check_files(&c, path, &f, e) < 0) {
 		config_free(&c);
 		return -1;
 	}

@@ -158,6 +158,7 @@ struct source {
 	const struct args *args;
 	char path[OS_PATH_MAX]; /* of the config file; empty: flags alone */
 	char dir[OS_PATH_MAX];  /* where identity and CA are when nobody says */
+	bool by_flags;          /* no config file, and peers on the command line: those alone */
 	bool is_bundle; /* path is that of a lab host's bundle: identity and config in one */
 };
 
@@ -195,11 +196,14 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 		return -1;
 	if (os_exists(s->path))
 		return 0;
-	if (!args_has(a, "peer")) {
-		err_set(e, ERR_USAGE, "no peer to pair with, and no config file %s", s->path);
-		return err_hint(e, "say who: sapair run --peer ADDRESS");
-	}
 	s->path[0] = '\0';
+	if (!args_has(a, "peer") && !conf_has_peers(s->dir)) {
+		conf_usual(s->path, e);
+		err_set(e, ERR_USAGE, "no peer to pair with, and no config file %s", s->path);
+		return err_hint(e,
+				"say who: sapair run --peer ADDRESS; or pair by \"sapair invite\"");
+	}
+	s->by_flags = args_has(a, "peer");
 	return 0;
 }
 
@@ -235,6 +239,8 @@ static int build(const struct source *s, struct config *c, struct err *e)
 	if (!s->is_bundle && s->path[0] == '\0')
 		config_init(c);
 	else if ((s->is_bundle ? take_bundle(s, c, e) : conf_read(c, s->path, e)) < 0)
+		return -1;
+	if (!s->is_bundle && !s->by_flags && conf_peers(c, s->dir, e) < 0)
 		return -1;
 	if (take_flags(s->args, c, e) < 0 || config_check(c, e) < 0 ||
 	    (!s->is_bundle && conf_identity(c, s->dir, e) < 0)) {

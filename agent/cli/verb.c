@@ -145,6 +145,23 @@ static const struct option ca_show_options[] = {
 	NONE,
 };
 
+static const struct option invite_options[] = {
+	{"ttl", "TIME", "the token ends after that: 90s, 5m, 1h (default 5m)", false},
+	{"address", "ADDRESS", "of this host, as the other one reaches it", false},
+	{"listen", "ADDRESS[:PORT]", "wait there for it (default: everywhere, port 4511)", false},
+	{"port", "PORT", "TCP port of our agent (default: that of the config, or 4510)", false},
+	{"dir", "DIR", "instead of the config directory", false},
+	{"force", NULL, "replace a peer of that name", false},
+	NONE,
+};
+static const struct option join_options[] = {
+	{"name", "NAME", "what to call the inviter (default: its own name)", false},
+	{"local", "ADDRESS", "our address of the pair, from which we call", false},
+	{"port", "PORT", "TCP port of our agent (default: that of the config, or 4510)", false},
+	{"dir", "DIR", "instead of the config directory", false},
+	{"force", NULL, "replace a peer of that name", false},
+	NONE,
+};
 static const struct option lab_init_options[] = {
 	{"ttl", "TIME", "the lab ends after that: 90m, 4h, 2d (default 4h)", false},
 	{"out", "DIR", "where to write the bundles (default: here)", false},
@@ -342,6 +359,25 @@ const struct verb verbs[] = {
 	 0,
 	 0,
 	 v_ca_show},
+	{"invite",
+	 "NAME",
+	 "let one other host pair with us, by a token",
+	 "Prints the line to type on the other host, and waits for it. The token works once, for one\n"
+	 "guess, and until its end. Both hosts then hold the other's pin, in peers.d/NAME.json.",
+	 "sapair invite beta --ttl 5m --address 192.0.2.1",
+	 {invite_options, verb_control},
+	 1,
+	 1,
+	 v_invite},
+	{"join",
+	 "TOKEN|-",
+	 "pair with the host that made the token",
+	 "- reads the token from stdin, where no list of processes shows it.",
+	 "sapair join 192.0.2.1:4511/5f0c...",
+	 {join_options, verb_timeout},
+	 1,
+	 1,
+	 v_join},
 	{"lab init",
 	 "FILE",
 	 "a throw-away CA, and one bundle for each host of a lab",

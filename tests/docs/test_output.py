@@ -187,6 +187,12 @@ def real_documents_are_as_documented():
         got += a.run("ca", "show", "--dir", "ca") + a.run("ca", "new", "--dir", "ca")
         got += a.run("ca", "issue", "delta", "--address", "2001:db8::4", "--dir", "ca")
         got += a.run("lab", "init", os.path.join(ROOT, "docs", "examples", "lab-star.json"))
+        inviter = subprocess.Popen([SAPAIR, "invite", "beta", "--json", "--dir", "i", "--listen",
+                                    "127.0.78.1:4599"], cwd=a.folder.name, text=True,
+                                   stdout=subprocess.PIPE)
+        got.append(json.loads(inviter.stdout.readline()))
+        got += a.run("join", got[-1]["token"], "--dir", "j", "--name", "alpha")
+        got += [json.loads(line) for line in inviter.communicate(timeout=20)[0].splitlines()]
         lab = [os.path.join(ROOT, "docs", "examples", "lab-pair.json"), "--dir", a.path("lab")]
         got += a.run("lab", "up", *lab, "--here", "--loopback") + a.run("lab", "status", *lab)
         got += a.run("lab", "verify", *lab) + a.run("lab", "rekey", *lab) + a.run("lab", "down", *lab)

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""First contact by a token: works once, for one guess, for one key, for a while."""
+
+import json
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import time
+
+import sapairtest
+from sapairtest import (
+    ALPHA, BETA, SAPAIR, Agent, check, equal, finished, has, identity, main, test, tool, until, well,
+)
+
+
+class Inviter:
+    """`sapair invite` in the background; its token."""
+
+    def __init__(self, lab, name="beta", *flags, folder="a", port=None):
+        self.port = port or lab.free_port()
+        self.dir = os.path.join(lab.dir, folder)
+        self.process = subprocess.Popen(
+            [SAPAIR, "invite", name, "--json", "--dir", self.dir, "--port", str(lab.port),
+             "--listen", "%s:%d" % (ALPHA, self.port), "--control", os.path.join(lab.dir, "alpha.sock"),
+             *flags],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        lab.cleanups.append(self.end)
+        line = self.process.stdout.readline()
+        if not line:
+            raise sapairtest.Failure("no token: %s" % self.process.stderr.read())
+        self.doc = json.loads(line)
+        self.token = self.doc["token"]
+
+    def wait(self, rc):
+        out, err = self.process.communicate(timeout=sapairtest.LIMIT)
+        r = finished(subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err))
+        return well(r, rc)
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+def join(lab, token, *flags, rc=0, folder="b", **kw):
+    return well(tool("join", token, "--json", "--dir", os.path.join(lab.dir, folder), "--local", BETA,
+                     "--port", str(lab.port), "--control", os.path.join(lab.dir, "beta.sock"), *flags,
+                     **kw), rc)
+
+
+def peer_file(lab, folder, name):
+    return os.path.join(lab.dir, folder, "peers.d", name + ".json")
+
+
+def pin(lab, folder):
+    return well(tool("id", "show", "--pin", "--dir", os.path.join(lab.dir, folder))).out.strip()
+
+
+@test
+def a_token_gives_both_hosts_pins_and_they_pair(lab):
+    inviter = Inviter(lab)
+    joined = join(lab, inviter.token, "--name", "alpha").doc("paired")
+    invited = inviter.wait(0).doc("paired")
+    equal(joined["pin"], pin(lab, "a"), "the pin that the joiner holds")
+    equal(invited["pin"], pin(lab, "b"), "the pin that the inviter holds")
+    equal(invited["address"], "%s:%d" % (BETA, lab.port), "the joiner's address")
+    equal(joined["address"], "%s:%d" % (ALPHA, lab.port), "the inviter's address")
+    for folder, name in (("a", "beta"), ("b", "alpha")):
+        equal(os.stat(peer_file(lab, folder, name)).st_mode & 0o777, 0o600, "mode of the peer's file")
+    # What was written is all that the agents need: pins, and no CA.
+    for name, folder, address in (("alpha", "a", ALPHA), ("beta", "b", BETA)):
+        path = os.path.join(lab.dir, folder, "sapair.json")
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            json.dump({"listen": "%s:%d" % (address, lab.port), "backend": "soft"}, f)
+        lab.add(Agent(lab, name, address, None, ["--config", path])).start()
+    lab.agents[0].wait_up("beta")
+    lab.agents[1].wait_up("alpha")
+
+
+@test
+def agents_that_run_learn_of_the_new_peer_at_once(lab):
+    for folder, name, address in (("a", "alpha", ALPHA), ("b", "beta", BETA)):
+        well(tool("id", "new", "--name", name, "--address", address, "--dir",
+                  os.path.join(lab.dir, folder)))
+        path = os.path.join(lab.dir, folder, "sapair.json")
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            json.dump({"listen": "%s:%d" % (address, lab.port), "backend": "soft"}, f)
+        lab.add(Agent(lab, name, address, None, ["--config", path])).start()
+    inviter = Inviter(lab)
+    equal(join(lab, inviter.token).doc("paired")["reloaded"], True, "the joiner's agent")
+    equal(inviter.wait(0).doc("paired")["reloaded"], True, "the inviter's agent")
+    a, b = lab.agents[:2]
+    a.wait_up("beta")
+    b.wait_up("alpha")
+    equal(well(tool("check", os.path.join(lab.dir, "a", "sapair.json"), "--json")).doc("check")["peers"],
+          1, "peers that check sees")
+
+
+@test
+def a_token_works_once(lab):
+    inviter = Inviter(lab)
+    join(lab, inviter.token)
+    inviter.wait(0)
+    again = join(lab, inviter.token, "--force", rc=4, folder="c").doc("error")
+    has(again["hint"], "used already")
+    check(not os.path.exists(peer_file(lab, "c", "alpha")), "a second joiner holds a pin")
+
+
+@test
+def a_token_expires_on_both_ends(lab):
+    inviter = Inviter(lab, "beta", "--ttl", "1s")
+    has(inviter.wait(4).doc("error")["cause"], "expired")
+    check(not os.path.exists(peer_file(lab, "a", "beta")), "nobody came, and a pin is there")
+    until(lambda: time.time() > sapairtest_until(inviter), "its end")
+    has(join(lab, inviter.token, rc=5).doc("error")["cause"], "the token expired at")
+
+
+def sapairtest_until(inviter):
+    return int(inviter.token.split("/")[1][96:112], 16) + 1
+
+
+def forged(token, secret=None, pin=None, at=None):
+    """A token with other parts, and a right checksum."""
+    import hashlib
+
+    where, raw = token.split("/")
+    raw = bytearray(bytes.fromhex(raw)[:-4])
+    if pin:
+        raw[:32] = bytes.fromhex(pin.split(":")[1])
+    if secret:
+        raw[32:48] = secret
+    where = at or where
+    check_ = hashlib.sha256(b"sapair token 1\0" + where.encode() + raw).digest()[:4]
+    return where + "/" + (raw + check_).hex()
+
+
+@test
+def a_token_takes_one_guess(lab):
+    inviter = Inviter(lab)
+    e = join(lab, forged(inviter.token, secret=b"0123456789abcdef"), rc=5).doc("error")
+    has(e["cause"], "without a welcome")
+    lost = inviter.wait(5).doc("error")
+    has(lost["cause"], "did not prove that it knows the token")
+    has(lost["hint"], "one guess")
+    join(lab, inviter.token, rc=4)  # the right one comes too late
+    for folder, name in (("a", "beta"), ("b", "alpha")):
+        check(not os.path.exists(peer_file(lab, folder, name)), "%s holds a pin" % folder)
+
+
+@test
+def a_token_for_another_key_is_refused(lab):
+    real, other = Inviter(lab), Inviter(lab, "beta", folder="x")
+    # Somebody else answers at the address of the token: it never gets the proof.
+    wrong = forged(real.token, at="%s:%d" % (ALPHA, other.port))
+    has(join(lab, wrong, rc=5).doc("error")["cause"], "is not that of the token")
+    check(other.process.poll() is None, "the other inviter saw a guess")
+    join(lab, real.token)
+    real.wait(0)
+
+
+@test
+def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
+    inviter = Inviter(lab)
+    for data in (b"", b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello"):
+        with socket.create_connection((ALPHA, inviter.port)) as s:
+            s.sendall(data)
+    held = [socket.create_connection((ALPHA, inviter.port)) for _ in range(12)]
+    # TLS with a certificate, and then nonsense.
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+    c.set_alpn_protocols(["sapair-join/1"])
+    c.load_cert_chain(identity("gamma").cert, identity("gamma").key)
+    for body in (b"{}", b"[" * 500, b'{"type":"join","name":"x","port":1}'):
+        with c.wrap_socket(socket.create_connection((ALPHA, inviter.port))) as s:
+            s.sendall(struct.pack(">I", len(body)) + body)
+            try:
+                equal(s.recv(100), b"", "what a stranger hears")
+            except (ssl.SSLError, ConnectionError):
+                pass
+    join(lab, inviter.token)
+    inviter.wait(0)
+    for s in held:
+        s.close()
+
+
+@test
+def an_agents_port_is_no_invitation_and_the_other_way_round(lab):
+    a, _ = lab.pair()
+    inviter = Inviter(lab)
+    at = "%s:%d" % (ALPHA, lab.port)
+    r = tool("join", forged(inviter.token, pin=identity("alpha").pin, at=at), "--json", "--dir",
+             os.path.join(lab.dir, "b"), "--local", BETA, "--timeout", "5")
+    check(r.rc in (5, 6), "join at an agent: %s" % r)
+    a.wait_up("beta")
+
+
+@test
+def what_is_wrong_is_told(lab):
+    inviter = Inviter(lab)
+    where, raw = inviter.token.split("/")
+    for bad in (inviter.token[:-1], inviter.token[:-1] + ("0" if raw[-1] != "0" else "1"), "nonsense",
+                where, "/" + raw, ""):
+        check(tool("join", bad, "--dir", os.path.join(lab.dir, "b")).rc == 2, "join %r" % bad)
+    has(join(lab, inviter.token, "--name", "../x", rc=2).doc("error")["cause"], "make a name")
+    has(well(tool("join", inviter.token, "--dir", inviter.dir), 2).err, "by this host itself")
+    has(well(tool("invite", "beta", "--dir", os.path.join(lab.dir, "n")), 2).err, "which address")
+    join(lab, inviter.token)
+    inviter.wait(0)
+    has(well(tool("invite", "beta", "--address", ALPHA, "--dir", inviter.dir), 2).err,
+        "is paired already")
+    r = tool("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
+             "--ttl", "1s", "--json")
+    equal(r.rc, 4, "an invitation that nobody takes")
+    # A token can come through stdin.
+    late = Inviter(lab, "delta")
+    r = finished(subprocess.run(
+        [SAPAIR, "join", "-", "--json", "--dir", os.path.join(lab.dir, "d"), "--local", BETA],
+        input=late.token.encode() + b"\n", capture_output=True, timeout=30))
+    well(r)
+    late.wait(0)
+
+
+main()

@@ -27,7 +27,7 @@ struct identity {
 	mbedtls_x509_crt ca;
 	bool has_ca;
 	mbedtls_ssl_config conf[2]; /* by enum tls_role, shared by all links */
-	const char *alpn[2]; /* what is spoken, and NULL */
+	const char *alpn[2];        /* what is spoken, and NULL */
 	struct cert_facts facts;
 };
 

@@ -65,7 +65,7 @@ struct agent {
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
 	size_t gens, gens_most; /* now, and at most since memory was given back */
-	uint64_t lines_ms; /* of events in the log: when lines_left was last filled */
+	uint64_t lines_ms;      /* of events in the log: when lines_left was last filled */
 	uint32_t lines_left;
 	uint64_t lines_dropped;
 	char read_room[READ_ROOM];

@@ -73,7 +73,9 @@ agents  := $(patsubst %.c,$(BUILD)/%$(EXE),$(filter-out $(away),$(wildcard tests
 sims    := $(if $(wildcard tests/sim/*.c),$(BUILD)/sim$(EXE))
 fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
-tests   := $(units) $(agents) $(sims) $(kernel) $(program)
+# Windows' filter engine for tests, beside a program that finds it there first.
+standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/standin/sapair.exe)
+tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench clang coverage soak install clean distclean help programs
@@ -121,6 +123,13 @@ $(kernel): %: %.o
 $(fuzzers): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(call o,$(proto) $(crypto))
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -fsanitize=fuzzer -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
+
+$(BUILD)/standin/fwpuclnt.dll: $(BUILD)/tests/windows/fwpuclnt.o
+	@echo '  LD      $@'
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) $(harden) -shared -static -o $@ $^ -lws2_32
+$(BUILD)/standin/sapair.exe: $(BUILD)/sapair.exe
+	@mkdir -p $(@D) && ln -f $< $@
 
 $(BUILD)/support.a: $(call o,$(support))
 	@rm -f $@ && ar rcs $@ $^

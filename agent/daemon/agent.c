@@ -122,7 +122,7 @@ static int check_can(const struct agent *a, const struct peer_config *p, struct 
 	else if (!suite)
 		lacks = "any of the peer's suites";
 	else if (o->exempts > 1 || o->protects != 1 || strcmp(o->protect[0], "all") != 0) {
-		if (can->datagrams) /* soft carries the agent's own probes only */
+		if (!can->selectors)
 			lacks = "protect and exempt selectors";
 	}
 	if (lacks == NULL)

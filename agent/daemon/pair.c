@@ -637,6 +637,8 @@ void pair_configure(struct peer *p)
 		cfg.window = p->agent->can.window_max;
 	if (cfg.lifetime_s == 0)
 		cfg.lifetime_s = 7 * 86400;
+	if (p->agent->can.lifetime_max_s != 0 && cfg.lifetime_s > p->agent->can.lifetime_max_s)
+		cfg.lifetime_s = p->agent->can.lifetime_max_s;
 	exchange_configure(&p->x, &cfg);
 }
 

@@ -11,6 +11,9 @@ static const struct sadb_ops *const table[] = {
 #ifdef __linux__
 	&sadb_xfrm,
 #endif
+#ifdef _WIN32
+	&sadb_wfp,
+#endif
 	&sadb_soft,
 };
 #define TABLE_LEN (sizeof table / sizeof table[0])

@@ -111,7 +111,9 @@ typedef int sadb_found(void *arg, const struct sadb_leftover *l, struct err *e);
 /* What a back end can; the words of policy options that it lacks are a config error. */
 struct sadb_can {
 	bool esn, tunnel, udp, seamless, permissive, counts, datagrams, survives;
+	bool selectors; /* protects and exempts other than "all" and "icmp" */
 	uint32_t window_max;
+	uint32_t lifetime_max_s; /* 0: none */
 	struct suite_list suites;
 };
 
@@ -229,5 +231,6 @@ struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule);
 
 extern const struct sadb_ops sadb_soft;
 extern const struct sadb_ops sadb_xfrm; /* Linux only */
+extern const struct sadb_ops sadb_wfp;  /* Windows only */
 
 #endif

@@ -33,7 +33,8 @@
 
 static void xfrm_can(struct sadb *sadb, struct sadb_can *can)
 {
-	can->esn = can->counts = can->survives = can->permissive = can->tunnel = true;
+	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->selectors =
+		true;
 	can->window_max = XFRM_WINDOW_MAX;
 	can->suites = xfrm_of(sadb)->suites;
 }

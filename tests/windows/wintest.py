@@ -78,12 +78,13 @@ class WinAgent(Agent):
     def __init__(self, lab, name, address, config, env=None):
         super().__init__(lab, name, address, config)
         self.env = env or {}
+        self.exe = EXE
 
     def start(self, ready=True, env=None):
         self.write_config()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [WINE, EXE, "run", "--config", z(self.config_path)], stdin=subprocess.DEVNULL,
+                [WINE, self.exe, "run", "--config", z(self.config_path)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=self.lab.dir, env=dict(ENV, **self.env, **(env or {})),
             )
         if ready:
@@ -93,7 +94,7 @@ class WinAgent(Agent):
     def cli(self, verb, *args, limit=None, json_out=True, **kw):
         words = verb.split() + list(args) + ["--control", self.config["control"]]
         return win(*words, *(["--json"] if json_out else []), limit=limit or 3 * WIN_LIMIT,
-                   env=self.env, **kw)
+                   env=self.env, exe=self.exe, **kw)
 
     def ask(self, verb, **members):
         words = [members.pop("peer")] if "peer" in members else []

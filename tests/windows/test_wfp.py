@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""The Manual SA scenario, call by call, on the stand-in of the filter engine."""
+
+import ipaddress
+import time
+
+from wintest import *
+from wintest import begin, test, well
+from standin import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
+
+RULES = ["FwpmTransactionBegin0", "FwpmProviderAdd0"] + 8 * ["FwpmFilterAdd0"] + ["FwpmTransactionCommit0"]
+OPEN = ["FwpmEngineOpen0", "FwpmTransactionBegin0", "FwpmTransactionAbort0"]
+PAIR = ["IPsecSaContextCreate0", "IPsecSaContextGetSpi0", "IPsecSaContextAddInbound0",
+        "IPsecSaContextAddOutbound0"]
+END = ["IPsecSaContextExpire0", "IPsecSaContextDeleteById0"]
+FAST = {"verify": False, "switch_ms": 0, "drain_ms": 300}
+
+
+def pair(lab, env=None, **options):
+    """alpha on Windows with its engine, beta on Linux (soft)."""
+    options = dict(FAST, **options)
+    a = wfp_agent(lab, "alpha", lab.peer_of("beta", **options), env=env)
+    b = lab.agent("beta", lab.peer_of("alpha", **options))
+    b.start(ready=False)
+    a.start()
+    b.wait_ready()
+    return a, b
+
+
+def same_pair(a, b, epoch=1):
+    x, y = a.peer(b.name), b.peer(a.name)
+    return x and y and crossed(x, y) and x["state"] == y["state"] == "up" and int(x["epoch"]) >= epoch
+
+
+def paired(a, b, epoch=1):
+    until(lambda: same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
+
+
+def settled(*engines):
+    """... and nothing old is left."""
+    until(lambda: all(len(e.state()["contexts"]) == len(e.pairs()) == 1 for e in engines),
+          "one whole context each")
+
+
+def check_half(agent, peer, half, way):
+    equal(half["spi"], agent.peer(peer)[way]["spi"], "SPI")
+    equal(half["packets"], 0x7fffffff, "packets")
+    equal(half["flags"], 0x2000, "flags")
+    check(300 <= half["seconds"] <= 172799, "seconds: %d" % half["seconds"])
+    check(half["qm_id"] != 0, "qmSaId is 0")
+
+
+@test
+def a_pairing_is_the_article_call_by_call(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    equal(a.engine.names(), OPEN + RULES + PAIR, "calls")
+    for call in a.engine.calls():
+        check(call["code"] in ("00000000",), "a call was refused: %s" % call)
+    (c,) = a.engine.pairs()
+    check_half(a, "beta", c["in"], "in")
+    check_half(a, "beta", c["out"], "out")
+    equal(c["in"]["spi"], c["spi"], "SPI of the inbound SA and the reserved one")
+    check(c["in"]["auth"] != c["out"]["auth"], "one key for two SAs")
+    filters = {f["id"]: f for f in a.engine.state()["filters"]}
+    equal(LAYERS[filters[c["in_filter"]]["layer"]], "in v4", "layer of the inbound filter")
+    equal(LAYERS[filters[c["out_filter"]]["layer"]], "out v4", "layer of the outbound filter")
+    well(a.cli("down", "beta"))
+    check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+
+
+@test
+def the_filters_protect_all_but_icmp_and_our_link(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    seen = set()
+    for f in a.engine.state()["filters"]:
+        conditions = {FIELDS[c[0]]: c[1] for c in f["conditions"]}
+        layer = LAYERS[f["layer"]]
+        equal(conditions.pop("local type"), 1, "local type: unicast")
+        equal(ipaddress.ip_address(conditions.pop("local")), ipaddress.ip_address(ALPHA), "local")
+        equal(ipaddress.ip_address(conditions.pop("remote")), ipaddress.ip_address(BETA), "remote")
+        if f["action"] == CALLOUT:
+            equal(CALLOUTS[f["callout"]], layer, "callout")
+            equal((conditions, f["weight"]), ({}, [0, 0]), "rest of a protecting filter")
+            seen.add((layer, "protect"))
+        else:
+            equal((f["action"], f["weight"]), (PERMIT, [1, 0xC]), "action and weight of an exemption")
+            seen.add((layer, tuple(sorted(conditions.items()))))
+    tcp = [(("local port", lab.port), ("protocol", 6)), (("protocol", 6), ("remote port", lab.port))]
+    equal(seen, {(l, r) for l in ("in v4", "out v4")
+                 for r in ["protect", (("protocol", 1),)] + tcp}, "filters")
+
+
+@test
+def two_windows_machines_have_mirrored_bundles(lab):
+    for suite in ("aes256gcm16", "aes128gcm16", "aes192gcm16", "aes256-sha256", "aes128-sha256",
+                  "aes128-sha1", "aes256gmac"):
+        options = dict(FAST, suites=[suite])
+        a = wfp_agent(lab, "alpha", lab.peer_of("beta", **options), engine=Engine(lab, "a-" + suite))
+        b = wfp_agent(lab, "beta", lab.peer_of("alpha", **options), engine=Engine(lab, "b-" + suite))
+        b.start(ready=False)
+        a.start()
+        b.wait_ready()
+        paired(a, b)
+        (x,), (y,) = a.engine.pairs(), b.engine.pairs()
+        for here, there in ((x["in"], y["out"]), (x["out"], y["in"])):
+            equal(here, there, "bundles of %s" % suite)
+        equal(x["in"]["qm_id"], x["out"]["qm_id"], "qmSaId of both directions")
+        equal(x["in"]["transform"], 2 if suite.endswith("gmac") else 4, "transform of " + suite)
+        a.stop()
+        b.stop()
+
+
+@test
+def a_rekey_makes_before_it_breaks(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    (old,) = a.engine.pairs()
+    a.engine.names(new=True)
+    receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
+    paired(a, b, int(receipt["epoch"]["new"]))
+    settled(a.engine)
+    equal(a.engine.names(new=True), PAIR + END, "calls of a rekey")
+    (new,) = a.engine.pairs()
+    check(new["in"]["qm_id"] != old["in"]["qm_id"], "the same qmSaId twice")
+    equal((new["in_filter"], new["out_filter"]), (old["in_filter"], old["out_filter"]), "filters")
+
+
+@test
+def a_restart_adopts_and_replaces_the_pair(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    (old,) = a.engine.pairs()
+    filters = a.engine.state()["filters"]
+    for end in (a.stop, a.kill):
+        end()
+        equal(a.engine.pairs(), [old], "contexts without an agent")
+        equal(a.engine.state()["filters"], filters, "filters without an agent")
+        a.start()
+        until(lambda: same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
+        settled(a.engine)
+        equal(a.engine.state()["filters"], filters, "filters")
+        has(a.log(), "adopted" if "adopted" in a.log() else "of an earlier run")
+        (old,) = a.engine.pairs()
+
+
+CODE = 0x80320035
+
+
+@test
+def every_call_of_a_start_can_fail_once(lab):
+    for call, n in [("FwpmTransactionBegin0", 2), ("FwpmProviderAdd0", 1)] + \
+            [("FwpmFilterAdd0", i) for i in (1, 4, 8)] + [("FwpmTransactionCommit0", 1)] + \
+            [(c, 1) for c in PAIR]:
+        engine = Engine(lab, "%s-%d" % (call, n))
+        a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST), engine=engine)
+        b = lab.agent("beta", lab.peer_of("alpha", **FAST))
+        engine.fail(call, n, CODE)
+        b.start(ready=False)
+        a.start()
+        b.wait_ready()
+        paired(a, b)
+        check(not engine.is_waiting_to_fail, "%s was not called %d times" % (call, n))
+        settled(engine)
+        equal(len(engine.state()["filters"]), 8, "filters")
+        has(a.log(), "0x80320035")
+        a.stop()
+        b.stop()
+        lab.agents.clear()
+
+
+@test
+def every_call_of_a_rekey_can_fail_once(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    for call in PAIR:
+        settled(a.engine)
+        before = a.engine.state()
+        was = a.peer("beta")
+        a.engine.fail(call, 1, CODE)
+        r = a.cli("rekey", "beta", "--no-verify")
+        equal(r.rc, 7 if r.rc != 1 else 1, "exit status of a rekey whose %s fails" % call)
+        has(r.out, "0x80320035")
+        has(r.out, call)
+        until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
+        now = a.peer("beta")
+        equal((now["epoch"], now["in"]["spi"], now["state"]), (was["epoch"], was["in"]["spi"], "up"),
+              "pair in force")
+        well(a.cli("rekey", "beta", "--no-verify"))
+    for call in END:
+        settled(a.engine)
+        a.engine.fail(call, 1, CODE)
+        well(a.cli("rekey", "beta", "--no-verify"))
+        settled(a.engine)
+        check(not a.engine.is_waiting_to_fail, call + " was not called")
+
+
+@test
+def every_call_of_a_teardown_can_fail_once(lab):
+    a, b = pair(lab)
+    for call in ["IPsecSaContextDeleteById0", "IPsecSaContextCreateEnumHandle0", "IPsecSaContextEnum0",
+                 "FwpmTransactionBegin0", "FwpmFilterDeleteByKey0", "FwpmProviderDeleteByKey0",
+                 "FwpmTransactionCommit0"]:
+        paired(a, b)
+        a.engine.fail(call, 1, CODE)
+        well(a.cli("down", "beta"))
+        check(a.engine.is_empty(), "left over after %s: %s" % (call, a.engine.state()))
+        check(not a.engine.is_waiting_to_fail, call + " was not called")
+        well(a.cli("up", "beta", "--no-verify"))
+
+
+@test
+def a_lock_that_somebody_holds_stalls_nothing(lab):
+    a, b = pair(lab, env={"SAPAIR_WFP": ""})
+    paired(a, b)
+    with a.engine.held():
+        began = time.monotonic()
+        r = a.cli("rekey", "beta", "--no-verify")
+        took = time.monotonic() - began
+        equal(r.rc, 7, "exit status")
+        has(r.out, "does not answer")
+        check(took < 5, "the rekey took %.1f s" % took)
+        for _ in range(5):
+            began = time.monotonic()
+            equal(a.peer("beta")["link"], "up", "link")
+            check(time.monotonic() - began < 2, "status took %.1f s" % (time.monotonic() - began))
+        equal(b.peer("alpha")["state"], "up", "state at the peer")
+    until(lambda: a.cli("rekey", "beta", "--no-verify").rc == 0, "a rekey is done again")
+    settled(a.engine)
+
+
+@test
+def what_somebody_removes_is_made_anew(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    was = a.peer("beta")
+    a.engine.forget()
+    until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
+    until(lambda: len(a.engine.state()["filters"]) == 8, "the filters are back")
+    has(a.log(), "somebody removed")
+
+
+@test
+def without_rights_nothing_is_done(lab):
+    for word, rc, text in (("none", 9, "elevated"), ("nobfe", 7, "sc start bfe")):
+        a = wfp_agent(lab, "alpha", "beta", env={"SAPAIR_STANDIN_ACCESS": word},
+                      engine=Engine(lab, word))
+        a.start(ready=False)
+        equal(a.wait_exit(), rc, "exit status")
+        a.process = None
+        has(a.log(), text)
+        check(a.engine.is_empty(), "something was done")
+
+
+@test
+def what_windows_cannot_is_refused_by_name(lab):
+    for option, value in (("mode", "permissive"), ("encap", "tunnel"), ("start", "seamless"),
+                          ("protect", ["tcp/445"])):
+        a = wfp_agent(lab, "alpha", lab.peer_of("beta", **{option: value}), engine=Engine(lab, option))
+        a.start(ready=False)
+        equal(a.wait_exit(), 2, "exit status with %s" % option)
+        a.process = None
+        has(a.log(), "wfp cannot do")
+
+
+if __name__ == "__main__":
+    begin()

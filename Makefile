@@ -78,7 +78,8 @@ standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/s
 tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
-	lint-floors lint-shell format bench clang coverage soak install clean distclean help programs
+	lint-floors lint-shell format bench bench-kernel clang coverage soak install clean distclean \
+	help programs
 
 all: $(program) ## the program, build/linux/sapair
 
@@ -116,9 +117,9 @@ $(units) $(agents) $(sims): $(if $(support),$(BUILD)/support.a)
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS) $(LDLIBS)
 
-$(kernel): %: %.o
+$(kernel): %: %.o $(call o,agent/sadb/msg_xfrm.c $(proto) $(crypto))
 	@echo '  LD      $@'
-	@$(CC) $(all_ld) -o $@ $<
+	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 
 $(fuzzers): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(call o,$(proto) $(crypto))
 	@echo '  LD      $@'
@@ -203,6 +204,9 @@ clang: | test-tools ## build everything with clang
 
 demo: $(program) ## two agents on this machine pair and prove it
 	@SAPAIR=$(abspath $(BUILD)/sapair) scripts/demo.sh
+
+bench-kernel: $(program) $(kernel) ## measure with the kernel's own IPsec, in user-mode Linux
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/bench/bench_kernel.py
 
 bench: $(program) ## measure
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 tests/bench/bench.py

@@ -47,9 +47,13 @@ int xfrm_said(struct err *e, int os, const char *text)
 int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 {
 	const uint32_t seq = m->head.nlmsg_seq;
-	ssize_t n = mnl_socket_sendto(db->ask, m, m->head.nlmsg_len);
 	char text[160];
+	ssize_t n;
 	int os;
+
+	/* Events bear the number that their cause bore: filter_events() knows ours by it. */
+	m->head.nlmsg_pid = mnl_socket_get_portid(db->ask);
+	n = mnl_socket_sendto(db->ask, m, m->head.nlmsg_len);
 
 	wipe(m, sizeof *m);
 	if (n < 0)

@@ -150,6 +150,27 @@ static void restore_and_tell(struct xfrm *db, struct xfrm_policy *pol)
 		raise_event(db, &ev);
 }
 
+/* Somebody put another one in the place of ours: that would let pass what we do not. */
+static void on_rule_changed(struct xfrm *db, const struct xfrm_rule *is)
+{
+	struct xfrm_policy *pol =
+		is->index >> 25 == INDEX_TAG ? policy_of_number(db, xfrm_number(is)) : NULL;
+	struct sadb_event ev = {.kind = SADB_EV_REMOVED,
+				.text = "somebody else changed a policy of ours: it is put back"};
+
+	for (size_t i = 0; pol != NULL && i < pol->n_rules; i++) {
+		const struct xfrm_rule *r = &pol->rules[i];
+
+		if (!xfrm_rule_same_selector(r, is) ||
+		    (xfrm_same_rule(r, is) && is->allows && spi_equal(r->pin, is->pin)))
+			continue;
+		xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, NULL);
+		ev.owner = pol->p->owner;
+		raise_event(db, &ev);
+		return;
+	}
+}
+
 static void on_rule_gone(struct xfrm *db, const struct xfrm_rule *r)
 {
 	struct xfrm_policy *pol = r->index >> 25 == INDEX_TAG ? policy_of_number(db, xfrm_number(r))
@@ -206,9 +227,12 @@ static void on_message(struct xfrm *db, const struct nlmsghdr *h)
 		look_for_sas(db);
 		break;
 	case XFRM_MSG_DELPOLICY:
-	case XFRM_MSG_UPDPOLICY:
 		if (xfrm_get_rule(h, &r))
 			on_rule_gone(db, &r);
+		break;
+	case XFRM_MSG_UPDPOLICY:
+		if (xfrm_get_rule(h, &r))
+			on_rule_changed(db, &r);
 		break;
 	case XFRM_MSG_FLUSHPOLICY:
 		look_for_rules(db);

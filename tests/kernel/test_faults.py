@@ -79,6 +79,17 @@ def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
 
 
 @test
+def a_policy_that_somebody_else_changes_is_put_back(w):
+    a, b = w.pair()
+    sh("ip", "xfrm", "policy", "update", "src", v4("alpha"), "dst", v4("beta"), "dir", "out", "priority",
+       "2000", "action", "allow", host="alpha")
+    a.wait_log("somebody else changed")
+    u = w.udp(rate=300)
+    time.sleep(0.3)
+    u.no_loss(least=50)  # and none in clear
+
+
+@test
 def one_deleted_sa_is_healed(w):
     a, b = w.pair(both=DRAIN)
     for host, agent, other in (("alpha", a, "beta"), ("beta", b, "alpha")):

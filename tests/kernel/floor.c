@@ -112,18 +112,18 @@ static void outbound(struct host *h, const struct sa_keys *k, struct spi spi)
 	ask(h, &m);
 }
 
-static void remove_old(struct host *h)
+static void remove_old(struct host *h, bool is_out)
 {
 	struct xfrm_sa out = {.src = h->own, .dst = h->peer, .spi = h->old_out};
 	struct xfrm_sa in = {.src = h->peer, .dst = h->own, .spi = h->old_in};
 	union xfrm_msg m;
 
 	if (h->old_in.n != 0) {
-		xfrm_put_sa_id(&m, ++seq, XFRM_MSG_DELSA, &out);
-		ask(h, &m);
-		xfrm_put_sa_id(&m, ++seq, XFRM_MSG_DELSA, &in);
+		xfrm_put_sa_id(&m, ++seq, XFRM_MSG_DELSA, is_out ? &out : &in);
 		ask(h, &m);
 	}
+	if (is_out)
+		return;
 	h->old_in = h->in;
 	h->old_out = h->out;
 }
@@ -158,9 +158,11 @@ int main(int argc, char **argv)
 		inbound(&b, &k);
 		outbound(&b, &k, a.in);
 		outbound(&a, &k, b.in);
+		remove_old(&a, true);
+		remove_old(&b, true);
 		took[i] = now_us() - t;
-		remove_old(&a);
-		remove_old(&b);
+		remove_old(&a, false);
+		remove_old(&b, false);
 	}
 	start = now_us() - start;
 	qsort(took, n, sizeof *took, by_size);

@@ -369,6 +369,7 @@ void agent_stop(struct agent *a)
 	control_close(a);
 	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
 		uv_close((uv_handle_t *)&a->signals[i], NULL);
+	os_ignore_signals();
 	sadb_close(a->db);
 	a->db = NULL;
 	uv_timer_start(&a->stop_timer, on_stop_timer, STOP_MS, 0);

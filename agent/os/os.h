@@ -38,6 +38,8 @@ struct os_signal {
 	bool reload;
 };
 void os_signals(struct os_signal out[OS_SIGNALS]);
+/* From the end of the handlers to that of the process: it ends by itself, with its own status. */
+void os_ignore_signals(void);
 
 /* Monotonic nanoseconds that go on during suspend where the system can (CLOCK_BOOTTIME). */
 uint64_t os_now_ns(void);

@@ -199,6 +199,16 @@ void os_signals(struct os_signal out[OS_SIGNALS])
 	out[2] = (struct os_signal){SIGHUP, true};
 }
 
+void os_ignore_signals(void)
+{
+	struct sigaction ignore = {0};
+
+	ignore.sa_handler = SIG_IGN;
+	sigaction(SIGTERM, &ignore, NULL);
+	sigaction(SIGINT, &ignore, NULL);
+	sigaction(SIGHUP, &ignore, NULL);
+}
+
 void os_sleep_ms(unsigned ms)
 {
 	struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};

@@ -295,6 +295,11 @@ void os_signals(struct os_signal out[OS_SIGNALS])
 	out[2] = (struct os_signal){SIGHUP, false};   /* the console window was closed */
 }
 
+void os_ignore_signals(void)
+{
+	/* The console's handler of libuv goes with the process. */
+}
+
 /* ---- clocks ------------------------------------------------------------------------------ */
 
 uint64_t os_now_ns(void)

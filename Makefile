@@ -132,6 +132,14 @@ $(BUILD)/standin/fwpuclnt.dll: $(BUILD)/tests/windows/fwpuclnt.o
 $(BUILD)/standin/sapair.exe: $(BUILD)/sapair.exe
 	@mkdir -p $(@D) && ln -f $< $@
 
+# What lets calls of an agent fail (tests/fault): in front of libc, where no sanitizer stands.
+fault   := $(if $(filter linux,$(TARGET)),$(if $(SAN)$(clang),,$(BUILD)/fault.so))
+tests   += $(fault)
+$(BUILD)/fault.so: tests/fault/fault.c
+	@echo '  LD      $@'
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror -fPIC -shared -o $@ $< -ldl
+
 $(BUILD)/support.a: $(call o,$(support))
 	@rm -f $@ && ar rcs $@ $^
 

@@ -11,9 +11,16 @@ bool crypto_start(void)
 	return psa_crypto_init() == PSA_SUCCESS;
 }
 
+/* PSA copies through a buffer of its own: one allocation that fails must not end the process. */
+#define TRIES 3
+
 void random_bytes(void *dst, size_t n)
 {
-	if (n > 0 && psa_generate_random(dst, n) != PSA_SUCCESS)
+	psa_status_t status = n > 0 ? psa_generate_random(dst, n) : PSA_SUCCESS;
+
+	for (int i = 1; status == PSA_ERROR_INSUFFICIENT_MEMORY && i < TRIES; i++)
+		status = psa_generate_random(dst, n);
+	if (status != PSA_SUCCESS)
 		abort();
 }
 

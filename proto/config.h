@@ -70,8 +70,9 @@ struct config {
 	char certificate[CONFIG_PATH_MAX], key[CONFIG_PATH_MAX], ca[CONFIG_PATH_MAX];
 	char control[CONFIG_PATH_MAX]; /* "control": empty: the system's default */
 	char log[8];                   /* "log": error, warn, info, debug */
-	bool allow_lab;                /* "allow_lab": lab identities are taken; default false */
-	char fault[64];                /* "test_fault": rule of sadb_fault_wrap(); tests only */
+	bool export_keys; /* "export_keys": `sapair export` gets keys of SAs; default false */
+	bool allow_lab;   /* "allow_lab": lab identities are taken; default false */
+	char fault[64];   /* "test_fault": rule of sadb_fault_wrap(); tests only */
 	struct peer_options defaults;
 	struct peer_config *peers; /* allocated; freed by config_free() */
 	size_t n_peers;

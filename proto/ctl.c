@@ -15,8 +15,8 @@
 #define PARALLEL 16
 #define PARALLEL_MAX 10000
 
-static const char *const verbs[] = {"status", "up",     "down", "rekey", "verify",
-				    "watch",  "reload", "stop", NULL};
+static const char *const verbs[] = {"status", "up",     "down", "rekey",  "verify",
+				    "watch",  "reload", "stop", "export", NULL};
 static const char *const waits[] = {"none", "done", "drain", NULL};
 
 const char *ctl_verb_name(enum ctl_verb v)

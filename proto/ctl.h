@@ -23,6 +23,7 @@ enum ctl_verb {
 	CTL_WATCH,
 	CTL_RELOAD,
 	CTL_STOP,
+	CTL_EXPORT,
 	CTL_COUNT
 };
 const char *ctl_verb_name(enum ctl_verb v);

@@ -471,6 +471,7 @@ static const struct json_field lab_fields[] = {
 	{"lab", get_name, offsetof(struct reading, lab.name), 1, LAB_NAME_MAX + 1, NULL, true},
 	{"backend", json_get_text, offsetof(struct reading, lab.backend), 1, BACKEND_NAME_MAX, NULL,
 	 true},
+	{"export_keys", json_get_bool, offsetof(struct reading, lab.export_keys), 0, 0, NULL, true},
 	{"options", get_later, offsetof(struct reading, options), 0, 0, NULL, true},
 	{"hosts", get_later, offsetof(struct reading, hosts), 0, 0, NULL, false},
 	{"groups", get_later, offsetof(struct reading, groups_at), 0, 0, NULL, true},
@@ -583,6 +584,8 @@ void lab_put_config(struct json_out *out, const char *member, const struct lab *
 	json_put_array_end(out);
 	json_put_text(out, "backend", lab->backend);
 	json_put_bool(out, "allow_lab", true);
+	if (lab->export_keys)
+		json_put_bool(out, "export_keys", true);
 	json_put_open(out, "defaults");
 	config_put_options(out, &h->opt);
 	json_put_close(out);

@@ -48,6 +48,7 @@ struct lab_group {
 struct lab {
 	char name[LAB_NAME_MAX + 1];    /* "lab" */
 	char backend[BACKEND_NAME_MAX]; /* "backend": default "auto" */
+	bool export_keys;               /* "export_keys": of every host; default false */
 	struct peer_options opt;
 	struct lab_host *hosts; /* this and pairs: freed by lab_free() */
 	size_t n_hosts;

@@ -106,6 +106,8 @@ look() {
 			need spin spin
 			need ssh openssh-client
 			need faketime faketime
+			need tshark tshark
+			need tcpdump tcpdump
 			# Nobody's own machine gets a server that listens for the tests' sake.
 			[ "${CI-}" != true ] || [ -x /usr/sbin/sshd ] || need sshd openssh-server
 			need ip iproute2

@@ -162,6 +162,11 @@ static const struct option join_options[] = {
 	{"force", NULL, "replace a peer of that name", false},
 	NONE,
 };
+static const struct option export_options[] = {
+	{"follow", "DIR", "write DIR/esp_sa, and go on until the pair is down", false},
+	{"esn-field", NULL, "a ninth field, as newer Wireshark has it", false},
+	NONE,
+};
 static const struct option lab_init_options[] = {
 	{"ttl", "TIME", "the lab ends after that: 90m, 4h, 2d (default 4h)", false},
 	{"out", "DIR", "where to write the bundles (default: here)", false},
@@ -378,6 +383,16 @@ const struct verb verbs[] = {
 	 1,
 	 1,
 	 v_join},
+	{"export esp-sa",
+	 "[PEER]",
+	 "keys of SAs as Wireshark's ESP SA table",
+	 "Only where the config has export_keys. With --follow the table grows with each rekey; the file\n"
+	 "is its owner's alone, and goes when the pair or the agent does.",
+	 "sapair export esp-sa --follow ~/.config/wireshark",
+	 {export_options, verb_control},
+	 0,
+	 1,
+	 v_export_esp_sa},
 	{"lab init",
 	 "FILE",
 	 "a throw-away CA, and one bundle for each host of a lab",

@@ -119,6 +119,7 @@ static void on_sent(uv_write_t *req, int status)
 	c->queued -= r->n;
 	if (!c->closing && (status < 0 || (c->ending && c->queued == 0)))
 		client_close(c);
+	wipe(r->data, r->n); /* it may have been a key */
 	free(r);
 }
 
@@ -523,6 +524,42 @@ static void do_reload(struct client *c)
 	reply_end(c, 0);
 }
 
+static void reply_keys(struct client *c, const struct peer *p, const struct gen *g)
+{
+	char doc[DOC_MAX];
+
+	for (int is_in = 0; g != NULL && is_in < 2; is_in++)
+		reply(c, doc, doc_key(doc, sizeof doc, p, g, is_in != 0));
+	wipe(doc, sizeof doc);
+}
+
+static void do_export(struct client *c, const struct ctl_request *req)
+{
+	struct agent *a = c->control->agent;
+	struct err e = {0};
+	struct peer *p;
+
+	if (!find_or_refuse(c, req, &p))
+		return;
+	if (!a->cfg.export_keys) {
+		err_set(&e, ERR_PERM, "the config does not allow that keys are exported");
+		err_hint(&e, "\"export_keys\": true does, for pairs that come up after a reload");
+		refuse(c, NULL, &e);
+		return;
+	}
+	event_plain(a, EVENT_KEYS_EXPORTED, p != NULL ? p->cfg.name : NULL,
+		    "keys of SAs were given out: whoever has them can read the traffic");
+	for (struct peer *each = a->peers; each != NULL; each = each->next) {
+		if (p != NULL && p != each)
+			continue;
+		reply_keys(c, each, each->fresh);
+		reply_keys(c, each, each->current);
+		for (const struct gen *g = each->held; g != NULL; g = g->next)
+			reply_keys(c, each, g);
+	}
+	reply_end(c, 0);
+}
+
 static void do_stop(struct client *c)
 {
 	char doc[DOC_MAX];
@@ -571,6 +608,9 @@ static void serve(struct client *c, const char *line, size_t n)
 		break;
 	case CTL_STOP:
 		do_stop(c);
+		break;
+	case CTL_EXPORT:
+		do_export(c, &req);
 		break;
 	case CTL_COUNT:
 		break;

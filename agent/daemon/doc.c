@@ -238,6 +238,36 @@ size_t doc_started(char *buf, size_t size, const char *verb, const char *peer)
 	return end(&o);
 }
 
+size_t doc_key(char *buf, size_t size, const struct peer *p, const struct gen *g, bool is_in)
+{
+	const struct suite_info *s = suite_info(g->suite);
+	const struct sa_policy *sp = &p->policy;
+	struct json_out o;
+	const uint8_t *key;
+	size_t n, first = (size_t)s->enc_key_len + s->salt_len;
+
+	if (g->keys == NULL || !(is_in ? g->has_in : g->has_out))
+		return 0;
+	key = secret_bytes(is_in ? &g->keys->in : &g->keys->out, &n);
+	if (n < first)
+		return 0;
+	begin(&o, buf, size, "sapair.key/1");
+	json_put_text(&o, "peer", p->cfg.name);
+	json_put_dec64(&o, "epoch", g->epoch);
+	json_put_text(&o, "direction", is_in ? "in" : "out");
+	json_put_addr(&o, "source", is_in ? &sp->remote : &sp->local);
+	json_put_addr(&o, "destination", is_in ? &sp->local : &sp->remote);
+	json_put_spi(&o, "spi", is_in ? g->in : g->out);
+	json_put_text(&o, "suite", s->name);
+	json_put_bool(&o, "esn", g->esn);
+	json_put_hexbytes(&o, "key", key, first);
+	if (n > first)
+		json_put_hexbytes(&o, "mac_key", key + first, n - first);
+	if (p->agent->can.datagrams || sp->udp)
+		json_put_u64(&o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
+	return end(&o);
+}
+
 size_t doc_stop(char *buf, size_t size)
 {
 	struct json_out o;

@@ -23,6 +23,8 @@ size_t doc_verify(char *buf, size_t size, const struct peer *p, const struct ver
 size_t doc_reload(char *buf, size_t size, const struct reload_result *r);
 /* `rekey --no-wait`: asked for, not done. */
 size_t doc_started(char *buf, size_t size, const char *verb, const char *peer);
+/* The key of one half of a pair; 0 also when it was not kept. The buffer is to be wiped. */
+size_t doc_key(char *buf, size_t size, const struct peer *p, const struct gen *g, bool is_in);
 size_t doc_stop(char *buf, size_t size);
 
 /* Status of one peer, or of all (only is NULL): allocated, freed by the caller; NULL: no memory. */

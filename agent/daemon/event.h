@@ -29,6 +29,7 @@
 	X(FOREIGN, 160, "foreign-change", LOG_WARN)      \
 	X(ADOPTED, 161, "adopted", LOG_INFO)             \
 	X(SYSTEM, 170, "system-error", LOG_ERROR)        \
+	X(KEYS_EXPORTED, 180, "keys-exported", LOG_WARN) \
 	X(LIMIT, 190, "limit", LOG_WARN)                 \
 	X(RELOADED, 200, "reloaded", LOG_INFO)           \
 	X(STOPPING, 201, "stopping", LOG_INFO)

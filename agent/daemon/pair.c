@@ -53,6 +53,9 @@ static struct gen *gen_new(struct agent *a)
 
 static void gen_free(struct agent *a, struct gen *g)
 {
+	if (g->keys != NULL)
+		wipe(g->keys, sizeof *g->keys);
+	free(g->keys);
 	wipe(g, sizeof *g);
 	free(g);
 	/* After a burst of rekeys the heap is mostly free, and scattered: give it back. */
@@ -218,6 +221,17 @@ static void set_limits(struct peer *p, bool esn)
 	p->policy.hard_packets = esn ? o->hard_packets : sooner(o->hard_packets, NON_ESN_HARD);
 }
 
+/* The key of one half, if the config says that it may be exported. */
+static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, bool is_in)
+{
+	if (!p->agent->cfg.export_keys)
+		return;
+	if (g->keys == NULL)
+		g->keys = calloc(1, sizeof *g->keys);
+	if (g->keys != NULL)
+		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
+}
+
 static int add_in(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_in;
@@ -227,6 +241,7 @@ static int add_in(struct peer *p, struct step *st)
 	if (sadb_add_inbound(p->agent->db, g->ctx, k, &st->system) < 0)
 		return err_in(&st->system, "install the inbound SA %08x", k->spi.n);
 	g->has_in = true;
+	keep_key(p, g, k, true);
 	g->epoch = k->epoch;
 	g->suite = k->suite;
 	g->esn = k->esn;
@@ -245,6 +260,7 @@ static int add_out(struct peer *p, struct step *st)
 	if (sadb_add_outbound(p->agent->db, g->ctx, k, &st->system) < 0)
 		return err_in(&st->system, "install the outbound SA %08x", k->spi.n);
 	g->has_out = true;
+	keep_key(p, g, k, false);
 	g->out = k->spi;
 	g->since_ms = agent_now_ms();
 	p->receipt.switch_us = agent_now_us() - p->receipt.started_us;

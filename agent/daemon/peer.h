@@ -16,6 +16,11 @@ struct link;
 
 #define SEEN_RUNS 4 /* of the peer that may overlap: its users' and that of each new pair */
 
+/* Keys that are kept only for `sapair export`, where the config allows it. */
+struct gen_keys {
+	struct secret in, out;
+};
+
 /* One generation: a pair of SAs (proto/exchange.h says what NEW, CURRENT, HELD, RETIRED mean). */
 struct gen {
 	struct gen *next;
@@ -26,8 +31,9 @@ struct gen {
 	bool esn, has_in, has_out, retired;
 	bool adopted; /* of an earlier run: one half, in force until a new pair is; not in n_held */
 	struct secret probe_key;
-	uint64_t since_ms; /* outbound installed */
-	uint64_t hard_ms;  /* end of the outbound half; the inbound one lives a little longer */
+	struct gen_keys *keys; /* NULL: not kept */
+	uint64_t since_ms;     /* outbound installed */
+	uint64_t hard_ms;      /* end of the outbound half; the inbound one lives a little longer */
 	uint64_t out_ms, in_ms; /* when retired: the ends of its halves */
 };
 

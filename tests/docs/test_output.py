@@ -149,6 +149,14 @@ class Agents:
             p.wait(20)
         self.folder.cleanup()
 
+    def config(self, name, **more):
+        """Changes the config of an agent."""
+        with open(self.path(name + ".json")) as f:
+            text = json.load(f)
+        text.update(more)
+        with open(self.path(name + ".json"), "w") as f:
+            json.dump(text, f)
+
     def path(self, name):
         return os.path.join(self.folder.name, name)
 
@@ -173,7 +181,9 @@ def real_documents_are_as_documented():
         got += a.alpha("status") + a.alpha("status", BETA)
         got += a.alpha("rekey", BETA, "--reason", "because") + a.alpha("rekey", "--all", "--wait")
         got += a.alpha("rekey", BETA, "--no-wait")
+        a.config("alpha", export_keys=True)
         got += a.alpha("verify", BETA) + a.alpha("reload")
+        got += a.alpha("rekey", BETA, "--wait") + a.alpha("export", "esp-sa")
         got += a.alpha("down", BETA) + a.alpha("down", BETA)
         got += a.alpha("verify", BETA, status=3) + a.alpha("status", BETA, status=3)
         got += a.alpha("status", "nobody", status=2)

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Keys of SAs for Wireshark: only by config, told, owner-only, and right: tshark decrypts a capture."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+
+import sapairtest
+from sapairtest import SAPAIR, check, equal, has, main, test, until, well
+
+LINE = '"IPv4","'
+
+
+class Follow:
+    def __init__(self, lab, agent, *words):
+        self.dir = os.path.join(lab.dir, "keys")
+        self.table = os.path.join(self.dir, "esp_sa")
+        self.process = subprocess.Popen(
+            [SAPAIR, "export", "esp-sa", *words, "--follow", self.dir, "--control", agent.control],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        lab.cleanups.append(self.end)
+        until(lambda: os.path.exists(self.table), "the table is there")
+
+    def lines(self):
+        with open(self.table) as f:
+            return [line for line in f.read().splitlines() if not line.startswith("#")]
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@test
+def keys_are_given_only_where_the_config_allows_it(lab):
+    a, _ = lab.pair()
+    e = well(a.cli("export esp-sa"), 9).doc("error")
+    has(e["cause"], "does not allow")
+    has(e["hint"], "export_keys")
+    a.config["export_keys"] = True
+    a.write_config()
+    well(a.cli("reload"))
+    equal(well(a.cli("export esp-sa")).docs, [], "keys of a pair from before")
+    watch = a.cli_start("watch", "--timeout", "20")
+    until(lambda: "x" if well(a.cli("rekey", "beta")) else None, "a rekey")
+    keys = [d for d in well(a.cli("export esp-sa")).docs if d["schema"] == "sapair.key/1"]
+    newest = [d for d in keys if d["epoch"] == a.peer("beta")["epoch"]]
+    equal(sorted(d["direction"] for d in newest), ["in", "out"], "directions")
+    p = a.peer("beta")
+    equal({d["direction"]: d["spi"] for d in newest}, {"in": p["in"]["spi"], "out": p["out"]["spi"]}, "SPIs")
+    equal({len(d["key"]) for d in newest}, {72}, "key and salt of AES-256-GCM, in hex")
+    watch.send_signal(signal.SIGTERM)
+    has(watch.communicate()[0].decode(), '"id":180,"event":"keys-exported"')
+    has(a.log(), "keys of SAs were given out")
+    text = well(a.cli("export esp-sa", "beta", json_out=False)).out
+    has(text, LINE)
+    has(text, '"AES-GCM with 16 octet ICV [RFC4106]"')
+    check(newest[0]["key"] not in a.log(), "a key is in the log")
+    well(a.cli("export esp-sa", "nobody"), 2)
+
+
+@test
+def both_hosts_export_the_same_keys(lab):
+    for suite in ("aes128gcm16", "aes256-sha256", "aes128-sha1", "aes256gmac"):
+        both = {"export_keys": True, "defaults": {"suites": [suite]}}
+        a, b = lab.pair(both=both)
+        of = [{d["spi"]: (d["key"], d.get("mac_key"), d["source"], d["suite"])
+               for d in well(x.cli("export esp-sa")).docs} for x in (a, b)]
+        equal(of[0], of[1], "keys of " + suite)
+        equal(len(of[0]), 2, "SAs")
+        a.stop()
+        b.stop()
+        lab.agents.clear()
+
+
+@test
+def the_table_follows_and_goes_with_the_pair(lab):
+    a, _ = lab.pair(both={"export_keys": True})
+    f = Follow(lab, a, "beta")
+    equal(stat.S_IMODE(os.stat(f.table).st_mode), 0o600, "mode of the table")
+    equal(len(f.lines()), 2, "lines")
+    for n in (4, 6):
+        well(a.cli("rekey", "beta"))
+        until(lambda: len(f.lines()) == n, "%d lines" % n)
+    well(a.cli("down", "beta"))
+    equal(f.process.wait(sapairtest.LIMIT), 0, "exit of the follower")
+    check(not os.path.exists(f.table), "the table is left after down")
+    well(a.cli("up", "beta"))
+    f = Follow(lab, a)
+    a.stop()
+    equal(f.process.wait(sapairtest.LIMIT), 0, "exit of the follower")
+    check(not os.path.exists(f.table), "the table is left after stop")
+
+
+def tshark(capture, keys, port, *words):
+    env = dict(os.environ, WIRESHARK_CONFIG_DIR=keys)
+    r = subprocess.run(
+        ["tshark", "-r", capture, "-d", "udp.port==%d,udpencap" % port,
+         "-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE", *words],
+        capture_output=True, text=True, env=env, timeout=120)
+    check(r.returncode == 0, "tshark: %s" % r.stderr)
+    return r.stdout.splitlines()
+
+
+@test(alone=True)
+def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
+    if os.geteuid() != 0 or not (shutil.which("tshark") and shutil.which("tcpdump")):
+        raise sapairtest.Skip("not root, or no tshark or tcpdump")
+    if sapairtest.SAN:
+        raise sapairtest.Skip("the plain build does it")
+    capture = os.path.join(lab.dir, "wire.pcap")
+    options = {"esn": False, "rekey": {"min_interval_ms": 0}}
+    a, _ = lab.pair(both={"export_keys": True, "defaults": options})
+    f = Follow(lab, a)
+    dump = subprocess.Popen(
+        ["tcpdump", "-i", "lo", "-U", "-Z", "root", "-B", "8192", "-w", capture, "udp port %d" % lab.port],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    lab.cleanups.append(lambda: dump.poll() is None and dump.kill())
+    until(lambda: os.path.exists(capture) and os.path.getsize(capture) >= 24, "tcpdump writes")
+    load = a.cli_start("verify", "beta", "--count", "300", "--interval", "5")
+    for _ in range(3):
+        well(a.cli("rekey", "beta"))
+    equal(load.wait(sapairtest.LIMIT), 0, "exit of the load")
+    load.communicate()
+    until(lambda: len(f.lines()) == 8, "keys of four pairs")
+    dump.send_signal(signal.SIGINT)
+    dump.communicate()
+    rows = [r.split("\t") for r in tshark(
+        capture, f.dir, lab.port, "-Y", "esp", "-T", "fields", "-e", "esp.spi", "-e", "esp.icv_good",
+        "-e", "frame.protocols")]
+    check(len(rows) > 200, "%d packets" % len(rows))
+    check(len({r[0] for r in rows}) >= 6, "SPIs in the capture: %s" % {r[0] for r in rows})
+    wrong = [r for r in rows if r[1] not in ("1", "True")]
+    check(not wrong, "%d of %d packets without a right ICV: %s" % (len(wrong), len(rows), wrong[:3]))
+    wrong = [r for r in rows if "esp:udp" not in r[-1]]
+    check(not wrong, "%d packets were not decrypted: %s" % (len(wrong), wrong[:3]))
+
+
+main()

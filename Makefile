@@ -75,13 +75,14 @@ fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
 # Windows' filter engine for tests, beside a program that finds it there first.
 standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/standin/sapair.exe)
+sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
 tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install clean distclean \
 	help programs
 
-all: $(program) ## the program, build/linux/sapair
+all: $(program) $(sbom) ## the program, build/linux/sapair
 
 # --- libraries ------------------------------------------------------------------------------
 # build/deps/TARGET.mk says where they are. It is made by building them, so that every goal that
@@ -106,6 +107,10 @@ deps: build/deps/$(TARGET).mk ## build the libraries that the system does not ha
 $(BUILD)/sapair$(EXE): $(call o,agent/main.c $(agent) $(proto) $(crypto))
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
+
+# What the program is made of, in CycloneDX.
+$(BUILD)/sbom.json: $(BUILD)/sapair$(EXE) scripts/sbom.py
+	@python3 scripts/sbom.py $< $(VERSION) >$@
 
 # A unit test and the simulation link the pure floors only: code that reaches upwards does not
 # link. Of the support archive each takes what it names.

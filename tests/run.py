@@ -101,6 +101,7 @@ def all_suites(build):
         Suite("fuzz", fuzz("build/linux-clang-" + FUZZ), 120),
         Suite("model", scripts("tests/model/test_*.py", build), 240),
         Suite("fault", scripts("tests/fault/test_*.py", build), 240),
+        Suite("build", scripts("tests/build/test_*.py", build), 240),
         Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
         Suite("docs", scripts("tests/docs/test_*.py", build), 120),
         Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True),

@@ -70,9 +70,16 @@ class Scenario:
             return self.b.ask("verify", peer="alpha")[0] + self.a.ask("verify", peer="beta")[0] == 0
 
         until(verified, "the pair carries traffic", limit=BACK)
-        if self.a.peer("beta")["held"] + self.b.peer("alpha")["held"] > 0:
-            # An inbound that the peer may use is held until a newer pair is confirmed (I6).
+
+        def settled():
+            """An inbound that the peer may use is held until a newer pair is confirmed (I6)."""
+            if self.a.peer("beta")["held"] + self.b.peer("alpha")["held"] == 0:
+                return True
             self.b.ask("rekey", peer="alpha", timeout_ms=3000)
+            time.sleep(0.2)
+            return False
+
+        until(settled, "nothing is held", limit=BACK)
         together(self.a, self.b, limit=BACK)
         quiet(self.a, self.b, limit=BACK)
         until(lambda: not self.a.peer("beta").get("draining"), "nothing drains")

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""What other tools read: metrics for Prometheus, completions for shells."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import sapairtest
+from sapairtest import SAPAIR, check, equal, has, main, test, tool, well
+
+SAMPLE = re.compile(r'^([a-z_:]+)(?:\{((?:[a-z]+="[^"\\]*",?)*)\})? (-?[0-9.e+-]+)$')
+
+
+def samples(text):
+    """{(name, labels): value}, after the rules of the format."""
+    found, typed, told = {}, {}, set()
+    for line in text.splitlines():
+        m = re.match(r"^# (HELP|TYPE) (\S+) (.+)$", line)
+        if m:
+            check((m.group(1), m.group(2)) not in told, "told twice: %s" % line)
+            told.add((m.group(1), m.group(2)))
+            if m.group(1) == "TYPE":
+                typed[m.group(2)] = m.group(3)
+            continue
+        m = SAMPLE.match(line)
+        check(m, "no sample: %r" % line)
+        check(m.group(1) in typed, "%s has no type" % m.group(1))
+        key = (m.group(1), m.group(2) or "")
+        check(key not in found, "twice: %s" % line)
+        found[key] = float(m.group(3))
+    for name, kind in typed.items():
+        check(kind in ("gauge", "counter"), "%s: %s" % (name, kind))
+        check(kind != "counter" or name.endswith("_total"), "%s is a counter" % name)
+    return found
+
+
+@test
+def metrics_are_what_prometheus_reads(lab):
+    a, _ = lab.pair()
+    well(a.cli("verify", "beta", "--count", "20"))
+    got = samples(well(a.cli("metrics", json_out=False)).out)
+    equal(got["sapair_peer_up", 'peer="beta"'], 1, "up")
+    equal(got["sapair_peer_verified", 'peer="beta"'], 1, "verified")
+    equal(got["sapair_exchanges_total", 'peer="beta"'], 1, "exchanges")
+    check(got["sapair_sa_packets", 'peer="beta",direction="out"'] >= 20, "packets: %s" % got)
+    check(got["sapair_verify_rtt_seconds", 'peer="beta"'] < 10, "seconds, not milliseconds")
+    ends = {k[1]: v for k, v in got.items() if k[0] == "sapair_cert_expiry_timestamp_seconds"}
+    equal(len(ends), 2, "certificates")
+    check(all(v > sapairtest.time.time() for v in ends.values()), "ends: %s" % ends)
+    path = os.path.join(lab.dir, "sapair.prom")
+    well(a.cli("metrics", "--file", path, json_out=False))
+    with open(path) as f:
+        equal(set(samples(f.read())), set(got), "the same in a file")
+    equal(well(a.cli("metrics")).doc("status")["name"], "alpha", "with --json the status")
+    well(a.cli("down", "beta"))
+    got = samples(well(a.cli("metrics", json_out=False)).out)
+    equal(got["sapair_peer_up", 'peer="beta"'], 0, "after down")
+    a.stop()
+    well(a.cli("metrics"), 3)
+
+
+def complete(words):
+    """What bash would offer for the last of the words."""
+    script = well(tool("completion", "bash")).out + """
+COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _sapair
+printf '%%s\\n' "${COMPREPLY[@]}"
+""" % " ".join("'%s'" % w for w in words)
+    r = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20)
+    equal(r.stderr, "", "what bash says")
+    return r.stdout.split()
+
+
+@test
+def bash_completes_verbs_and_options(lab):
+    check({"run", "lab", "rekey"} <= set(complete(["sapair", ""])), "verbs")
+    equal(complete(["sapair", "rek"]), ["rekey"], "rek")
+    check({"up", "down", "init"} <= set(complete(["sapair", "lab", ""])), "verbs of lab")
+    equal(complete(["sapair", "rekey", "beta", "--para"]), ["--parallel"], "an option")
+    equal(complete(["sapair", "lab", "up", "x.json", "--he"]), ["--here", "--help"], "options")
+    equal(complete(["sapair", "run", "--config", "f"]), [], "files are bash's own")
+
+
+@test
+def other_shells_take_their_completions(lab):
+    for shell, check_words in (("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]),
+                               ("powershell", None)):
+        text = well(tool("completion", shell)).out
+        has(text, "sapair")
+        has(text, "--parallel" if shell != "fish" else "-l parallel")
+        path = os.path.join(lab.dir, shell)
+        with open(path, "w") as f:
+            f.write(text)
+        if check_words and shutil.which(check_words[0]):
+            r = subprocess.run([*check_words, path], capture_output=True, text=True)
+            equal((r.returncode, r.stderr), (0, ""), shell)
+    has(well(tool("completion", "tcsh"), 2).err, "no shell")
+
+
+main()

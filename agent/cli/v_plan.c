@@ -50,6 +50,8 @@ static void tell_json(const struct teller *t, const struct sadb_object *o)
 	}
 	if (o->tag != 0)
 		json_put_u64(&j, "tag", o->tag);
+	if (o->id != 0)
+		json_put_dec64(&j, "id", o->id);
 	out_end(&j);
 }
 

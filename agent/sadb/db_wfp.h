@@ -6,6 +6,7 @@
  *     rule_wfp.c   filters: in one transaction in, in one out
  *     pair_wfp.c   SA contexts
  *     old_wfp.c    what an earlier run left
+ *     plan_wfp.c   what a config would change; how all goes
  *     err_wfp.c    the engine's codes, by name and meaning
  *
  * Every call of the engine is a remote procedure call that may wait for a lock which any program
@@ -48,6 +49,14 @@ struct wfp_found {
 	uint32_t lifetime_s;
 };
 
+/* A filter, or one half of a context, as plan and clean show it. */
+struct wfp_object {
+	struct sadb_object o;
+	uint8_t guid[16]; /* of a filter: its key */
+	uint64_t filter;  /* of an SA: the one that it stands on */
+	bool taken;
+};
+
 /* Words of the environment variable SAPAIR_WFP, for what Windows does not document. */
 struct wfp_switches {
 	bool ipv6_network; /* addresses of SAs in network order, not turned round */
@@ -70,11 +79,14 @@ struct wfp_job {
 	uint64_t context, policy;
 	struct spi spi;
 	struct sa_keys keys; /* wiped behind run */
-	bool outbound, changed, met;
+	bool outbound, changed, met, any;
 	struct wfp_found *found; /* freed with the job */
 	size_t n_found;
 	uint64_t *ids; /* likewise */
 	size_t n_ids;
+
+	struct wfp_object *objects; /* likewise */
+	size_t n_objects;
 
 	struct wfp_job *next_; /* of work_wfp.c */
 	bool finished_, waited_, given_up_;
@@ -90,6 +102,8 @@ struct wfp_job *wfp_job_new(int (*run)(struct wfp_engine *, struct wfp_job *), s
 void wfp_job_free(struct wfp_job *j);
 /* Takes j over and gives it back when it was done in time (with any result), else NULL and e. */
 struct wfp_job *wfp_do(struct wfp_work *w, struct wfp_job *j, struct err *e);
+/* For a program that has nothing else to do. */
+void wfp_work_patience(struct wfp_work *w, unsigned ms);
 /* Takes j over; its done() is called later. */
 void wfp_post(struct wfp_work *w, struct wfp_job *j);
 
@@ -129,7 +143,18 @@ int wfp_delete_context(struct wfp_engine *g, uint64_t context, struct err *e);
 /* Which of j->ids are gone (they stay in ids; the others are taken out), and whether a filter of
  * j->rules is (changed). */
 int wfp_look(struct wfp_engine *g, struct wfp_job *j);
-/* The contexts on the filters of j->rules, in j->found. */
+/* The contexts on the filters of j->rules (any: all there are), in j->found. */
 int wfp_find_old(struct wfp_engine *g, struct wfp_job *j);
+
+/* All that is ours, in j->objects; clean takes it away. */
+int wfp_list(struct wfp_engine *g, struct wfp_job *j);
+int wfp_clean(struct wfp_engine *g, struct wfp_job *j);
+
+/* ---- on any thread ----------------------------------------------------------------------- */
+
+bool wfp_filter_key(const struct wfp_rules *r, enum wfp_role role, uint8_t key[16]);
+/* What is wanted for r beside what list has, which is marked taken; then what nobody took. */
+void wfp_plan_policy(struct wfp_job *list, const struct wfp_rules *r, sadb_told *told, void *arg);
+void wfp_plan_rest(const struct wfp_job *list, enum sadb_change change, sadb_told *told, void *arg);
 
 #endif

@@ -45,6 +45,11 @@ static bool is_on(const IPSEC_SA_CONTEXT0 *c, const struct wfp_rules *r)
 	       (c->outboundSa != NULL && c->outboundSa->traffic.ipsecFilterId == r->id[WFP_OUT]);
 }
 
+static bool is_any(const IPSEC_SA_CONTEXT0 *c)
+{
+	return c->inboundSa != NULL || c->outboundSa != NULL;
+}
+
 static int keep(struct wfp_job *j, const IPSEC_SA_CONTEXT0 *c)
 {
 	const IPSEC_SA_DETAILS0 *any = c->inboundSa != NULL ? c->inboundSa : c->outboundSa;
@@ -85,7 +90,7 @@ int wfp_find_old(struct wfp_engine *g, struct wfp_job *j)
 			break;
 		}
 		for (UINT32 i = 0; i < n; i++) {
-			if (rc == 0 && is_on(entries[i], &j->rules))
+			if (rc == 0 && (j->any ? is_any(entries[i]) : is_on(entries[i], &j->rules)))
 				rc = keep(j, entries[i]);
 			wipe_keys(entries[i]->inboundSa);
 			wipe_keys(entries[i]->outboundSa);

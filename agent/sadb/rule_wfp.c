@@ -62,7 +62,7 @@ static bool is_inbound(enum wfp_role role)
 	       role == WFP_IN_DIAL;
 }
 
-static bool key_of(const struct wfp_rules *r, enum wfp_role role, GUID *key)
+bool wfp_filter_key(const struct wfp_rules *r, enum wfp_role role, uint8_t key[16])
 {
 	static const char what[] = "sapair filter 1";
 	const uint8_t rest[5] = {(uint8_t)role, (uint8_t)(r->control_port >> 8),
@@ -76,9 +76,20 @@ static bool key_of(const struct wfp_rules *r, enum wfp_role role, GUID *key)
 
 	if (!sha256(parts, sizeof parts / sizeof parts[0], hash))
 		return false;
-	memcpy(key, hash, sizeof *key);
-	key->Data3 = (unsigned short)((key->Data3 & 0x0fff) | 0x8000); /* RFC 9562: version 8 */
-	key->Data4[0] = (unsigned char)((key->Data4[0] & 0x3f) | 0x80);
+	memcpy(key, hash, 16);
+	key[7] =
+		(uint8_t)((key[7] & 0x0f) | 0x80); /* RFC 9562: version 8, in a GUID's byte order */
+	key[8] = (uint8_t)((key[8] & 0x3f) | 0x80);
+	return true;
+}
+
+static bool key_of(const struct wfp_rules *r, enum wfp_role role, GUID *key)
+{
+	uint8_t bytes[16];
+
+	if (!wfp_filter_key(r, role, bytes))
+		return false;
+	memcpy(key, bytes, sizeof *key);
 	return true;
 }
 

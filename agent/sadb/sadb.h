@@ -131,6 +131,7 @@ struct sadb_object {
 	struct addr src, dst;
 	struct spi spi; /* of an SA; 0: the system will choose it */
 	uint32_t tag;   /* the system's word for it: XFRM reqid */
+	uint64_t id;    /* Windows' number of the filter or SA context; 0: none (yet) */
 	/* of a policy */
 	uint8_t proto; /* 0: all */
 	bool has_sport, has_dport, protects, optional;

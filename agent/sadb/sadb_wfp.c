@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #define LOOK_MS 10000 /* for what was removed behind our back: not all of it is told */
+#define PATIENCE_MS 30000
 #define WINDOW_MAX 64 /* Windows' own is not told and cannot be set */
 
 struct pair {
@@ -43,7 +44,8 @@ struct wfp {
 	struct wfp_work *work;
 	uv_timer_t look;
 	struct policy *policies;
-	uint64_t numbers; /* of policies and pairs so far */
+	uint64_t numbers;     /* of policies and pairs so far */
+	struct wfp_job *list; /* of plan */
 	bool closing;
 };
 
@@ -118,6 +120,14 @@ static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
 	}
 }
 
+static void put_rules(struct wfp_rules *r, const struct sa_policy *p)
+{
+	r->local = p->local;
+	r->remote = p->remote;
+	r->control_port = p->control_port;
+	r->peer_port = p->peer_port != 0 ? p->peer_port : p->control_port;
+}
+
 static int policy_add(struct sadb *sadb, struct sa_policy *p, struct err *e)
 {
 	struct wfp *db = of(sadb);
@@ -131,10 +141,7 @@ static int policy_add(struct sadb *sadb, struct sa_policy *p, struct err *e)
 	}
 	pol->p = p;
 	pol->number = ++db->numbers;
-	pol->rules.local = p->local;
-	pol->rules.remote = p->remote;
-	pol->rules.control_port = p->control_port;
-	pol->rules.peer_port = p->peer_port != 0 ? p->peer_port : p->control_port;
+	put_rules(&pol->rules, p);
 	j->rules = pol->rules;
 	j->undo = wfp_rules_undo;
 	j = wfp_do(db->work, j, e);
@@ -443,6 +450,41 @@ static void on_look(uv_timer_t *t)
 	}
 }
 
+/* ---- plan and clean ---------------------------------------------------------------------- */
+
+static int plan(struct sadb *sadb, const struct sa_policy *p, sadb_told *told, void *arg,
+		struct err *e)
+{
+	struct wfp *db = of(sadb);
+	struct wfp_rules rules = {0};
+
+	if (db->list == NULL) {
+		struct wfp_job *j = wfp_job_new(wfp_list, e);
+
+		j = j == NULL ? NULL : wfp_do(db->work, j, e);
+		if (j == NULL || j->rc < 0)
+			return result_of(j, e);
+		db->list = j;
+	}
+	if (p == NULL) {
+		wfp_plan_rest(db->list, SADB_STALE, told, arg);
+		return 0;
+	}
+	put_rules(&rules, p);
+	wfp_plan_policy(db->list, &rules, told, arg);
+	return 0;
+}
+
+static int clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e)
+{
+	struct wfp_job *j = wfp_job_new(wfp_clean, e);
+
+	j = j == NULL ? NULL : wfp_do(of(sadb)->work, j, e);
+	if (j != NULL && j->rc == 0)
+		wfp_plan_rest(j, SADB_REMOVE, told, arg);
+	return result_of(j, e);
+}
+
 /* ---- open and close ---------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *h)
@@ -464,7 +506,10 @@ static int open_wfp(struct sadb **out, const struct sadb_env *env, struct err *e
 	}
 	uv_timer_init(env->loop, &db->look);
 	db->look.data = db;
-	uv_timer_start(&db->look, on_look, LOOK_MS, LOOK_MS);
+	if (env->looks_only)
+		wfp_work_patience(db->work, PATIENCE_MS);
+	else
+		uv_timer_start(&db->look, on_look, LOOK_MS, LOOK_MS);
 	uv_unref((uv_handle_t *)&db->look);
 	*out = &db->db;
 	return 0;
@@ -476,6 +521,7 @@ static void close_wfp(struct sadb *sadb)
 
 	db->closing = true;
 	wfp_work_close(db->work); /* what is queued is done */
+	wfp_job_free(db->list);
 	while (db->policies != NULL) {
 		struct policy *pol = db->policies;
 
@@ -511,4 +557,6 @@ const struct sadb_ops sadb_wfp = {
 	.remove = remove_part,
 	.query = query,
 	.leftovers = leftovers,
+	.plan = plan,
+	.clean = clean,
 };

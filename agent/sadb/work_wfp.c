@@ -49,6 +49,7 @@ void wfp_job_free(struct wfp_job *j)
 		return;
 	free(j->found);
 	free(j->ids);
+	free(j->objects);
 	wipe(j, sizeof *j);
 	free(j);
 }
@@ -161,6 +162,11 @@ static struct wfp_job *do_within(struct wfp_work *w, struct wfp_job *j, uint64_t
 struct wfp_job *wfp_do(struct wfp_work *w, struct wfp_job *j, struct err *e)
 {
 	return do_within(w, j, w->wait_ms, e);
+}
+
+void wfp_work_patience(struct wfp_work *w, unsigned ms)
+{
+	w->wait_ms = ms;
 }
 
 void wfp_post(struct wfp_work *w, struct wfp_job *j)

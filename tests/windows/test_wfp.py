@@ -2,10 +2,11 @@
 """The Manual SA scenario, call by call, on the stand-in of the filter engine."""
 
 import ipaddress
+import json
 import time
 
 from wintest import *
-from wintest import begin, test, well
+from wintest import begin, test, well, win, z
 from standin import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
 
 RULES = ["FwpmTransactionBegin0", "FwpmProviderAdd0"] + 8 * ["FwpmFilterAdd0"] + ["FwpmTransactionCommit0"]
@@ -262,6 +263,49 @@ def what_windows_cannot_is_refused_by_name(lab):
         equal(a.wait_exit(), 2, "exit status with %s" % option)
         a.process = None
         has(a.log(), "wfp cannot do")
+
+
+@test
+def plan_and_clean_list_and_take_away(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    config = ["--config", z(a.config_path)]
+
+    def run(verb, *words):
+        r = win(verb, *words, "--json", env=a.env, exe=a.exe)
+        return r.rc, sorted((d["change"], d["object"], d["direction"]) for d in r.docs), r.docs
+
+    rc, objects, docs = run("plan", *config)
+    filters = 4 * [("keep", "policy", "in")] + 4 * [("keep", "policy", "out")]
+    equal((rc, objects), (0, filters + [("keep", "sa", "in"), ("keep", "sa", "out")]), "plan")
+    ids = {d["id"] for d in docs if d["object"] == "policy"}
+    equal(ids, {str(f["id"]) for f in a.engine.state()["filters"]}, "filters of plan")
+    spis = {d["direction"]: d["spi"] for d in docs if d["object"] == "sa"}
+    p = a.peer("beta")
+    equal(spis, {"in": p["in"]["spi"], "out": p["out"]["spi"]}, "SPIs of plan")
+    equal({(d["source"], d["destination"]) for d in docs if d["direction"] == "in"}, {(BETA, ALPHA)}, "ends")
+    r = win("clean", "--control", a.config["control"], env=a.env, exe=a.exe)
+    equal(r.rc, 2, "clean beside an agent")
+
+    a.kill()
+    other = dict(a.config, peers=[lab.peer_of("gamma")])
+    path = z(lab.write("other.json", json.dumps(other)))
+    rc, objects, docs = run("plan", "--config", path)
+    equal(rc, 10, "exit status of a plan that differs")
+    equal([o[0] for o in objects], 10 * ["add"] + 10 * ["stale"], "changes")
+    control = ["--control", a.config["control"]]
+    before = a.engine.state()
+    rc, objects, _ = run("clean", "--check", *control)
+    equal((rc, len(objects)), (10, 10), "clean --check")
+    equal(a.engine.state(), before, "what clean --check leaves")
+    rc, objects, _ = run("clean", *control)
+    equal((rc, [o[0] for o in objects]), (0, 10 * ["remove"]), "clean")
+    check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+    equal(run("clean", "--check", *control)[:2], (0, []), "clean --check behind clean")
+    rc, objects, _ = run("plan", *config)
+    equal((rc, [o[0] for o in objects]), (10, 10 * ["add"]), "plan of an empty engine")
+    a.start()
+    paired(a, b)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 #include "agent/daemon/link.h"
 #include "agent/daemon/listen.h"
 #include "agent/daemon/peer.h"
+#include "agent/os/confine.h"
 #include "agent/os/creds.h"
 #include "crypto/random.h"
 
@@ -411,6 +412,7 @@ static void start_signals(struct agent *a)
 				list[i].number);
 		uv_unref((uv_handle_t *)&a->signals[i]);
 	}
+	uv_timer_init(&a->loop, &a->watchdog);
 	uv_timer_init(&a->loop, &a->stop_timer);
 	a->stop_timer.data = a;
 }
@@ -445,8 +447,23 @@ static void drain_loop(struct agent *a)
 {
 	uv_run(&a->loop, UV_RUN_DEFAULT);
 	uv_close((uv_handle_t *)&a->stop_timer, NULL);
+	uv_close((uv_handle_t *)&a->watchdog, NULL);
 	for (int i = 0; i < 100 && uv_loop_close(&a->loop) == UV_EBUSY; i++)
 		uv_run(&a->loop, UV_RUN_NOWAIT);
+}
+
+/* All is open: from here on less will do. */
+static void confine(const struct agent *a)
+{
+	char dir[OS_PATH_MAX], text[160];
+	struct confinement c = {.net_admin = !sadb_sends(a->db), .control_dir = dir};
+
+	for (size_t i = 0; i < a->cfg.listens; i++)
+		c.low_ports = c.low_ports || a->cfg.listen[i].port < 1024;
+	os_dir_of(dir, a->cfg.control);
+	os_confine(&c, text, sizeof text);
+	if (text[0] != '\0')
+		log_line(LOG_INFO, "agent: confined: %s", text);
 }
 
 static int start(struct agent *a, struct err *e)
@@ -461,7 +478,27 @@ static int start(struct agent *a, struct err *e)
 	for (size_t i = 0; i < a->cfg.n_peers; i++)
 		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
 			return -1;
-	return listen_open(a, e);
+	if (listen_open(a, e) < 0)
+		return -1;
+	confine(a);
+	return 0;
+}
+
+static void on_watchdog(uv_timer_t *t)
+{
+	(void)t;
+	os_notify("WATCHDOG=1");
+}
+
+/* A loop that stands still is for the service manager to find. */
+static void start_watchdog(struct agent *a)
+{
+	uint64_t ms = os_watchdog_ms();
+
+	if (ms == 0)
+		return;
+	uv_timer_start(&a->watchdog, on_watchdog, 0, ms / 2);
+	uv_unref((uv_handle_t *)&a->watchdog);
 }
 
 int agent_run(struct agent_start *s, struct err *e)
@@ -494,6 +531,7 @@ int agent_run(struct agent_start *s, struct err *e)
 		log_line(LOG_INFO, "agent: %s is running, back end %s, %zu peers", a->cfg.name,
 			 a->db->ops->name, a->n_peers);
 		os_notify("READY=1");
+		start_watchdog(a);
 		uv_run(&a->loop, UV_RUN_DEFAULT);
 	}
 	drain_loop(a);

@@ -61,7 +61,7 @@ struct agent {
 	struct carrier *carriers;
 	struct control *control;
 	uv_signal_t signals[OS_SIGNALS];
-	uv_timer_t stop_timer;
+	uv_timer_t stop_timer, watchdog;
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
 	size_t gens, gens_most; /* now, and at most since memory was given back */

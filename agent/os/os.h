@@ -123,6 +123,8 @@ void os_sleep_ms(unsigned ms);
 
 /* Tells the service manager ("READY=1", "RELOADING=1", "STOPPING=1", "STATUS=..."), if any. */
 void os_notify(const char *state);
+/* The service manager wants "WATCHDOG=1" at least so often; 0: it does not. */
+uint64_t os_watchdog_ms(void);
 /* True when stderr goes to the journal. */
 bool os_logs_to_journal(void);
 

@@ -851,6 +851,15 @@ void os_host_name(char *out, size_t size)
 		snprintf(out, size, "host");
 }
 
+uint64_t os_watchdog_ms(void)
+{
+	const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+
+	if (us == NULL || (pid != NULL && strtol(pid, NULL, 10) != (long)getpid()))
+		return 0;
+	return strtoull(us, NULL, 10) / 1000;
+}
+
 void os_notify(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");

@@ -1120,6 +1120,11 @@ void os_host_name(char *out, size_t size)
 		snprintf(out, size, "host");
 }
 
+uint64_t os_watchdog_ms(void)
+{
+	return 0;
+}
+
 void os_notify(const char *state)
 {
 	(void)state;

@@ -16,12 +16,13 @@ network namespaces of its own there).
 """
 
 import contextlib
-import ctypes
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ printf '#!/bin/sh\\nexec modprobe -d /run/m "$@"\\n' >/run/m/probe; chmod +x /ru
 echo /run/m/probe >/proc/sys/kernel/modprobe
 modprobe -d /run/m -q -a {names} 2>/dev/null
 ip link set lo up
+{python} {here} seed {work}/seed
 cd {cwd}
 export TMPDIR=/run/tmp SAPAIR_KERNEL=uml {env}
 {command} >{work}/out 2>&1 </dev/null
@@ -54,6 +56,15 @@ echo $? >{work}/rc
 echo o >/proc/sysrq-trigger
 sleep 5
 """
+
+
+def seed(path):
+    """A machine that has just been born has no random numbers yet, and makes who asks wait for them
+    for a minute."""
+    with open(path, "rb") as f, open("/dev/random", "wb", buffering=0) as random:
+        data = f.read()
+        fcntl.ioctl(random, 0x40085203, struct.pack("=ii", 8 * len(data), len(data)) + data)
+        fcntl.ioctl(random, 0x5207)
 
 
 def skip(why):
@@ -80,11 +91,14 @@ def boot(command, limit=LIMIT, memory=512, follow=None):
     with open(init, "w") as f:
         f.write(
             INIT.format(
-                modules=module_tree(), names=MODULES, cwd=shlex.quote(ROOT), work=work,
+                python=sys.executable, here=os.path.join(HERE, "kernel.py"), modules=module_tree(),
+                names=MODULES, cwd=shlex.quote(ROOT), work=work,
                 env=" ".join(words), command=" ".join(map(shlex.quote, command)),
             )
         )
     os.chmod(init, 0o755)
+    with open(os.path.join(work, "seed"), "wb") as f:
+        f.write(os.urandom(256))
     argv = [
         "linux.uml", "mem=%dM" % memory, "rootfstype=hostfs", "rootflags=/", "rw", "init=" + init,
         "umid=sapair%d" % os.getpid(), "con=null", "con0=null,fd:1", "quiet",
@@ -148,9 +162,11 @@ def run_inside_uml():
     sys.exit(1 if rc is None else rc)
 
 
+if __name__ == "__main__":
+    seed(sys.argv[2])
+    sys.exit(0)
 if not INSIDE:
-    if __name__ != "__main__":
-        run_inside_uml()
+    run_inside_uml()
 
 from sapairtest import (  # noqa: E402
     Agent, Failure, Lab, Result, SAPAIR, Skip, check, crossed, equal, finished, has, identity,

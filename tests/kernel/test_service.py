@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Least privilege: what a running agent has given up, and that it needs no more."""
+
+import time
+
+from kernel import *  # noqa: F403
+
+FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
+NET_ADMIN, IPC_LOCK = 1 << 12, 1 << 14
+
+
+def rights(agent):
+    with open("/proc/%d/status" % agent.pid) as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def confined(agent):
+    r = rights(agent)
+    for name in ("CapPrm", "CapEff"):
+        equal(int(r[name], 16) & ~IPC_LOCK, NET_ADMIN, "%s of %s" % (name, agent.name))
+    equal((r["CapInh"].strip("0"), r["CapAmb"].strip("0")), ("", ""), "inherited capabilities")
+    equal((r["NoNewPrivs"], r["Seccomp"]), ("1", "2"), "NoNewPrivs, Seccomp")
+
+
+@test
+def a_root_agent_keeps_one_capability_and_all_still_works(w):
+    a, b = w.pair(both=FAST)
+    confined(a)
+    confined(b)
+    well(a.cli("rekey", "beta"))
+    b.kill()
+    b.start()
+    together(a, b)
+    a.config["peers"][0]["drain_ms"] = 400
+    a.write_config()
+    well(a.cli("reload"))
+    well(a.cli("down", "beta"))
+    well(a.cli("up", "beta"))
+    together(a, b)
+
+
+@test
+def one_capability_and_no_root_is_enough(w):
+    drop = ["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups", "--inh-caps",
+            "-all,+net_admin", "--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin"]
+    os.chmod(sapairtest.store, 0o755)
+    os.chmod(w.dir, 0o711)
+    a = w.agent("alpha", dict({"name": "beta", "address": v4("beta")}, **FAST))
+    b = w.agent("beta", dict({"name": "alpha", "address": v4("alpha")}, **FAST)).start()
+    mine = os.path.join(w.dir, "own")
+    os.makedirs(mine)
+    for part in ("certificate", "key", "ca"):
+        shutil.copy(a.config[part], mine)
+        a.config[part] = os.path.join(mine, os.path.basename(a.config[part]))
+    a.config["control"] = a.control = os.path.join(mine, "a.sock")
+    a.config_path = os.path.join(mine, "alpha.json")
+    a.write_config()
+    sh("chown", "-R", "4711:4711", mine)
+    os.chmod(mine, 0o700)
+    a.prefix = inside("alpha") + drop
+    a.start(ready=False)
+    a.wait_ready()
+    together(a, b)
+    equal(rights(a)["Uid"].split()[0], "4711", "user")
+    confined(a)
+    well(a.cli("rekey", "beta"))
+    w.ping("alpha", "beta")
+
+
+@test
+def without_the_right_it_says_so(w):
+    a = w.agent("alpha", "beta")
+    a.write_config()
+    for backend in ("xfrm", "auto"):
+        a.config["backend"] = backend
+        a.write_config()
+        p = subprocess.run(
+            inside("alpha") + ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin",
+                               SAPAIR, "run", "--config", a.config_path],
+            capture_output=True, text=True, timeout=60)
+        equal(p.returncode, 9, "exit status: %s" % p.stderr)
+        has(p.stderr, "CAP_NET_ADMIN")
+    w.agents.clear()
+
+
+if __name__ == "__main__":
+    main()

@@ -294,6 +294,62 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 	return 0;
 }
 
+/* The same host, key, names and addresses; new dates, by this CA. */
+static int renew(const struct args *a, const struct ca *ca, const char *path, const char *pem,
+		 const struct cert_facts *old, struct err *e)
+{
+	char cert[CERT_PEM_MAX], text[DATE_TEXT];
+	struct cert_facts f;
+	struct ident_wish w;
+	bool changed = true;
+
+	if (old->is_ca)
+		return err_set(e, ERR_USAGE,
+			       "%s is a CA: make a new one, and let both be trusted for "
+			       "a while",
+			       path);
+	if (ident_wish(&w, a, old->name, IDENT_DAYS, e) < 0)
+		return err_in(e, "%s", path);
+	for (size_t i = 0; i < old->addrs; i++) {
+		w.addr[i][0] = old->addr[i].len;
+		memcpy(w.addr[i] + 1, old->addr[i].bytes, old->addr[i].len);
+	}
+	w.wish.addrs = old->addrs;
+	w.wish.is_lab = old->is_lab || ca->facts.is_lab;
+	if (w.wish.not_after > ca->facts.not_after) {
+		date_put(text, ca->facts.not_after);
+		if (w.wish.not_before >= ca->facts.not_after)
+			return err_set(e, ERR_USAGE, "the CA ended at %s", text);
+		w.wish.not_after = ca->facts.not_after;
+		out_note("valid until %s only: the CA ends then", text);
+	}
+	if (creds_fault(cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem), path, ca->key,
+			ca->cert, e) < 0 ||
+	    os_write_file(path, cert, strlen(cert), false, false, e) < 0 ||
+	    ident_read(&f, path, OS_ANYONE, NULL, NULL, e) < 0)
+		return -1;
+	print(a, &f, &changed, path, NULL, ca->cert);
+	return 0;
+}
+
+int v_ca_renew(const struct args *a, struct err *e)
+{
+	struct cert_facts old;
+	char *pem = NULL;
+	size_t len = 0;
+	struct ca ca;
+	int rc;
+
+	if (ca_open(&ca, a, e) < 0)
+		return -1;
+	rc = ident_read(&old, args_word(a, 0), OS_ANYONE, &pem, &len, e);
+	if (rc == 0)
+		rc = renew(a, &ca, args_word(a, 0), pem, &old, e);
+	os_free_text(pem, len);
+	ca_free(&ca);
+	return rc;
+}
+
 int v_ca_sign(const struct args *a, struct err *e)
 {
 	struct cert_facts subject;

@@ -140,6 +140,13 @@ static const struct option ca_sign_options[] = {
 	MAKING,
 	NONE,
 };
+static const struct option ca_renew_options[] = {
+	{"days", "N", "valid so long (default 825)", false},
+	{"not-before", "DATE", "default: 5 min ago", false},
+	{"not-after", "DATE", "instead of --days", false},
+	{"dir", "DIR", "where ca.crt and ca.key are (default: the config directory)", false},
+	NONE,
+};
 static const struct option ca_show_options[] = {
 	{"dir", "DIR", "where ca.crt is (default: the config directory)", false},
 	NONE,
@@ -359,6 +366,16 @@ const struct verb verbs[] = {
 	 1,
 	 1,
 	 v_ca_sign},
+	{"ca renew",
+	 "CERT",
+	 "new dates for a host's certificate, in its place",
+	 "Key, name and addresses stay; the CA may be another one than before. An agent takes the new\n"
+	 "file by itself, and no pair notices.",
+	 "sapair ca renew alpha/alpha.crt --dir ca",
+	 {ca_renew_options},
+	 1,
+	 1,
+	 v_ca_renew},
 	{"ca show",
 	 "",
 	 "the CA's certificate",
@@ -549,7 +566,7 @@ static int unknown(char **argv, size_t n, struct err *e)
 		snprintf(name, sizeof name, "%s", argv[0]);
 	near = verb_near(name);
 	if (strcmp(name, "ca") == 0)
-		err_set(e, ERR_USAGE, "ca: new, issue, sign or show?");
+		err_set(e, ERR_USAGE, "ca: new, issue, sign, renew or show?");
 	else if (strcmp(name, "lab") == 0)
 		err_set(e, ERR_USAGE, "lab: init, up, status, verify, rekey or down?");
 	else if (near != NULL)

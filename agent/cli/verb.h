@@ -48,6 +48,7 @@ int v_id_new(const struct args *a, struct err *e);
 int v_ca_new(const struct args *a, struct err *e);
 int v_ca_issue(const struct args *a, struct err *e);
 int v_ca_sign(const struct args *a, struct err *e);
+int v_ca_renew(const struct args *a, struct err *e);
 int v_ca_show(const struct args *a, struct err *e);
 int v_export_esp_sa(const struct args *a, struct err *e);
 int v_metrics(const struct args *a, struct err *e);

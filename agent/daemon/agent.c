@@ -8,6 +8,7 @@
 #include "agent/daemon/link.h"
 #include "agent/daemon/listen.h"
 #include "agent/daemon/peer.h"
+#include "agent/daemon/renew.h"
 #include "agent/os/confine.h"
 #include "agent/os/creds.h"
 #include "crypto/random.h"
@@ -73,20 +74,15 @@ static int load_identity(const struct agent *a, const struct config *c, struct i
 	return 0;
 }
 
-static void warn_of_dates(struct agent *a)
+int agent_renew(struct agent *a, struct err *e)
 {
-	const struct cert_facts *f = identity_facts(a->identity->id);
-	int64_t left = f->not_after - os_wall_ms() / 1000;
-	char text[160];
+	struct identity_ref *id = NULL;
 
-	if (left > 30 * 86400)
-		return;
-	if (left <= 0)
-		snprintf(text, sizeof text, "our certificate has expired: no peer will accept it");
-	else
-		snprintf(text, sizeof text, "our certificate expires in %lld days",
-			 (long long)(left / 86400));
-	event_plain(a, left <= 0 ? EVENT_EXPIRED : EVENT_CERT_EXPIRES, NULL, text);
+	if (load_identity(a, &a->cfg, &id, e) < 0)
+		return -1;
+	identity_ref_drop(a->identity); /* links that stand keep theirs */
+	a->identity = id;
+	return 0;
 }
 
 static void fill_name(struct agent *a)
@@ -315,7 +311,7 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 	config_free(&a->cfg);
 	a->cfg = c;
 	fill_name(a);
-	warn_of_dates(a);
+	renew_seen(a->renew);
 	event_plain(a, EVENT_RELOADED, NULL, "config and identity were read anew");
 	return 0;
 free_config:
@@ -371,6 +367,8 @@ void agent_stop(struct agent *a)
 	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
 		uv_close((uv_handle_t *)&a->signals[i], NULL);
 	os_ignore_signals();
+	renew_stop(a->renew);
+	a->renew = NULL;
 	sadb_close(a->db);
 	a->db = NULL;
 	uv_timer_start(&a->stop_timer, on_stop_timer, STOP_MS, 0);
@@ -471,7 +469,7 @@ static int start(struct agent *a, struct err *e)
 	if (load_identity(a, &a->cfg, &a->identity, e) < 0)
 		return -1;
 	fill_name(a);
-	warn_of_dates(a);
+	a->renew = renew_start(a);
 	if (open_sadb(a, e) < 0 || control_open(a, e) < 0)
 		return -1;
 	/* Policy first: from here on a declared pair is closed. */
@@ -524,6 +522,8 @@ int agent_run(struct agent_start *s, struct err *e)
 		control_close(a);
 		for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
 			uv_close((uv_handle_t *)&a->signals[i], NULL);
+		renew_stop(a->renew);
+		a->renew = NULL;
 		if (a->db != NULL)
 			sadb_close(a->db);
 		a->db = NULL;

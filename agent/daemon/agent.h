@@ -16,6 +16,7 @@ struct carrier;
 struct control;
 struct listener;
 struct peer;
+struct renew;
 
 /* A certificate that links share; replaced by reload, freed with its last link. */
 struct identity_ref {
@@ -60,6 +61,7 @@ struct agent {
 	struct listener *listeners;
 	struct carrier *carriers;
 	struct control *control;
+	struct renew *renew;
 	uv_signal_t signals[OS_SIGNALS];
 	uv_timer_t stop_timer, watchdog;
 	struct xactions scratch; /* of the one exchange step that runs */
@@ -83,6 +85,9 @@ struct reload_result {
 };
 int agent_reload(struct agent *a, struct reload_result *r, struct err *e);
 void reload_result_free(struct reload_result *r);
+
+/* Reads certificate, key and CA anew. On -1 the old ones stay. */
+int agent_renew(struct agent *a, struct err *e);
 
 /* Adds a peer by its address at run time (`up ADDRESS`); pin may be NULL. */
 int agent_add_address(struct agent *a, const char *address, const char *pin, struct peer **p,

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Certificates are renewed without a gap: by the same CA, from one CA to the next, and never by a file
+that cannot be used."""
+
+import os
+import shutil
+
+import sapairtest
+from sapairtest import ALPHA, BETA, ca, check, equal, has, in_force, main, test, tool, until, well
+
+
+class Own:
+    """A host's identity in files that the test may change."""
+
+    def __init__(self, lab, name, address, by):
+        self.folder = os.path.join(lab.dir, "id-" + name)
+        well(tool("ca", "issue", name, "--address", address, "--dir", by, "--out", self.folder,
+                  "--days", "20"))
+        self.cert = os.path.join(self.folder, name + ".crt")
+        self.key = os.path.join(self.folder, name + ".key")
+        self.ca = os.path.join(self.folder, "ca.crt")
+
+    def renew(self, by):
+        return well(tool("ca", "renew", self.cert, "--dir", by, "--json")).doc("ca")
+
+
+def hosts(lab):
+    first = ca()
+    own = {n: Own(lab, n, at, first) for n, at in (("alpha", ALPHA), ("beta", BETA))}
+    a = lab.agent("alpha", lab.peer_of("beta"), id=own["alpha"])
+    b = lab.agent("beta", lab.peer_of("alpha"), id=own["beta"])
+    for x in (a, b):
+        x.start()
+    a.wait_up("beta")
+    b.wait_up("alpha")
+    return a, b, own
+
+
+def taken(agent, times=1):
+    until(lambda: agent.log().count("the identity was read anew") == times,
+          "%s takes the new identity" % agent.name)
+
+
+@test
+def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
+    a, b, own = hosts(lab)
+    before = in_force(a.peer("beta"))
+    old_pin, old_end = a.status()["identity"]["pin"], a.status()["identity"]["not_after"]
+    has(a.log(), "our certificate expires in ")
+    doc = own["alpha"].renew(ca())
+    equal((doc["changed"], doc["pin"], doc["addresses"]), (True, old_pin, [ALPHA]), "ca renew")
+    taken(a)
+    check(a.status()["identity"]["not_after"] > old_end, "the end of the certificate")
+    equal(in_force(a.peer("beta")), before, "the pair in force")
+    # New links take it: beta sees the new end after a restart.
+    b.stop()
+    b.start()
+    until(lambda: (a.peer("beta") or {}).get("state") == "up" and
+          b.peer("alpha").get("identity", {}).get("not_after", "") > old_end, "beta sees it")
+
+
+@test
+def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
+    a, b, own = hosts(lab)
+    first, second = ca(), ca("second-ca")
+    with open(os.path.join(first, "ca.crt")) as f, open(os.path.join(second, "ca.crt")) as g:
+        old, new = f.read(), g.read()
+    load = a.cli_start("verify", "beta", "--count", "3000", "--interval", "4")
+
+    def ca_file(text, times):
+        for agent, o in ((a, own["alpha"]), (b, own["beta"])):
+            with open(o.ca + ".new", "w") as f:
+                f.write(text)
+            os.rename(o.ca + ".new", o.ca)
+        for agent in (a, b):
+            taken(agent, times)
+
+    ca_file(old + new, 1)
+    for o in own.values():
+        o.renew(second)
+    taken(a, 2)
+    taken(b, 2)
+    ca_file(new, 3)
+    well(a.cli("rekey", "beta"))
+    b.stop()
+    b.start()
+    b.wait_up("alpha")
+    equal(well(tool("id", "show", own["beta"].cert, "--json")).doc("id")["issuer"].count("second-ca"), 1,
+          "issuer")
+    load.terminate()
+    load.communicate()
+
+
+@test
+def a_file_that_cannot_be_used_changes_nothing(lab):
+    a, _, own = hosts(lab)
+    end = a.status()["identity"]["not_after"]
+    shutil.copy(own["alpha"].cert, own["alpha"].cert + ".good")
+    with open(own["alpha"].cert, "w") as f:
+        f.write("-----BEGIN CERTIFICATE-----\nnonsense\n")
+    a.wait_log("the new certificate was not taken")
+    equal(a.status()["identity"]["not_after"], end, "the certificate in use")
+    os.rename(own["alpha"].cert + ".good", own["alpha"].cert)
+    taken(a)
+    equal(a.log().count("was not taken"), 1, "lines about it")
+    a.wait_up("beta")
+
+
+main()

@@ -157,6 +157,8 @@ static void raise_later(struct soft *db, struct pair *pair, enum sadb_event_kind
 	struct waiting *w = calloc(1, sizeof *w);
 
 	if (w == NULL)
+		w = calloc(1, sizeof *w);
+	if (w == NULL)
 		abort(); /* a lost expiry would leave a pair that nobody renews */
 	w->policy = pair->policy;
 	w->ev.kind = kind;

@@ -148,7 +148,7 @@ def pair(s):
     def action():
         rc, docs = s.b.ask("down", peer="alpha")
         equal(rc, 0, "down: %s" % docs)
-        return s.b.ask("up", peer="alpha", timeout_ms=1000)
+        return s.b.ask("up", peer="alpha", timeout_ms=15000)
 
     return action
 

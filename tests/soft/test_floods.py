@@ -14,7 +14,7 @@ import time
 
 from sapairtest import *
 from sapairtest import main, test
-from stranger import Closed, dial
+from stranger import Closed, dial, knock
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}}
 SECONDS = 8
@@ -151,6 +151,30 @@ def honest_pairs_rekey_within_a_second_whatever_floods(lab):
     check(len(lines) < 40 * (SECONDS * SLOW + 20), "%d lines of log about floods" % len(lines))
     together(a, b)
     together(a, d)
+
+
+@test
+def four_unfinished_handshakes_are_kept_for_an_address_and_the_oldest_goes(lab):
+    a = lab.agent("alpha", lab.peer_of("gamma", role="listen")).start()
+    held = []
+    for _ in range(12):
+        s = knock(a, lab)
+        held.append(s)
+        time.sleep(0.02)
+    # The first eight were closed long before the time for a handshake is over.
+    for s in held[:8]:
+        s.settimeout(3 * SLOW)
+        try:
+            equal(s.recv(1), b"", "what an old connection was told")
+        except ConnectionError:
+            pass
+    for s in held[8:]:
+        s.settimeout(0.2)
+        try:
+            equal(s.recv(1), "still open", "what a new connection was told")
+        except (TimeoutError, socket.timeout):
+            pass
+    dial(a, lab, identity("gamma")).hello()
 
 
 if __name__ == "__main__":

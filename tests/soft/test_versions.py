@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Peers of another version of the protocol: negotiated down, or refused with both versions named."""
+
+import ssl
+
+from sapairtest import *
+from sapairtest import main, test
+from stranger import Closed, Link, context_of, dial, hello, knock, offer
+
+
+def alpha(lab):
+    return lab.agent("alpha", lab.peer_of("gamma", role="listen")).start()
+
+
+def dial_with(a, lab, names):
+    id = identity("gamma")
+    context = context_of(lab, "client", id)
+    context.set_alpn_protocols(names)
+    link = Link(context.wrap_socket(knock(a, lab)), context, True, id)
+    lab.cleanups.append(link.close)
+    return link
+
+
+@test
+def a_newer_peer_that_speaks_this_version_too_gets_a_pair(lab):
+    a = alpha(lab)
+    link = dial_with(a, lab, ["sapair/9", "sapair/2", "sapair/1"])
+    equal(link.tls.selected_alpn_protocol(), "sapair/1", "the version that was chosen")
+    link.hello(agent="sapair/9.0.0").pair()
+    a.wait_peer("gamma", "is up", lambda p: p["state"] == "up")
+
+
+@test
+def a_peer_of_newer_versions_only_is_refused_by_name(lab):
+    a = alpha(lab)
+    try:
+        dial_with(a, lab, ["sapair/2"]).hello()
+        raise Failure("a link with sapair/2")
+    except (Closed, ssl.SSLError, ConnectionError):
+        pass
+    e = a.wait_error("gamma", "refused", "sapair/1")
+    equal(e["exit"], 6, "exit")
+
+
+@test
+def a_hello_of_a_newer_version_is_told_both_versions(lab):
+    a = alpha(lab)
+    for version in (2, 4294967295):
+        link = dial(a, lab, identity("gamma"))
+        link.send(hello(version=version))
+        end = [m for m in link.until_closed() if m["type"] == "error"]
+        equal([m["reason"] for m in end], ["version"], "how the link ended")
+        has(end[0]["text"], "version 1 here, %d at the peer" % version, "text")
+
+
+@test
+def members_and_messages_of_the_future_are_refused_not_guessed(lab):
+    """Section 13 of protocol.md: any new member makes a new version, so none may be ignored."""
+    a = alpha(lab)
+    for m in (hello(future=True), {"type": "future"}):
+        link = dial(a, lab, identity("gamma"))
+        link.send(m)
+        end = [m for m in link.until_closed() if m["type"] != "hello"]
+        equal([(m["type"], m["reason"]) for m in end], [("error", "malformed")], "how the link ended")
+
+
+@test
+def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
+    a = alpha(lab)
+    link = dial(a, lab, identity("gamma")).hello()
+    link.send(offer(1, suites=["aes512gcm32", "aes256gcm16"]))
+    end = [m for m in link.until_closed() if m["type"] == "error"]
+    equal([m["reason"] for m in end], ["malformed"], "how the link ended")
+    check("epoch" not in a.peer("gamma"), "a pair: %s" % a.peer("gamma"))
+
+
+if __name__ == "__main__":
+    main()

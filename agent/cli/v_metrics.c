@@ -184,8 +184,8 @@ int v_metrics(const struct args *a, struct err *e)
 	struct ctl_request req;
 	struct json_doc *doc;
 	struct client *c;
-	const char *line;
-	size_t len;
+	const char *line = NULL;
+	size_t len = 0;
 	int rc;
 
 	ctl_request_init(&req, CTL_STATUS);

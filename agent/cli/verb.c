@@ -174,6 +174,10 @@ static const struct option export_options[] = {
 	{"esn-field", NULL, "a ninth field, as newer Wireshark has it", false},
 	NONE,
 };
+static const struct option doctor_options[] = {
+	{"config", "FILE", "the config file (default: sapair.json in the config directory)", false},
+	NONE,
+};
 static const struct option metrics_options[] = {
 	{"file", "FILE", "write it there, in one step, for a textfile collector", false},
 	NONE,
@@ -470,6 +474,16 @@ const struct verb verbs[] = {
 	 1,
 	 1,
 	 v_lab_down},
+	{"doctor",
+	 "[PEER]",
+	 "what an agent needs here and on the way to its peers",
+	 "Changes nothing. Each thing that is wrong is told with its cause and the next step; the exit\n"
+	 "status is that of the first.",
+	 "sapair doctor beta",
+	 {doctor_options, verb_control},
+	 0,
+	 1,
+	 v_doctor},
 	{"metrics",
 	 "",
 	 "numbers of the agent and its pairs for Prometheus",

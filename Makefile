@@ -276,6 +276,11 @@ format: ## lay the sources out
 install: $(program) ## to DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/sapair$(EXE) $(DESTDIR)$(PREFIX)/bin/
+	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	@for unit in sapair sapair-close; do \
+		sed 's|/usr/local|$(PREFIX)|' scripts/$$unit.service \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; \
+	done
 	@for page in $(wildcard docs/*.[1-8]); do \
 		d=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
 		install -d $$d && install -m 644 $$page $$d/ || exit 1; \

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""docs/linux.md: its commands, each on the host whose prompt it has."""
+
+import re
+import select
+
+from kernel import *  # noqa: F403
+
+SETUP = """
+mkdir -p /run/etc-{name} /run/run-{name}; cp -a /etc/. /run/etc-{name}/; mkdir -p -m 700 /run/etc-{name}/sapair
+mount --make-rprivate /; mount --bind /run/etc-{name} /etc
+mkdir -p -m 700 /run/run-{name}; mkdir -p /run/sapair; mount --bind /run/run-{name} /run/sapair
+cd /run; export PATH={path}:$PATH NO_COLOR=1
+"""
+
+
+class Shell:
+    """One that stays, on a host with an /etc and a /run/sapair of its own."""
+
+    def __init__(self, name):
+        self.process = subprocess.Popen(
+            inside(name) + ["unshare", "-m", "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True)
+        self.run(SETUP.format(name=name, path=os.path.dirname(SAPAIR)))
+
+    def run(self, command, limit=60):
+        """Exit status and output."""
+        if command.endswith(" &"):
+            command = command[:-2] + " >/dev/null 2>&1 &\nuntil test -S /run/sapair/control.sock; do sleep 0.1; done"
+        self.process.stdin.write((command + "\necho \"=END= $?\"\n").encode())
+        self.process.stdin.flush()
+        text, end = b"", time.monotonic() + limit
+        while not re.search(rb"=END= \d+\n", text):
+            ready = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]
+            check(ready, "%s: no end in %d s\n%s" % (command, limit, text))
+            data = os.read(self.process.stdout.fileno(), 65536)
+            check(data, "%s: the shell ended\n%s" % (command, text))
+            text += data
+        out, rc = re.match(rb"(.*)=END= (\d+)\n", text, re.S).groups()
+        return int(rc), out.decode()
+
+    def close(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def commands():
+    with open(os.path.join(ROOT, "docs", "linux.md")) as f:
+        text = f.read()
+    for body in re.findall(r"^```console norun: run by tests/kernel/test_docs.py\n(.*?)^```", text, re.M | re.S):
+        for m in re.finditer(r"^(alpha|beta)# (.*?)(?=^(?:alpha|beta)# |\Z)", body, re.M | re.S):
+            command = m.group(2).rstrip("\n")
+            status = re.search(r" \(exit (\d+)\)$", command)
+            yield m.group(1), re.sub(r" \(exit \d+\)$", "", command), int(status.group(1)) if status else 0
+
+
+@test
+def the_commands_of_the_linux_document_work_as_shown(w):
+    batch(["address add 192.0.2.1/24 dev e"], "alpha")
+    batch(["address add 192.0.2.2/24 dev e"], "beta")
+    shells = {h: Shell(h) for h in w.hosts}
+    for s in shells.values():
+        w.cleanups.append(s.close)
+    pins, n = None, 0
+    for host, command, status in commands():
+        if "PIN" in command and not pins:
+            pins = {h: shells[h].run("sapair id show --pin")[1].strip() for h in w.hosts}
+            for s in shells.values():
+                s.run("ALPHA_PIN=%s BETA_PIN=%s" % (pins["alpha"], pins["beta"]))
+        rc, out = shells[host].run(command)
+        equal(rc, status, "%s# %s\n%s\nexit status" % (host, command, out))
+        n += 1
+    check(n >= 25, "only %d commands were found" % n)
+    shells["alpha"].run("sapair stop")
+    shells["beta"].run("sapair stop")
+
+
+if __name__ == "__main__":
+    main()

@@ -60,7 +60,7 @@ def every_verb_explains_itself(lab):
 def mistakes_name_the_nearest_right_word(lab):
     error(tool("statsu"), 2, 'unknown verb "statsu"; did you mean "status"?')
     error(tool("frobnicate"), 2, 'unknown verb "frobnicate"', "sapair help lists the verbs")
-    error(tool("ca"), 2, "new, issue, sign or show?")
+    error(tool("ca"), 2, "new, issue, sign, renew or show?")
     error(tool("ca", "isue", "x"), 2, 'did you mean "ca issue"?')
     error(tool("rekey", "--al"), 2, "did you mean --all?", "sapair rekey --help")
     error(tool("rekey"), 2, "name a peer, or say --all")

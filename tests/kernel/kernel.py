@@ -51,6 +51,7 @@ ip link set lo up
 {python} {here} seed {work}/seed
 cd {cwd}
 export TMPDIR=/run/tmp SAPAIR_KERNEL=uml {env}
+echo >{work}/begun
 {command} >{work}/out 2>&1 </dev/null
 echo $? >{work}/rc
 echo o >/proc/sysrq-trigger
@@ -79,7 +80,10 @@ def module_tree():
     return None
 
 
-def boot(command, limit=LIMIT, memory=512, follow=None):
+BOOT_LIMIT = 60
+
+
+def boot(command, limit=LIMIT, memory=512, follow=None, again=True):
     """Runs the command inside; its exit status and what it printed. None: it did not come to an end."""
     work = tempfile.mkdtemp(prefix="sapair-uml-", dir=os.environ.get("TMPDIR", "/tmp"))
     words = [
@@ -113,8 +117,11 @@ def boot(command, limit=LIMIT, memory=512, follow=None):
     )
     rc, at = None, 0
     try:
-        end = time.monotonic() + limit
-        while process.poll() is None and time.monotonic() < end:
+        start = time.monotonic()
+        begun = os.path.join(work, "begun")
+        while process.poll() is None and time.monotonic() < start + limit:
+            if time.monotonic() > start + BOOT_LIMIT and again and not os.path.exists(begun):
+                break  # on a busy machine one in many stands still before its first line
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
             if follow:
@@ -129,7 +136,10 @@ def boot(command, limit=LIMIT, memory=512, follow=None):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        hung = again and not os.path.exists(os.path.join(work, "begun"))
         shutil.rmtree(work, ignore_errors=True)
+        if hung:
+            return boot(command, limit, memory, follow, False)
 
 
 def show(path, at):
@@ -257,10 +267,10 @@ class Flow:
 class Udp:
     """Numbered datagrams both ways between two hosts."""
 
-    def __init__(self, world, a, b, rate=1000, port=7000, address=v4):
+    def __init__(self, world, a, b, rate=1000, port=7000, address=v4, least=120):
         self.ends = [
-            Flow(a, "udp", address(a), address(b), port, rate),
-            Flow(b, "udp", address(b), address(a), port, rate),
+            Flow(a, "udp", address(a), address(b), port, rate, least),
+            Flow(b, "udp", address(b), address(a), port, rate, least),
         ]
         world.flows += self.ends
         for e in self.ends:

@@ -1,12 +1,13 @@
 /*
  * tests/kernel/load.c - numbered traffic between two hosts, and a watch on the wire between them.
  *
- *     load udp LOCAL REMOTE PORT RATE        both ways: start one on each host
+ *     load udp LOCAL REMOTE PORT RATE LEAST  both ways: start one on each host
  *     load listen LOCAL PORT RATE            TCP, both ways
  *     load connect LOCAL REMOTE PORT RATE    its other end; RATE is bytes a second, 0 all it can
  *     load watch INTERFACE|any CONTROL_PORT  counts what passes
  *
- * Says "ready" (udp then waits for a byte or the end of its input), runs until SIGTERM, takes what is still under way, then prints one JSON object.
+ * Says "ready" (udp then waits for a byte or the end of its input), runs until SIGTERM (and LEAST
+ * datagrams are sent), takes what is still under way, then prints one JSON object.
  */
 #define _GNU_SOURCE /* for ppoll, recvmmsg. NOLINT */
 #include <arpa/inet.h>
@@ -107,6 +108,7 @@ static int udp(char **arg)
 	uint64_t sent = 0, failed = 0, received = 0, twice = 0, gap = 0, last = 0, ended = 0;
 	struct datagram d;
 	uint64_t next, step = 1000000000u / (uint64_t)atoi(arg[3]);
+	uint64_t least = (uint64_t)atoi(arg[4]);
 	int why = 0, empty = 0;
 
 	memset(&d, 0, sizeof d);
@@ -122,7 +124,7 @@ static int udp(char **arg)
 		uint64_t t = now();
 		ssize_t n;
 
-		if (stop && ended == 0)
+		if (stop && ended == 0 && sent + failed >= least)
 			ended = t;
 		/* After a stall of the machine no burst: it would fill a queue on the way. */
 		if (t > next + STALL_NS)
@@ -362,7 +364,7 @@ int main(int argc, char **argv)
 	const char *mode = argc > 1 ? argv[1] : "";
 
 	sigaction(SIGTERM, &term, NULL);
-	if (strcmp(mode, "udp") == 0 && argc == 6)
+	if (strcmp(mode, "udp") == 0 && argc == 7)
 		return udp(argv + 2);
 	if (strcmp(mode, "listen") == 0 && argc == 5)
 		return tcp(argv + 2, false);

@@ -20,7 +20,7 @@ def rest(w, a, b):
 
 def died(w, *who):
     a, b = w.pair(both=DRAIN)
-    u, t = w.udp(rate=500), w.tcp()
+    u, t = w.udp(rate=500, least=500), w.tcp()
     time.sleep(0.3)
     for agent in who:
         {"alpha": a, "beta": b}[agent].kill()
@@ -60,7 +60,7 @@ def both_agents_killed_under_load_lose_nothing(w):
 @test
 def killed_in_the_middle_of_rekeys_ten_times(w):
     a, b = w.pair(both=dict(DRAIN, verify=False, rekey={"min_interval_ms": 0}))
-    u = w.udp(rate=500)
+    u = w.udp(rate=500, least=500)
     for turn in range(10):
         victim = (a, b)[turn % 2]
         other, name = ((b, "alpha"), (a, "beta"))[turn % 2]

@@ -11,7 +11,7 @@ def traffic_is_esp_only_and_ping_and_control_are_clear(w):
     a, b = w.pair()
     w.ping("alpha", "beta")
     w.ping("beta", "alpha")
-    u, t = w.udp(rate=500), w.tcp()
+    u, t = w.udp(rate=500, least=500), w.tcp()
     time.sleep(1)
     t.whole()
     u.no_loss(least=300)

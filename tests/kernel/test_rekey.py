@@ -25,7 +25,7 @@ def rekeys(agent, peer, n, pause=0.0):
 @test
 def a_thousand_rekeys_under_udp_and_tcp_lose_nothing(w):
     a, b = w.pair(both=FAST)
-    u, t = w.udp(rate=1000), w.tcp(rate=500000)
+    u, t = w.udp(rate=1000, least=2000), w.tcp(rate=500000)
     took = rekeys(a, "beta", 500) + rekeys(b, "alpha", 500)
     print("# a rekey took %.1f ms (p99 %.1f)" % (sorted(took)[500], sorted(took)[990]))
     n = u.no_loss(least=2000)

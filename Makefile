@@ -79,7 +79,7 @@ sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
 tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
-	lint-floors lint-shell format bench bench-kernel clang coverage soak install clean distclean \
+	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
 	help programs
 
 all: $(program) $(sbom) ## the program, build/linux/sapair
@@ -285,6 +285,9 @@ install: $(program) ## to DESTDIR and PREFIX
 		d=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
 		install -d $$d && install -m 644 $$page $$d/ || exit 1; \
 	done
+
+deb: $(program) ## a Debian package, build/sapair_VERSION_ARCH.deb
+	@SAPAIR=$(abspath $(BUILD)/sapair) VERSION=$(VERSION) scripts/make-deb.sh
 
 clean: ## remove what was built, but not the libraries
 	@rm -rf $(filter-out build/deps,$(wildcard build/*))

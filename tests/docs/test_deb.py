@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""The Debian package: what is in it, that it is made the same twice, and that lintian is content."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from docs import ROOT, SAPAIR, check, equal, run_all, test
+
+
+def make(folder):
+    r = subprocess.run([os.path.join(ROOT, "scripts", "make-deb.sh")], capture_output=True, text=True,
+                       env=dict(os.environ, SAPAIR=SAPAIR, VERSION="0.1.0", OUT=folder))
+    check(r.returncode == 0, "make-deb.sh: %s%s" % (r.stdout, r.stderr))
+    return r.stdout.strip()
+
+
+@test
+def the_package_has_all_and_lintian_is_content():
+    if not (shutil.which("dpkg-deb") and shutil.which("dpkg-shlibdeps")):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        deb = make(folder)
+        with open(deb, "rb") as f:
+            first = f.read()
+        names = subprocess.run(["dpkg-deb", "-c", deb], capture_output=True, text=True).stdout
+        for name in ("./usr/bin/sapair", "./usr/share/man/man1/sapair.1.gz",
+                     "./usr/share/man/man5/sapair.json.5.gz", "./usr/share/man/man7/sapair-protocol.7.gz",
+                     "./usr/share/bash-completion/completions/sapair",
+                     "./usr/share/doc/sapair/copyright", "./usr/share/doc/sapair/schema/config.json"):
+            check(name + "\n" in names, "no %s in the package" % name)
+        subprocess.run(["dpkg-deb", "-x", deb, os.path.join(folder, "x")], check=True)
+        r = subprocess.run([os.path.join(folder, "x", "usr/bin/sapair"), "version"], capture_output=True)
+        equal(r.returncode, 0, "sapair version out of the package")
+        make(folder)
+        with open(deb, "rb") as f:
+            check(f.read() == first, "the package is another one the second time")
+        if shutil.which("lintian"):
+            r = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", deb],
+                               capture_output=True, text=True)
+            equal((r.returncode, r.stdout), (0, ""), "lintian")
+
+
+sys.exit(run_all())

@@ -36,8 +36,10 @@ mkdir -p "$root/usr/share/bash-completion/completions" "$root/usr/share/zsh/vend
 "$SAPAIR" completion bash >"$root/usr/share/bash-completion/completions/sapair"
 "$SAPAIR" completion zsh >"$root/usr/share/zsh/vendor-completions/_sapair"
 "$SAPAIR" completion fish >"$root/usr/share/fish/vendor_completions.d/sapair.fish"
-for unit in packaging/*.service scripts/*.service; do
-	[ ! -f "$unit" ] || put 644 "$unit" "lib/systemd/system/${unit##*/}"
+for unit in scripts/*.service; do
+	to=$root/lib/systemd/system/${unit##*/}
+	put 644 "$unit" "lib/systemd/system/${unit##*/}"
+	sed -i 's|/usr/local/bin/|/usr/bin/|' "$to"
 done
 doc=usr/share/doc/sapair
 for file in README.md docs/*.md; do

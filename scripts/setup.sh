@@ -108,6 +108,8 @@ look() {
 			need faketime faketime
 			need tshark tshark
 			need tcpdump tcpdump
+			need lintian lintian
+			need groff groff
 			# Nobody's own machine gets a server that listens for the tests' sake.
 			[ "${CI-}" != true ] || [ -x /usr/sbin/sshd ] || need sshd openssh-server
 			need ip iproute2

@@ -16,13 +16,14 @@ enum lab_where { LAB_SPACES, LAB_LOOPBACK, LAB_SSH };
 
 enum host_state { HOST_UNKNOWN, HOST_RUNNING, HOST_MANUAL, HOST_FAILED, HOST_GONE };
 
-#define LAB_SPACE_MAX (2 * LAB_NAME_MAX + 32)
+#define LAB_TAG_LEN 8
+#define LAB_SPACE_MAX (2 * LAB_NAME_MAX + LAB_TAG_LEN + 32)
 
 struct host_run {
 	enum host_state state;
 	bool changed;
-	int exit; /* of what failed */
-	char cause[ERR_CAUSE];
+	int exit;              /* of what failed */
+	char cause[ERR_CAUSE]; /* of its failure, or what its agent said last that was none of a pair's */
 	bool has_program; /* the same as ours */
 	size_t partner;   /* whose name is "$peer" in its script; see partners in struct lab_ask */
 	char *script, *quoted;
@@ -49,6 +50,7 @@ struct labrun {
 	char *image; /* our own program, for those who do not have it; and its hash, in hex */
 	size_t image_len;
 	char image_hash[2 * SHA256_LEN + 1];
+	char tag[LAB_TAG_LEN + 1]; /* drawn by the first `up`: other labs of the name have others */
 	char space[LAB_SPACE_MAX]; /* the namespace of the switch between the hosts */
 	struct host_run *hosts;
 	struct cell *cells; /* of hosts from and to: at from * n_hosts + to */
@@ -62,10 +64,19 @@ struct labrun {
 /* Reads the lab file and finds its folder and, for a lab that is up, where its hosts are. is_up: it
  * is; without it ERR_DOWN is not an error here. labrun_close() either way. */
 int labrun_open(struct labrun *r, const struct args *a, struct err *e);
+/* Its folder, and the tag that is in there, if any. */
+int labrun_find_dir(struct labrun *r, struct err *e);
+bool labrun_read_tag(struct labrun *r);
 /* Was it brought up, by what its folder says? Sets where and the addresses. */
 bool labrun_is_up(struct labrun *r);
 /* Settles where the hosts of a lab that is not up shall be, and writes it down. */
 int labrun_settle(struct labrun *r, struct err *e);
+/* An `up` got as far as names, and no further: they may be in use. */
+bool labrun_is_begun(struct labrun *r);
+/* Are its namespaces there? Else labrun_mend() makes all anew. */
+bool labrun_is_whole(const struct labrun *r);
+int labrun_mend(struct labrun *r, struct err *e);
+bool labrun_has_space(const struct labrun *r, size_t host);
 /* The file is the one by which the lab is up. */
 int labrun_keep(const struct labrun *r, struct err *e);
 /* The last traces on this machine: namespaces, files. */

@@ -154,8 +154,8 @@ static void show_text_(struct labrun *r, bool need_proof)
 			out_note("host %s: %s", r->lab.hosts[i].name, r->hosts[i].cause);
 		if (r->hosts[i].state == HOST_MANUAL)
 			out_note(
-				"host %s: no ssh: start \"sapair run --bundle %s%s\" there by hand",
-				r->lab.hosts[i].name, r->lab.hosts[i].name, BUNDLE_SUFFIX);
+				"host %s: no ssh: start \"sapair run --bundle\" there by hand, with %s/%s%s",
+				r->lab.hosts[i].name, r->dir, r->lab.hosts[i].name, BUNDLE_SUFFIX);
 	}
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < n; k++)
@@ -163,6 +163,8 @@ static void show_text_(struct labrun *r, bool need_proof)
 			    r->hosts[i].state != HOST_FAILED)
 				out_note("%s -> %s: %s", r->lab.hosts[i].name, r->lab.hosts[k].name,
 					 why_not(r, i, k));
+	if (r->where == LAB_SPACES)
+		out_note("in namespaces: ip netns exec %s.HOST COMMAND", r->space);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
 	out_painted(well == r->lab.n_pairs ? PAINT_GOOD : PAINT_BAD, "%zu of %zu pair%s %s", well,
 		    r->lab.n_pairs, r->lab.n_pairs == 1 ? "" : "s",
@@ -197,7 +199,7 @@ static void show_json(const struct labrun *r, const char *verb, int status, bool
 {
 	static const char *const wheres[] = {"namespaces", "loopback", "ssh"};
 	bool is_down = strcmp(verb, "down") == 0;
-	size_t n = r->lab.n_hosts, size = 2048 + n * 1024 + 2 * r->lab.n_pairs * 1024;
+	size_t n = r->lab.n_hosts, size = 2048 + OS_PATH_MAX + n * 1024 + 2 * r->lab.n_pairs * 1024;
 	char *buf = malloc(size), when[DATE_TEXT], at[ENDPOINT_TEXT];
 	struct json_out o;
 
@@ -209,6 +211,7 @@ static void show_json(const struct labrun *r, const char *verb, int status, bool
 	json_put_bool(&o, "ok", status == 0);
 	json_put_bool(&o, "changed", r->changed);
 	json_put_text(&o, "where", wheres[r->where]);
+	json_put_text(&o, "dir", r->dir);
 	if (r->until != 0) {
 		date_put(when, r->until);
 		json_put_text(&o, "not_after", when);
@@ -219,6 +222,8 @@ static void show_json(const struct labrun *r, const char *verb, int status, bool
 		json_put_text(&o, "name", r->lab.hosts[i].name);
 		endpoint_put(at, &r->lab.hosts[i].at[0]);
 		json_put_text(&o, "address", at);
+		if (r->where == LAB_SPACES && !is_down)
+			json_put_text(&o, "netns", r->hosts[i].space);
 		json_put_text(&o, "state", state_word(r->hosts[i].state));
 		json_put_bool(&o, "changed", r->hosts[i].changed);
 		if (r->hosts[i].state == HOST_FAILED) {

@@ -24,8 +24,31 @@ static const char hash_script[] = "mkdir -p \"$d\"\n"
 static const char put_script[] = "cat >\"$d/sapair.new\"\nchmod 700 \"$d/sapair.new\"\n"
 				 "mv -f \"$d/sapair.new\" \"$d/sapair\"\n";
 
+/* In front of those below: is the process of this number our agent? And what of the kernel is whose.
+ * With a network namespace of its own (alone) all is the lab's. Else another agent's policies and
+ * SAs may be there, now or from before: these are never touched, and not told as ours. */
+#define WHOSE                                                                                         \
+	"ours() { tr '\\0' '\\n' <\"/proc/$1/cmdline\" 2>/dev/null | grep -qxF -e \"$d/bundle\"; }\n" \
+	"others() {\n"                                                                                \
+	"	for s in /run/sapair/control.sock \"$HOME\"/.sapair-lab/*/*/control.sock; do\n"             \
+	"		[ -S \"$s\" ] && [ \"$s\" != \"$c\" ] &&\n"                                                \
+	"			\"$p\" status --control \"$s\" --timeout 2 >/dev/null 2>&1 && return 0\n"                 \
+	"	done\n"                                                                                     \
+	"	return 1\n"                                                                                 \
+	"}\n"                                                                                         \
+	"end() {\n"                                                                                   \
+	"	[ -f \"$d/pid\" ] || return 0\n"                                                            \
+	"	pid=$(cat \"$d/pid\")\n"                                                                    \
+	"	i=0\n"                                                                                      \
+	"	while ours \"$pid\" && [ $i -lt $1 ]; do i=$((i + 1)); sleep 0.05; done\n"                  \
+	"	ours \"$pid\" || return 0\n"                                                                \
+	"	killed=1\n"                                                                                 \
+	"	kill -9 \"$pid\" 2>/dev/null || true\n"                                                     \
+	"}\n"                                                                                         \
+	"killed=0\n"
+
 /* An agent with this very bundle stays as it is. */
-static const char up_script[] =
+static const char up_script[] = WHOSE
 	"set -e\n"
 	"mkdir -p \"$d\"\n"
 	"cat >\"$d/bundle.new\"\n"
@@ -35,10 +58,10 @@ static const char up_script[] =
 	"	echo same\n"
 	"	exit 0\n"
 	"fi\n"
-	"\"$p\" stop --control \"$c\" --timeout 3 >/dev/null 2>&1 || {\n"
-	"	[ ! -f \"$d/pid\" ] || kill -9 \"$(cat \"$d/pid\")\" 2>/dev/null || true\n"
-	"	rm -f \"$c\"\n"
-	"}\n"
+	"if [ -S \"$c\" ] && \"$p\" stop --control \"$c\" --timeout 3 >/dev/null 2>&1; then end 40\n"
+	"else end 0; rm -f \"$c\"; fi\n"
+	"if [ ! -e \"$d/bundle\" ] && [ $alone = 0 ] && ! others &&\n"
+	"	\"$p\" clean --check --control \"$c\" >/dev/null 2>&1; then >\"$d/was-clean\"; fi\n"
 	"mv -f \"$d/bundle.new\" \"$d/bundle\"\n"
 	"setsid \"$p\" run --bundle \"$d/bundle\" --control \"$c\" >\"$d/log\" 2>&1 </dev/null &\n"
 	"pid=$!\n"
@@ -57,28 +80,27 @@ static const char up_script[] =
 	"done\n"
 	"echo started\n";
 
-/* Stops the agent, or ends it; then looks whether anything is left, where the program can tell. */
-static const char down_script[] =
+/* Stops the agent, or ends it; then looks whether anything is left, where that can be told. */
+static const char down_script[] = WHOSE
 	"[ -d \"$d\" ] || { echo gone; exit 0; }\n"
 	"rc=0\n"
 	"if [ -x \"$p\" ] && [ -S \"$c\" ]; then\n"
-	"	\"$p\" down --all --control \"$c\" --timeout 3 >/dev/null 2>&1\n"
-	"	\"$p\" stop --control \"$c\" --timeout 3 >/dev/null 2>&1\n"
+	"	\"$p\" down --all --control \"$c\" --timeout 2 >/dev/null 2>&1 &&\n"
+	"		\"$p\" stop --control \"$c\" --timeout 2 >/dev/null 2>&1 && end 40\n"
 	"fi\n"
-	"if [ -f \"$d/pid\" ]; then\n"
-	"	pid=$(cat \"$d/pid\")\n"
-	"	i=0\n"
-	"	while kill -0 \"$pid\" 2>/dev/null && [ $i -lt 40 ]; do i=$((i + 1)); sleep 0.05; done\n"
-	"	kill -9 \"$pid\" 2>/dev/null\n"
+	"end 0\n"
+	"rm -f \"$c\"\n"
+	"if [ $alone = 1 ]; then\n"
+	"	[ $soft = 1 ] || \"$p\" clean --control \"$c\" >/dev/null 2>&1\n"
+	"	\"$p\" clean --check --control \"$c\" >&2 || rc=$?\n"
+	"elif [ -e \"$d/was-clean\" ] && [ -x \"$p\" ] && ! others; then\n"
+	"	[ $killed$soft != 10 ] || \"$p\" clean --control \"$c\" >/dev/null 2>&1\n"
+	"	\"$p\" clean --check --control \"$c\" >&2 || rc=$?\n"
 	"fi\n"
-	"if [ -x \"$p\" ] && \"$p\" help clean >/dev/null 2>&1; then\n"
-	"	\"$p\" clean >/dev/null 2>&1\n"
-	"	\"$p\" clean --check >&2 || rc=$?\n"
-	"fi\n"
-	"rm -f \"$d/bundle\" \"$d/bundle.new\" \"$d/log\" \"$d/pid\" \"$c\" \"$d/sapair\" "
-	"\"$d/sapair.new\"\n"
+	"rm -f \"$d/bundle\" \"$d/bundle.new\" \"$d/log\" \"$d/pid\" \"$d/sapair\" \"$d/sapair.new\" "
+	"\"$d/was-clean\"\n"
 	"rmdir \"$d\" || exit 7\n"
-	"rmdir \"${d%/*}\" 2>/dev/null\n"
+	"rmdir \"${d%/*}\" 2>/dev/null && rmdir \"${d%/*/*}\" 2>/dev/null\n"
 	"[ $rc = 0 ] && echo stopped\n"
 	"exit $rc\n";
 
@@ -285,6 +307,20 @@ static int prove(struct labrun *r, uint32_t timeout_ms, struct err *e)
 	return ask(r, script, timeout_ms, e);
 }
 
+/* An agent outlives the name of its namespace. */
+static int mend(struct labrun *r, struct err *e)
+{
+	static const char script[] = WHOSE "end 0\n";
+
+	if (labrun_is_whole(r))
+		return 0;
+	if (labrun_ask(r,
+		       &(struct lab_ask){.script = script, .parallel = 32, .timeout_ms = STEP_MS},
+		       e) < 0)
+		return -1;
+	return labrun_mend(r, e);
+}
+
 static int bring_up(struct labrun *r, struct err *e)
 {
 	uint64_t ttl_ms = LAB_TTL_MS;
@@ -299,7 +335,7 @@ static int bring_up(struct labrun *r, struct err *e)
 				r->where == LAB_SSH ? "on its hosts, by ssh" : "on this machine");
 			return err_hint(e, "take it down first: sapair lab down");
 		}
-		if (labrun_keep(r, e) < 0)
+		if (labrun_keep(r, e) < 0 || mend(r, e) < 0)
 			return -1;
 	} else if (labrun_settle(r, e) < 0) {
 		return -1;
@@ -485,6 +521,8 @@ int v_lab_down(const struct args *a, struct err *e)
 		rc = labrun_keep(&r, e);
 		if (rc == 0)
 			rc = take_down(&r, e);
+	} else if (rc == 0 && labrun_is_begun(&r)) {
+		rc = labrun_forget(&r, e);
 	} else if (rc == 0) {
 		for (size_t i = 0; i < r.lab.n_hosts; i++)
 			r.hosts[i].state = HOST_GONE;

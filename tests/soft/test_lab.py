@@ -226,29 +226,116 @@ def without_namespaces_any_addresses_become_loopback_ones(lab):
     run.left()
 
 
-@test
-def as_root_the_hosts_have_namespaces_of_their_own(lab):
+def spaces(name=""):
+    words = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout.split()
+    return {w for w in words if w.startswith("sapair-" + name)}
+
+
+def need_spaces():
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise sapairtest.Skip("not root, or no ip")
-    name = "t%d" % os.getpid()
-    path = os.path.join(lab.dir, "spaces.json")
+
+
+def spaces_file(folder, name, port=None):
+    """A lab whose hosts want addresses that this machine does not have."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "spaces.json")
+    at = ":%d" % port if port else ""
     with open(path, "w") as f:
         json.dump({"lab": name, "backend": "soft", "hosts": [
-            {"name": "a", "address": ["192.0.2.1", "2001:db8::1"]},
-            {"name": "b", "address": "192.0.2.2"}, {"name": "c", "address": "2001:db8::3"}],
+            {"name": "a", "address": ["192.0.2.1" + at] + ([] if port else ["2001:db8::1"])},
+            {"name": "b", "address": "192.0.2.2" + at},
+            {"name": "c", "address": "192.0.2.3" + at if port else "2001:db8::3"}],
                    "pairs": [["a", "b"], ["a", "c"]]}, f)
-    run = Running(lab, path)
+    return path
+
+
+@test
+def as_root_the_hosts_have_namespaces_of_their_own(lab):
+    need_spaces()
+    name = "t%d" % os.getpid()
+    run = Running(lab, spaces_file(lab.dir, name))
     up = run.up("--here")
     if up["where"] != "namespaces":
         raise sapairtest.Skip("no network namespaces here")
     equal(up["well"], 2, "pairs")
-    spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
-    equal(spaces.count("sapair-" + name), 4, "namespaces")
+    equal(len(spaces(name)), 4, "namespaces")
+    check({h["netns"] for h in up["hosts"]} < spaces(name), "names told: %s" % up["hosts"])
     equal(run.up("--here")["changed"], False, "the second up")
+    # As after a restart of the machine: up makes anew what is gone, and so does down go on.
+    for space in sorted(spaces(name))[1:3]:
+        subprocess.run(["ip", "netns", "del", space], check=True)
+    again = run.up("--here")
+    equal((again["changed"], again["well"], len(spaces(name))), (True, 2, 4), "up with a namespace lost")
+    subprocess.run(["ip", "netns", "del", sorted(spaces(name))[1]], check=True)
     run("down")
     run.left()
-    spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
-    check("sapair-" + name not in spaces, "namespaces are left: %s" % spaces)
+    equal(spaces(name), set(), "namespaces that are left")
+
+
+class Usual(Running):
+    """A lab in the folder that it has without --dir."""
+
+    def __init__(self, lab, path, *flags):
+        super().__init__(lab, path, *flags)
+        self.dir = None
+
+    def __call__(self, verb, *more, rc=0, limit=60):
+        r = tool("lab", verb, self.path, "--json", *self.flags, *more, limit=limit * sapairtest.SLOW)
+        doc = well(r, rc).doc("lab")
+        self.dir = doc["dir"]
+        return doc
+
+    def end(self):
+        tool("lab", "down", self.path, *self.flags, limit=60)
+
+
+@test
+def two_labs_of_one_name_do_not_disturb_each_other(lab):
+    name = "twin%d" % os.getpid()
+    for how in ("namespaces", "loopback"):
+        flags = ["--loopback"] if how == "loopback" else []
+        two = [Usual(lab, spaces_file(os.path.join(lab.dir, how, side), name, lab.port))
+               for side in ("left", "right")]
+        # At once, and with the same addresses in their files.
+        started = [subprocess.Popen([SAPAIR, "lab", "up", run.path, "--here", "--json", *flags],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) for run in two]
+        ups = [json.loads(p.communicate(timeout=60 * sapairtest.SLOW)[0]) for p in started]
+        equal([(u["ok"], u["well"]) for u in ups], [(True, 2)] * 2, "up of both: %s" % ups)
+        if how == "namespaces" and ups[0]["where"] == how:
+            equal(len(spaces(name)), 8, "namespaces of both")
+        check(ups[0]["dir"] != ups[1]["dir"], "both have the folder %s" % ups[0]["dir"])
+        equal([run("rekey")["well"] for run in two], [2, 2], "rekey of both")
+        two[0]("down")
+        two[0].left()
+        equal(two[1]("verify")["well"], 2, "the other, with one down")
+        equal(two[1].up("--here")["changed"], False, "a second up of the other")
+        # By another name of the same file it is the same lab.
+        os.symlink(os.path.dirname(two[1].path), os.path.join(lab.dir, "link-" + how))
+        same = Usual(lab, os.path.join(lab.dir, "link-" + how, "spaces.json"))
+        equal(same("status")["well"], 2, "through a link")
+        two[1]("down")
+        two[1].left()
+    equal(spaces(name), set(), "namespaces that are left")
+
+
+@test
+def an_up_that_was_cut_short_leaves_nothing_behind(lab):
+    need_spaces()
+    name = "cut%d" % os.getpid()
+    run = Running(lab, spaces_file(lab.dir, name))
+    for verb in ("down", "up"):
+        p = subprocess.Popen([SAPAIR, "lab", "up", run.path, "--here", "--dir", run.dir],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             start_new_session=True)
+        until(lambda: spaces(name) or p.poll() is not None, "the first namespace")
+        os.killpg(p.pid, signal.SIGKILL)
+        p.communicate()
+        if verb == "up":
+            equal(run.up("--here")["well"], 2, "up after a cut one")
+        run("down")
+        run.left()
+        equal(spaces(name), set(), "namespaces that are left")
 
 
 @test
@@ -358,7 +445,8 @@ def through_ssh_the_whole_lab_comes_up_and_goes(lab):
     run = Running(lab, path, "--ssh-config", sshd.path("config"))
     up = run.up()
     equal((up["ok"], up["changed"], up["well"], up["where"]), (True, True, 3, "ssh"), "up")
-    there = os.path.expanduser("~root/.sapair-lab/" + name)
+    with open(os.path.join(run.dir, "tag")) as f:
+        there = os.path.expanduser("~root/.sapair-lab/%s-%s" % (name, f.read()))
     equal(stat.S_IMODE(os.stat(os.path.join(there, "h1", "bundle")).st_mode), 0o600, "bundle")
     check(os.access(os.path.join(there, "h1", "sapair"), os.X_OK), "the program was copied")
     with open("/proc/%s/cmdline" % open(os.path.join(there, "h1", "pid")).read().strip()) as f:

@@ -196,7 +196,7 @@ no-fuzzer:
 	@echo 'SKIP fuzz: $(CC) has no libFuzzer (Debian: libclang-rt-N-dev)'
 
 SECONDS = 60
-fuzz: | test-tools ## every fuzz target for SECONDS; what they find goes to build/fuzz
+fuzz: | test-tools ## every fuzz target for SECONDS of the processor; finds go to build/fuzz
 	@$(MAKE) $(fuzz_build) fuzz-programs
 	@printf '%s\n' $(patsubst fuzz_%,%,$(notdir $(fuzzers))) | \
 		xargs -P $$(nproc) -I{} scripts/fuzz.sh $(fuzz_dir) {} $(SECONDS)

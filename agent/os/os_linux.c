@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,6 +29,7 @@
 #include <uv.h>
 
 #define DESCRIPTORS_MAX 65536
+#define START_WAIT_MS 2000     /* for another agent that is about to take the same control socket */
 #define HEAP_KEEP (128 * 1024) /* bytes: larger blocks are mapped, a longer free end is returned */
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -654,6 +656,46 @@ bool os_control_peer_ok(int fd, unsigned *uid)
 	return peer_of(fd, uid) && (*uid == 0 || *uid == geteuid());
 }
 
+/* A lock file beside the socket, held from the look at what is there until we answer: of agents
+ * that start at once, none takes the socket of another for a stale one. It goes before the lock
+ * does, so that nothing is left; who then gets the lock of a file that is gone tries again. Where
+ * files cannot be locked, only one start at a time is safe. */
+static int starting_lock(const char *path, char lock[OS_PATH_MAX], struct err *e)
+{
+	const uint64_t end_ns = os_now_ns() + START_WAIT_MS * UINT64_C(1000000);
+	struct stat st;
+	int fd, n = snprintf(lock, OS_PATH_MAX, "%s.lock", path);
+
+	if (n < 0 || n >= OS_PATH_MAX)
+		return failed(e, ENAMETOOLONG, "lock", path);
+	for (;;) {
+		fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return failed(e, errno, "make the lock", lock);
+		if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+			close(fd);
+			if (os_now_ns() >= end_ns) {
+				err_set(e, ERR_USAGE,
+					"%s: another agent has been starting there for %d s", lock,
+					START_WAIT_MS / 1000);
+				return err_hint(
+					e, "stop it first, or give this one another --control");
+			}
+			os_sleep_ms(5);
+			continue;
+		}
+		if (fstat(fd, &st) == 0 && st.st_nlink > 0)
+			return fd;
+		close(fd);
+	}
+}
+
+static void starting_unlock(int fd, const char *lock)
+{
+	unlink(lock);
+	close(fd);
+}
+
 struct os_control {
 	uv_pipe_t pipe;
 	os_control_knock *on_client;
@@ -674,14 +716,14 @@ static void on_unlistened(uv_handle_t *h)
 	free(h->data);
 }
 
-int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const char *path,
-		      os_control_knock *on_client, void *arg, struct err *e)
+/* What is at the path is ours to replace: nobody else starts there now. */
+static int take_path(struct os_control **out, struct uv_loop_s *loop, const char *path,
+		     os_control_knock *on_client, void *arg, struct err *e)
 {
 	struct os_control *c;
 	int rc;
 
-	*out = NULL;
-	if (os_control_dir_check(path, e) < 0 || os_control_clear_stale(path, e) < 0)
+	if (os_control_clear_stale(path, e) < 0)
 		return -1;
 	c = calloc(1, sizeof *c);
 	if (c == NULL)
@@ -701,6 +743,23 @@ int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const cha
 	}
 	*out = c;
 	return 0;
+}
+
+int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const char *path,
+		      os_control_knock *on_client, void *arg, struct err *e)
+{
+	char lock[OS_PATH_MAX];
+	int fd, rc;
+
+	*out = NULL;
+	if (os_control_dir_check(path, e) < 0)
+		return -1;
+	fd = starting_lock(path, lock, e);
+	if (fd < 0)
+		return -1;
+	rc = take_path(out, loop, path, on_client, arg, e);
+	starting_unlock(fd, lock);
+	return rc;
 }
 
 int os_control_accept(struct os_control *c, struct uv_pipe_s *client, unsigned *uid)

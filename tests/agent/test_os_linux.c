@@ -9,12 +9,14 @@
 #include <glob.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <uv.h>
 
 static char dir[64], path[OS_PATH_MAX];
 static struct err e;
@@ -357,6 +359,110 @@ static void a_stale_socket_is_removed_and_a_live_one_is_not(void)
 	done();
 }
 
+static void on_nobody(void *arg)
+{
+	(void)arg;
+}
+
+static unsigned slow_us;
+
+/* In front of libc's: between the look at a socket and its removal there may be a while. */
+int unlink(const char *name)
+{
+	if (slow_us > 0)
+		usleep(slow_us);
+	return unlinkat(AT_FDCWD, name, 0);
+}
+
+/* A process that takes the control socket when told: 0 when it did, 3 when it was refused because
+ * an agent runs. Who has it keeps it until all have said how it went. */
+static void start_when_told(int go, int said, int end)
+{
+	struct os_control *c;
+	uv_loop_t loop;
+	char byte;
+
+	slow_us = 300 * (unsigned)(getpid() % 7);
+	uv_loop_init(&loop);
+	byte = (char)read(go, &byte, 1);
+	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0            ? 0
+	       : e.code == ERR_USAGE && strstr(e.cause, "running already: it answers") ? 3
+										       : 4;
+	if (byte == 4)
+		fprintf(stderr, "# %s\n", e.cause);
+	if (write(said, &byte, 1) != 1)
+		_exit(5);
+	_exit(read(end, &byte, 1) == 0 ? 0 : 6);
+}
+
+static void of_agents_that_start_at_once_one_has_the_socket(void)
+{
+	enum { STARTS = 6, ROUNDS = 30 };
+
+	begin();
+	in_dir("c");
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		int go[2], said[2], end[2], status;
+		unsigned how[8] = {0};
+		char byte;
+
+		if (round % 3 != 0) { /* as a killed agent leaves it; or nothing at all */
+			unlink(path);
+			close(listen_at(path));
+		} else {
+			unlink(path);
+		}
+		CHECK(pipe(go) == 0 && pipe(said) == 0 && pipe(end) == 0);
+		fflush(stdout);
+		for (unsigned i = 0; i < STARTS; i++)
+			if (fork() == 0) {
+				close(go[1]);
+				close(end[1]);
+				start_when_told(go[0], said[1], end[0]);
+			}
+		close(go[1]); /* now */
+		for (unsigned i = 0; i < STARTS; i++)
+			if (CHECK(read(said[0], &byte, 1) == 1))
+				how[byte & 7]++;
+		close(end[1]);
+		for (unsigned i = 0; i < STARTS; i++)
+			CHECK(wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		for (unsigned i = 0; i < 2; i++) {
+			close(i == 0 ? go[0] : said[1]);
+			close(i == 0 ? said[0] : end[0]);
+		}
+		CHECK_U64(how[0], 1);
+		CHECK_U64(how[3], STARTS - 1);
+		CHECK(!os_exists(in_dir("c.lock"))); /* nothing is left beside the socket */
+		in_dir("c");
+	}
+	done();
+}
+
+static void a_start_waits_for_another_but_not_for_ever(void)
+{
+	struct os_control *c = NULL;
+	uv_loop_t loop;
+	int lock;
+
+	begin();
+	uv_loop_init(&loop);
+	lock = open(in_dir("c.lock"), O_RDWR | O_CREAT, 0600);
+	CHECK(lock >= 0 && flock(lock, LOCK_EX) == 0);
+	CHECK(os_control_listen(&c, &loop, in_dir("c"), on_nobody, NULL, &e) < 0 && c == NULL);
+	CHECK(e.code == ERR_USAGE && strstr(e.cause, "another agent") != NULL && e.hint != NULL);
+	CHECK(!os_exists(path));
+	close(lock); /* a start that was killed: its lock is gone, its file is not */
+	CHECK(os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0 && os_exists(path));
+	CHECK(!os_exists(in_dir("c.lock")));
+	os_control_unlisten(c);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	CHECK(uv_loop_close(&loop) == 0);
+	CHECK(symlink("/etc/passwd", in_dir("c.lock")) == 0); /* somebody's trap */
+	CHECK(os_control_listen(&c, &loop, in_dir("c"), on_nobody, NULL, &e) < 0);
+	done();
+}
+
 static void a_client_talks_to_the_agent(void)
 {
 	unsigned uid = 77777;
@@ -544,7 +650,9 @@ T_MAIN(T(files_are_as_trusted_as_their_mode), T(who_can_replace_a_file_can_write
        T(a_file_is_written_whole_or_not_at_all), T(an_exclusive_write_has_one_winner),
        T(directories_are_made_with_their_parents), T(paths_are_joined_and_cut),
        T(places_follow_the_user_and_the_environment), T(the_sockets_directory_is_ours_alone),
-       T(a_stale_socket_is_removed_and_a_live_one_is_not), T(a_client_talks_to_the_agent),
+       T(a_stale_socket_is_removed_and_a_live_one_is_not),
+       T(of_agents_that_start_at_once_one_has_the_socket),
+       T(a_start_waits_for_another_but_not_for_ever), T(a_client_talks_to_the_agent),
        T(another_user_may_not_drive_the_agent), T(the_service_manager_is_told),
        T(the_journal_is_recognised), T(clocks_go_on), T(the_host_name_fits),
        T(colour_is_for_terminals), T(a_hardened_process_is_hardened))

@@ -184,6 +184,32 @@ def answers(agent):
 
 
 @test
+def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
+    """Each has a port of its own, so that nothing but the control socket can decide."""
+    first = lab.agent("alpha", "beta").start()
+    first.kill()
+    check(os.path.exists(first.control), "kill -9 leaves the socket")
+    rivals = []
+    for i in range(4):
+        a = lab.agent("alpha", "beta", listen="%s:%d" % (ALPHA, lab.free_port()))
+        a.config_path, a.log_path = lab.path("alpha%d.json" % i), lab.path("alpha%d.log" % i)
+        rivals.append(a)
+    for a in rivals:
+        a.start(ready=False)
+    until(lambda: sum(a.alive() for a in rivals) <= 1, "at most one runs")
+    running = [a for a in rivals if a.alive()]
+    equal(len(running), 1, "agents that run")
+    running[0].wait_ready()
+    for a in rivals:
+        if a is not running[0]:
+            a.expect_exit = 2
+            equal(a.wait_exit(), 2, "exit status of one that was late")
+            has(a.log(), "an agent is running already: it answers at " + a.control, "log")
+    equal([n for n in os.listdir(lab.dir) if n.endswith(".lock")], [], "lock files")
+    running[0].stop()
+
+
+@test
 def service_managers_are_told(lab):
     path = lab.path("notify")
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

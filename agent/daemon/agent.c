@@ -511,6 +511,7 @@ int agent_run(struct agent_start *s, struct err *e)
 	memset(&s->cfg, 0, sizeof s->cfg);
 	a->started_ms = agent_now_ms();
 	random_bytes(a->instance, sizeof a->instance);
+	os_confine_rings();
 	uv_loop_init(&a->loop);
 	start_signals(a);
 	rc = start(a, e);

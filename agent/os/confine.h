@@ -14,6 +14,12 @@ struct confinement {
 };
 
 /*
+ * Before the event loop is made: no rings of requests (io_uring), whose system calls a filter does
+ * not see. The loop does without. No new privileges from here on. False where the system has no filter.
+ */
+bool os_confine_rings(void);
+
+/*
  * For good, and for all that this process will be: capabilities but the named ones, new privileges,
  * system calls that no agent makes, writing to the file system. Each as far as the system has it; what
  * was given up is written to text, for the log. All files, sockets and the control socket are open.

@@ -101,6 +101,13 @@ static void keep_capabilities(const struct confinement *c, char *text, size_t si
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
+/* As old as Linux 5.1; the numbers are those of every architecture. */
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup 425
+#define SYS_io_uring_enter 426
+#define SYS_io_uring_register 427
+#endif
+
 #ifdef ARCH
 /* What turns a hijacked agent into more: other programs, other processes, other name spaces, the
  * kernel itself. What libraries may come to need some day is not here. */
@@ -165,11 +172,36 @@ static const uint16_t families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (uint8_t)(yes), (uint8_t)(no))
 #define RETURN(value) (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, value)
 
+static bool install(struct sock_filter *code, size_t n)
+{
+	struct sock_fprog prog = {.len = (unsigned short)n, .filter = code};
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) == 0;
+}
+
+/* "Not there", which is what callers are ready for. */
+bool os_confine_rings(void)
+{
+	struct sock_filter code[] = {
+		LOAD(arch),
+		IS(ARCH, 1, 0),
+		RETURN(SECCOMP_RET_KILL_PROCESS),
+		LOAD(nr),
+		IS(SYS_io_uring_setup, 3, 0),
+		IS(SYS_io_uring_enter, 2, 0),
+		IS(SYS_io_uring_register, 1, 0),
+		RETURN(SECCOMP_RET_ALLOW),
+		RETURN(SECCOMP_RET_ERRNO | ENOSYS),
+	};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       install(code, sizeof code / sizeof code[0]);
+}
+
 static bool filter_calls(void)
 {
 	struct sock_filter code[N_FORBIDDEN + N_FAMILIES + 12];
-	struct sock_fprog prog = {.filter = code};
-	unsigned n = 0;
+	size_t n = 0;
 
 	code[n++] = LOAD(arch);
 	code[n++] = IS(ARCH, 1, 0);
@@ -189,10 +221,14 @@ static bool filter_calls(void)
 		code[n++] = IS(families[i], N_FAMILIES - i, 0);
 	code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
 	code[n++] = RETURN(SECCOMP_RET_ALLOW);
-	prog.len = (unsigned short)n;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) == 0;
+	return install(code, n);
 }
 #else
+bool os_confine_rings(void)
+{
+	return false;
+}
+
 static bool filter_calls(void)
 {
 	return false;

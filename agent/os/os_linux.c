@@ -104,6 +104,18 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
+/* Nothing of ours into a core, should somebody make one after all. */
+static void leave_out_of_cores(void)
+{
+	int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return; /* no /proc: none is made anyway */
+	if (write(fd, "0", 1) < 0)
+		errno = 0; /* likewise */
+	close(fd);
+}
+
 void os_harden(void)
 {
 	static const struct rlimit no_core = {0, 0};
@@ -111,6 +123,7 @@ void os_harden(void)
 
 	fill_std_descriptors();
 	setrlimit(RLIMIT_CORE, &no_core);
+	leave_out_of_cores();
 	if (!TRACED_BY_SANITIZER) /* the leak check attaches to us as a tracer */
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	umask(077);

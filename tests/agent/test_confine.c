@@ -13,8 +13,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <uv.h>
 
 static char dir[] = "/tmp/sapair-confine-XXXXXX";
 
@@ -85,6 +87,42 @@ static void what_is_given_up_is_gone(void)
 	rmdir(dir);
 }
 
+/* The rings of libuv would go round the filter: it must not get any. */
+static void an_event_loop_has_no_ring(void)
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child == 0) {
+		uint32_t params[30] = {0};
+		uv_loop_t loop;
+		char to[64];
+		int wrong = 0;
+
+		if (!os_confine_rings())
+			_exit(100);
+		if (syscall(SYS_io_uring_setup, 8, params) >= 0 || errno != ENOSYS)
+			wrong |= 1;
+		if (uv_loop_init(&loop) != 0 || uv_run(&loop, UV_RUN_DEFAULT) != 0)
+			wrong |= 2;
+		for (int fd = 3; fd < 64; fd++) {
+			char path[32];
+			ssize_t n;
+
+			snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+			n = readlink(path, to, sizeof to - 1);
+			if (n > 0 && memcmp(to, "anon_inode:[io_uring]", (size_t)n) == 0)
+				wrong |= 4;
+		}
+		_exit(wrong);
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+	if (WEXITSTATUS(status) == 100)
+		SKIP("no filter for system calls here");
+	else
+		CHECK_U64((uint64_t)WEXITSTATUS(status), 0);
+}
+
 #else
 #include "agent/os/confine.h"
 #include "tests/t.h"
@@ -97,6 +135,11 @@ static void what_is_given_up_is_gone(void)
 	os_confine(&c, text, sizeof text);
 	CHECK_STR(text, ""); /* nothing here yet */
 }
+
+static void an_event_loop_has_no_ring(void)
+{
+	CHECK(!os_confine_rings()); /* nothing here has any */
+}
 #endif
 
-T_MAIN(T(what_is_given_up_is_gone))
+T_MAIN(T(what_is_given_up_is_gone), T(an_event_loop_has_no_ring))

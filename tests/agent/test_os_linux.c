@@ -621,16 +621,29 @@ static void colour_is_for_terminals(void)
 	close(ends[1]);
 }
 
+static bool first_line(const char *name, char *line, int size)
+{
+	FILE *f = fopen(name, "r");
+	bool got = f != NULL && fgets(line, size, f) != NULL;
+
+	if (f != NULL)
+		fclose(f);
+	return got;
+}
+
 /* Last: it changes this process. */
 static void a_hardened_process_is_hardened(void)
 {
 	struct rlimit r;
+	char line[32];
 	mode_t mask;
 
 	close(0);
 	os_harden();
 	CHECK(fcntl(0, F_GETFD) >= 0);
 	CHECK(getrlimit(RLIMIT_CORE, &r) == 0 && r.rlim_cur == 0 && r.rlim_max == 0);
+	if (first_line("/proc/self/coredump_filter", line, sizeof line))
+		CHECK(strtoul(line, NULL, 16) == 0);
 	CHECK(getrlimit(RLIMIT_NOFILE, &r) == 0);
 	CHECK(r.rlim_cur == r.rlim_max || r.rlim_cur >= 65536);
 	mask = umask(022);

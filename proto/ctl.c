@@ -15,8 +15,8 @@
 #define PARALLEL 16
 #define PARALLEL_MAX 10000
 
-static const char *const verbs[] = {"status", "up",     "down", "rekey",  "verify",
-				    "watch",  "reload", "stop", "export", NULL};
+static const char *const verbs[] = {"status", "up",   "down",   "rekey",  "verify", "watch",
+				    "reload", "stop", "export", "script", NULL};
 static const char *const waits[] = {"none", "done", "drain", NULL};
 
 const char *ctl_verb_name(enum ctl_verb v)
@@ -68,13 +68,15 @@ static const struct json_field fields[] = {
 static int check(const struct ctl_request *r, struct err *e)
 {
 	bool of_peers = r->verb == CTL_UP || r->verb == CTL_DOWN || r->verb == CTL_REKEY ||
-			r->verb == CTL_VERIFY;
+			r->verb == CTL_VERIFY || r->verb == CTL_SCRIPT;
 
 	if (r->all && r->peer[0] != '\0')
 		return err_set(e, ERR_USAGE, "peer and all exclude each other");
 	if (of_peers && !r->all && r->peer[0] == '\0')
 		return err_set(e, ERR_USAGE, "%s: name a peer, or say all",
 			       ctl_verb_name((enum ctl_verb)r->verb));
+	if (r->verb == CTL_SCRIPT && r->all)
+		return err_set(e, ERR_USAGE, "script: name one peer");
 	return 0;
 }
 

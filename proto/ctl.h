@@ -24,6 +24,7 @@ enum ctl_verb {
 	CTL_RELOAD,
 	CTL_STOP,
 	CTL_EXPORT,
+	CTL_SCRIPT, /* a pair with a host that has no agent: its half, and the keys */
 	CTL_COUNT
 };
 const char *ctl_verb_name(enum ctl_verb v);

@@ -174,6 +174,10 @@ static const struct option export_options[] = {
 	{"esn-field", NULL, "a ninth field, as newer Wireshark has it", false},
 	NONE,
 };
+static const struct option script_options[] = {
+	{"out", "FILE|-", "where to: a new file of its owner's alone, or - for stdout", false},
+	NONE,
+};
 static const struct option doctor_options[] = {
 	{"config", "FILE", "the config file (default: sapair.json in the config directory)", false},
 	NONE,
@@ -418,6 +422,16 @@ const struct verb verbs[] = {
 	 0,
 	 1,
 	 v_export_esp_sa},
+	{"export script",
+	 "PEER",
+	 "a pair with a host that has no agent: its half, as ip xfrm lines",
+	 "Makes one pair by hand: our half is installed, the other is a shell script for a Linux host\n"
+	 "with iproute2; \"down\" as its argument takes it away again. Lab identities only.",
+	 "sapair export script beta --out - | ssh root@beta sh",
+	 {script_options, verb_control},
+	 1,
+	 1,
+	 v_export_script},
 	{"lab init",
 	 "FILE",
 	 "a throw-away CA, and one bundle for each host of a lab",

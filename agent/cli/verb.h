@@ -51,6 +51,7 @@ int v_ca_sign(const struct args *a, struct err *e);
 int v_ca_renew(const struct args *a, struct err *e);
 int v_ca_show(const struct args *a, struct err *e);
 int v_export_esp_sa(const struct args *a, struct err *e);
+int v_export_script(const struct args *a, struct err *e);
 int v_doctor(const struct args *a, struct err *e);
 int v_metrics(const struct args *a, struct err *e);
 int v_completion(const struct args *a, struct err *e);

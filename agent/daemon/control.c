@@ -6,6 +6,7 @@
 
 #include "agent/daemon/doc.h"
 #include "agent/daemon/event.h"
+#include "agent/daemon/pair.h"
 #include "agent/daemon/peer.h"
 #include "agent/daemon/waiter.h"
 #include "proto/ctl.h"
@@ -560,6 +561,28 @@ static void do_export(struct client *c, const struct ctl_request *req)
 	reply_end(c, 0);
 }
 
+static void do_script(struct client *c, const struct ctl_request *req)
+{
+	char doc[DOC_MAX];
+	struct err e = {0};
+	struct peer *p;
+	struct gen *g;
+
+	if (!find_or_refuse(c, req, &p))
+		return;
+	if (pair_manual(p, &g, &e) < 0) {
+		refuse(c, p->cfg.name, &e);
+		return;
+	}
+	event_plain(
+		c->control->agent, EVENT_HALF_EXPORTED, p->cfg.name,
+		"a pair was made by hand: whoever has the script can read and forge its traffic");
+	reply(c, doc, doc_half(doc, sizeof doc, p, g));
+	reply_keys(c, p, g);
+	pair_manual_told(p, g);
+	reply_end(c, 0);
+}
+
 static void do_stop(struct client *c)
 {
 	char doc[DOC_MAX];
@@ -611,6 +634,9 @@ static void serve(struct client *c, const char *line, size_t n)
 		break;
 	case CTL_EXPORT:
 		do_export(c, &req);
+		break;
+	case CTL_SCRIPT:
+		do_script(c, &req);
 		break;
 	case CTL_COUNT:
 		break;

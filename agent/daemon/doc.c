@@ -268,6 +268,38 @@ size_t doc_key(char *buf, size_t size, const struct peer *p, const struct gen *g
 	return end(&o);
 }
 
+static void put_texts(struct json_out *o, const char *name, size_t n, const char (*v)[PROTECT_TEXT])
+{
+	json_put_array(o, name);
+	for (size_t i = 0; i < n; i++)
+		json_put_text(o, NULL, v[i]);
+	json_put_array_end(o);
+}
+
+size_t doc_half(char *buf, size_t size, const struct peer *p, const struct gen *g)
+{
+	static const char *const modes[] = {"required", "permissive"};
+	static const char *const encaps[] = {"transport", "tunnel"};
+	const struct sa_policy *sp = &p->policy;
+	uint64_t left_s = (g->hard_ms - agent_now_ms()) / 1000;
+	struct json_out o;
+	char when[40];
+
+	begin(&o, buf, size, "sapair.half/1");
+	json_put_text(&o, "peer", p->cfg.name);
+	json_put_addr(&o, "address", &sp->remote);
+	json_put_addr(&o, "agent", &sp->local);
+	json_put_text(&o, "suite", suite_info(g->suite)->name);
+	json_put_text(&o, "mode", modes[sp->mode]);
+	json_put_text(&o, "encap", encaps[sp->encap]);
+	put_texts(&o, "protect", sp->protects, sp->protect);
+	put_texts(&o, "exempt", sp->exempts, sp->exempt);
+	json_put_u64(&o, "lifetime_s", left_s);
+	event_time(when, sizeof when, os_wall_ms() + (int64_t)left_s * 1000);
+	json_put_text(&o, "not_after", when);
+	return end(&o);
+}
+
 size_t doc_stop(char *buf, size_t size)
 {
 	struct json_out o;

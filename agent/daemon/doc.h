@@ -25,6 +25,8 @@ size_t doc_reload(char *buf, size_t size, const struct reload_result *r);
 size_t doc_started(char *buf, size_t size, const char *verb, const char *peer);
 /* The key of one half of a pair; 0 also when it was not kept. The buffer is to be wiped. */
 size_t doc_key(char *buf, size_t size, const struct peer *p, const struct gen *g, bool is_in);
+/* What the other host of a pair made by hand needs beside the keys. */
+size_t doc_half(char *buf, size_t size, const struct peer *p, const struct gen *g);
 size_t doc_stop(char *buf, size_t size);
 
 /* Status of one peer, or of all (only is NULL): allocated, freed by the caller; NULL: no memory. */

@@ -30,6 +30,7 @@
 	X(ADOPTED, 161, "adopted", LOG_INFO)             \
 	X(SYSTEM, 170, "system-error", LOG_ERROR)        \
 	X(KEYS_EXPORTED, 180, "keys-exported", LOG_WARN) \
+	X(HALF_EXPORTED, 181, "half-exported", LOG_WARN) \
 	X(LIMIT, 190, "limit", LOG_WARN)                 \
 	X(RELOADED, 200, "reloaded", LOG_INFO)           \
 	X(STOPPING, 201, "stopping", LOG_INFO)

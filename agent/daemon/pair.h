@@ -22,6 +22,11 @@ void pair_due_gens(struct peer *p);
 void pair_retire_held(struct peer *p);
 /* Takes over half a pair of an earlier run: in force until a new pair is, or its lifetime ends. */
 int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e);
+/* A pair with a host that has no agent, whose half somebody carries there: all of it is chosen here.
+ * Only with a lab identity, and while the peer is not paired. g->keys are there until
+ * pair_manual_told(). */
+int pair_manual(struct peer *p, struct gen **out, struct err *e);
+void pair_manual_told(struct peer *p, struct gen *g);
 /* Takes every SA of the peer away; nothing is in force then. */
 void pair_clear(struct peer *p);
 /* Frees the bookkeeping and leaves the SAs to the system. */

@@ -29,7 +29,8 @@ struct gen {
 	struct spi in, out;
 	enum suite suite;
 	bool esn, has_in, has_out, retired;
-	bool adopted; /* of an earlier run: one half, in force until a new pair is; not in n_held */
+	bool adopted; /* of an earlier run (one half), or made by hand: in force until a pair that was
+	               * agreed is; not in n_held */
 	struct secret probe_key;
 	struct gen_keys *keys; /* NULL: not kept */
 	uint64_t since_ms;     /* outbound installed */

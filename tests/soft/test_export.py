@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Keys of SAs for Wireshark: only by config, told, owner-only, and right: tshark decrypts a capture."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,7 +9,7 @@ import stat
 import subprocess
 
 import sapairtest
-from sapairtest import SAPAIR, check, equal, has, main, test, until, well
+from sapairtest import SAPAIR, Agent, check, equal, has, main, test, tool, until, well
 
 LINE = '"IPv4","'
 
@@ -92,6 +93,25 @@ def the_table_follows_and_goes_with_the_pair(lab):
     a.stop()
     equal(f.process.wait(sapairtest.LIMIT), 0, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after stop")
+
+
+@test
+def a_half_by_hand_is_for_labs_only_and_says_where_it_goes(lab):
+    a, _ = lab.pair()
+    out = lab.path("half.sh")
+    has(well(a.cli("export script", "beta"), 2).doc("error")["hint"], "--out FILE")
+    e = well(a.cli("export script", "beta", "--out", out), 9).doc("error")
+    has(e["cause"], "no lab identity")
+    well(a.cli("export script", "nobody", "--out", out), 2)
+    # In a lab: this back end has no half for another host's kernel.
+    lab.write("lab.json", json.dumps({"backend": "soft", "hosts": [
+        {"name": "h%d" % i, "address": "127.0.0.%d:%d" % (i + 2, lab.port)} for i in (1, 2)]}))
+    well(tool("lab", "init", lab.path("lab.json"), "--out", lab.dir))
+    h = lab.add(Agent(lab, "h1", None, None, ["--bundle", lab.path("h1.bundle")])).start()
+    has(well(h.cli("export script", "h2", "--out", out), 2).doc("error")["cause"], "in its own process")
+    has(well(h.cli("export script", "h2", "--out", lab.path("lab.json")), 2).doc("error")["cause"],
+        "is there already")
+    check(not os.path.exists(out), "a script was written all the same")
 
 
 def tshark(capture, keys, port, *words):

@@ -64,6 +64,7 @@ struct agent {
 	struct renew *renew;
 	uv_signal_t signals[OS_SIGNALS];
 	uv_timer_t stop_timer, watchdog;
+	uv_prepare_t turn;       /* of the loop: the clock is read anew */
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
 	size_t gens, gens_most; /* now, and at most since memory was given back */
@@ -73,8 +74,10 @@ struct agent {
 	char read_room[READ_ROOM];
 };
 
-/* Milliseconds of a clock that never steps back and goes on while the machine sleeps. */
+/* A clock that never steps back and goes on while the machine sleeps. Those of the loop's turn: its first
+ * reading, or the last agent_now_us(), which really looks. */
 uint64_t agent_now_ms(void);
+uint64_t agent_turn_us(void);
 uint64_t agent_now_us(void);
 
 /* Reads the config and the identity anew and applies the differences. On -1 nothing changed. */

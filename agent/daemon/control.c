@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define PROGRESS_MS 1000
+#define END_MAX 128 /* room for "sapair.end/1" */
 
 struct client;
 
@@ -34,6 +35,7 @@ struct job {
 	uv_timer_t timer;
 	uint64_t deadline_ms; /* 0 = none */
 	bool told_progress;
+	bool ended; /* "sapair.end/1" was sent, with the last document */
 	int exit_status;
 	size_t n, next, running, left;
 	struct item items[];
@@ -124,11 +126,11 @@ static void on_sent(uv_write_t *req, int status)
 	free(r);
 }
 
-/* One document and its newline. A client that does not read loses the connection. */
-static void reply(struct client *c, const char *json, size_t n)
+/* Whole lines. A client that does not read loses the connection. */
+static void reply_bytes(struct client *c, const char *json, size_t n)
 {
 	struct reply_req *r;
-	uv_buf_t buf;
+	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)json, (unsigned)n);
 
 	if (c->closing || n == 0)
 		return;
@@ -136,16 +138,26 @@ static void reply(struct client *c, const char *json, size_t n)
 		client_close(c);
 		return;
 	}
-	r = malloc(sizeof *r + n + 1);
+	/* Where nothing waits, without a turn of the loop; c->ending needs on_sent(). */
+	if (c->queued == 0 && !c->ending) {
+		int done = uv_try_write((uv_stream_t *)&c->pipe, &buf, 1);
+
+		if (done > 0) {
+			json += done;
+			n -= (size_t)done;
+		}
+		if (n == 0)
+			return;
+	}
+	r = malloc(sizeof *r + n);
 	if (r == NULL) {
 		client_close(c);
 		return;
 	}
 	r->client = c;
-	r->n = n + 1;
+	r->n = n;
 	r->req.data = r;
 	memcpy(r->data, json, n);
-	r->data[n] = '\n';
 	buf = uv_buf_init(r->data, (unsigned)r->n);
 	if (uv_write(&r->req, (uv_stream_t *)&c->pipe, &buf, 1, on_sent) != 0) {
 		free(r);
@@ -153,6 +165,16 @@ static void reply(struct client *c, const char *json, size_t n)
 		return;
 	}
 	c->queued += r->n;
+}
+
+/* One document and its newline. */
+static void reply(struct client *c, char *json, size_t n)
+{
+	if (n == 0)
+		return;
+	json[n] = '\n'; /* in the place of its NUL */
+	reply_bytes(c, json, n + 1);
+	json[n] = '\0';
 }
 
 static void reply_error(struct client *c, const char *peer, const struct err *e)
@@ -164,7 +186,7 @@ static void reply_error(struct client *c, const char *peer, const struct err *e)
 
 static void reply_end(struct client *c, int exit_status)
 {
-	char doc[128];
+	char doc[END_MAX];
 
 	reply(c, doc, doc_end(doc, sizeof doc, exit_status));
 }
@@ -183,27 +205,36 @@ static void job_finish(struct job *j)
 {
 	struct client *c = j->client;
 
-	reply_end(c, j->exit_status);
+	if (!j->ended)
+		reply_end(c, j->exit_status);
 	job_free(j);
 	serve_lines(c);
 }
 
-static void item_document(struct item *it, struct peer *p)
+/* is_last: and the end of the request, in one piece. */
+static void item_document(struct item *it, struct peer *p, bool is_last)
 {
-	struct client *c = it->job->client;
-	char doc[DOC_MAX];
+	struct job *j = it->job;
+	char doc[DOC_MAX + END_MAX];
+	size_t n = 0;
 
 	switch (it->w.kind) {
 	case WAIT_UP:
-		reply(c, doc, doc_up(doc, sizeof doc, p, &it->w));
+		n = doc_up(doc, DOC_MAX, p, &it->w);
 		break;
 	case WAIT_REKEY:
-		reply(c, doc, doc_rekey(doc, sizeof doc, p, &it->w));
+		n = doc_rekey(doc, DOC_MAX, p, &it->w);
 		break;
 	case WAIT_VERIFY:
-		reply(c, doc, doc_verify(doc, sizeof doc, p, &it->w.result));
+		n = doc_verify(doc, DOC_MAX, p, &it->w.result);
 		break;
 	}
+	if (n > 0 && is_last) {
+		doc[n++] = '\n';
+		n += doc_end(doc + n, END_MAX - 1, j->exit_status);
+		j->ended = true;
+	}
+	reply(j->client, doc, n);
 }
 
 static void item_over(struct item *it, const struct err *e)
@@ -216,13 +247,13 @@ static void item_over(struct item *it, const struct err *e)
 	j->running--;
 	j->left--;
 	if (e == NULL && p != NULL) {
-		item_document(it, p);
+		item_document(it, p, j->left == 0);
 		return;
 	}
 	if (it->w.kind == WAIT_VERIFY && it->w.has_result && p != NULL)
-		item_document(it, p);
+		item_document(it, p, false);
 	else if (it->w.kind == WAIT_REKEY && it->w.has_result && p != NULL)
-		item_document(it, p); /* the receipt says that the proof failed */
+		item_document(it, p, false); /* the receipt says that the proof failed */
 	reply_error(j->client, it->peer, e);
 	if (j->exit_status == 0)
 		j->exit_status = err_exit_status(e->code);
@@ -652,6 +683,8 @@ static void too_long(struct client *c)
 	err_set(&e, ERR_USAGE, "a request of more than %d bytes", CTL_LINE_MAX);
 	refuse(c, NULL, &e);
 	c->ending = true; /* closed once this is written */
+	if (c->queued == 0)
+		client_close(c);
 }
 
 /* Whole lines that have come, as long as no request waits. */
@@ -782,7 +815,7 @@ bool control_is_watched(const struct agent *a)
 	return a->control != NULL && a->control->n_watching > 0;
 }
 
-void control_broadcast(struct agent *a, const char *json, size_t n)
+void control_broadcast(struct agent *a, char *json, size_t n)
 {
 	struct client *next;
 

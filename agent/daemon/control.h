@@ -19,6 +19,6 @@ void control_free(struct agent *a);
 
 /* Somebody watches events. */
 bool control_is_watched(const struct agent *a);
-void control_broadcast(struct agent *a, const char *json, size_t n);
+void control_broadcast(struct agent *a, char *json, size_t n);
 
 #endif

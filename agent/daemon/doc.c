@@ -110,7 +110,7 @@ size_t doc_up(char *buf, size_t size, const struct peer *p, const struct waiter 
 		json_put_bool(&o, "verified", p->verified);
 		json_put_ms(&o, "rtt_ms", p->verified_rtt_us);
 	}
-	json_put_ms(&o, "ms", agent_now_us() - w->since_us);
+	json_put_ms(&o, "ms", agent_turn_us() - w->since_us);
 	return end(&o);
 }
 
@@ -152,7 +152,7 @@ size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct wait
 	json_put_ms(&o, "inbound", r->inbound_us);
 	json_put_ms(&o, "switch", r->switch_us);
 	json_put_ms(&o, "exchange", r->total_us);
-	json_put_ms(&o, "total", agent_now_us() - w->since_us);
+	json_put_ms(&o, "total", agent_turn_us() - w->since_us);
 	json_put_close(&o);
 	json_put_open(&o, "overlap_ms");
 	json_put_u64(&o, "out", p->cfg.opt.switch_ms);

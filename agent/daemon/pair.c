@@ -439,7 +439,7 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.reason = reason;
 	p->receipt.leader = leader;
 	p->receipt.limited = p->limited;
-	p->receipt.started_us = agent_now_us();
+	p->receipt.started_us = agent_turn_us();
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;

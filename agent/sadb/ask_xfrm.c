@@ -3,6 +3,9 @@
  */
 #include "agent/sadb/db_xfrm.h"
 
+#include "agent/os/log.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -18,6 +21,8 @@
 #ifndef NETLINK_EXT_ACK
 #define NETLINK_EXT_ACK 11
 #endif
+
+#define SEQ_LATER 0 /* of requests that nobody waits for; others count from 1 */
 
 int xfrm_said(struct err *e, int os, const char *text)
 {
@@ -40,6 +45,73 @@ int xfrm_said(struct err *e, int os, const char *text)
 	}
 }
 
+/* Sends m, and what waits ahead of it; m NULL: that alone. */
+static ssize_t put_out(struct xfrm *db, union xfrm_msg *m)
+{
+	struct iovec parts[] = {{db->later, db->n_later * sizeof db->later[0]},
+				{m, m != NULL ? m->head.nlmsg_len : 0}};
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct msghdr msg = {.msg_name = &kernel,
+			     .msg_namelen = sizeof kernel,
+			     .msg_iov = parts,
+			     .msg_iovlen = 2};
+	ssize_t n;
+
+	/* Events bear the number that their cause bore: filter_events() knows ours by it. */
+	if (m != NULL)
+		m->head.nlmsg_pid = mnl_socket_get_portid(db->ask);
+	do
+		n = sendmsg(mnl_socket_get_fd(db->ask), &msg, 0);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		db->n_later = 0;
+	return n;
+}
+
+/* An answer that nobody waits for: a removal failed, or the rest of something that was given up. */
+static void hear_later(const struct nlmsghdr *h, int left)
+{
+	char text[160];
+	int os;
+
+	if (mnl_nlmsg_ok(h, left) && h->nlmsg_seq == SEQ_LATER &&
+	    xfrm_get_error(h, &os, text, sizeof text) && os != ESRCH)
+		log_line(LOG_WARN, "the kernel did not remove an SA: %s %s", strerror(os), text);
+}
+
+static void on_turn(uv_prepare_t *h)
+{
+	xfrm_flush(h->data);
+}
+
+void xfrm_flush(struct xfrm *db)
+{
+	if (db->n_later > 0)
+		put_out(db, NULL); /* if it fails, at the next turn */
+	if (db->n_later == 0)
+		uv_prepare_stop(&db->turn);
+}
+
+void xfrm_delete_later(struct xfrm *db, const struct xfrm_sa *sa)
+{
+	struct xfrm_removal *r;
+	union xfrm_msg m;
+
+	if (db->n_later == LATER_MAX)
+		xfrm_flush(db);
+	if (db->n_later == LATER_MAX) {
+		xfrm_delete_sa(db, sa, NULL);
+		return;
+	}
+	xfrm_put_sa_id(&m, SEQ_LATER, XFRM_MSG_DELSA, sa);
+	m.head.nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+	m.head.nlmsg_pid = mnl_socket_get_portid(db->ask);
+	r = &db->later[db->n_later++];
+	assert(m.head.nlmsg_len == sizeof *r);
+	memcpy(r, &m, sizeof *r);
+	uv_prepare_start(&db->turn, on_turn);
+}
+
 /*
  * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
  * message, which stays in db->answer. Wipes what it read when it is no answer, and m in any case.
@@ -51,10 +123,7 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 	ssize_t n;
 	int os;
 
-	/* Events bear the number that their cause bore: filter_events() knows ours by it. */
-	m->head.nlmsg_pid = mnl_socket_get_portid(db->ask);
-	n = mnl_socket_sendto(db->ask, m, m->head.nlmsg_len);
-
+	n = put_out(db, m);
 	wipe(m, sizeof *m);
 	if (n < 0)
 		return xfrm_said(e, errno, "send by netlink");
@@ -68,8 +137,10 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 		if (n < 0)
 			return xfrm_said(e, errno, "receive by netlink");
 		left = (int)n;
-		if (!mnl_nlmsg_ok(h, left) || h->nlmsg_seq != seq)
-			continue; /* the rest of something that was given up */
+		if (!mnl_nlmsg_ok(h, left) || h->nlmsg_seq != seq) {
+			hear_later(h, left);
+			continue;
+		}
 		if (has_answer && h->nlmsg_type != NLMSG_ERROR)
 			return 0;
 		if (!xfrm_get_error(h, &os, text, sizeof text))
@@ -85,7 +156,7 @@ int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, st
 	bool over = false;
 	int rc = 0;
 
-	if (mnl_socket_sendto(db->ask, m, m->head.nlmsg_len) < 0)
+	if (put_out(db, m) < 0)
 		return xfrm_said(e, errno, "send by netlink");
 	while (!over) {
 		ssize_t n = mnl_socket_recvfrom(db->ask, db->answer, sizeof db->answer);
@@ -98,8 +169,10 @@ int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, st
 		if (n < 0)
 			return xfrm_said(e, errno, "receive by netlink");
 		for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-			if (h->nlmsg_seq != seq)
+			if (h->nlmsg_seq != seq) {
+				hear_later(h, left);
 				continue;
+			}
 			if (h->nlmsg_type == NLMSG_DONE) {
 				over = true;
 			} else if (xfrm_get_error(h, &os, text, sizeof text)) {

@@ -10,6 +10,9 @@
 #include <uv.h>
 
 #define TAG 0x5a5au /* upper half of our reqids; the lower one is the number of the pair of hosts */
+/* Likewise, of an SPI without a key. The kernel walks all SAs of a reqid to find a place for one,
+ * and those of the pair are many while many rekeys drain. */
+#define TAG_RESERVED 0x5a5bu
 #define INDEX_TAG 0x2du /* likewise: policy index = tag 7 bits, number 16, which 6, direction 3 */
 #define NUMBERS 65536u
 
@@ -22,6 +25,7 @@
 #define SAFETY_S 86400
 
 #define ANSWER_ROOM 16384
+#define LATER_MAX 64 /* removals that one message to the kernel carries */
 #define RULES_MAX 72
 
 /* One context. */
@@ -47,13 +51,25 @@ struct xfrm_policy {
 	struct xfrm_rule rules[];
 };
 
+/* A request without acknowledgement: only an error is answered. */
+struct xfrm_removal {
+	struct nlmsghdr head;
+	struct xfrm_usersa_id id;
+};
+
 struct xfrm {
 	struct sadb db;
 	struct sadb_env env;
 	struct mnl_socket *ask, *events;
 	uv_poll_t poll;
+	uv_prepare_t turn; /* the loop waits: what may come later goes out */
+	unsigned open_handles;
 	bool closing, has_ipv6;
 	uint32_t seq; /* of requests */
+
+	/* Removals that nobody waits for: they go ahead of the next request, or at the turn's end. */
+	struct xfrm_removal later[LATER_MAX];
+	size_t n_later;
 
 	struct xfrm_policy *policies;
 	uint8_t taken[NUMBERS / 8]; /* numbers of our policies */
@@ -102,7 +118,13 @@ static inline bool xfrm_is_our_rule(const struct xfrm_rule *r)
 
 static inline bool xfrm_is_our_sa(const struct xfrm_sa *sa)
 {
-	return sa->reqid >> 16 == TAG;
+	return sa->reqid >> 16 == TAG || (sa->reqid >> 16 == TAG_RESERVED && !sa->has_key);
+}
+
+/* Of one that is ours. */
+static inline uint16_t xfrm_sa_number(const struct xfrm_sa *sa)
+{
+	return (uint16_t)sa->reqid;
 }
 
 /* ---- ask_xfrm.c: the kernel ------------------------------------------------------------------ */
@@ -120,6 +142,10 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
 /* Calls each for what a dump request brings; it may ask nothing itself. */
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);
+/* Sends the removals that wait. */
+void xfrm_flush(struct xfrm *db);
+/* The same as xfrm_delete_sa(), some time in this turn of the loop; the log tells if it fails. */
+void xfrm_delete_later(struct xfrm *db, const struct xfrm_sa *sa);
 /* Not there is no error. */
 int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e);
 /* Not there is none either; and only when it is still ours. */

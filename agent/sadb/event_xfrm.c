@@ -24,7 +24,7 @@ static struct xfrm_policy *policy_of_number(struct xfrm *db, uint16_t number)
 /* The pair and half of an SA that an event or a dump names. */
 static struct xfrm_pair *pair_of_sa(struct xfrm *db, const struct xfrm_sa *sa, enum sadb_part *part)
 {
-	struct xfrm_policy *pol = xfrm_is_our_sa(sa) ? policy_of_number(db, (uint16_t)sa->reqid)
+	struct xfrm_policy *pol = xfrm_is_our_sa(sa) ? policy_of_number(db, xfrm_sa_number(sa))
 						     : NULL;
 	struct xfrm_pair *q;
 

@@ -14,9 +14,7 @@ static int compare_old_rules(const void *a, const void *b)
 
 static int compare_old_sas(const void *a, const void *b)
 {
-	uint32_t x = ((const struct xfrm_sa *)a)->reqid, y = ((const struct xfrm_sa *)b)->reqid;
-
-	return x < y ? -1 : x > y;
+	return (int)xfrm_sa_number(a) - (int)xfrm_sa_number(b);
 }
 
 /* The first one of the number, or NULL; those that follow have the same or a greater one. */
@@ -136,10 +134,8 @@ static void adopt_sa(struct xfrm *db, struct xfrm_policy *pol, const struct xfrm
 
 void xfrm_adopt_sas(struct xfrm *db, struct xfrm_policy *pol)
 {
-	const uint32_t reqid = xfrm_reqid(pol->number);
-
 	for (size_t i = 0; i < db->n_old_sas; i++)
-		if (db->old_sas[i].reqid == reqid)
+		if (xfrm_sa_number(&db->old_sas[i]) == pol->number)
 			adopt_sa(db, pol, &db->old_sas[i]);
 }
 
@@ -156,7 +152,7 @@ void xfrm_forget_old(struct xfrm *db, uint16_t number)
 		db->n_old_rules -= n;
 	}
 	for (size_t i = 0; i < db->n_old_sas; i++)
-		if (db->old_sas[i].reqid != xfrm_reqid(number))
+		if (xfrm_sa_number(&db->old_sas[i]) != number)
 			db->old_sas[kept++] = db->old_sas[i];
 	db->n_old_sas = kept;
 }

@@ -42,7 +42,7 @@ static void tell_sa(const struct xfrm_sa *sa, bool is_out, enum sadb_change chan
 /* Our own SAs do not say their direction; the policies of the same number do. */
 static bool goes_out(struct xfrm *db, const struct xfrm_sa *sa)
 {
-	const uint16_t number = (uint16_t)sa->reqid;
+	const uint16_t number = xfrm_sa_number(sa);
 	const struct xfrm_rule *r = xfrm_old_rules(db, number);
 
 	for (; xfrm_is_old_rule(db, r, number); r++)
@@ -62,7 +62,7 @@ static void tell_stale(struct xfrm *db, sadb_told *told, void *arg)
 		if (!is_taken(db, xfrm_number(&db->old_rules[i])))
 			tell_rule(&db->old_rules[i], SADB_STALE, told, arg);
 	for (size_t i = 0; i < db->n_old_sas; i++)
-		if (!is_taken(db, (uint16_t)db->old_sas[i].reqid))
+		if (!is_taken(db, xfrm_sa_number(&db->old_sas[i])))
 			tell_sa(&db->old_sas[i], goes_out(db, &db->old_sas[i]), SADB_STALE, told,
 				arg);
 }

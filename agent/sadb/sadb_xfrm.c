@@ -6,7 +6,8 @@
  *     add_outbound  NEWSA, UPDPOLICY     and the out policies name its SPI from now on
  *     remove        (UPDPOLICY,) DELSA   what is still selected never goes first
  *
- * Two sockets: requests, each answered before the next one; events, read when the loop says so. A
+ * Two sockets: requests, each answered before the next one (but for removals, which wait for the
+ * next one, or the end of the loop's turn, and go with it); events, read when the loop says so. A
  * filter in the kernel keeps our own doings, and every key, out of the second.
  *
  * All is tagged: SAs by reqid, policies by index (and reqid or priority), both with the number of
@@ -160,7 +161,7 @@ free_policy:
 struct found_sas {
 	struct xfrm_sa sa[64];
 	size_t n;
-	uint32_t reqid;
+	uint16_t number;
 };
 
 static int take_sa(struct xfrm *db, const struct nlmsghdr *h, void *arg)
@@ -169,7 +170,8 @@ static int take_sa(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 	struct xfrm_sa sa;
 
 	(void)db;
-	if (xfrm_get_sa(h, &sa) && sa.reqid == f->reqid && f->n < sizeof f->sa / sizeof f->sa[0])
+	if (xfrm_get_sa(h, &sa) && xfrm_is_our_sa(&sa) && xfrm_sa_number(&sa) == f->number &&
+	    f->n < sizeof f->sa / sizeof f->sa[0])
 		f->sa[f->n++] = sa;
 	return 0;
 }
@@ -178,7 +180,7 @@ static int take_sa(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 static int remove_sas(struct xfrm *db, uint16_t number, const struct addr *src,
 		      const struct addr *dst, struct err *e)
 {
-	struct found_sas f = {.reqid = xfrm_reqid(number)};
+	struct found_sas f = {.number = number};
 	union xfrm_msg m;
 
 	do {
@@ -243,6 +245,7 @@ static int xfrm_reserve(struct sadb *sadb, struct sa_policy *p, struct sadb_ctx 
 	if (pair == NULL)
 		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
 	sa = xfrm_sa_of(pair, SADB_INBOUND);
+	sa.reqid = TAG_RESERVED << 16 | pol->number;
 	for (;;) {
 		struct err why = {0};
 		int rc;
@@ -369,14 +372,12 @@ static int xfrm_remove(struct sadb *sadb, struct sadb_ctx ctx, enum sadb_part pa
 		if (pair->policy->selected == pair)
 			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
 		sa = xfrm_sa_of(pair, SADB_OUTBOUND);
-		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
-			rc = -1;
+		xfrm_delete_later(db, &sa);
 		pair->has_out = false;
 	}
 	if ((part & SADB_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
 		sa = xfrm_sa_of(pair, SADB_INBOUND);
-		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
-			rc = -1;
+		xfrm_delete_later(db, &sa);
 		pair->has_in = pair->is_reserved = false;
 	}
 	if (!pair->has_in && !pair->has_out && !pair->is_reserved)
@@ -484,7 +485,9 @@ static int xfrm_open(struct sadb **out, const struct sadb_env *env, struct err *
 		err_set(&why, ERR_OS, "the loop does not take the socket of events");
 		goto free_all;
 	}
-	db->poll.data = db;
+	uv_prepare_init(env->loop, &db->turn);
+	db->poll.data = db->turn.data = db;
+	db->open_handles = 2;
 	*out = &db->db;
 	return 0;
 
@@ -497,7 +500,10 @@ free_all:
 
 static void on_closed(uv_handle_t *h)
 {
-	free_all(h->data);
+	struct xfrm *db = h->data;
+
+	if (--db->open_handles == 0)
+		free_all(db);
 }
 
 /* Policies and SAs stay in the kernel: what was closed stays closed. */
@@ -505,10 +511,12 @@ static void xfrm_close(struct sadb *sadb)
 {
 	struct xfrm *db = xfrm_of(sadb);
 
+	xfrm_flush(db);
 	db->closing = true;
 	while (db->policies != NULL)
 		free_policy(db, db->policies);
 	uv_close((uv_handle_t *)&db->poll, on_closed);
+	uv_close((uv_handle_t *)&db->turn, on_closed);
 }
 
 const struct sadb_ops sadb_xfrm = {

@@ -1,0 +1,379 @@
+/*
+ * proto/apart: a helper with the rights, and a network process that somebody has taken over. Whatever
+ * records it sends, and whenever the config changes, the system gets nothing but policies of
+ * configured peers and SAs of these, each in turn, once, and within the config's limits.
+ *
+ * The judge here is a second, plain one: the config's text below, and a list of what the system has.
+ */
+#include "proto/apart.h"
+#include "proto/json.h"
+#include "tests/fuzz/fuzz.h"
+
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+#define BETA                                                                         \
+	"{\"name\":\"beta\",\"address\":\"192.0.2.2\",\"pin\":\"sha256:" ZEROS "\"," \
+	"\"rekey\":{\"min_interval_ms\":1000},\"drain_ms\":1000,\"switch_ms\":500}"
+#define GAMMA                                                                          \
+	"{\"name\":\"gamma\",\"address\":\"2001:db8::3\",\"esn\":false,\"window\":64," \
+	"\"suites\":[\"aes128gcm16\"],\"hard\":{\"time_s\":60,\"bytes\":1000,"         \
+	"\"packets\":100},\"rekey\":{\"time_s\":30,\"bytes\":500,\"packets\":50,"      \
+	"\"min_interval_ms\":1000},\"drain_ms\":1000,\"switch_ms\":500}"
+#define CONFIG(peers) "{\"listen\":\"192.0.2.1\",\"peers\":[" peers "]}"
+
+static const char *const configs[] = {CONFIG(BETA "," GAMMA), CONFIG(BETA), CONFIG(GAMMA),
+				      CONFIG("")};
+static bool has_peer[4][2] = {{true, true}, {true, false}, {false, true}, {false, false}};
+enum { CONFIGS = 4, CTXS = 256, POLICIES = 64, SEEN = 512 };
+
+static struct apart_book book;
+static unsigned config_now;
+
+/* What the system has. */
+static struct policy {
+	bool on, allowed; /* allowed: the config has had its peer all the time since */
+	uint32_t number;
+	size_t peer; /* 0 beta, 1 gamma */
+} policies[POLICIES];
+static struct ctx {
+	bool on, old; /* old: of an earlier run */
+	uint64_t ctx, inner;
+	uint32_t policy;
+	struct spi in;
+	uint8_t parts;
+} ctxs[CTXS];
+static uint64_t seen[SEEN], inners;
+static size_t n_seen;
+
+static int route(void *arg, const struct addr *remote, struct addr *local, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	MUST(remote->len == 16);
+	return addr_parse(local, "2001:db8::1", NULL);
+}
+
+static void configure(unsigned which)
+{
+	struct config c;
+
+	MUST(config_parse(&c, configs[which], strlen(configs[which]), NULL) == 0);
+	MUST(apart_book_config(&book, &c, NULL) == 0);
+	config_free(&c);
+	config_now = which;
+	for (size_t i = 0; i < POLICIES; i++)
+		if (!has_peer[which][policies[i].peer])
+			policies[i].allowed = false;
+}
+
+static struct policy *policy_of(uint32_t number)
+{
+	for (size_t i = 0; i < POLICIES; i++)
+		if (policies[i].on && policies[i].number == number)
+			return &policies[i];
+	return NULL;
+}
+
+static struct ctx *ctx_of(uint64_t number)
+{
+	for (size_t i = 0; i < CTXS; i++)
+		if (ctxs[i].on && ctxs[i].ctx == number)
+			return &ctxs[i];
+	return NULL;
+}
+
+/* ---- what the helper does when it may ---------------------------------------------------- */
+
+static void policy_add(const struct apart_request *r, struct apart_held *held)
+{
+	const struct apart_policy *a = &r->add;
+	const size_t peer = strcmp(a->peer, "gamma") == 0;
+	struct policy *free_one = NULL;
+	struct addr local, remote;
+
+	MUST(held != NULL && !held->used && (peer == 1 || strcmp(a->peer, "beta") == 0));
+	MUST(has_peer[config_now][peer]);
+	MUST(addr_parse(&remote, peer ? "2001:db8::3" : "192.0.2.2", NULL) == 0);
+	MUST(addr_parse(&local, peer ? "2001:db8::1" : "192.0.2.1", NULL) == 0);
+	MUST(addr_equal(&a->remote, &remote) && addr_equal(&a->local, &local));
+	MUST(a->mode == MODE_REQUIRED && a->encap == ENCAP_TRANSPORT && !a->udp);
+	for (size_t i = 0; i < POLICIES; i++) {
+		MUST(!policies[i].on || !policies[i].allowed || policies[i].peer != peer);
+		if (!policies[i].on)
+			free_one = &policies[i];
+	}
+	if (free_one == NULL)
+		return; /* the system refuses */
+	*free_one = (struct policy){true, true, apart_book_add(&book, held, r), peer};
+	MUST(free_one->number != 0);
+}
+
+static void policy_remove(const struct apart_request *r, struct apart_held *held)
+{
+	struct policy *p = policy_of(r->policy);
+
+	MUST(p != NULL && held != NULL && held->used);
+	p->on = false;
+	for (size_t i = 0; i < CTXS; i++)
+		if (ctxs[i].policy == r->policy)
+			ctxs[i].on = false;
+	apart_book_remove(&book, held);
+}
+
+/* old: an SA of an earlier run, which the system tells by itself. */
+static void reserve(uint32_t policy, struct apart_held *held, uint8_t old)
+{
+	struct policy *p = policy_of(policy);
+	struct ctx *c = NULL;
+	unsigned own = 0;
+
+	MUST(p != NULL && held != NULL && (p->allowed || old != 0));
+	for (size_t i = 0; i < CTXS; i++) {
+		own += ctxs[i].on && !ctxs[i].old && ctxs[i].policy == policy;
+		if (!ctxs[i].on)
+			c = &ctxs[i];
+	}
+	if (c == NULL || n_seen == SEEN)
+		return;
+	*c = (struct ctx){.on = true,
+			  .old = old != 0,
+			  .inner = ++inners,
+			  .policy = policy,
+			  .parts = old};
+	c->in.n = 256 + (uint32_t)inners;
+	c->ctx = apart_book_reserve(&book, held, c->inner, c->in, old);
+	MUST(c->ctx != 0 && (old != 0 || own < 4 + EXCHANGE_HELD_MAX + 2));
+	for (size_t i = 0; i < n_seen; i++)
+		MUST(seen[i] != c->ctx); /* a number never comes twice */
+	seen[n_seen++] = c->ctx;
+	MUST(apart_book_find(held, c->inner) != NULL);
+}
+
+static void add_sa(const struct apart_request *r, struct apart_slot *slot)
+{
+	const uint8_t part = r->op == APART_ADD_INBOUND ? APART_IN : APART_OUT;
+	const struct sa_keys *k = &r->sa.keys;
+	struct ctx *c = ctx_of(r->ctx);
+	const struct policy *p;
+
+	MUST(c != NULL && slot != NULL && slot->inner == c->inner);
+	p = policy_of(c->policy);
+	MUST(p != NULL && p->allowed && !c->old);
+	MUST(c->parts == (part == APART_IN ? 0 : APART_IN));
+	MUST(k->spi.n >= SPI_MIN && (part == APART_OUT || k->spi.n == c->in.n));
+	MUST(secret_len(&k->key) == suite_key_len(k->suite) && k->lifetime_s > 0);
+	MUST(k->esn || (r->sa.hard_packets > 0 && r->sa.hard_packets <= APART_PACKETS_MAX));
+	if (p->peer == 1) {
+		MUST(k->suite == SUITE_AES128GCM16 && !k->esn && k->window <= 64);
+		MUST(k->lifetime_s <= 60 && r->sa.hard_bytes <= 1000 && r->sa.hard_bytes > 0);
+		MUST(r->sa.hard_packets <= 100 && r->sa.soft_packets <= 50);
+		MUST(r->sa.soft_bytes > 0 && r->sa.soft_bytes <= 500 && r->sa.soft_packets > 0);
+	} else {
+		MUST(k->suite == SUITE_AES256GCM16 || k->suite == SUITE_AES128GCM16 ||
+		     k->suite == SUITE_AES256_SHA256);
+	}
+	c->parts |= part;
+	slot->parts |= part;
+	slot->reserved = false;
+}
+
+static void lose(struct apart_held *held, struct apart_slot *slot, struct ctx *c, uint8_t parts)
+{
+	c->parts &= (uint8_t)~parts;
+	if (c->parts == 0)
+		c->on = slot->reserved && (parts & APART_IN) == 0;
+	apart_book_lost(held, slot, parts);
+}
+
+static void perform(const struct apart_request *r)
+{
+	struct apart_held *held;
+	struct apart_slot *slot;
+	struct ctx *c = ctx_of(r->ctx);
+	struct err e = {0};
+
+	if (apart_check(&book, r, route, NULL, &held, &slot, &e) < 0) {
+		MUST(e.code == ERR_PERM || e.code == ERR_BUG || e.code == ERR_DOWN);
+		MUST(text_printable(e.cause, strlen(e.cause)));
+		return;
+	}
+	switch (r->op) {
+	case APART_POLICY_ADD:
+		policy_add(r, held);
+		break;
+	case APART_POLICY_REMOVE:
+		policy_remove(r, held);
+		break;
+	case APART_RESERVE:
+		reserve(r->policy, held, 0);
+		break;
+	case APART_ADD_INBOUND:
+	case APART_ADD_OUTBOUND:
+		add_sa(r, slot);
+		break;
+	case APART_REMOVE:
+		MUST((slot == NULL) == (c == NULL) && (r->part & ~3) == 0);
+		if (slot != NULL) {
+			MUST(slot->inner == c->inner);
+			lose(held, slot, c, r->part);
+		}
+		break;
+	case APART_QUERY:
+		MUST(slot != NULL && c != NULL && slot->inner == c->inner);
+		MUST((c->parts & r->part) != 0);
+		break;
+	default:
+		MUST(r->op == APART_LEFTOVER || r->op == APART_EXEMPT || r->op == APART_RELOAD);
+		break;
+	}
+}
+
+/* ---- what the other side sends ----------------------------------------------------------- */
+
+static void receive(const uint8_t *wire, size_t n)
+{
+	struct apart_request r;
+	struct apart_answer a;
+	uint8_t again[APART_LEN];
+	struct err e = {0};
+
+	if (apart_get_request(&r, wire, n, &e) == 0) {
+		MUST(n == APART_LEN);
+		apart_put_request(again, &r);
+		MUST(memcmp(again, wire, APART_LEN) == 0);
+		perform(&r);
+		wipe(&r, sizeof r);
+	} else {
+		MUST(e.code == ERR_BUG && is_zero(&r.sa, sizeof r.sa));
+	}
+	if (apart_get_answer(&a, wire, n, &e) == 0) {
+		apart_put_answer(again, &a);
+		MUST(memcmp(again, wire, APART_LEN) == 0);
+		MUST(text_printable(a.cause, strlen(a.cause)) && a.code < ERR_COUNT);
+	}
+}
+
+static uint64_t some_ctx(struct tape *t)
+{
+	uint8_t which = tape_byte(t);
+
+	if (which >= 0xf0)
+		return (uint64_t)tape_u32(t) << 20 | which;
+	return n_seen > 0 ? seen[(n_seen - 1 - which % n_seen) % n_seen] : which;
+}
+
+/* A request that is nearly right. */
+static void made_up(struct tape *t, enum apart_op op)
+{
+	struct apart_request r = {.op = op, .seq = tape_byte(t)};
+	struct sa_keys *k = &r.sa.keys;
+	const struct ctx *c;
+	uint8_t wire[APART_LEN], wrong;
+
+	switch (op) {
+	case APART_POLICY_ADD:
+		if (book.n_peers > 0)
+			r.add = book.peers[tape_byte(t) % book.n_peers].policy;
+		if (r.add.local.len == 0)
+			(void)addr_parse(&r.add.local, "2001:db8::1", NULL);
+		break;
+	case APART_POLICY_REMOVE:
+	case APART_RESERVE:
+		r.policy = tape_byte(t) % 8;
+		break;
+	case APART_ADD_INBOUND:
+	case APART_ADD_OUTBOUND:
+		r.ctx = some_ctx(t);
+		c = ctx_of(r.ctx);
+		k->spi.n = 256u + tape_byte(t);
+		if (op == APART_ADD_INBOUND && c != NULL && (k->spi.n & 7) != 7)
+			k->spi.n = c->in.n;
+		wrong = tape_byte(t);
+		k->suite = wrong & 1 ? SUITE_AES128GCM16 : (enum suite)(tape_byte(t) % SUITE_COUNT);
+		(void)secret_room(&k->key, suite_key_len(k->suite));
+		k->esn = (wrong & 2) != 0;
+		k->window = wrong & 4 ? 1u << tape_byte(t) % 32 : 64;
+		k->lifetime_s = wrong & 8 ? tape_u32(t) : 60;
+		r.sa.hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
+		r.sa.soft_bytes = wrong & 32 ? tape_u32(t) : 500;
+		r.sa.hard_packets = wrong & 64 ? tape_u32(t) : 100;
+		r.sa.soft_packets = wrong & 128 ? tape_u32(t) : 50;
+		break;
+	case APART_REMOVE:
+	case APART_QUERY:
+		r.ctx = some_ctx(t);
+		r.part = tape_byte(t) & 3;
+		break;
+	default:
+		break;
+	}
+	apart_put_request(wire, &r);
+	wrong = tape_byte(t);
+	if (wrong > 0xe0) /* and one byte of it is not */
+		wire[(wrong << 8 | tape_byte(t)) % APART_LEN] = tape_byte(t);
+	receive(wire, sizeof wire);
+}
+
+/* The system ends an SA, or tells of one of an earlier run. */
+static void by_itself(struct tape *t)
+{
+	const struct ctx *c = ctx_of(some_ctx(t));
+	const uint8_t how = tape_byte(t);
+	struct policy *p = &policies[0];
+
+	for (size_t i = 0; i < POLICIES; i++)
+		if (policies[(how + i) % POLICIES].on)
+			p = &policies[(how + i) % POLICIES];
+	if (c != NULL && (how & 3) != 0) {
+		struct apart_held *h = &book.held[c->policy - 1];
+		struct apart_slot *s = apart_book_find(h, c->inner);
+
+		MUST(s != NULL);
+		lose(h, s, ctx_of(c->ctx), c->parts != 0 ? how & 3 : APART_IN);
+	} else if (p->on) {
+		reserve(p->number, &book.held[p->number - 1], 1 + how % 3);
+	}
+}
+
+static void happen(struct tape *t)
+{
+	uint8_t wire[APART_LEN] = {0}, what = tape_byte(t);
+	const uint8_t *part;
+	size_t n;
+
+	switch (what % 16) {
+	case 0: /* any record */
+		part = tape_take(t, APART_LEN, &n);
+		memcpy(wire, part, n);
+		receive(wire, APART_LEN);
+		break;
+	case 1: /* of any size */
+		part = tape_take(t, what, &n);
+		receive(part, n);
+		break;
+	case 2:
+		configure(tape_byte(t) % CONFIGS);
+		break;
+	case 3:
+		by_itself(t);
+		break;
+	default:
+		made_up(t, (enum apart_op)(APART_POLICY_ADD + what / 16 % (APART_OPS - 2)));
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct tape t = {data, size};
+
+	json_start();
+	memset(policies, 0, sizeof policies);
+	memset(ctxs, 0, sizeof ctxs);
+	n_seen = 0;
+	inners = 0;
+	configure(0);
+	for (unsigned n = 0; t.left > 0 && n < 500; n++)
+		happen(&t);
+	apart_book_free(&book);
+	return 0;
+}

@@ -115,6 +115,7 @@ look() {
 			need ip iproute2
 			wish_kernel
 			wish_windows
+			have ansible-playbook || ! may_have ansible-core || wishes="$wishes ansible-core"
 			;;
 		win)
 			need_own_build

@@ -157,7 +157,7 @@ static int write_bundle(struct making *m, size_t host, const struct pem_pair *ow
 	} else if (labfile_bundle_path(path, m->dir, m->lab->hosts[host].name, e) == 0) {
 		rc = os_write_file(path, text, n, true, !m->force, e);
 		if (rc < 0 && os_exists(path))
-			err_hint(e, "bundles of another lab file, or expired: --force replaces "
+			err_hint(e, "bundles of another lab file, or expired: --renew replaces "
 				    "them, --out writes elsewhere");
 	}
 	wipe(text, size);

@@ -43,7 +43,9 @@ static void print_init(const struct args *a, const struct lab *lab, const char *
 	for (size_t i = 0; i < lab->n_hosts; i++)
 		if (labfile_bundle_path(path, dir, lab->hosts[i].name, NULL) == 0)
 			out_text("%s\n", path);
-	if (!changed)
+	if (changed && args_has(a, "check"))
+		out_note("these would be written, valid until %s; nothing was changed", when);
+	else if (!changed)
 		out_note("there already: nothing was changed (valid until %s)", when);
 	else
 		out_note("%zu hosts, %zu pair%s, valid until %s; on each: sapair run --bundle "
@@ -54,7 +56,7 @@ static void print_init(const struct args *a, const struct lab *lab, const char *
 int v_lab_init(const struct args *a, struct err *e)
 {
 	const char *out = args_text(a, "out");
-	bool force = args_has(a, "force"), changed;
+	bool force = args_has(a, "force"), renew = force || args_has(a, "renew"), changed;
 	uint8_t source[SHA256_LEN];
 	uint64_t ttl_ms = LAB_TTL_MS;
 	char dir[OS_PATH_MAX];
@@ -67,8 +69,10 @@ int v_lab_init(const struct args *a, struct err *e)
 	    labfile_read(&lab, source, args_word(a, 0), e) < 0)
 		return -1;
 	changed = force || !labfile_fresh(&lab, source, dir, &until);
-	if (changed)
-		rc = labfile_make(&lab, source, dir, ttl_ms, force, &until, e);
+	if (changed && args_has(a, "check"))
+		until = os_wall_ms() / 1000 + (int64_t)(ttl_ms / 1000);
+	else if (changed)
+		rc = labfile_make(&lab, source, dir, ttl_ms, renew, &until, e);
 	if (rc == 0)
 		print_init(a, &lab, dir, until, changed);
 	lab_free(&lab);

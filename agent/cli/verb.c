@@ -189,7 +189,9 @@ static const struct option metrics_options[] = {
 static const struct option lab_init_options[] = {
 	{"ttl", "TIME", "the lab ends after that: 90m, 4h, 2d (default 4h)", false},
 	{"out", "DIR", "where to write the bundles (default: here)", false},
+	{"renew", NULL, "replace bundles of another lab file, or that are about to end", false},
 	{"force", NULL, "replace what is there", false},
+	{"check", NULL, "only say whether anything would change", false},
 	NONE,
 };
 

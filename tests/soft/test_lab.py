@@ -69,7 +69,10 @@ def a_second_init_changes_nothing_and_another_file_needs_force(lab):
     again = init(lab, path).doc("bundles")
     equal((again["changed"], again["not_after"]), (False, first["not_after"]), "second init")
     path = lab_file(lab, 3)
-    has(init(lab, path, rc=2).doc("error")["hint"], "--force")
+    has(init(lab, path, rc=2).doc("error")["hint"], "--renew")
+    equal(init(lab, path, "--renew", "--check").doc("bundles")["changed"], True, "what --renew would")
+    check(not os.path.exists(bundle(lab, "h3")), "--check has written a bundle")
+    equal([init(lab, path, "--renew").doc("bundles")["changed"] for _ in range(2)], [True, False], "--renew")
     equal(init(lab, path, "--force").doc("bundles")["changed"], True, "with --force")
 
 

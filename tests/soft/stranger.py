@@ -115,6 +115,7 @@ class Link:
         self.keylog = context.keylog_filename
         self.rest = b""
         self.hello_got = None
+        self.ppk = b""
         tls.settimeout(LIMIT)
 
     def exporter(self):
@@ -215,7 +216,7 @@ class Link:
         raw = self.send(o)
         a = self.recv("answer")
         answer_raw = self.raw
-        keys = Keys(self.exporter(), *self.ids(), o, a)
+        keys = Keys(self.exporter(), *self.ids(), o, a, self.ppk)
         equal(keys.tag(1, raw, answer_raw[:-74]), a["tag"], "tag of the answer")
         confirm = {"type": "confirm", "xid": o["xid"], "tag": keys.tag(2, raw, answer_raw)}
         return o, a, confirm
@@ -232,7 +233,7 @@ class Link:
         o = self.recv("offer")
         raw = self.raw
         a = answer(o, **changes)
-        keys = Keys(self.exporter(), *self.ids(), o, a)
+        keys = Keys(self.exporter(), *self.ids(), o, a, self.ppk)
         body = pack(a)[:-1] + b',"tag":"' + b"0" * 64 + b'"}'
         tag = changes.get("tag") or keys.tag(1, raw, body[:-74])
         body = body[:-66] + tag.encode() + b'"}'

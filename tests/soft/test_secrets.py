@@ -15,7 +15,7 @@ import subprocess
 
 from sapairtest import *
 from sapairtest import main, test
-from stranger import Keys, dial, expand
+from stranger import Keys, dial, expand, hello, ppk_check
 
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}
 
@@ -180,6 +180,55 @@ def key_files_leave_no_text_and_go_with_a_reload(lab):
     rc, docs = a.ask("reload")
     equal(rc, 0, "exit of reload: %s" % docs)
     equal(where(a, {**secret, "PPK": ppk}), {}, "after a reload without them")
+
+
+@test
+def no_block_of_memory_is_freed_with_a_secret_in_it(lab):
+    """Each block is looked at as it is freed (tests/fault/fault.c); those of its whole life are."""
+    library = os.path.join(os.path.dirname(SAPAIR), "fault.so")
+    if not os.path.exists(library):
+        raise Skip("no fault.so: it is not for sanitizer builds")
+    id = identity("alpha")
+    ppk = os.urandom(32)
+    grave = lab.write("grave", "")
+    a = lab.agent("alpha", lab.peer_of("gamma", role="listen", ppk=lab.write("ppk", ppk.hex()),
+                                       **NO_LIMIT))
+    a.start(env={"LD_PRELOAD": library, "GRAVE_FILE": grave})
+    secret = {"private key": private_key(id.key), "PPK": ppk}
+
+    def more(run, link):
+        n = str(len(secret))
+        for part in (run.secrets, run.sa, run.exporter):
+            secret.update({k + " " + n: v for k, v in part.items()})
+        with open(link.keylog) as f:
+            secret.update({line.split()[0] + " " + n: bytes.fromhex(line.split()[2])
+                           for line in f if line[0] != "#"})
+
+    link = dial(a, lab, identity("gamma"))
+    link.ppk = ppk
+    link.send(hello(ppk=ppk_check(link.exporter(), ppk, True)))
+    link.hello_got = link.recv("hello")
+    for _ in range(2):
+        run = Run(link, ppk).finish(link)
+        link.hello_got["last"] = run.o["epoch"]
+        more(run, link)
+    run = Run(link, ppk)
+    link.send(dict(run.confirm, tag="0" * 64))
+    link.recv("reject")
+    more(run, link)
+    link.hello_got["last"] = run.o["epoch"]
+    more(Run(link, ppk), link)
+    link.close()
+    equal(a.ask("reload")[0], 0, "exit of reload")
+    equal(a.ask("down", peer="gamma")[0], 0, "exit of down")
+    a.stop()
+    with open(grave, "rb") as f:
+        freed = f.read()
+    check(len(freed) > 500_000 and b"gamma" in freed, "%d bytes were freed" % len(freed))
+    found = [name for name, s in secret.items() for form in (s, s[::-1], s.hex().encode())
+             if form[:12] in freed or form[-12:] in freed]
+    equal(found, [], "secrets in what was freed")
+    print("# %d secrets in none of %d kB that were freed" % (len(secret), len(freed) // 1024))
 
 
 @test

@@ -430,21 +430,27 @@ static void on_reload(uv_signal_t *s, int number)
 
 /* ---- start ----------------------------------------------------------------------------- */
 
-static void start_signals(struct agent *a)
+/* An agent that cannot be stopped by a signal does not start; timers and handles are there anyway. */
+static int start_signals(struct agent *a, struct err *e)
 {
 	struct os_signal list[OS_SIGNALS];
+	int rc = 0, one;
 
 	os_signals(list);
 	for (size_t i = 0; i < OS_SIGNALS; i++) {
 		uv_signal_init(&a->loop, &a->signals[i]);
 		a->signals[i].data = a;
-		uv_signal_start(&a->signals[i], list[i].reload ? on_reload : on_end,
-				list[i].number);
+		one = uv_signal_start(&a->signals[i], list[i].reload ? on_reload : on_end,
+				      list[i].number);
+		rc = one < 0 ? one : rc;
 		uv_unref((uv_handle_t *)&a->signals[i]);
 	}
 	uv_timer_init(&a->loop, &a->watchdog);
 	uv_timer_init(&a->loop, &a->stop_timer);
 	a->stop_timer.data = a;
+	if (rc < 0)
+		return err_set(e, ERR_OS, "signals cannot be taken: %s", uv_strerror(rc));
+	return 0;
 }
 
 static int open_sadb(struct agent *a, struct err *e)
@@ -546,10 +552,15 @@ int agent_run(struct agent_start *s, struct err *e)
 	a->started_ms = agent_now_ms();
 	random_bytes(a->instance, sizeof a->instance);
 	os_confine_rings();
-	uv_loop_init(&a->loop);
+	rc = uv_loop_init(&a->loop);
+	if (rc != 0) {
+		err_set(e, ERR_OS, "no event loop: %s", uv_strerror(rc));
+		config_free(&a->cfg);
+		free(a);
+		return -1;
+	}
 	start_turns(a);
-	start_signals(a);
-	rc = start(a, e);
+	rc = start_signals(a, e) < 0 ? -1 : start(a, e);
 	if (rc < 0) {
 		a->stopping = true;
 		listen_close(a);

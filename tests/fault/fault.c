@@ -8,19 +8,23 @@
  * GRAVE_FILE names a file to which every block is written as it is when it is freed: a test looks
  * there for secrets (tests/soft/test_secrets.py).
  *
- * getrandom() and epoll are left out: sapair and libuv end the process when these fail.
+ * getrandom() and epoll are left out: sapair and libuv end the process when these fail. So are calls
+ * that libc makes by itself, and memory that is mapped.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -69,10 +73,19 @@ static int fails(int kind, const char *name)
 	return 1;
 }
 
+static long real_syscall(long n, long a, long b, long c, long d, long e, long f)
+{
+	static long (*next)(long, ...);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "syscall");
+	return next(n, a, b, c, d, e, f);
+}
+
 static void bury(void *p)
 {
 	if (p != NULL && grave >= 0)
-		syscall(SYS_write, grave, p, malloc_usable_size(p));
+		real_syscall(SYS_write, grave, (long)p, (long)malloc_usable_size(p), 0, 0, 0);
 }
 
 static void *counted(void *p)
@@ -168,6 +181,87 @@ CALL(ssize_t, recvfrom, ENOMEM, (int s, void *p, size_t n, int f, struct sockadd
 CALL(ssize_t, sendto, ENOBUFS,
      (int s, const void *p, size_t n, int f, const struct sockaddr *a, socklen_t l),
      (s, p, n, f, a, l))
+
+CALL(int, stat, EIO, (const char *path, struct stat *st), (path, st))
+CALL(int, lstat, EIO, (const char *path, struct stat *st), (path, st))
+CALL(int, fstat, EIO, (int fd, struct stat *st), (fd, st))
+CALL(int, statx, EIO, (int fd, const char *path, int f, unsigned m, struct statx *st),
+     (fd, path, f, m, st))
+CALL(int, unlink, EACCES, (const char *path), (path))
+CALL(int, mkdir, EROFS, (const char *path, mode_t mode), (path, mode))
+CALL(int, chmod, EROFS, (const char *path, mode_t mode), (path, mode))
+CALL(int, flock, ENOLCK, (int fd, int how), (fd, how))
+CALL(int, pipe2, EMFILE, (int fds[2], int f), (fds, f))
+CALL(int, eventfd, EMFILE, (unsigned n, int f), (n, f))
+CALL(int, socketpair, EMFILE, (int d, int t, int p, int fds[2]), (d, t, p, fds))
+CALL(int, mlockall, ENOMEM, (int f), (f))
+CALL(int, munlockall, EPERM, (void), ())
+CALL(int, getrlimit, EINVAL, (__rlimit_resource_t what, struct rlimit *r), (what, r))
+CALL(int, setrlimit, EPERM, (__rlimit_resource_t what, const struct rlimit *r), (what, r))
+CALL(int, prctl, EINVAL,
+     (int what, unsigned long a, unsigned long b, unsigned long c, unsigned long d),
+     (what, a, b, c, d))
+CALL(int, sigaction, EINVAL, (int n, const struct sigaction *a, struct sigaction *old), (n, a, old))
+/* Random numbers that fail end the process: left out. What is closed is closed, whatever it says. */
+long syscall(long n, ...)
+{
+	va_list ap;
+	long v[6];
+
+	va_start(ap, n);
+	for (int i = 0; i < 6; i++)
+		v[i] = va_arg(ap, long);
+	va_end(ap);
+	if (n != SYS_getrandom && fails(CALL, n == SYS_close ? "close" : "syscall")) {
+		if (n == SYS_close)
+			real_syscall(n, v[0], 0, 0, 0, 0, 0);
+		errno = n == SYS_close ? EIO : ENOSYS;
+		return -1;
+	}
+	return real_syscall(n, v[0], v[1], v[2], v[3], v[4], v[5]);
+}
+
+static int two(const char *name, int fd, int what, long arg)
+{
+	static int (*next_fcntl)(int, int, long), (*next_ioctl)(int, unsigned long, long);
+
+	if (fails(CALL, name)) {
+		errno = EIO;
+		return -1;
+	}
+	if (next_fcntl == NULL) {
+		*(void **)&next_fcntl = dlsym(RTLD_NEXT, "fcntl64");
+		*(void **)&next_ioctl = dlsym(RTLD_NEXT, "ioctl");
+	}
+	return name[0] == 'f' ? next_fcntl(fd, what, arg) : next_ioctl(fd, (unsigned)what, arg);
+}
+
+#define TWO(name, type)                                \
+	int name(int fd, type what, ...)               \
+	{                                              \
+		va_list ap;                            \
+		long arg;                              \
+                                                       \
+		va_start(ap, what);                    \
+		arg = va_arg(ap, long);                \
+		va_end(ap);                            \
+		return two(#name, fd, (int)what, arg); \
+	}
+
+TWO(fcntl, int)
+TWO(fcntl64, int)
+TWO(ioctl, unsigned long)
+
+int close(int fd)
+{
+	long rc = real_syscall(SYS_close, fd, 0, 0, 0, 0, 0);
+
+	if (fails(CALL, "close")) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)rc;
+}
 
 int open(const char *path, int flags, ...)
 {

@@ -59,6 +59,7 @@ static const struct {
 	[CERT_WEAK] = {"weak",
 		       "the certificate's key or signature is too weak (EC P-256 and SHA-256 is "
 		       "the least)"},
+	[CERT_DENIED] = {"denied", "the key is on the deny list of this host"},
 };
 
 const char *cert_fault_word(enum cert_fault f)

@@ -48,7 +48,8 @@ enum cert_fault {
 	CERT_WRONG_PEER,    /* good, but not of the peer that is configured here */
 	CERT_WRONG_PURPOSE, /* extended key usage or key usage forbids it */
 	CERT_UNREADABLE,
-	CERT_WEAK /* key or signature below our floor */
+	CERT_WEAK,  /* key or signature below our floor */
+	CERT_DENIED /* on our deny list */
 };
 
 /* A short word for JSON ("expired") and a phrase for people ("the certificate has expired"). */

@@ -437,6 +437,7 @@ static const struct json_field config_fields[] = {
 	PATH(certificate),
 	PATH(key),
 	PATH(ca),
+	PATH(deny),
 	PATH(control),
 	CONFIG("log", log, get_word_text, 0, SIZE(log), levels),
 	CONFIG("allow_lab", allow_lab, json_get_bool, 0, 0, NULL),

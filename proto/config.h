@@ -68,6 +68,7 @@ struct config {
 	uint16_t esp_port; /* "esp_port": our UDP port of soft; default: first listen's */
 	char backend[BACKEND_NAME_MAX]; /* "backend": default "auto" */
 	char certificate[CONFIG_PATH_MAX], key[CONFIG_PATH_MAX], ca[CONFIG_PATH_MAX];
+	char deny[CONFIG_PATH_MAX];    /* "deny": file with pins that are taken from nobody */
 	char control[CONFIG_PATH_MAX]; /* "control": empty: the system's default */
 	char log[8];                   /* "log": error, warn, info, debug */
 	bool export_keys; /* "export_keys": `sapair export` gets keys of SAs; default false */

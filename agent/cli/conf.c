@@ -50,7 +50,8 @@ int conf_usual(char out[OS_PATH_MAX], struct err *e)
 static int resolve_all(struct config *c, const char *dir, struct err *e)
 {
 	if (conf_resolve(c->certificate, dir, e) < 0 || conf_resolve(c->key, dir, e) < 0 ||
-	    conf_resolve(c->ca, dir, e) < 0 || conf_resolve(c->control, dir, e) < 0)
+	    conf_resolve(c->ca, dir, e) < 0 || conf_resolve(c->deny, dir, e) < 0 ||
+	    conf_resolve(c->control, dir, e) < 0)
 		return -1;
 	for (size_t i = 0; i < c->n_peers; i++)
 		if (conf_resolve(c->peers[i].ppk, dir, e) < 0)

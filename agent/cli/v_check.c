@@ -66,8 +66,12 @@ static void judge_ca(struct findings *f, const char *path)
 static int check_identity(const struct config *c, struct findings *f, struct err *e)
 {
 	struct identity *id;
+	struct deny deny;
 	int rc = 0;
 
+	if (creds_deny(&deny, c->deny, e) < 0)
+		return -1;
+	deny_free(&deny);
 	if (creds_identity(&id, c, e) < 0)
 		return -1;
 	judge_dates(f, c->certificate, identity_facts(id));

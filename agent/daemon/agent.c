@@ -74,6 +74,7 @@ void identity_ref_drop(struct identity_ref *r)
 	if (r == NULL || --r->refs > 0)
 		return;
 	identity_free(r->id);
+	deny_free(&r->deny);
 	free(r);
 }
 
@@ -101,9 +102,22 @@ static int load_identity(const struct agent *a, const struct config *c, struct i
 		free(r);
 		return -1;
 	}
+	if (creds_deny(&r->deny, c->deny, e) < 0) {
+		identity_free(r->id);
+		free(r);
+		return -1;
+	}
 	r->refs = 1;
 	*out = r;
 	return 0;
+}
+
+/* Who was let in before, and would not be now. */
+static void drop_denied(struct agent *a)
+{
+	for (struct peer *p = a->peers; p != NULL; p = p->next)
+		if (p->has_facts && deny_has(&a->identity->deny, p->peer_pin))
+			peer_drop_denied(p);
 }
 
 int agent_renew(struct agent *a, struct err *e)
@@ -114,6 +128,7 @@ int agent_renew(struct agent *a, struct err *e)
 		return -1;
 	identity_ref_drop(a->identity); /* links that stand keep theirs */
 	a->identity = id;
+	drop_denied(a);
 	return 0;
 }
 
@@ -343,6 +358,7 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 	config_free(&a->cfg);
 	a->cfg = c;
 	fill_name(a);
+	drop_denied(a);
 	renew_seen(a->renew);
 	event_plain(a, EVENT_RELOADED, NULL, "config and identity were read anew");
 	return 0;

@@ -6,7 +6,7 @@
 #ifndef SAPAIR_AGENT_AGENT_H
 #define SAPAIR_AGENT_AGENT_H
 
-#include "agent/os/os.h"
+#include "agent/os/creds.h"
 #include "agent/sadb/sadb.h"
 #include "proto/config.h"
 
@@ -21,6 +21,7 @@ struct renew;
 /* A certificate that links share; replaced by reload, freed with its last link. */
 struct identity_ref {
 	struct identity *id;
+	struct deny deny; /* read with it */
 	unsigned refs;
 };
 struct identity_ref *identity_ref_take(struct identity_ref *r);

@@ -375,6 +375,8 @@ static const char *cert_hint(enum cert_fault f)
 		return "renew the peer's certificate, and check both clocks";
 	case CERT_NOT_YET_VALID:
 		return "check the clocks of both hosts";
+	case CERT_DENIED:
+		return "if that key is good after all, take its line out of the file of \"deny\"";
 	case CERT_MISSING:
 		return "give the agent there a certificate: sapair id new, or sapair ca issue";
 	default:

@@ -453,6 +453,22 @@ void peer_remove(struct peer *p)
 	uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 
+void peer_drop_denied(struct peer *p)
+{
+	struct err e = {0};
+
+	if (p->link == NULL && p->current == NULL && p->held == NULL)
+		return;
+	err_set(&e, ERR_AUTH, "%s", cert_fault_text(CERT_DENIED));
+	waiters_fail(p, &e);
+	close_links(p, FAULT_REMOVED);
+	pair_clear(p);
+	peer_trouble(p, &e);
+	event_fail(p->agent, EVENT_AUTH_REFUSED, p->cfg.name, &e);
+	p->dial_failures = 3;
+	dial_later(p);
+}
+
 void peer_stop(struct peer *p)
 {
 	struct err gone = {0};
@@ -555,6 +571,8 @@ enum cert_fault peer_judge(const struct peer *p, const struct cert_facts *leaf,
 {
 	const struct peer_config *c = &p->cfg;
 
+	if (deny_has(&p->agent->identity->deny, leaf->pin))
+		return CERT_DENIED;
 	if (c->has_pin)
 		return bytes_equal(leaf->pin, c->pin, PIN_LEN) ? CERT_OK : CERT_WRONG_PIN;
 	if (chain != CERT_OK)

@@ -139,6 +139,8 @@ int peer_fill_policy(struct sa_policy *s, const struct config *c, const struct p
 int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, struct err *e);
 /* Takes SAs and policy away, tells the peer, frees it later. */
 void peer_remove(struct peer *p);
+/* Its key came onto the deny list: links and SAs go, the policy stays closed. */
+void peer_drop_denied(struct peer *p);
 /* The agent ends: links are closed, policy and SAs stay where the system keeps them. */
 void peer_stop(struct peer *p);
 /* New options (lifetimes, suites, ...) that need no new policy. */

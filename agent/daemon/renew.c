@@ -11,7 +11,7 @@
 #include "agent/daemon/event.h"
 
 #define DAY_S 86400
-#define FILES 3
+#define FILES 4
 
 /* What tells two files apart. */
 struct stamp {
@@ -32,7 +32,7 @@ static const char *path_of(const struct agent *a, int i)
 {
 	if (a->start->identity != NULL) /* a bundle has all in one */
 		return i == 0 ? a->start->config_path : "";
-	return i == 0 ? a->cfg.certificate : i == 1 ? a->cfg.key : a->cfg.ca;
+	return i == 0 ? a->cfg.certificate : i == 1 ? a->cfg.key : i == 2 ? a->cfg.ca : a->cfg.deny;
 }
 
 static void look(const struct agent *a, struct stamp stamps[FILES])

@@ -6,6 +6,7 @@
 #include "crypto/hex.h"
 #include "proto/keysched.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int creds_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
@@ -74,4 +75,71 @@ int creds_ppk(struct secret *out, const char *path, struct err *e)
 		return 0;
 	return err_set(e, ERR_USAGE, "ppk: %s must hold %d to %d lower-case hex digits", path,
 		       2 * PPK_MIN, 2 * PPK_MAX);
+}
+
+/* ---- the deny list --------------------------------------------------------------------- */
+
+static int take_line(struct deny *deny, char *line, int number, const char *path, struct err *e)
+{
+	char *end = strchr(line, '#');
+
+	if (end == NULL)
+		end = line + strlen(line);
+	while (end > line && strchr(" \t\r", end[-1]) != NULL)
+		end--;
+	*end = '\0';
+	line += strspn(line, " \t");
+	if (*line == '\0')
+		return 0;
+	if (pin_get(deny->pin[deny->n], line)) {
+		deny->n++;
+		return 0;
+	}
+	err_set(e, ERR_USAGE, "%s: line %d: must be sha256: and 64 lower-case hex digits", path,
+		number);
+	return err_hint(e, "\"sapair id show --pin\" prints the pin of a key or certificate");
+}
+
+int creds_deny(struct deny *deny, const char *path, struct err *e)
+{
+	char *text = NULL, *next;
+	size_t len = 0, lines = 1;
+	int rc = 0, number = 1;
+
+	memset(deny, 0, sizeof *deny);
+	if (path[0] == '\0')
+		return 0;
+	if (os_read_file(&text, &len, path, OS_CONFIG, e) < 0)
+		return err_in(e, "deny");
+	for (size_t i = 0; i < len; i++)
+		lines += text[i] == '\n';
+	deny->pin = calloc(lines, PIN_LEN);
+	if (deny->pin == NULL)
+		rc = err_set(e, ERR_OS, "no memory for %zu lines of the deny list", lines);
+	if (rc == 0 && memchr(text, '\0', len) != NULL)
+		rc = err_set(e, ERR_USAGE, "%s: not a text", path);
+	for (char *line = text; rc == 0 && line != NULL; line = next, number++) {
+		next = strchr(line, '\n');
+		if (next != NULL)
+			*next++ = '\0';
+		rc = take_line(deny, line, number, path, e);
+	}
+	os_free_text(text, len);
+	if (rc < 0)
+		deny_free(deny);
+	return rc < 0 ? err_in(e, "deny") : 0;
+}
+
+bool deny_has(const struct deny *deny, const uint8_t pin[PIN_LEN])
+{
+	for (size_t i = 0; i < deny->n; i++)
+		if (bytes_equal(deny->pin[i], pin, PIN_LEN))
+			return true;
+	return false;
+}
+
+void deny_free(struct deny *deny)
+{
+	free(deny->pin);
+	memset(deny, 0, sizeof *deny);
 }

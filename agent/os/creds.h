@@ -15,6 +15,18 @@ int creds_identity(struct identity **out, const struct config *c, struct err *e)
 /* A file of 64 to 128 lower-case hex digits; an empty path is an empty secret. */
 int creds_ppk(struct secret *out, const char *path, struct err *e);
 
+/*
+ * Keys that nobody may have: "sha256:" and 64 hex digits a line; empty lines and what is behind # do not
+ * count. An empty path is an empty list. *deny is wiped on -1, and freed by deny_free().
+ */
+struct deny {
+	uint8_t (*pin)[PIN_LEN];
+	size_t n;
+};
+int creds_deny(struct deny *deny, const char *path, struct err *e);
+bool deny_has(const struct deny *deny, const uint8_t pin[PIN_LEN]);
+void deny_free(struct deny *deny);
+
 /* Names the file that identity_load() and its like did not take; 0 for IDENTITY_OK. */
 int creds_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
 		struct err *e);

@@ -130,6 +130,7 @@ def every_example_passes_check():
         with open(os.open(os.path.join(folder, "beta.ppk"), os.O_CREAT | os.O_WRONLY, 0o600),
                   "w") as f:
             f.write("00" * 32 + "\n")
+        shutil.copy(os.path.join(ROOT, "docs", "examples", "deny.txt"), folder)
         for path in sorted(glob.glob(os.path.join(ROOT, "docs", "examples", "*.json"))):
             if '"hosts"' in read(path):
                 continue  # a lab file: test_schema.py and docs/lab.md

@@ -92,6 +92,66 @@ def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
 
 
 @test
+def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
+    deny = lab.write("deny.txt", "# none yet\n\n")
+    a = lab.agent("alpha", lab.peer_of("beta"), lab.peer_of("gamma"), deny=deny).start()
+    b = lab.agent("beta", lab.peer_of("alpha")).start()
+    c = lab.agent("gamma", lab.peer_of("alpha")).start()
+    for name in ("beta", "gamma"):
+        a.wait_up(name)
+    before = in_force(a.peer("gamma"))
+    pin = a.peer("beta")["identity"]["pin"]
+    lab.write("deny.txt", "  %s  # a lost machine" % pin)
+    a.wait_peer("beta", "is not let in", lambda p: p["state"] != "up" and p["held"] == 0)
+    has(a.wait_error("beta", "auth")["cause"], "deny list")
+    b.wait_peer("alpha", "has no pair", lambda p: p["state"] != "up")
+    equal(in_force(a.peer("gamma")), before, "the pair of another peer")
+    b.stop()
+    b.start()
+    b.wait_error("alpha", "auth")
+    equal(well(a.cli("up", "beta", "--timeout", "5"), 5).doc("error")["class"], "auth", "up of who is denied")
+    # A list that cannot be read is no list that is empty.
+    lab.write("deny.txt", "sha256:beta\n")
+    a.wait_log("deny.txt: line 1: must be sha256:")
+    check(a.peer("beta")["state"] != "up", "beta was let in")
+    e = well(tool("check", a.config_path), 2)
+    has(e.err, "deny.txt: line 1")
+    lab.write("deny.txt", "")
+    until(lambda: a.cli("up", "beta", "--timeout", "5").rc == 0, "beta is let in again")
+    c.stop()
+
+
+@test
+def the_end_of_a_certificate_is_told_30_7_and_1_days_before(lab):
+    shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+    if not os.path.exists(shim) or sapairtest.SAN:
+        raise sapairtest.Skip("no libfaketime")
+    days = os.path.join(lab.dir, "id")
+    well(tool("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days, "--days", "40"))
+    clock = lab.write("clock", "+0d")
+    a = lab.agent("alpha", lab.peer_of("beta"), id=sapairtest.Identity(days, "alpha"))
+    b = lab.agent("beta", lab.peer_of("alpha")).start()
+    a.start(env={"LD_PRELOAD": shim, "FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1",
+                 "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    a.wait_up("beta")
+    pair, told = in_force(a.peer("beta")), "our certificate expires in "
+    check(told not in a.log(), "told 40 days before")
+    for step, wanted in (("+11d", "28 days"), ("+20d", None), ("+34d", "5 days"), ("+38d", None),
+                         ("+39d", "23 hours"), ("+41d", "has expired")):
+        lab.write("clock.new", step)
+        os.rename(lab.path("clock.new"), clock)
+        before = a.log().count("our certificate ")
+        if wanted:
+            a.wait_log(told + wanted if "has" not in wanted else "our certificate has expired")
+        else:
+            sapairtest.time.sleep(1.2 * 2)
+        equal(a.log().count("our certificate "), before + bool(wanted), "lines at " + step)
+    # A pair that stands is left to its lifetime.
+    equal(in_force(a.peer("beta")), pair, "the pair in force")
+    b.stop()
+
+
+@test
 def a_file_that_cannot_be_used_changes_nothing(lab):
     a, _, own = hosts(lab)
     end = a.status()["identity"]["not_after"]

@@ -80,7 +80,7 @@ tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
-	help programs
+	help programs valgrind
 
 all: $(program) $(sbom) ## the program, build/linux/sapair
 
@@ -227,6 +227,15 @@ bench: $(program) ## measure
 MINUTES = 1
 soak: $(program) ## rekeys and random faults for MINUTES
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/soak/soak.py $(MINUTES)
+
+# What a sanitizer does not see: the use of what was never set. Ends with 1 at the first report.
+memcheck := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+	--child-silent-after-fork=yes
+valgrind: $(units) $(program) ## unit tests and pairings under valgrind
+	@for t in $(units); do echo "  $$t"; $(memcheck) $$t >build/valgrind.log 2>&1 || \
+		{ cat build/valgrind.log; exit 1; }; done
+	@SAPAIR=$(abspath $(BUILD)/sapair) SAPAIR_SAN=1 SAPAIR_WRAP='$(memcheck)' \
+		python3 -B tests/soft/test_pairing.py
 
 # --- lint -----------------------------------------------------------------------------------
 # The rules of clang-format and clang-tidy are those of version 14. Another version sees other

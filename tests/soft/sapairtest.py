@@ -10,6 +10,7 @@ can be waited for.
 
     SAPAIR=build/linux/sapair python3 tests/soft/test_pairing.py [WORD ...]    tests with a WORD
     SAPAIR_SAN=1    a sanitizer build: more time, smaller numbers
+    SAPAIR_WRAP="valgrind -q"    in front of each agent
     JOBS=1          one test at a time
 """
 
@@ -35,6 +36,7 @@ SAPAIR = os.path.abspath(
     os.environ.get("SAPAIR", os.path.join(HERE, "..", "..", "build", "linux", "sapair"))
 )
 SAN = os.environ.get("SAPAIR_SAN") == "1"
+WRAP = os.environ.get("SAPAIR_WRAP", "").split()
 SLOW = 4 if SAN else 1  # how much longer all may take
 LIMIT = 15 * SLOW  # seconds for what should take one
 REPORTS = ("Sanitizer:", "runtime error:", "Assertion")
@@ -237,7 +239,7 @@ class Agent:
         self.log_path = os.path.join(lab.dir, name + ".log")
         self.process = None
         self.expect_exit = 0
-        self.prefix = []  # in front of the program's own words
+        self.prefix = WRAP[:]  # in front of the program's own words
 
     def write_config(self, text=None):
         with open(self.config_path, "w") as f:

@@ -225,11 +225,9 @@ static int reload_agent(const struct side *s, struct err *e)
 	return rc;
 }
 
-static int print_paired(const struct side *s)
+static void print_paired(const struct side *s, int reloaded, const struct err *why)
 {
 	char pin[PIN_TEXT + 1], address[ENDPOINT_TEXT], buf[2 * OS_PATH_MAX];
-	struct err why = {0};
-	int reloaded = reload_agent(s, &why);
 	struct json_out o;
 
 	pin_put(pin, s->meet.peer_pin);
@@ -252,10 +250,52 @@ static int print_paired(const struct side *s)
 			out_field("agent", "knows it already");
 	}
 	if (reloaded < 0)
-		out_note("the running agent did not take it: %s", why.cause);
-	else if (reloaded == 0 && !s->args->json)
+		out_note("the running agent did not take it: %s", why->cause);
+	else if (reloaded == 0 && !s->args->json && !args_has(s->args, "run"))
 		out_note("next: sapair run");
-	return 0;
+}
+
+/* --run: this process becomes the agent, as `sapair run` in its place would. */
+static int run_agent(const struct side *s)
+{
+	static char self[] = "sapair", run[] = "run", dir[] = "--dir", control[] = "--control",
+		    json[] = "--json", listen[] = "--listen";
+	const char *socket = args_text(s->args, "control");
+	char where[OS_PATH_MAX], path[OS_PATH_MAX], four[32], six[32], *argv[12] = {self, run};
+	int n = 2;
+
+	if (args_has(s->args, "dir")) {
+		memcpy(where, s->dir, sizeof where);
+		argv[n++] = dir;
+		argv[n++] = where;
+	}
+	if (socket != NULL && strlen(socket) < sizeof path) {
+		memcpy(path, socket, strlen(socket) + 1);
+		argv[n++] = control;
+		argv[n++] = path;
+	}
+	if (args_has(s->args, "port") && s->cfg.listens == 0) {
+		snprintf(four, sizeof four, "0.0.0.0:%u", s->meet.port);
+		snprintf(six, sizeof six, "[::]:%u", s->meet.port);
+		argv[n++] = listen;
+		argv[n++] = four;
+		argv[n++] = listen;
+		argv[n++] = six;
+	}
+	if (s->args->json)
+		argv[n++] = json;
+	out_flush();
+	return verb_run(n, argv);
+}
+
+/* What both do when they have met. */
+static int paired(const struct side *s)
+{
+	struct err why = {0};
+	int reloaded = reload_agent(s, &why);
+
+	print_paired(s, reloaded, &why);
+	return reloaded == 0 && args_has(s->args, "run") ? run_agent(s) : 0;
 }
 
 /* ---- invite ---------------------------------------------------------------------------- */
@@ -336,7 +376,7 @@ int v_invite(const struct args *a, struct err *e)
 	s->meet.ready = print_token;
 	rc = meet_invite(&s->meet, &s->listen, e);
 	if (rc == 0)
-		rc = print_paired(s);
+		rc = paired(s);
 out:
 	end(s);
 	free(s);
@@ -405,7 +445,7 @@ int v_join(const struct args *a, struct err *e)
 	s->meet.keep = keep;
 	rc = meet_join(&s->meet, e);
 	if (rc == 0)
-		rc = print_paired(s);
+		rc = paired(s);
 out:
 	end(s);
 	free(s);

@@ -164,7 +164,7 @@ struct source {
 
 static int find_bundle(struct source *s, struct err *e)
 {
-	static const char *const others[] = {"config", "peer", "pin", "cert", "key", "ca"};
+	static const char *const others[] = {"config", "dir", "peer", "pin", "cert", "key", "ca"};
 
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
 		if (args_has(s->args, others[i]))
@@ -185,6 +185,8 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 	s->args = a;
 	if (args_has(a, "bundle"))
 		return find_bundle(s, e);
+	if (config != NULL && args_has(a, "dir"))
+		return err_set(e, ERR_USAGE, "--config and --dir exclude each other");
 	if (config != NULL) {
 		if (conf_absolute(s->path, NULL, config, e) < 0)
 			return -1;
@@ -192,17 +194,17 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 		return 0;
 	}
 	os_config_dir(s->dir);
-	if (conf_usual(s->path, e) < 0)
+	if ((args_has(a, "dir") && conf_absolute(s->dir, NULL, args_text(a, "dir"), e) < 0) ||
+	    os_path_join(s->path, s->dir, CONF_NAME, e) < 0)
 		return -1;
 	if (os_exists(s->path))
 		return 0;
-	s->path[0] = '\0';
 	if (!args_has(a, "peer") && !conf_has_peers(s->dir)) {
-		conf_usual(s->path, e);
 		err_set(e, ERR_USAGE, "no peer to pair with, and no config file %s", s->path);
 		return err_hint(e,
 				"say who: sapair run --peer ADDRESS; or pair by \"sapair invite\"");
 	}
+	s->path[0] = '\0';
 	s->by_flags = args_has(a, "peer");
 	return 0;
 }

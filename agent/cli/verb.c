@@ -29,6 +29,7 @@ const struct option verb_timeout[] = {
 
 static const struct option run_options[] = {
 	{"config", "FILE", "the config file (default: sapair.json in the config directory)", false},
+	{"dir", "DIR", "instead of the config directory", false},
 	{"bundle", "FILE", "a lab host's bundle: identity, CA and config in one", false},
 	{"peer", "ADDRESS[:PORT]", "pair with this host; may be repeated", true},
 	{"pin", "sha256:HEX", "the key of the --peer before it", true},
@@ -159,6 +160,7 @@ static const struct option invite_options[] = {
 	{"port", "PORT", "TCP port of our agent (default: that of the config, or 4510)", false},
 	{"dir", "DIR", "instead of the config directory", false},
 	{"force", NULL, "replace a peer of that name", false},
+	{"run", NULL, "then run the agent, if none runs", false},
 	NONE,
 };
 static const struct option join_options[] = {
@@ -167,6 +169,7 @@ static const struct option join_options[] = {
 	{"port", "PORT", "TCP port of our agent (default: that of the config, or 4510)", false},
 	{"dir", "DIR", "instead of the config directory", false},
 	{"force", NULL, "replace a peer of that name", false},
+	{"run", NULL, "then run the agent, if none runs", false},
 	NONE,
 };
 static const struct option export_options[] = {

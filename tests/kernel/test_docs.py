@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/linux.md: its commands, each on the host whose prompt it has."""
+"""docs/linux.md and README.md: their commands, each on the host whose prompt it has."""
 
 import re
 import select
@@ -7,8 +7,8 @@ import select
 from kernel import *  # noqa: F403
 
 SETUP = """
-mkdir -p /run/etc-{name} /run/run-{name}; cp -a /etc/. /run/etc-{name}/; mkdir -p -m 700 /run/etc-{name}/sapair
-mount --make-rprivate /; mount --bind /run/etc-{name} /etc
+rm -rf /run/etc-{name} /run/run-{name}; mkdir -p /run/etc-{name}; cp -a /etc/. /run/etc-{name}/; mkdir -p -m 700 /run/etc-{name}/sapair
+hostname {name}; mount --make-rprivate /; mount --bind /run/etc-{name} /etc
 mkdir -p -m 700 /run/run-{name}; mkdir -p /run/sapair; mount --bind /run/run-{name} /run/sapair
 cd /run; export PATH={path}:$PATH NO_COLOR=1
 """
@@ -19,7 +19,7 @@ class Shell:
 
     def __init__(self, name):
         self.process = subprocess.Popen(
-            inside(name) + ["unshare", "-m", "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            inside(name) + ["unshare", "-mu", "bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True)
         self.run(SETUP.format(name=name, path=os.path.dirname(SAPAIR)))
 
@@ -43,8 +43,8 @@ class Shell:
         os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def commands():
-    with open(os.path.join(ROOT, "docs", "linux.md")) as f:
+def commands(*path):
+    with open(os.path.join(ROOT, *path)) as f:
         text = f.read()
     for body in re.findall(r"^```console norun: run by tests/kernel/test_docs.py\n(.*?)^```", text, re.M | re.S):
         for m in re.finditer(r"^(alpha|beta)# (.*?)(?=^(?:alpha|beta)# |\Z)", body, re.M | re.S):
@@ -61,7 +61,7 @@ def the_commands_of_the_linux_document_work_as_shown(w):
     for s in shells.values():
         w.cleanups.append(s.close)
     pins, n = None, 0
-    for host, command, status in commands():
+    for host, command, status in commands("docs", "linux.md"):
         if "PIN" in command and not pins:
             pins = {h: shells[h].run("sapair id show --pin")[1].strip() for h in w.hosts}
             for s in shells.values():
@@ -72,6 +72,31 @@ def the_commands_of_the_linux_document_work_as_shown(w):
     check(n >= 25, "only %d commands were found" % n)
     shells["alpha"].run("sapair stop")
     shells["beta"].run("sapair stop")
+
+
+@test
+def a_newcomer_needs_three_commands_for_two_hosts(w):
+    batch(["address add 192.0.2.1/24 dev e"], "alpha")
+    batch(["address add 192.0.2.2/24 dev e"], "beta")
+    shells = {h: Shell(h) for h in w.hosts}
+    for s in shells.values():
+        w.cleanups.append(s.close)
+    (_, invite, _), (_, join, _), *rest = commands("README.md")
+    equal(len(rest), 1, "more commands: %s" % rest)
+    invite = invite.split("\n")[0]  # the rest is what it prints
+    w.expect_clear = True  # first contact: TLS
+    shells["alpha"].run("(%s >/run/token 2>/dev/null </dev/null &)" % invite)
+    token = until(lambda: sh("cat", "/run/token", ok=False).strip(), "a token")
+    equal(re.sub("/.*", "", token), re.sub("/.*", "", join), "the line that the inviter prints")
+    shells["beta"].run("(%s%s >/run/join.log 2>&1 </dev/null &)" % (token, join.split("...")[1]))
+    host, command, _ = rest[0]
+    until(lambda: shells[host].run("sapair status")[0] == 0, "an agent runs", 15)
+    rc, out = shells[host].run(command)
+    equal(rc, 0, "%s: %s%s\nexit status" % (command, out, sh("cat", "/run/join.log")))
+    has(out, "verified  yes")
+    w.ping("alpha", "beta", address=lambda h: "192.0.2.%d" % (1 if h == "alpha" else 2))
+    for s in shells.values():
+        s.run("sapair stop; sapair clean")
 
 
 if __name__ == "__main__":

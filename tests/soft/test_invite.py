@@ -99,6 +99,29 @@ def agents_that_run_learn_of_the_new_peer_at_once(lab):
 
 
 @test
+def with_run_both_become_agents(lab):
+    for folder, address in (("a", ALPHA), ("b", BETA)):
+        os.mkdir(lab.path(folder), 0o700)
+        lab.write(folder + "/sapair.json", json.dumps(
+            {"listen": "%s:%d" % (address, lab.port), "backend": "soft"}))
+    inviter = Inviter(lab, "beta", "--run")
+    joiner = subprocess.Popen(
+        [SAPAIR, "join", inviter.token, "--json", "--dir", lab.path("b"), "--name", "alpha", "--local", BETA,
+         "--control", lab.path("beta.sock"), "--run"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lab.cleanups.append(joiner.kill)
+    until(lambda: os.path.exists(lab.path("beta.sock")), "beta runs")
+    up = well(tool("up", "alpha", "--json", "--control", lab.path("beta.sock"))).doc("up")
+    equal(up["verified"], True, "verified")
+    for process, name in ((joiner, "beta"), (inviter.process, "alpha")):
+        well(tool("stop", "--control", lab.path(name + ".sock")))
+        out, err = process.communicate(timeout=sapairtest.LIMIT)
+        equal(process.returncode, 0, "exit of %s: %s%s" % (name, out, err))
+        has(out.decode(), '"schema":"sapair.paired/1"')
+    well(tool("run", "--dir", lab.path("b"), "--config", "x"), 2)
+
+
+@test
 def a_token_works_once(lab):
     inviter = Inviter(lab)
     join(lab, inviter.token)

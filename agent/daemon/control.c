@@ -32,7 +32,6 @@ struct item {
 struct job {
 	struct client *client;
 	struct ctl_request req;
-	uv_timer_t timer;
 	uint64_t deadline_ms; /* 0 = none */
 	bool told_progress;
 	bool ended; /* "sapair.end/1" was sent, with the last document */
@@ -45,8 +44,11 @@ struct client {
 	struct client *next;
 	struct control *control;
 	uv_pipe_t pipe;
+	uv_timer_t timer; /* of its job */
+	unsigned open_handles;
 	bool watching, closing, ending;
 	struct job *job;
+	struct job *dead; /* of a client that closes: its callers may be under way in it */
 	size_t queued;
 	size_t have;
 	char line[CTL_LINE_MAX];
@@ -75,22 +77,26 @@ static void on_client_closed(uv_handle_t *h)
 {
 	struct client *c = h->data;
 
+	if (--c->open_handles > 0)
+		return;
+	free(c->dead);
 	wipe(c, sizeof *c);
 	free(c);
 }
 
-static void on_job_closed(uv_handle_t *h)
-{
-	free(h->data);
-}
-
 static void job_free(struct job *j)
 {
-	j->client->job = NULL;
+	struct client *c = j->client;
+
+	c->job = NULL;
 	for (size_t i = 0; i < j->n; i++)
 		if (j->items[i].begun && !j->items[i].over)
 			waiter_cancel(&j->items[i].w);
-	uv_close((uv_handle_t *)&j->timer, on_job_closed);
+	uv_timer_stop(&c->timer);
+	if (c->closing)
+		c->dead = j;
+	else
+		free(j);
 }
 
 static void client_close(struct client *c)
@@ -112,6 +118,7 @@ static void client_close(struct client *c)
 		}
 	}
 	uv_close((uv_handle_t *)&c->pipe, on_client_closed);
+	uv_close((uv_handle_t *)&c->timer, on_client_closed);
 }
 
 static void on_sent(uv_write_t *req, int status)
@@ -200,6 +207,7 @@ static void refuse(struct client *c, const char *peer, const struct err *e)
 /* ---- requests that wait ---------------------------------------------------------------- */
 
 static void job_next(struct job *j);
+static void on_job_timer(uv_timer_t *t);
 
 static void job_finish(struct job *j)
 {
@@ -207,6 +215,8 @@ static void job_finish(struct job *j)
 
 	if (!j->ended)
 		reply_end(c, j->exit_status);
+	if (c->closing)
+		return;
 	job_free(j);
 	serve_lines(c);
 }
@@ -266,7 +276,7 @@ static void on_waiter_done(struct waiter *w, const struct err *e)
 
 	item_over(it, e);
 	/* The rest from the loop: this may be called from deep inside a peer. */
-	uv_timer_start(&j->timer, j->timer.timer_cb, 0, 0);
+	uv_timer_start(&j->client->timer, on_job_timer, 0, 0);
 }
 
 static void item_begin(struct item *it)
@@ -331,9 +341,12 @@ static void job_progress(struct job *j)
 
 static void on_job_timer(uv_timer_t *t)
 {
-	struct job *j = t->data;
+	struct client *c = t->data;
+	struct job *j = c->job;
 	uint64_t now = agent_now_ms();
 
+	if (j == NULL)
+		return;
 	if (j->left == 0) {
 		job_finish(j);
 		return;
@@ -352,14 +365,16 @@ static void on_job_timer(uv_timer_t *t)
 
 	if (j->deadline_ms != 0 && j->deadline_ms - now < wait)
 		wait = j->deadline_ms - now;
-	uv_timer_start(&j->timer, on_job_timer, wait, 0);
+	uv_timer_start(t, on_job_timer, wait, 0);
 }
 
 static void job_next(struct job *j)
 {
-	while (j->next < j->n && j->running < j->req.parallel)
+	struct client *c = j->client;
+
+	while (!c->closing && j->next < j->n && j->running < j->req.parallel)
 		item_begin(&j->items[j->next++]);
-	uv_timer_start(&j->timer, on_job_timer, 0, 0);
+	uv_timer_start(&c->timer, on_job_timer, 0, 0); /* refused if it closes */
 }
 
 static size_t count_peers(const struct agent *a, const struct peer *only)
@@ -389,8 +404,6 @@ static void start_job(struct client *c, const struct ctl_request *req, enum wait
 	if (j->req.parallel == 0)
 		j->req.parallel = 16;
 	j->deadline_ms = req->timeout_ms != 0 ? agent_now_ms() + req->timeout_ms : 0;
-	uv_timer_init(&a->loop, &j->timer);
-	j->timer.data = j;
 	for (struct peer *p = a->peers; p != NULL; p = p->next) {
 		struct item *it = &j->items[i];
 
@@ -741,8 +754,10 @@ static void on_connection(void *arg)
 	if (c == NULL)
 		return;
 	c->control = k;
-	c->pipe.data = c;
+	c->pipe.data = c->timer.data = c;
 	uv_pipe_init(&k->agent->loop, &c->pipe, 0);
+	uv_timer_init(&k->agent->loop, &c->timer);
+	c->open_handles = 2;
 	c->next = k->clients;
 	k->clients = c;
 	k->n_clients++;

@@ -23,6 +23,7 @@
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
 #define MANUAL_S 5400     /* a pair made by hand, where the config sets no end */
+#define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
 #define TRIM_GENS 100     /* smaller bursts leave nothing worth the trouble */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
 #define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
@@ -553,8 +554,14 @@ static bool peer_cert_expired(struct peer *p)
 {
 	struct link *l = p->link;
 
-	if (p->peer_not_after > os_wall_ms() / 1000)
+	const uint64_t now = agent_now_ms();
+
+	if (p->cert_good_ms != 0 && now - p->cert_good_ms < CERT_LOOK_MS)
 		return false;
+	if (p->peer_not_after > os_wall_ms() / 1000) {
+		p->cert_good_ms = now;
+		return false;
+	}
 	err_set(&l->why, ERR_AUTH, "the peer's certificate has expired: no new keys for it");
 	err_hint(&l->why, "renew it there: sapair ca issue, or sapair id new");
 	event_fail(p->agent, EVENT_EXPIRED, p->cfg.name, &l->why);
@@ -565,6 +572,7 @@ static bool peer_cert_expired(struct peer *p)
 
 static void lead(struct peer *p)
 {
+	uint8_t fresh[SHARE_LEN + sizeof(uint64_t)];
 	SECRET(share);
 	struct xevent ev = {.kind = XE_START,
 			    .peer_last = p->peer_last,
@@ -573,10 +581,11 @@ static void lead(struct peer *p)
 
 	if (peer_cert_expired(p))
 		return;
-	random_secret(&share, SHARE_LEN);
-	do
-		ev.xid = random_u64();
-	while (ev.xid == 0);
+	random_bytes(fresh, sizeof fresh);
+	secret_set(&share, fresh, SHARE_LEN);
+	memcpy(&ev.xid, fresh + SHARE_LEN, sizeof ev.xid);
+	wipe(fresh, sizeof fresh);
+	ev.xid |= ev.xid == 0;
 	ev.share = &share;
 	begin_receipt(p, true, p->want_reason);
 	p->want_exchange = false;

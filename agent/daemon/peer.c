@@ -657,6 +657,7 @@ static void take_facts(struct peer *p, struct link *l)
 	memcpy(p->peer_pin, facts->pin, PIN_LEN);
 	memcpy(p->peer_name, facts->name, sizeof p->peer_name);
 	p->peer_not_after = facts->not_after;
+	p->cert_good_ms = 0;
 	p->has_facts = true;
 }
 

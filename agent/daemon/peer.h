@@ -101,6 +101,7 @@ struct peer {
 	uint8_t peer_pin[PIN_LEN];
 	char peer_name[MSG_NAME_MAX + 1];
 	int64_t peer_not_after;
+	uint64_t cert_good_ms; /* when that was last compared with the wall clock */
 
 	struct secret ppk;
 	struct exchange x;

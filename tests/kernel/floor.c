@@ -146,8 +146,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: floor ALPHA BETA COUNT\n");
 		return 2;
 	}
-	enter(&a, argv[1], "10.9.0.1", "10.9.0.2");
-	enter(&b, argv[2], "10.9.0.2", "10.9.0.1");
+	enter(&a, argv[1], "10.9.5.1", "10.9.5.2");
+	enter(&b, argv[2], "10.9.5.2", "10.9.5.1");
 	crypto_start();
 	random_secret(&k.key, suite_key_len(k.suite));
 	start = now_us();

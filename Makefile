@@ -108,6 +108,22 @@ $(BUILD)/sapair$(EXE): $(call o,agent/main.c $(agent) $(proto) $(crypto))
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 
+# Windows': version, manifest, the event log's texts.
+ifeq ($(TARGET),win)
+WINDRES ?= x86_64-w64-mingw32-windres
+WINDMC  ?= x86_64-w64-mingw32-windmc
+comma   := ,
+space   := $(subst ,, )
+$(BUILD)/sapair.exe: $(BUILD)/agent/sapair_win.res
+$(BUILD)/agent/sapair_win.res: agent/sapair_win.rc agent/daemon/event.h scripts/make-events.py Makefile
+	@echo '  RES     $@'
+	@mkdir -p $(@D)
+	@python3 scripts/make-events.py agent/daemon/event.h >$(@D)/events.mc
+	@$(WINDMC) -h $(@D) -r $(@D) $(@D)/events.mc
+	@$(WINDRES) -I $(@D) -D SAPAIR_VERSION='\"$(VERSION)\"' \
+		-D VERSION_NUMBERS=$(subst .,$(comma),$(VERSION)),0 -O coff -o $@ $<
+endif
+
 # What the program is made of, in CycloneDX.
 $(BUILD)/sbom.json: $(BUILD)/sapair$(EXE) scripts/sbom.py
 	@python3 scripts/sbom.py $< $(VERSION) >$@

@@ -254,9 +254,11 @@ static int build(const struct source *s, struct config *c, struct err *e)
 
 static void setup_log(const struct args *a, const struct config *c)
 {
-	enum log_style style = a->json ? LOG_JSON : os_logs_to_journal() ? LOG_JOURNAL : LOG_PLAIN;
+	static const enum log_style usual[] = {[OS_LOG_PLAIN] = LOG_PLAIN,
+					       [OS_LOG_JOURNAL] = LOG_JOURNAL,
+					       [OS_LOG_EVENTS] = LOG_EVENTS};
 
-	log_setup(log_level_of(c->log), style);
+	log_setup(log_level_of(c->log), a->json ? LOG_JSON : usual[os_log_kind()]);
 }
 
 /* agent_start's reload: the same file and flags again. */

@@ -63,6 +63,13 @@ int v_lab_status(const struct args *a, struct err *e);
 int v_lab_verify(const struct args *a, struct err *e);
 int v_lab_rekey(const struct args *a, struct err *e);
 int v_lab_down(const struct args *a, struct err *e);
+#ifdef _WIN32
+int v_service_install(const struct args *a, struct err *e);
+int v_service_remove(const struct args *a, struct err *e);
+int v_service_start(const struct args *a, struct err *e);
+int v_service_stop(const struct args *a, struct err *e);
+int v_service_main(const struct args *a, struct err *e);
+#endif
 int v_version(const struct args *a, struct err *e);
 int v_help(const struct args *a, struct err *e);
 

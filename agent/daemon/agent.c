@@ -401,6 +401,13 @@ static void on_stop_timer(uv_timer_t *t)
 	control_cut(t->data); /* links have a shorter limit of their own */
 }
 
+static void end_signals(struct agent *a)
+{
+	os_unwatch_stop();
+	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
+		uv_close((uv_handle_t *)&a->signals[i], NULL);
+}
+
 void agent_stop(struct agent *a)
 {
 	if (a->stopping)
@@ -412,8 +419,7 @@ void agent_stop(struct agent *a)
 	while (a->peers != NULL)
 		peer_stop(a->peers);
 	control_close(a);
-	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
-		uv_close((uv_handle_t *)&a->signals[i], NULL);
+	end_signals(a);
 	os_ignore_signals();
 	renew_stop(a->renew);
 	a->renew = NULL;
@@ -427,6 +433,11 @@ static void on_end(uv_signal_t *s, int number)
 {
 	(void)number;
 	agent_stop(s->data);
+}
+
+static void on_service_stop(void *arg)
+{
+	agent_stop(arg);
 }
 
 static void on_reload(uv_signal_t *s, int number)
@@ -461,6 +472,7 @@ static int start_signals(struct agent *a, struct err *e)
 		rc = one < 0 ? one : rc;
 		uv_unref((uv_handle_t *)&a->signals[i]);
 	}
+	os_watch_stop(&a->loop, on_service_stop, a);
 	uv_timer_init(&a->loop, &a->watchdog);
 	uv_timer_init(&a->loop, &a->stop_timer);
 	a->stop_timer.data = a;
@@ -583,8 +595,7 @@ int agent_run(struct agent_start *s, struct err *e)
 		while (a->peers != NULL)
 			peer_stop(a->peers);
 		control_close(a);
-		for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
-			uv_close((uv_handle_t *)&a->signals[i], NULL);
+		end_signals(a);
 		renew_stop(a->renew);
 		a->renew = NULL;
 		if (a->db != NULL)

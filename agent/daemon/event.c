@@ -89,6 +89,7 @@ static bool line_allowed(struct agent *a, enum log_level level)
 void event_end(struct event_out *ev, const char *fmt, ...)
 {
 	enum log_level level = kinds[ev->kind].level;
+	bool is_limited = ev->kind == EVENT_AUTH_REFUSED || ev->kind == EVENT_LIMIT;
 	char text[640];
 	va_list ap;
 
@@ -105,12 +106,9 @@ void event_end(struct event_out *ev, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	/* Strangers can cause the one, a peer that floods us the other. */
-	if (ev->kind == EVENT_AUTH_REFUSED || ev->kind == EVENT_LIMIT)
-		log_limited(agent_now_ms(), level, "peer %s: %s", ev->peer, text);
-	else
-		log_line(level, "%s%s: %s", ev->peer != NULL ? "peer " : "",
-			 ev->peer != NULL ? ev->peer : "agent", text);
+	/* Strangers can cause the one, a peer that floods us the other: they are limited. */
+	log_event(level, (unsigned)kinds[ev->kind].id, is_limited ? agent_now_ms() : 0, "%s%s: %s",
+		  ev->peer != NULL ? "peer " : "", ev->peer != NULL ? ev->peer : "agent", text);
 }
 
 void event_fail(struct agent *a, enum event_kind kind, const char *peer, const struct err *e)

@@ -96,7 +96,7 @@ static void put_time(struct line *l)
 }
 
 /* text and hint are escaped. */
-static void emit(enum log_level level, const char *text, const char *hint)
+static void emit(enum log_level level, unsigned number, const char *text, const char *hint)
 {
 	struct line l;
 	char head[16];
@@ -118,6 +118,11 @@ static void emit(enum log_level level, const char *text, const char *hint)
 		break;
 	case LOG_JOURNAL:
 		snprintf(head, sizeof head, "<%c>", levels[level].journal);
+		put(&l, head);
+		break;
+	case LOG_EVENTS:
+		snprintf(head, sizeof head, number != 0 ? "<%c,%u>" : "<%c>", levels[level].journal,
+			 number);
 		put(&l, head);
 		break;
 	case LOG_PLAIN:
@@ -162,7 +167,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	format(text, fmt, ap);
 	va_end(ap);
-	emit(level, text, NULL);
+	emit(level, 0, text, NULL);
 }
 
 void log_err(enum log_level level, const struct err *e, const char *fmt, ...)
@@ -179,7 +184,7 @@ void log_err(enum log_level level, const struct err *e, const char *fmt, ...)
 	n = strlen(text);
 	/* err_set() has escaped the cause. */
 	snprintf(text + n, sizeof text - n, "%s%s", n > 0 ? ": " : "", e->cause);
-	emit(level, text, e->hint);
+	emit(level, 0, text, e->hint);
 }
 
 /* True when a line may be written now. */
@@ -201,24 +206,43 @@ static bool take_token(uint64_t now_ms)
 	return true;
 }
 
-void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...)
+/* Also says how many were left out before. */
+static bool may_write(uint64_t now_ms, enum log_level level)
 {
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level))
-		return;
 	if (!take_token(now_ms)) {
 		state.left_out++;
-		return;
+		return false;
 	}
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
 	if (state.left_out > 0) {
 		log_line(level, "%llu lines like the next were left out",
 			 (unsigned long long)state.left_out);
 		state.left_out = 0;
 	}
-	emit(level, text, NULL);
+	return true;
+}
+
+void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+
+	if (!log_wants(level) || !may_write(now_ms, level))
+		return;
+	va_start(ap, fmt);
+	format(text, fmt, ap);
+	va_end(ap);
+	emit(level, 0, text, NULL);
+}
+
+void log_event(enum log_level level, unsigned number, uint64_t limited_ms, const char *fmt, ...)
+{
+	char text[TEXT_MAX];
+	va_list ap;
+
+	if (!log_wants(level) || (limited_ms != 0 && !may_write(limited_ms, level)))
+		return;
+	va_start(ap, fmt);
+	format(text, fmt, ap);
+	va_end(ap);
+	emit(level, number, text, NULL);
 }

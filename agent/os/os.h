@@ -125,7 +125,15 @@ void os_sleep_ms(unsigned ms);
 void os_notify(const char *state);
 /* The service manager wants "WATCHDOG=1" at least so often; 0: it does not. */
 uint64_t os_watchdog_ms(void);
-/* True when stderr goes to the journal. */
-bool os_logs_to_journal(void);
+/* What reads stderr: a person, or a service manager's log. */
+enum os_log { OS_LOG_PLAIN, OS_LOG_JOURNAL, OS_LOG_EVENTS };
+enum os_log os_log_kind(void);
+
+/*
+ * Where a service manager ends a process by other means than a signal (Windows), stop(arg) is called
+ * on the loop's thread then; elsewhere never. Unwatched before the loop ends.
+ */
+void os_watch_stop(struct uv_loop_s *loop, void (*stop)(void *arg), void *arg);
+void os_unwatch_stop(void);
 
 #endif

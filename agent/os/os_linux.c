@@ -970,14 +970,23 @@ void os_notify(const char *state)
 	close(fd);
 }
 
-bool os_logs_to_journal(void)
+enum os_log os_log_kind(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	char ours[48];
 	struct stat st;
 
 	if (stream == NULL || fstat(2, &st) != 0)
-		return false;
+		return OS_LOG_PLAIN;
 	snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
-	return strcmp(stream, ours) == 0;
+	return strcmp(stream, ours) == 0 ? OS_LOG_JOURNAL : OS_LOG_PLAIN;
+}
+
+void os_watch_stop(struct uv_loop_s *loop, void (*stop)(void *arg), void *arg)
+{
+	(void)loop, (void)stop, (void)arg;
+}
+
+void os_unwatch_stop(void)
+{
 }

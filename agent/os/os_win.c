@@ -21,6 +21,7 @@
 #include <fcntl.h>
 
 #include "agent/os/os.h"
+#include "agent/os/service.h"
 #include "crypto/secret.h"
 
 #define SID_TEXT 192
@@ -1127,10 +1128,10 @@ uint64_t os_watchdog_ms(void)
 
 void os_notify(const char *state)
 {
-	(void)state;
+	service_notify(state);
 }
 
-bool os_logs_to_journal(void)
+enum os_log os_log_kind(void)
 {
-	return false;
+	return service_notify("") ? OS_LOG_EVENTS : OS_LOG_PLAIN;
 }

@@ -170,7 +170,22 @@ static void lines_of_strangers_are_limited_and_counted(void)
 	CHECK_STR(end(), "<4>40 lines like the next were left out\n<4>w\n");
 }
 
+static void an_event_has_its_number_where_it_is_kept(void)
+{
+	begin(LOG_INFO, LOG_EVENTS);
+	log_event(LOG_INFO, 131, 0, "peer %s: leads", "beta");
+	log_line(LOG_ERROR, "no event");
+	CHECK_STR(end(), "<6,131>peer beta: leads\n<3>no event\n");
+	begin(LOG_INFO, LOG_JOURNAL);
+	log_event(LOG_INFO, 131, 0, "peer %s: leads", "beta");
+	CHECK_STR(end(), "<6>peer beta: leads\n");
+	begin(LOG_INFO, LOG_EVENTS);
+	for (int i = 0; i < 50; i++)
+		log_event(LOG_WARN, 140, 9000000, "stranger %d", i);
+	CHECK_U64(lines(end()), 10);
+}
+
 T_MAIN(T(a_line_has_time_level_and_text), T(levels_are_kept),
        T(nobody_writes_a_second_line_or_a_terminal_code), T(json_is_one_object_a_line),
        T(an_error_is_context_cause_and_next_step), T(a_long_line_is_cut_and_still_ends),
-       T(lines_of_strangers_are_limited_and_counted))
+       T(lines_of_strangers_are_limited_and_counted), T(an_event_has_its_number_where_it_is_kept))

@@ -579,13 +579,13 @@ static void the_journal_is_recognised(void)
 	char text[64];
 
 	unsetenv("JOURNAL_STREAM");
-	CHECK(!os_logs_to_journal());
+	CHECK(os_log_kind() == OS_LOG_PLAIN);
 	CHECK(fstat(2, &st) == 0);
 	snprintf(text, sizeof text, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	setenv("JOURNAL_STREAM", text, 1);
-	CHECK(os_logs_to_journal());
+	CHECK(os_log_kind() == OS_LOG_JOURNAL);
 	setenv("JOURNAL_STREAM", "1:2", 1);
-	CHECK(!os_logs_to_journal());
+	CHECK(os_log_kind() == OS_LOG_PLAIN);
 	unsetenv("JOURNAL_STREAM");
 }
 

@@ -95,5 +95,37 @@ def the_program_is_one_file_below_3_mb(lab):
         has(text, word, "flags of the program")
 
 
+@test(alone=True)
+def the_service_is_installed_starts_stops_and_goes(lab):
+    a = win_agent(lab, "alpha", "beta")
+    b = lab.agent("beta", "alpha").start()
+    a.write_config()
+
+    def service(verb, rc=0, *words):
+        return well(win("service", verb, *words, "--json"), rc)
+
+    lab.cleanups.append(lambda: win("service", "remove"))
+    service("remove")
+    has(service("start", 2).out, "not installed")
+    has(service("install", 2, "--config", z(lab.path("none.json"))).out, "none.json")
+    key = r"HKLM\SYSTEM\CurrentControlSet\Services\sapair"
+    for changed in (True, False, False):
+        d = service("install", 0, "--config", z(a.config_path)).doc("service")
+        equal((d["action"], d["changed"]), ("install", changed), "install")
+    has(win("query", key, exe="reg.exe").out, "service main --config")
+    source = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\sapair"
+    has(win("query", source, exe="reg.exe").out, "sapair.exe")
+    equal(service("start").doc("service")["changed"], True, "start")
+    together(a, b)
+    equal(service("start").doc("service")["changed"], False, "start of what runs")
+    equal(service("stop").doc("service")["changed"], True, "stop")
+    check(a.cli("status").rc == 3, "the agent answers after its service stopped")
+    equal(service("stop").doc("service")["changed"], False, "stop of what is stopped")
+    os.unlink(a.config_path)
+    has(service("start", 7).out, "it ended, with exit 2")
+    equal(service("remove").doc("service")["changed"], True, "remove")
+    equal(service("remove").doc("service")["changed"], False, "remove of what is gone")
+
+
 if __name__ == "__main__":
     begin()

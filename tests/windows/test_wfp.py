@@ -114,6 +114,26 @@ def two_windows_machines_have_mirrored_bundles(lab):
 
 
 @test
+def a_linux_machine_has_the_same_keys(lab):
+    for suite in ("aes256gcm16", "aes128-sha256"):
+        options = dict(FAST, suites=[suite])
+        a = wfp_agent(lab, "alpha", lab.peer_of("beta", **options), engine=Engine(lab, "e-" + suite))
+        b = lab.agent("beta", lab.peer_of("alpha", **options), export_keys=True)
+        b.start(ready=False)
+        a.start()
+        b.wait_ready()
+        paired(a, b)
+        (c,) = a.engine.pairs()
+        here = sorted((h["spi"], h["cipher"][2] if "gcm" in suite else h["cipher"][2] + h["auth"][2])
+                      for h in (c["in"], c["out"]))
+        there = sorted((d["spi"], d["key"] + d.get("mac_key", ""))
+                       for d in b.cli("export esp-sa").docs)
+        equal(here, there, "SPIs and keys of " + suite)
+        a.stop()
+        b.stop()
+
+
+@test
 def a_rekey_makes_before_it_breaks(lab):
     a, b = pair(lab)
     paired(a, b)

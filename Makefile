@@ -310,6 +310,13 @@ install: $(program) ## to DESTDIR and PREFIX
 		d=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
 		install -d $$d && install -m 644 $$page $$d/ || exit 1; \
 	done
+ifneq ($(TARGET),win)
+	@for pair in bash:bash-completion/completions/sapair zsh:zsh/site-functions/_sapair \
+			fish:fish/vendor_completions.d/sapair.fish; do \
+		to=$(DESTDIR)$(PREFIX)/share/$${pair#*:}; \
+		install -d $${to%/*} && $(BUILD)/sapair completion $${pair%%:*} >$$to || exit 1; \
+	done
+endif
 
 deb: $(program) ## a Debian package, build/sapair_VERSION_ARCH.deb
 	@SAPAIR=$(abspath $(BUILD)/sapair) VERSION=$(VERSION) scripts/make-deb.sh

@@ -45,7 +45,7 @@ doc=usr/share/doc/sapair
 for file in README.md docs/*.md; do
 	put 644 "$file" "$doc/${file##*/}"
 done
-for file in docs/examples/*.json docs/schema/*.json; do
+for file in docs/examples/* docs/schema/*.json; do
 	put 644 "$file" "$doc/${file#docs/}"
 done
 who="${DEBFULLNAME:-The sapair authors} <${DEBEMAIL:-sapair@localhost.localdomain}>"

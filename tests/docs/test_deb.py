@@ -43,4 +43,24 @@ def the_package_has_all_and_lintian_is_content():
             equal((r.returncode, r.stdout), (0, ""), "lintian")
 
 
+@test
+def make_install_puts_all_below_its_prefix():
+    with tempfile.TemporaryDirectory() as folder:
+        # What is built is not built again here.
+        r = subprocess.run(["make", "-s", "-o", "build/linux/sapair", "install", "DESTDIR=" + folder,
+                            "PREFIX=/opt/x"], cwd=ROOT, capture_output=True, text=True)
+        equal(r.returncode, 0, "make install: %s%s\nexit status" % (r.stdout, r.stderr))
+        at = os.path.join(folder, "opt", "x")
+        found = sorted(os.path.relpath(os.path.join(d, f), folder) for d, _, fs in os.walk(folder) for f in fs)
+        equal(found, sorted("opt/x/" + f for f in (
+            "bin/sapair", "share/man/man1/sapair.1", "share/man/man5/sapair.json.5",
+            "share/man/man7/sapair-protocol.7", "share/bash-completion/completions/sapair",
+            "share/zsh/site-functions/_sapair", "share/fish/vendor_completions.d/sapair.fish",
+            "lib/systemd/system/sapair.service", "lib/systemd/system/sapair-close.service")), "files")
+        r = subprocess.run([os.path.join(at, "bin", "sapair"), "version"], capture_output=True)
+        equal(r.returncode, 0, "sapair version where it was installed")
+        with open(os.path.join(at, "lib/systemd/system/sapair.service")) as f:
+            check("ExecStart=/opt/x/bin/sapair" in f.read(), "the unit names another place")
+
+
 sys.exit(run_all())

@@ -3,6 +3,7 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -117,6 +118,19 @@ def a_bundle_is_refused_when_the_clock_says_so(lab):
         has(r.stderr.decode(), "clock")
 
 
+@test
+def the_examples_are_labs(lab):
+    folder = os.path.join(sapairtest.HERE, "..", "..", "docs", "examples")
+    for name, hosts, pairs in (("pair", 2, 1), ("star", 4, 3), ("mesh", 10, 45), ("windows", 3, 3)):
+        made = well(tool("lab", "init", os.path.join(folder, "lab-%s.json" % name), "--out",
+                         os.path.join(lab.dir, name), "--json")).doc("bundles")
+        equal((len(made["hosts"]), made["pairs"]), (hosts, pairs), name)
+        for h in made["hosts"]:
+            with open(h["bundle"]) as f:
+                config = json.load(f)["config"]
+            check(config["peers"] and config["allow_lab"], "%s: %s" % (h["name"], config))
+
+
 # --- on this machine ---------------------------------------------------------------------------
 
 
@@ -210,6 +224,79 @@ def a_host_that_dies_is_named_and_a_second_up_completes(lab):
           "h1 -> h2 is proven all the same")
     run("down")
     run.left()
+
+
+def program(lab, text):
+    """In place of sapair on the hosts; text decides by the words in "$*"."""
+    path = lab.path("program")
+    with open(path + ".new", "w") as f:
+        f.write("#!/bin/sh\n%s\nexec %s \"$@\"\n" % (text, SAPAIR))
+    os.chmod(path + ".new", 0o700)
+    os.rename(path + ".new", path)
+    return path
+
+
+@test
+def a_host_whose_clock_is_off_by_a_day_is_named_and_a_second_up_completes(lab):
+    shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+    if not os.path.exists(shim) or sapairtest.SAN:
+        raise sapairtest.Skip("no libfaketime")
+    wrong = "case \"$*\" in run*h2/bundle*) export LD_PRELOAD=%s FAKETIME=%s;; esac"
+    run = Running(lab, lab_file(lab, 3), "--program", program(lab, wrong % (shim, "-1d")))
+    up = run.up("--here", "--timeout", "2", rc=2)
+    equal(list(failed(up)), ["h2"], "hosts that failed")
+    has(failed(up)["h2"], "is not valid before")
+    has(failed(up)["h2"], "this host's clock says")
+    pairs = {(p["from"], p["to"]): p["ok"] for p in up["pairs"]}
+    check(pairs["h1", "h3"] and pairs["h3", "h1"] and not pairs["h1", "h2"], "the others: %s" % pairs)
+    program(lab, "")
+    again = run.up("--here")
+    equal(([h["name"] for h in again["hosts"] if h["changed"]], again["well"]), (["h2"], 3), "the second up")
+    run("down")
+    run.left()
+
+
+@test
+def what_is_left_in_a_kernel_is_told_by_down(lab):
+    need_spaces()
+    run = Running(lab, spaces_file(lab.dir, "left%d" % os.getpid()), "--program", program(lab, ""))
+    if run.up("--here")["where"] != "namespaces":
+        raise sapairtest.Skip("no network namespaces here")
+    program(lab, "case \"$*\" in \"clean --check\"*/b/*) echo stale policy; exit 10;; esac")
+    down = run("down", rc=10)
+    equal(failed(down), {"b": "stale policy"}, "hosts that failed")
+    program(lab, "")
+    run("down")
+    run.left()
+
+
+@test
+def on_a_terminal_the_table_grows(lab):
+    path = lab_file(lab, 3)
+    words = [SAPAIR, "lab", "up", path, "--here", "--dir", lab.path("run")]
+    run = Running(lab, path)
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL,
+                         env=dict(os.environ, TERM="xterm", NO_COLOR=""))
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        text += more
+    os.close(ours)
+    equal(p.wait(), 0, "lab up on a terminal: %s" % text)
+    tables = text.decode().split("\033[4A\r\033[J")  # four lines up, and all below is cleared
+    check(len(tables) > 3, "the table was drawn %d times: %s" % (len(tables), text))
+    has(tables[0], "...")
+    last = tables[-1]
+    check("..." not in last and "3 of 3 pairs proven" in last, "the last table: %s" % last)
+    check("\033[32m" in last or "\033[1;32m" in last, "no colour: %r" % last)
+    equal(run("status")["well"], 3, "pairs")
 
 
 @test

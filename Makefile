@@ -80,7 +80,7 @@ tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
 .PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
-	help programs valgrind
+	help programs valgrind mutants
 
 all: $(program) $(sbom) ## the program, build/linux/sapair
 
@@ -252,6 +252,9 @@ valgrind: $(units) $(program) ## unit tests and pairings under valgrind
 		{ cat build/valgrind.log; exit 1; }; done
 	@SAPAIR=$(abspath $(BUILD)/sapair) SAPAIR_SAN=1 SAPAIR_WRAP='$(memcheck)' \
 		python3 -B tests/soft/test_pairing.py
+
+mutants: programs ## take out one guard at a time: the tests must fail
+	@python3 -B tests/mutants/mutants.py
 
 # --- lint -----------------------------------------------------------------------------------
 # The rules of clang-format and clang-tidy are those of version 14. Another version sees other

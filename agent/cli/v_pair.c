@@ -38,6 +38,14 @@ static void show_error(struct asking *q, const struct cJSON *d)
 			       show_text(d, "hint", NULL));
 }
 
+/* An agent that is newer than this program may say what would be shown wrongly. */
+static bool is_of_this_version(const char *schema)
+{
+	size_t n = strlen(schema);
+
+	return n > 2 && strcmp(schema + n - 2, "/1") == 0;
+}
+
 /* 0, or -1 when it is no document of ours. */
 static int take_document(struct asking *q, const char *line, size_t len, const struct cJSON *d,
 			 struct err *e)
@@ -47,6 +55,11 @@ static int take_document(struct asking *q, const char *line, size_t len, const s
 
 	if (schema == NULL)
 		return err_set(e, ERR_BUG, "the agent sent a document without a schema");
+	if (!is_of_this_version(schema)) {
+		err_set(e, ERR_USAGE, "the agent answers with %s: it is of another version",
+			schema);
+		return err_hint(e, "use the sapair program that the agent was started from");
+	}
 	if (strcmp(schema, "sapair.end/1") == 0) {
 		if (!show_number(d, "exit", &status))
 			return err_set(e, ERR_BUG, "the agent's last document has no exit status");

@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """Peers of another version of the protocol: negotiated down, or refused with both versions named."""
 
+import contextlib
+import json
+import os
+import socket
 import ssl
+import threading
 
 from sapairtest import *
 from sapairtest import main, test
@@ -72,6 +77,54 @@ def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
     end = [m for m in link.until_closed() if m["type"] == "error"]
     equal([m["reason"] for m in end], ["malformed"], "how the link ended")
     check("epoch" not in a.peer("gamma"), "a pair: %s" % a.peer("gamma"))
+
+
+def agent_that_says(lab, *docs):
+    """Its control socket; it answers every request so."""
+    path = lab.path("future.sock")
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(path)
+    s.listen(4)
+    lab.cleanups.append(s.close)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                c = s.accept()[0]
+                c.recv(4096)
+                c.sendall(b"".join(json.dumps(d).encode() + b"\n" for d in docs))
+                c.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return path
+
+
+@test
+def a_program_older_than_its_agent_does_not_show_what_it_does_not_know(lab):
+    end = {"schema": "sapair.end/1", "exit": 0}
+    for docs in ([{"schema": "sapair.status/2", "pairs": []}, end], [{"schema": "sapair.end/9"}]):
+        path = agent_that_says(lab, *docs)
+        for words in ([], ["--json"]):
+            r = tool("status", "--control", path, *words)
+            equal(r.rc, 2, "exit: %s" % r)
+            has(r.out + r.err, docs[0]["schema"])
+            check("no peers" not in r.out, r.out)
+        os.unlink(path)
+    # A member that it does not know is no other version.
+    path = agent_that_says(lab, {"schema": "sapair.status/1", "peers": [], "more": 1}, end)
+    well(tool("status", "--control", path))
+
+
+@test
+def requests_of_a_newer_program_are_refused_by_name(lab):
+    a = alpha(lab)
+    for request, part in (({"verb": "teleport"}, "verb: must be"), ({"verb": "status", "depth": 3}, "depth")):
+        with Control(a.control) as c:
+            c.send(request)
+            d = c.line()
+            equal((d["schema"], d["class"]), ("sapair.error/1", "usage"), "reply")
+            has(d["cause"], part)
+    check(a.status(), "the agent goes on")
 
 
 if __name__ == "__main__":

@@ -235,7 +235,7 @@ demo: $(program) ## two agents on this machine pair and prove it
 	@SAPAIR=$(abspath $(BUILD)/sapair) scripts/demo.sh
 
 bench-kernel: $(program) $(kernel) ## measure with the kernel's own IPsec, in user-mode Linux
-	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/bench/bench_kernel.py
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/bench/bench_kernel.py $(BENCH)
 
 bench: $(program) ## measure
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 tests/bench/bench.py

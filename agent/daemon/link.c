@@ -159,6 +159,15 @@ static bool flush(struct link *l)
 	return true;
 }
 
+void link_push(struct link *l)
+{
+	const bool was = l->flushing;
+
+	l->flushing = false;
+	flush(l); /* if it fails, so it does at the end */
+	l->flushing = was;
+}
+
 bool link_send_body(struct link *l, const char *body, size_t len)
 {
 	uint8_t frame[FRAME_HEAD + BODY_MAX]; /* one record a message */

@@ -56,6 +56,8 @@ struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e);
 /* Sends one message body (copied, encrypted); false: the link is going down. */
 bool link_send(struct link *l, const struct msg *m);
 bool link_send_body(struct link *l, const char *body, size_t len);
+/* What was sent within a callback of the link goes out when that ends; or now. */
+void link_push(struct link *l);
 
 /*
  * Ends the link; idempotent. With a fault other than FAULT_NONE a bye (or error, for faults of

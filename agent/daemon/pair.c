@@ -160,8 +160,9 @@ static void schedule_rekey(struct peer *p)
 		peer_due(p, DUE_REKEY, 0);
 		return;
 	}
-	/* Jitter: peers that started together do not rekey together (RFC 7296 2.8). */
-	time_ms -= time_ms / 10 * (random_u32() % 1024) / 1024;
+	/* Jitter: peers that started together do not rekey together (RFC 7296 2.8). The SPI is as
+	 * random as that needs. */
+	time_ms -= time_ms / 10 * (g->in.n % 1024) / 1024;
 	peer_due(p, DUE_REKEY, g->since_ms + time_ms);
 }
 
@@ -414,6 +415,8 @@ static bool run(struct peer *p, const struct xevent *first)
 		ev.spi = st.spi;
 	}
 	a->stepping = false;
+	if (st.ended && p->link != NULL)
+		link_push(p->link); /* the peer need not wait for our log */
 	if (st.ended)
 		exchange_over(p, &st);
 	if (p->link != NULL && (st.close || st.send_failed)) {

@@ -5,6 +5,7 @@
  *     load listen LOCAL PORT RATE            TCP, both ways
  *     load connect LOCAL REMOTE PORT RATE    its other end; RATE is bytes a second, 0 all it can
  *     load watch INTERFACE|any CONTROL_PORT  counts what passes
+ *     load echo LOCAL PORT                   sends each datagram back
  *
  * Says "ready" (udp then waits for a byte or the end of its input), runs until SIGTERM (and LEAST
  * datagrams are sent), takes what is still under way, then prints one JSON object.
@@ -358,6 +359,28 @@ static int watch(char **arg)
 	return 0;
 }
 
+static int echo(char **arg)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arg[1]))};
+	struct sockaddr_in from;
+	char data[2048];
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (inet_pton(AF_INET, arg[0], &at.sin_addr) != 1 ||
+	    bind(s, (struct sockaddr *)&at, sizeof at) < 0)
+		die("echo");
+	puts("ready");
+	fflush(stdout);
+	while (!stop) {
+		socklen_t len = sizeof from;
+		ssize_t n = recvfrom(s, data, sizeof data, 0, (struct sockaddr *)&from, &len);
+
+		if (n > 0)
+			sendto(s, data, (size_t)n, 0, (struct sockaddr *)&from, len);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction term = {.sa_handler = on_term};
@@ -372,6 +395,8 @@ int main(int argc, char **argv)
 		return tcp(argv + 2, true);
 	if (strcmp(mode, "watch") == 0 && argc == 4)
 		return watch(argv + 2);
-	fprintf(stderr, "usage: load udp|listen|connect|watch ...\n");
+	if (strcmp(mode, "echo") == 0 && argc == 4)
+		return echo(argv + 2);
+	fprintf(stderr, "usage: load udp|listen|connect|watch|echo ...\n");
 	return 2;
 }

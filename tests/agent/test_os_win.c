@@ -5,7 +5,12 @@
 #include <winsock2.h>
 #include <windows.h>
 
+#include <aclapi.h>
+#include <sddl.h>
+#include <uv.h>
+
 #include "agent/daemon/event.h"
+#include "agent/os/os.h"
 #include "tests/t.h"
 
 /* The program that was built with us: build/win/sapair.exe, from build/win/tests/agent. */
@@ -48,4 +53,160 @@ static void the_event_log_knows_every_number(void)
 	FreeLibrary(program);
 }
 
-T_MAIN(T(the_event_log_knows_every_number))
+/* ---- rights ------------------------------------------------------------------------------ */
+
+static char folder[OS_PATH_MAX];
+
+static void in_folder(char path[OS_PATH_MAX], const char *name)
+{
+	if (folder[0] == '\0') {
+		char base[MAX_PATH];
+
+		GetTempPathA(sizeof base, base);
+		snprintf(folder, sizeof folder, "%ssapair-test-%lu", base,
+			 (unsigned long)GetCurrentProcessId());
+		CHECK(os_make_dir(folder, NULL) == 0);
+	}
+	CHECK(os_path_join(path, folder, name, NULL) == 0);
+}
+
+/* Ours, SYSTEM's and Administrators' as "D:P" says; then also(sid) in SDDL. */
+static void set_rights(const char *path, const char *also)
+{
+	PSECURITY_DESCRIPTOR sd = NULL;
+	char sddl[256];
+	BOOL there, usual;
+	PACL acl = NULL;
+
+	snprintf(sddl, sizeof sddl, "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;OW)%s", also);
+	CHECK(ConvertStringSecurityDescriptorToSecurityDescriptorA(sddl, SDDL_REVISION_1, &sd,
+								   NULL));
+	CHECK(GetSecurityDescriptorDacl(sd, &there, &acl, &usual));
+	CHECK(SetNamedSecurityInfoA((char *)(uintptr_t)path, SE_FILE_OBJECT,
+				    DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION,
+				    NULL, NULL, acl, NULL) == ERROR_SUCCESS);
+	LocalFree(sd);
+}
+
+static bool is_read(const char *path, enum os_trust trust, struct err *e)
+{
+	char *text;
+	size_t n;
+
+	memset(e, 0, sizeof *e);
+	if (os_read_file(&text, &n, path, trust, e) < 0)
+		return false;
+	os_free_text(text, n);
+	return true;
+}
+
+static void a_key_that_everyone_can_read_is_refused(void)
+{
+	char path[OS_PATH_MAX];
+	struct err e;
+
+	in_folder(path, "a.key");
+	CHECK(os_write_file(path, "secret", 6, true, false, NULL) == 0);
+	CHECK(is_read(path, OS_SECRET, &e));
+	set_rights(path, "(A;;FR;;;WD)");
+	CHECK(!is_read(path, OS_SECRET, &e));
+	CHECK(e.code == ERR_PERM);
+	CHECK(strstr(e.cause, "a.key: Everyone may read or write a secret") != NULL);
+	CHECK(e.hint != NULL && strstr(e.hint, "icacls FILE /inheritance:r") != NULL);
+	CHECK(is_read(path, OS_CONFIG, &e)); /* what is no secret may be read */
+	set_rights(path, "(A;;FRFW;;;WD)");
+	CHECK(!is_read(path, OS_CONFIG, &e));
+	CHECK(strstr(e.cause, "Everyone may write it") != NULL);
+	CHECK(is_read(path, OS_ANYONE, &e));
+	set_rights(path, "");
+	CHECK(is_read(path, OS_SECRET, &e));
+	CHECK(os_remove_file(path, NULL) == 0);
+}
+
+static void a_folder_where_everyone_may_replace_files_is_refused(void)
+{
+	char path[OS_PATH_MAX];
+	struct err e;
+
+	in_folder(path, "b.key");
+	CHECK(os_write_file(path, "secret", 6, true, false, NULL) == 0);
+	set_rights(folder, "(A;;FA;;;WD)");
+	CHECK(!is_read(path, OS_SECRET, &e));
+	CHECK(strstr(e.cause, "Everyone may replace files in it") != NULL);
+	set_rights(folder, "");
+	CHECK(is_read(path, OS_SECRET, &e));
+	CHECK(os_remove_file(path, NULL) == 0);
+	RemoveDirectoryA(folder);
+}
+
+static void nobody(void *arg)
+{
+	(void)arg;
+}
+
+static void our_sid(char out[192])
+{
+	union {
+		TOKEN_USER user;
+		BYTE room[256];
+	} t;
+	char *text = NULL;
+	HANDLE token;
+	DWORD n;
+
+	out[0] = '\0';
+	if (!CHECK(OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)))
+		return;
+	CHECK(GetTokenInformation(token, TokenUser, &t, sizeof t, &n));
+	CHECK(ConvertSidToStringSidA(t.user.User.Sid, &text));
+	snprintf(out, 192, "%s", text);
+	LocalFree(text);
+	CloseHandle(token);
+}
+
+/* Of an open pipe: its list of rights in SDDL. */
+static void rights_of(HANDLE h, char *out, size_t size)
+{
+	PSECURITY_DESCRIPTOR sd = NULL;
+	char *text = NULL;
+
+	out[0] = '\0';
+	if (!CHECK(GetSecurityInfo(h, SE_KERNEL_OBJECT, DACL_SECURITY_INFORMATION, NULL, NULL, NULL,
+				   NULL, &sd) == ERROR_SUCCESS))
+		return;
+	if (CHECK(ConvertSecurityDescriptorToStringSecurityDescriptorA(
+		    sd, SDDL_REVISION_1, DACL_SECURITY_INFORMATION, &text, NULL)))
+		snprintf(out, size, "%s", text);
+	LocalFree(text);
+	LocalFree(sd);
+}
+
+static void the_control_pipe_is_for_administrators_and_us(void)
+{
+	char path[64], rights[512], wanted[512], us[192];
+	struct os_control *c = NULL;
+	uv_loop_t loop;
+	HANDLE h;
+
+	snprintf(path, sizeof path, "\\\\.\\pipe\\sapair-test-%lu",
+		 (unsigned long)GetCurrentProcessId());
+	uv_loop_init(&loop);
+	if (!CHECK(os_control_listen(&c, &loop, path, nobody, NULL, NULL) == 0))
+		return;
+	h = CreateFileA(path, GENERIC_READ | READ_CONTROL, 0, NULL, OPEN_EXISTING, 0, NULL);
+	if (CHECK(h != INVALID_HANDLE_VALUE)) {
+		rights_of(h, rights, sizeof rights);
+		CloseHandle(h);
+		our_sid(us);
+		snprintf(wanted, sizeof wanted,
+			 "D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;%s)", us);
+		CHECK_STR(rights, wanted); /* a real Windows says FA for GA */
+	}
+	os_control_unlisten(c);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	CHECK(uv_loop_close(&loop) == 0);
+}
+
+T_MAIN(T(the_event_log_knows_every_number), T(a_key_that_everyone_can_read_is_refused),
+       T(a_folder_where_everyone_may_replace_files_is_refused),
+       T(the_control_pipe_is_for_administrators_and_us))

@@ -41,7 +41,7 @@ EXE     := .exe
 sections := -ffunction-sections
 define_ += -D_WIN32_WINNT=0x0A00 -D__USE_MINGW_ANSI_STDIO=1
 LDLIBS  += -lfwpuclnt -lcrypt32 -luuid
-link    += -static -Wl,--dynamicbase,--nxcompat,--high-entropy-va
+link    += -static -Wl,--no-insert-timestamp,--dynamicbase,--nxcompat,--high-entropy-va
 else
 harden  += -fPIE -fstack-clash-protection
 link    += -pie -Wl,-z,relro,-z,now,-z,noexecstack
@@ -88,7 +88,7 @@ all: $(program) $(sbom) ## the program, build/linux/sapair
 # build/deps/TARGET.mk says where they are. It is made by building them, so that every goal that
 # compiles finds them ready.
 
-free_goals := windows setup clean distclean help format lint-format lint-floors lint-shell
+free_goals := windows dist-windows setup clean distclean help format lint-format lint-floors lint-shell
 ifneq ($(filter-out $(free_goals),$(or $(MAKECMDGOALS),all)),)
 include build/deps/$(TARGET).mk
 endif
@@ -149,7 +149,7 @@ $(fuzzers): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(call o,$(proto) $(crypto))
 $(BUILD)/standin/fwpuclnt.dll: $(BUILD)/tests/windows/fwpuclnt.o
 	@echo '  LD      $@'
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS) $(harden) -shared -static -o $@ $^ -lws2_32
+	@$(CC) $(CFLAGS) $(harden) -Wl,--no-insert-timestamp -shared -static -o $@ $^ -lws2_32
 $(BUILD)/standin/sapair.exe: $(BUILD)/sapair.exe
 	@mkdir -p $(@D) && ln -f $< $@
 
@@ -190,12 +190,15 @@ test: | test-tools ## every test there is; closes with "N passed, N failed"
 	@if command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) TARGET=win programs; fi
 	@$(RUN)
 
-.PHONY: test-tools fuzz-programs no-fuzzer windows test-windows
+.PHONY: test-tools fuzz-programs no-fuzzer windows dist-windows test-windows
 test-tools:
 	@scripts/setup.sh build test
 
 windows: ## build/win/sapair.exe, cross-built with MinGW
 	@$(MAKE) TARGET=win
+
+dist-windows: windows ## a zip for Windows hosts, build/sapair-VERSION-windows-x64.zip
+	@scripts/make-dist-windows.py build/win/sapair.exe $(VERSION)
 
 test-windows: $(program) ## the Windows programs under Wine
 	@scripts/setup.sh win wine

@@ -340,6 +340,8 @@ static int xfrm_add_outbound(struct sadb *sadb, struct sadb_ctx ctx, const struc
 	if (xfrm_ask(db, &m, false, &why) < 0) {
 		if (why.os == EEXIST)
 			err_hint(&why, "another SA has the SPI that the peer chose: try again");
+		else /* it may be the answer that is lost, with the SA in place */
+			xfrm_delete_sa(db, &sa, NULL);
 		if (e != NULL)
 			*e = why;
 		return -1;

@@ -182,6 +182,192 @@ static void look_at_identity(struct doctor *d)
 	identity_free(id);
 }
 
+/* ---- addresses, ports, links ----------------------------------------------------------- */
+
+#define ESP_BYTES 62    /* in front of and behind a packet at most: SPI, number, IV, padding, ICV */
+#define IPV6_LEAST 1280 /* bytes that every link must carry, RFC 8200 */
+
+/* The interface that has the address; false: none. Of 127.0.0.0/8 Linux shows only one. */
+static bool interface_of(const struct addr *a, char name[64])
+{
+	uv_interface_address_t *list;
+	bool found = a->len == 4 && a->bytes[0] == 127;
+	int n;
+
+	snprintf(name, 64, "lo");
+	if (uv_interface_addresses(&list, &n) != 0)
+		return true; /* nothing is known: nothing is said */
+	for (int i = 0; i < n && !found; i++) {
+		const uv_interface_address_t *at = &list[i];
+
+		found = at->address.address4.sin_family == AF_INET
+				? a->len == 4 &&
+					  memcmp(&at->address.address4.sin_addr, a->bytes, 4) == 0
+				: a->len == 16 && memcmp(&at->address.address6.sin6_addr, a->bytes,
+							 16) == 0;
+		if (found)
+			snprintf(name, 64, "%s", at->name);
+	}
+	uv_free_interface_addresses(list, n);
+	return found;
+}
+
+static void look_at_address(struct doctor *d, const char *what, const struct addr *a, size_t *good)
+{
+	char text[ADDR_TEXT], name[64];
+
+	if (a->len == 0 || addr_is_any(a))
+		return;
+	if (interface_of(a, name)) {
+		(*good)++;
+		return;
+	}
+	addr_put(text, a);
+	find(d, "addresses", WRONG, "%s: no interface of this host has %s", what, text)->hint =
+		"write an address of this host into the config (ip address), or give it this one";
+}
+
+static void look_at_addresses(struct doctor *d)
+{
+	size_t good = 0, before = d->n;
+
+	for (size_t i = 0; i < d->cfg.listens; i++)
+		look_at_address(d, "listen", &d->cfg.listen[i].addr, &good);
+	for (size_t i = 0; i < d->cfg.n_peers; i++)
+		look_at_address(d, d->cfg.peers[i].name, &d->cfg.peers[i].local, &good);
+	if (good > 0 && d->n == before)
+		find(d, "addresses", FINE, "all that the config names are on this host");
+}
+
+/* Before an agent listens: is its port free? */
+static void look_at_port(struct doctor *d, const struct endpoint *ep)
+{
+	struct sockaddr_storage ss;
+	char host[ADDR_TEXT], at[ENDPOINT_TEXT];
+	uv_loop_t loop;
+	uv_tcp_t tcp;
+	int rc;
+
+	addr_put(host, &ep->addr);
+	endpoint_put(at, ep);
+	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
+			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
+	if (rc != 0 || uv_loop_init(&loop) != 0)
+		return;
+	uv_tcp_init(&loop, &tcp);
+	rc = uv_tcp_bind(&tcp, (const struct sockaddr *)&ss,
+			 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
+	if (rc == 0)
+		rc = uv_listen((uv_stream_t *)&tcp, 1, NULL);
+	uv_close((uv_handle_t *)&tcp, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+	if (rc == 0)
+		find(d, "port", FINE, "TCP %s is free", at);
+	else if (rc == UV_EADDRINUSE)
+		find(d, "port", WRONG, "TCP %s: another program listens there", at)->hint =
+			"ss -ltnp shows which; end it, or choose another port with \"listen\"";
+	else if (rc == UV_EACCES)
+		find(d, "port", WRONG, "TCP %s: %s", at, uv_strerror(rc))->hint =
+			"ports below 1024 are for root: choose a greater one with \"listen\"";
+}
+
+/* What a link leaves to packets in ESP. Where there is no /sys, nothing is said. */
+static void look_at_link(struct doctor *d, const char *peer, const char *local)
+{
+	char name[64], path[128], text[16] = "";
+	struct finding *f;
+	struct addr a;
+	long mtu;
+	FILE *file;
+
+	if (addr_parse(&a, local, NULL) < 0 || !interface_of(&a, name))
+		return;
+	snprintf(path, sizeof path, "/sys/class/net/%s/mtu", name);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return;
+	mtu = fgets(text, sizeof text, file) != NULL ? strtol(text, NULL, 10) : 0;
+	fclose(file);
+	if (mtu <= 0)
+		return;
+	if (mtu < IPV6_LEAST + ESP_BYTES) {
+		f = find(d, "mtu", DOUBTFUL,
+			 "%s carries packets of %ld bytes, %ld inside ESP: IPv6 needs %d", name,
+			 mtu, mtu - ESP_BYTES, IPV6_LEAST);
+		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link can";
+	} else {
+		f = find(d, "mtu", FINE, "%s carries packets of %ld bytes, %ld inside ESP", name,
+			 mtu, mtu - ESP_BYTES);
+	}
+	snprintf(f->peer, sizeof f->peer, "%s", peer);
+}
+
+static void look_at_discovery(struct doctor *d)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_no_pmtu_disc", "r");
+	int c = f != NULL ? fgetc(f) : '0';
+
+	if (f != NULL)
+		fclose(f);
+	if (c != '0')
+		find(d, "mtu", DOUBTFUL, "this host does not look for the MTU of a path")->hint =
+			"sysctl net.ipv4.ip_no_pmtu_disc=0, or long packets may vanish";
+}
+
+static void look_at_network(struct doctor *d)
+{
+	static const struct endpoint usual[] = {{{.len = 4}, PROTO_PORT},
+						{{.len = 16}, PROTO_PORT}};
+
+	if (!d->has_config)
+		return;
+	look_at_addresses(d);
+	for (size_t i = 0; d->status == NULL && i < d->cfg.listens; i++)
+		look_at_port(d, &d->cfg.listen[i]);
+	for (size_t i = 0; d->status == NULL && d->cfg.listens == 0 && i < 2; i++)
+		look_at_port(d, &usual[i]);
+	look_at_discovery(d);
+}
+
+/* Those of the config that the system has. */
+static void look_at_suites(struct doctor *d, struct sadb *db)
+{
+	char missing[256] = "";
+	struct sadb_can can;
+	size_t n = 0;
+
+	sadb_can(db, &can);
+	for (size_t i = 0; i < d->cfg.n_peers; i++) {
+		const struct suite_list *l = &d->cfg.peers[i].opt.suites;
+		bool any = false;
+
+		for (uint8_t k = 0; k < l->n; k++) {
+			const char *name = suite_info((enum suite)l->v[k])->name;
+			size_t len = strlen(missing);
+
+			if (suite_list_has(&can.suites, (enum suite)l->v[k])) {
+				any = true;
+			} else if (strstr(missing, name) == NULL) {
+				snprintf(missing + len, sizeof missing - len, " %s", name);
+				n++;
+			}
+		}
+		if (any)
+			continue;
+		find(d, "suites", WRONG, "peer %s: this system has none of its suites",
+		     d->cfg.peers[i].name)
+			->hint = "load the kernel's modules (gcm, seqiv, authenc, cbc), or allow "
+				 "others with \"suites\"";
+		return;
+	}
+	if (n > 0)
+		find(d, "suites", DOUBTFUL, "this system does not have%s", missing)->hint =
+			"the others serve; the kernel's modules are gcm, seqiv, authenc, cbc";
+	else if (d->cfg.n_peers > 0)
+		find(d, "suites", FINE, "this system has all that the config allows");
+}
+
 static int count_leftover(void *arg, const struct sadb_leftover *l, struct err *e)
 {
 	size_t *n = arg;
@@ -215,6 +401,8 @@ static void look_at_backend(struct doctor *d)
 		find_err(d, "back end", &e);
 	} else {
 		find(d, "back end", FINE, "%s", db->ops->name);
+		if (d->has_config)
+			look_at_suites(d, db);
 		if (sadb_leftovers(db, count_leftover, &left, &e) == 0 && left > 0)
 			find(d, "leftovers", DOUBTFUL, "%zu SAs and policies of an earlier run",
 			     left)
@@ -343,6 +531,9 @@ static void look_at_way(struct doctor *d, const char *name, const struct endpoin
 	endpoint_put(at, ep);
 	if (rc == 0) {
 		f = find(d, "way", FINE, "TCP %s answers; our address on the way is %s", at, local);
+		snprintf(f->peer, sizeof f->peer, "%s", name);
+		look_at_link(d, name, local);
+		return;
 	} else {
 		f = find(d, "way", WRONG, "TCP %s: %s", at, uv_strerror(rc));
 		f->exit = err_exit_status(ERR_TIMEOUT);
@@ -415,6 +606,8 @@ static int look_at_peers(struct doctor *d, struct err *e)
 			continue;
 		seen++;
 		look_at_pair(d, p);
+		if (show_is(p, "verified") && is_linked(p))
+			look_at_link(d, show_text(p, "name", ""), show_text(p, "local", ""));
 		if ((!show_is(p, "verified") || !is_linked(p)) &&
 		    endpoint_parse(&ep, show_text(p, "address", ""), PROTO_PORT, NULL) == 0)
 			look_at_way(d, show_text(p, "name", ""), &ep);
@@ -488,6 +681,7 @@ int v_doctor(const struct args *a, struct err *e)
 	look_at_config(&d);
 	look_at_identity(&d);
 	look_at_agent(&d);
+	look_at_network(&d);
 	look_at_backend(&d);
 	look_at_others(&d);
 	rc = look_at_peers(&d, e);

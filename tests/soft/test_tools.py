@@ -142,6 +142,28 @@ def doctor_names_cause_and_next_step(lab):
 
 
 @test
+def doctor_looks_at_addresses_ports_links_and_suites(lab):
+    a, _ = lab.pair()
+    got = checks(well(a.cli("doctor", "--config", a.config_path)))
+    equal(got["addresses", ""][0], "ok", "addresses: %s" % got)
+    has(got["mtu", "beta"][1], "lo carries packets of 65536 bytes, 65474 inside ESP")
+    a.stop()
+    got = checks(a.cli("doctor", "--config", a.config_path))
+    equal((got["port", ""][0], got["suites", ""][0]), ("ok", "ok"), "port and suites: %s" % got)
+    taken = sapairtest.socket.create_server((sapairtest.ALPHA, lab.port))
+    r = a.cli("doctor", "--config", a.config_path)
+    taken.close()
+    equal((checks(r)["port", ""][0], r.rc), ("fail", 2), "a port that is taken: %s" % r)
+    has(checks(r)["port", ""][1], "another program listens")
+    has(checks(r)["port", ""][2], "ss -ltnp")
+    a.config["peers"][0]["local"] = "192.0.2.77"
+    a.write_config()
+    r = a.cli("doctor", "--config", a.config_path)
+    equal((checks(r)["addresses", ""][0], r.rc), ("fail", 2), "an address of nobody: %s" % r)
+    has(checks(r)["addresses", ""][1], "beta: no interface of this host has 192.0.2.77")
+
+
+@test
 def doctor_sees_a_clock_that_is_off(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or sapairtest.SAN:

@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #define RESERVE_TRIES 4
+#define TRIED_S 10 /* then an SA that was only tried goes by itself */
 
 #ifndef IPV6_XFRM_POLICY
 #define IPV6_XFRM_POLICY 35
@@ -58,7 +59,9 @@ static int no_context(const struct xfrm *db, struct sadb_ctx ctx, struct err *e)
 static int try_suite(struct xfrm *db, enum suite s, bool ipv6, struct err *e)
 {
 	struct sa_keys k = {.suite = s, .window = 32};
-	struct xfrm_sa sa = {.reqid = xfrm_reqid(0), .spi = {SPI_MIN + random_u32() / 2}};
+	struct xfrm_sa sa = {.reqid = xfrm_reqid(0),
+			     .spi = {SPI_MIN + random_u32() / 2},
+			     .hard_s = TRIED_S};
 	union xfrm_msg m;
 	int rc;
 
@@ -71,7 +74,7 @@ static int try_suite(struct xfrm *db, enum suite s, bool ipv6, struct err *e)
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, &k, false);
 	secret_wipe(&k.key);
 	rc = xfrm_ask(db, &m, false, e);
-	if (rc == 0)
+	if (rc == 0 || e->os != EEXIST) /* a lost answer is no answer: it may be there */
 		xfrm_delete_sa(db, &sa, NULL);
 	return rc;
 }

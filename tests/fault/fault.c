@@ -29,10 +29,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ALLOC = 1, CALL = 2 };
+enum { ALLOC = 1, CALL = 2, KERNEL = 3 }; /* KERNEL: what is sent and received by netlink */
 
 static struct board {
-	volatile int32_t armed;   /* 0, ALLOC or CALL: what is counted and fails */
+	volatile int32_t armed;   /* 0, or the kind that is counted and fails */
 	volatile int32_t fail_at; /* from 1; 0: only count */
 	volatile int32_t count;
 	volatile int32_t failed; /* how often */
@@ -143,13 +143,26 @@ void free(void *p)
 	__libc_free(p);
 }
 
-/* CALL(result, name, errno, (parameters), (arguments)) */
-#define CALL(type, name, error, params, args)                      \
+/* A call on the socket s, or on none (-1), that is the kernel's to answer. */
+static int on_netlink(int s, const char *name)
+{
+	int domain = 0;
+	socklen_t n = sizeof domain;
+
+	return board->armed == KERNEL && s >= 0 &&
+	       real_syscall(SYS_getsockopt, s, SOL_SOCKET, SO_DOMAIN, (long)&domain, (long)&n, 0) ==
+		       0 &&
+	       domain == AF_NETLINK && fails(KERNEL, name);
+}
+
+/* CALL(result, name, errno, (parameters), (arguments)); TALK has the socket as well. */
+#define CALL(type, name, error, params, args) TALK(type, name, error, params, args, -1)
+#define TALK(type, name, error, params, args, s)                   \
 	type name params                                           \
 	{                                                          \
 		static type(*next) params;                         \
                                                                    \
-		if (fails(CALL, #name)) {                          \
+		if (fails(CALL, #name) || on_netlink(s, #name)) {  \
 			errno = error;                             \
 			return -1;                                 \
 		}                                                  \
@@ -174,14 +187,13 @@ CALL(ssize_t, readv, EIO, (int fd, const struct iovec *v, int n), (fd, v, n))
 CALL(ssize_t, writev, EIO, (int fd, const struct iovec *v, int n), (fd, v, n))
 CALL(ssize_t, recv, EIO, (int s, void *p, size_t n, int f), (s, p, n, f))
 CALL(ssize_t, send, EIO, (int s, const void *p, size_t n, int f), (s, p, n, f))
-CALL(ssize_t, recvmsg, ENOMEM, (int s, struct msghdr *m, int f), (s, m, f))
-CALL(ssize_t, sendmsg, ENOBUFS, (int s, const struct msghdr *m, int f), (s, m, f))
-CALL(ssize_t, recvfrom, ENOMEM, (int s, void *p, size_t n, int f, struct sockaddr *a, socklen_t *l),
-     (s, p, n, f, a, l))
-CALL(ssize_t, sendto, ENOBUFS,
+TALK(ssize_t, recvmsg, ENOMEM, (int s, struct msghdr *m, int f), (s, m, f), s)
+TALK(ssize_t, sendmsg, ENOBUFS, (int s, const struct msghdr *m, int f), (s, m, f), s)
+TALK(ssize_t, recvfrom, ENOMEM, (int s, void *p, size_t n, int f, struct sockaddr *a, socklen_t *l),
+     (s, p, n, f, a, l), s)
+TALK(ssize_t, sendto, ENOBUFS,
      (int s, const void *p, size_t n, int f, const struct sockaddr *a, socklen_t l),
-     (s, p, n, f, a, l))
-
+     (s, p, n, f, a, l), s)
 CALL(int, stat, EIO, (const char *path, struct stat *st), (path, st))
 CALL(int, lstat, EIO, (const char *path, struct stat *st), (path, st))
 CALL(int, fstat, EIO, (int fd, struct stat *st), (fd, st))

@@ -6,6 +6,7 @@
  *     rule_wfp.c   filters: in one transaction in, in one out
  *     pair_wfp.c   SA contexts
  *     old_wfp.c    what an earlier run left
+ *     event_wfp.c  what the engine tells by itself
  *     plan_wfp.c   what a config would change; how all goes
  *     err_wfp.c    the engine's codes, by name and meaning
  *
@@ -57,6 +58,19 @@ struct wfp_object {
 	bool taken;
 };
 
+/* What the engine tells by itself. */
+enum wfp_news_kind { WFP_CONTEXT_GONE, WFP_FILTER_GONE, WFP_DROP, WFP_NEWS_KINDS };
+struct wfp_news {
+	enum wfp_news_kind kind;
+	uint64_t id; /* of what is gone */
+	/* of a packet that was dropped */
+	struct addr remote;
+	struct spi spi;
+	uint32_t status; /* the kernel's reason, an NTSTATUS */
+};
+/* On the loop's thread; n 0: more was told than could be kept, look at all. */
+typedef void wfp_on_news(void *db, const struct wfp_news *news, size_t n);
+
 /* Words of the environment variable SAPAIR_WFP, for what Windows does not document. */
 struct wfp_switches {
 	bool ipv6_network; /* addresses of SAs in network order, not turned round */
@@ -95,7 +109,9 @@ struct wfp_job {
 /* ---- work_wfp.c -------------------------------------------------------------------------- */
 
 struct wfp_work;
-int wfp_work_open(struct wfp_work **w, struct uv_loop_s *loop, void *db, struct err *e);
+/* on_news NULL: nothing is to be told. */
+int wfp_work_open(struct wfp_work **w, struct uv_loop_s *loop, void *db, wfp_on_news *on_news,
+		  struct err *e);
 /* Ends what is queued, closes the engine. Handles of the loop are closed: run it after. */
 void wfp_work_close(struct wfp_work *w);
 struct wfp_job *wfp_job_new(int (*run)(struct wfp_engine *, struct wfp_job *), struct err *e);
@@ -111,10 +127,19 @@ void wfp_post(struct wfp_work *w, struct wfp_job *j);
 
 struct wfp_engine {
 	void *handle; /* NULL: to be opened */
+	/* Called on any thread. NULL: nothing is subscribed to. */
+	void (*news)(void *arg, const struct wfp_news *n);
+	void *news_arg;
+	void *subscribed[WFP_NEWS_KINDS];
 	struct wfp_switches sw;
 };
 int wfp_engine_open(struct wfp_engine *g, struct err *e);
 void wfp_engine_close(struct wfp_engine *g);
+
+/* Of event_wfp.c, with the engine's handle; what cannot be had is left out. */
+void wfp_subscribe(struct wfp_engine *g);
+/* Waits for callbacks that run: no lock that they take may be held. */
+void wfp_unsubscribe(struct wfp_engine *g);
 
 /* A code of the engine as an error: class, name, meaning, next step. Always -1. */
 int wfp_failed(struct err *e, uint32_t code, const char *call);
@@ -140,8 +165,8 @@ int wfp_pair_expire(struct wfp_engine *g, struct wfp_job *j);
 int wfp_pair_delete(struct wfp_engine *g, struct wfp_job *j);
 int wfp_delete_context(struct wfp_engine *g, uint64_t context, struct err *e);
 
-/* Which of j->ids are gone (they stay in ids; the others are taken out), and whether a filter of
- * j->rules is (changed). */
+/* Which of j->ids are gone (they stay in ids; the others are taken out), and whether a protecting
+ * filter of j->rules is (changed), or an exemption (met). */
 int wfp_look(struct wfp_engine *g, struct wfp_job *j);
 /* The contexts on the filters of j->rules (any: all there are), in j->found. */
 int wfp_find_old(struct wfp_engine *g, struct wfp_job *j);

@@ -104,17 +104,18 @@ int wfp_find_old(struct wfp_engine *g, struct wfp_job *j)
 
 int wfp_look(struct wfp_engine *g, struct wfp_job *j)
 {
-	static const enum wfp_role watched[] = {WFP_IN, WFP_OUT};
 	size_t kept = 0;
 	DWORD code;
 
-	j->changed = false;
-	for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
+	j->changed = j->met = false;
+	for (int i = 0; i < WFP_FILTERS; i++) {
 		FWPM_FILTER0 *f = NULL;
 
-		code = FwpmFilterGetById0(g->handle, j->rules.id[watched[i]], &f);
-		if (code == (DWORD)FWP_E_FILTER_NOT_FOUND)
+		code = FwpmFilterGetById0(g->handle, j->rules.id[i], &f);
+		if (code == (DWORD)FWP_E_FILTER_NOT_FOUND && (i == WFP_IN || i == WFP_OUT))
 			j->changed = true;
+		else if (code == (DWORD)FWP_E_FILTER_NOT_FOUND)
+			j->met = true;
 		else if (code != ERROR_SUCCESS)
 			return wfp_failed(&j->e, code, "FwpmFilterGetById0");
 		if (f != NULL)

@@ -41,16 +41,20 @@ int wfp_engine_open(struct wfp_engine *g, struct err *e)
 	code = FwpmTransactionBegin0(g->handle, 0);
 	if (code == ERROR_SUCCESS)
 		code = FwpmTransactionAbort0(g->handle);
-	if (code == ERROR_SUCCESS)
+	if (code == ERROR_SUCCESS) {
+		wfp_subscribe(g);
 		return 0;
+	}
 	wfp_engine_close(g);
 	return wfp_failed(e, code, "FwpmTransactionBegin0");
 }
 
 void wfp_engine_close(struct wfp_engine *g)
 {
-	if (g->handle != NULL)
+	if (g->handle != NULL) {
+		wfp_unsubscribe(g);
 		FwpmEngineClose0(g->handle);
+	}
 	g->handle = NULL;
 }
 

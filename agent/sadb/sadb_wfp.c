@@ -12,12 +12,15 @@
 #include "agent/os/log.h"
 #include "agent/sadb/db_wfp.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #define LOOK_MS 10000 /* for what was removed behind our back: not all of it is told */
 #define PATIENCE_MS 30000
+#define DROPS_MS 1000 /* drops are told at most so often */
 #define WINDOW_MAX 64 /* Windows' own is not told and cannot be set */
 
 struct pair {
@@ -36,6 +39,10 @@ struct policy {
 	uint64_t number;
 	struct wfp_rules rules;
 	struct pair *pairs;
+	bool looking; /* a job of on_looked() is on its way */
+	unsigned drops;
+	struct wfp_news drop; /* the last one */
+	uint64_t drops_told_ms;
 };
 
 struct wfp {
@@ -426,28 +433,102 @@ static void on_looked(void *arg, struct wfp_job *j)
 
 	while (pol != NULL && pol->number != j->policy)
 		pol = pol->next;
-	if (pol == NULL || j->rc < 0 || db->closing)
+	if (pol == NULL)
 		return;
-	all = j->changed && put_back(db, pol);
+	pol->looking = false;
+	if (j->rc < 0 || db->closing)
+		return;
+	all = (j->changed || j->met) && put_back(db, pol) && j->changed;
 	if (all || j->n_ids > 0)
 		while (tell_one(db, j, all, up_to))
 			;
+}
+
+static void look_at(struct wfp *db, struct policy *pol)
+{
+	struct wfp_job *j = pol->looking ? NULL : wfp_job_new(wfp_look, NULL);
+
+	if (j == NULL || put_contexts(j, pol) < 0) {
+		wfp_job_free(j);
+		return;
+	}
+	pol->looking = true;
+	j->done = on_looked;
+	wfp_post(db->work, j);
+}
+
+static void tell_drops(struct wfp *db, struct policy *pol)
+{
+	const uint64_t now = uv_now(db->env.loop);
+	struct sadb_event ev = {.kind = SADB_EV_DROPPED, .owner = pol->p->owner};
+	char text[128];
+
+	if (pol->drops == 0 || (pol->drops_told_ms != 0 && now - pol->drops_told_ms < DROPS_MS))
+		return;
+	snprintf(text, sizeof text,
+		 "%u packets that no SA took; the last: SPI %08" PRIx32 ", status 0x%08" PRIx32,
+		 pol->drops, pol->drop.spi.n, pol->drop.status);
+	ev.spi = pol->drop.spi;
+	ev.n = pol->drops;
+	ev.text = text;
+	pol->drops = 0;
+	pol->drops_told_ms = now;
+	db->env.on_event(db->env.arg, &ev);
 }
 
 static void on_look(uv_timer_t *t)
 {
 	struct wfp *db = t->data;
 
-	for (const struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
-		struct wfp_job *j = wfp_job_new(wfp_look, NULL);
-
-		if (j == NULL || put_contexts(j, pol) < 0) {
-			wfp_job_free(j);
-			return;
-		}
-		j->done = on_looked;
-		wfp_post(db->work, j);
+	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		look_at(db, pol);
+		tell_drops(db, pol);
 	}
+}
+
+/* What we take away ourselves is not in the books any more when it is told. */
+static bool concerns(const struct policy *pol, const struct wfp_news *n)
+{
+	switch (n->kind) {
+	case WFP_CONTEXT_GONE:
+		for (const struct pair *pair = pol->pairs; pair != NULL; pair = pair->next)
+			if (pair->context == n->id && (pair->has_in || pair->has_out))
+				return true;
+		return false;
+	case WFP_FILTER_GONE:
+		for (size_t i = 0; i < WFP_FILTERS; i++)
+			if (pol->rules.id[i] == n->id)
+				return true;
+		return false;
+	case WFP_DROP:
+		return addr_equal(&pol->rules.remote, &n->remote);
+	case WFP_NEWS_KINDS:
+		break;
+	}
+	return false;
+}
+
+/* Nothing is believed: what is said to be gone is looked at. */
+static void on_news(void *arg, const struct wfp_news *news, size_t n)
+{
+	struct wfp *db = arg;
+
+	if (db->closing)
+		return;
+	if (n == 0)
+		on_look(&db->look);
+	for (size_t i = 0; i < n; i++)
+		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+			if (!concerns(pol, &news[i]))
+				continue;
+			if (news[i].kind != WFP_DROP) {
+				look_at(db, pol);
+				continue;
+			}
+			pol->drops++;
+			pol->drop = news[i];
+			tell_drops(db, pol);
+		}
 }
 
 /* ---- plan and clean ---------------------------------------------------------------------- */
@@ -500,7 +581,7 @@ static int open_wfp(struct sadb **out, const struct sadb_env *env, struct err *e
 		return err_set(e, ERR_OS, "no memory");
 	db->db.ops = &sadb_wfp;
 	db->env = *env;
-	if (wfp_work_open(&db->work, env->loop, db, e) < 0) {
+	if (wfp_work_open(&db->work, env->loop, db, env->looks_only ? NULL : on_news, e) < 0) {
 		free(db);
 		return -1;
 	}

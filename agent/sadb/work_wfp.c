@@ -14,6 +14,7 @@
 #define WAIT_MS 500   /* of the loop, for one job: a call takes well below 10 */
 #define OPEN_MS 5000  /* at the start, when nothing else is to do yet */
 #define CLOSE_MS 5000 /* at the end */
+#define NEWS 32       /* kept until the loop takes them */
 #define NS_PER_MS 1000000u
 
 struct wfp_work {
@@ -27,6 +28,9 @@ struct wfp_work {
 	struct wfp_job *first, **last;     /* to do */
 	struct wfp_job *done, **last_done; /* posted ones, to be told */
 	struct wfp_job *late;              /* given up, and still running */
+	wfp_on_news *on_news;
+	struct wfp_news news[NEWS];
+	size_t n_news; /* NEWS + 1: more than could be kept */
 	uint64_t wait_ms;
 	bool stop, stopped;
 };
@@ -176,10 +180,40 @@ void wfp_post(struct wfp_work *w, struct wfp_job *j)
 	uv_mutex_unlock(&w->lock);
 }
 
+/* On a thread of the engine's. */
+static void keep_news(void *arg, const struct wfp_news *n)
+{
+	struct wfp_work *w = arg;
+
+	uv_mutex_lock(&w->lock);
+	if (w->n_news < NEWS)
+		w->news[w->n_news++] = *n;
+	else
+		w->n_news = NEWS + 1;
+	if (!w->stop)
+		uv_async_send(&w->async);
+	uv_mutex_unlock(&w->lock);
+}
+
+static void tell_news(struct wfp_work *w)
+{
+	struct wfp_news news[NEWS];
+	size_t n;
+
+	uv_mutex_lock(&w->lock);
+	n = w->n_news;
+	w->n_news = 0;
+	memcpy(news, w->news, sizeof news);
+	uv_mutex_unlock(&w->lock);
+	if (n > 0 && w->on_news != NULL)
+		w->on_news(w->db, news, n <= NEWS ? n : 0);
+}
+
 static void on_async(uv_async_t *a)
 {
 	struct wfp_work *w = a->data;
 
+	tell_news(w);
 	for (;;) {
 		struct wfp_job *j;
 
@@ -228,7 +262,8 @@ static void read_switches(struct wfp_work *w)
 		w->wait_ms = strtoul(wait + 8, NULL, 10);
 }
 
-int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, struct err *e)
+int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, wfp_on_news *on_news,
+		  struct err *e)
 {
 	struct wfp_work *w = calloc(1, sizeof *w);
 	struct wfp_job *j;
@@ -238,6 +273,9 @@ int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, struc
 	if (w == NULL)
 		return err_set(e, ERR_OS, "no memory for the filter engine");
 	w->db = db;
+	w->on_news = on_news;
+	w->engine.news = on_news != NULL ? keep_news : NULL;
+	w->engine.news_arg = w;
 	w->last = &w->first;
 	w->last_done = &w->done;
 	read_switches(w);

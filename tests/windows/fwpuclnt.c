@@ -9,6 +9,8 @@
  *         state              the engine's memory; state.json: the same to read
  *         calls.jsonl        each call, one object a line
  *         fail               "NAME N CODE": the N-th call of NAME from now on fails with CODE
+ *         event              "context ID", "filter ID" or "drop ADDRESS SPI STATUS" (hex): told to who
+ *                            has subscribed; so is what this process removes itself
  *         hold               as long as it is there, another program holds the engine's lock
  *     SAPAIR_STANDIN_ACCESS  "none": no administrator; "nobfe": the engine does not run
  */
@@ -505,6 +507,190 @@ API FwpmTransactionCommit0(HANDLE h)
 API FwpmTransactionAbort0(HANDLE h)
 {
 	return end_txn(h, false, "FwpmTransactionAbort0");
+}
+
+/* ---- subscriptions ----------------------------------------------------------------------- */
+
+/* Events come on a thread of their own, never while a call of the same kind is ended. */
+enum { CONTEXTS_GO, FILTERS_GO, DROPS, KINDS };
+struct event {
+	int kind;
+	uint64_t id;
+	uint32_t remote, spi, status;
+};
+struct told_context {
+	int type;
+	UINT64 id;
+};
+typedef void CALLBACK on_context(void *arg, const struct told_context *change);
+static struct {
+	SRWLOCK lock;
+	void *callback[KINDS], *arg[KINDS];
+	struct event queue[64];
+	int queued;
+	HANDLE thread;
+} subs = {.lock = SRWLOCK_INIT};
+
+static void post_event(int kind, uint64_t id)
+{
+	AcquireSRWLockExclusive(&subs.lock);
+	if (subs.callback[kind] != NULL && subs.queued < 64)
+		subs.queue[subs.queued++] = (struct event){.kind = kind, .id = id};
+	ReleaseSRWLockExclusive(&subs.lock);
+}
+
+static void take_event_file(void)
+{
+	char path[MAX_PATH + 32], word[16] = "", address[40] = "";
+	struct event e = {.kind = -1};
+	unsigned long long id;
+	FILE *f;
+
+	path_of(path, "event");
+	f = fopen(path, "rb");
+	if (f == NULL)
+		return;
+	if (fscanf(f, "%15s", word) == 1) {
+		if (strcmp(word, "drop") != 0 && fscanf(f, "%llu", &id) == 1) {
+			e.kind = strcmp(word, "context") == 0 ? CONTEXTS_GO : FILTERS_GO;
+			e.id = id;
+		} else if (fscanf(f, "%39s %x %x", address, &e.spi, &e.status) == 3) {
+			e.kind = DROPS;
+			e.remote = ntohl(inet_addr(address));
+		}
+	}
+	fclose(f);
+	AcquireSRWLockExclusive(&subs.lock);
+	if (e.kind >= 0 && subs.queued < 64)
+		subs.queue[subs.queued++] = e;
+	ReleaseSRWLockExclusive(&subs.lock);
+	DeleteFileA(path);
+}
+
+static void tell(const struct event *e)
+{
+	void *arg = subs.arg[e->kind];
+
+	if (subs.callback[e->kind] == NULL)
+		return;
+	if (e->kind == CONTEXTS_GO) {
+		const struct told_context c = {FWPM_CHANGE_DELETE, e->id};
+
+		((on_context *)(uintptr_t)subs.callback[e->kind])(arg, &c);
+	} else if (e->kind == FILTERS_GO) {
+		const FWPM_FILTER_CHANGE0 c = {.changeType = FWPM_CHANGE_DELETE, .filterId = e->id};
+
+		((FWPM_FILTER_CHANGE_CALLBACK0)(uintptr_t)subs.callback[e->kind])(arg, &c);
+	} else {
+		FWPM_NET_EVENT_IPSEC_KERNEL_DROP0 drop = {.failureStatus = (INT32)e->status,
+							  .spi = e->spi};
+		const FWPM_NET_EVENT1 n = {.header = {.flags = 4,
+						      .ipVersion = FWP_IP_VERSION_V4,
+						      .remoteAddrV4 = e->remote},
+					   .type = FWPM_NET_EVENT_TYPE_IPSEC_KERNEL_DROP,
+					   .ipsecDrop = &drop};
+
+		((FWPM_NET_EVENT_CALLBACK0)(uintptr_t)subs.callback[e->kind])(arg, &n);
+	}
+}
+
+static DWORD WINAPI watch(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		Sleep(20);
+		take_event_file();
+		AcquireSRWLockExclusive(&subs.lock);
+		for (int i = 0; i < subs.queued; i++)
+			tell(&subs.queue[i]);
+		subs.queued = 0;
+		ReleaseSRWLockExclusive(&subs.lock);
+	}
+	return 0;
+}
+
+static DWORD subscribe(HANDLE h, int kind, void *callback, void *arg, HANDLE *out, const char *call)
+{
+	struct session *u = h;
+	DWORD code = 0;
+
+	setup();
+	if (u == NULL || u->magic != MAGIC)
+		return ERROR_INVALID_HANDLE;
+	code = chosen_to_fail(call);
+	if (code == 0 && u->in_txn)
+		code = E(FWP_E_TXN_IN_PROGRESS);
+	if (code == 0 && (callback == NULL || out == NULL))
+		code = E(FWP_E_NULL_POINTER);
+	if (code != 0)
+		return told(code, call, "");
+	AcquireSRWLockExclusive(&subs.lock);
+	subs.callback[kind] = callback;
+	subs.arg[kind] = arg;
+	*out = &subs.callback[kind];
+	if (subs.thread == NULL)
+		subs.thread = CreateThread(NULL, 0, watch, NULL, 0, NULL);
+	ReleaseSRWLockExclusive(&subs.lock);
+	u->enums++;
+	return told(0, call, "");
+}
+
+/* Waits for a callback that runs, as the real one does. */
+static DWORD unsubscribe(HANDLE h, HANDLE what, const char *call)
+{
+	AcquireSRWLockExclusive(&subs.lock);
+	*(void **)what = NULL;
+	ReleaseSRWLockExclusive(&subs.lock);
+	((struct session *)h)->enums--;
+	return told(0, call, "");
+}
+
+struct context_subscription {
+	void *template;
+	UINT32 flags;
+	GUID session;
+};
+API IPsecSaContextSubscribe0(HANDLE, const struct context_subscription *, on_context *, void *,
+			     HANDLE *);
+API IPsecSaContextUnsubscribe0(HANDLE, HANDLE); /* MinGW's headers lack them */
+
+API IPsecSaContextSubscribe0(HANDLE h, const struct context_subscription *what,
+			     on_context *callback, void *arg, HANDLE *out)
+{
+	(void)what;
+	return subscribe(h, CONTEXTS_GO, (void *)(uintptr_t)callback, arg, out,
+			 "IPsecSaContextSubscribe0");
+}
+
+API IPsecSaContextUnsubscribe0(HANDLE h, HANDLE what)
+{
+	return unsubscribe(h, what, "IPsecSaContextUnsubscribe0");
+}
+
+API FwpmFilterSubscribeChanges0(HANDLE h, const FWPM_FILTER_SUBSCRIPTION0 *what,
+				FWPM_FILTER_CHANGE_CALLBACK0 callback, void *arg, HANDLE *out)
+{
+	if (what->flags != 2)
+		return told(E(FWP_E_INVALID_FLAGS), "FwpmFilterSubscribeChanges0", "");
+	return subscribe(h, FILTERS_GO, (void *)(uintptr_t)callback, arg, out,
+			 "FwpmFilterSubscribeChanges0");
+}
+
+API FwpmFilterUnsubscribeChanges0(HANDLE h, HANDLE what)
+{
+	return unsubscribe(h, what, "FwpmFilterUnsubscribeChanges0");
+}
+
+API FwpmNetEventSubscribe0(HANDLE h, const FWPM_NET_EVENT_SUBSCRIPTION0 *what,
+			   FWPM_NET_EVENT_CALLBACK0 callback, void *arg, HANDLE *out)
+{
+	(void)what;
+	return subscribe(h, DROPS, (void *)(uintptr_t)callback, arg, out, "FwpmNetEventSubscribe0");
+}
+
+API FwpmNetEventUnsubscribe0(HANDLE h, HANDLE what)
+{
+	return unsubscribe(h, what, "FwpmNetEventUnsubscribe0");
 }
 
 /* ---- providers and filters --------------------------------------------------------------- */
@@ -1197,7 +1383,7 @@ static DWORD end_context(HANDLE h, UINT64 id, bool at_once, const char *call)
 	if (c == NULL)
 		code = E(FWP_E_NOT_FOUND);
 	else if (at_once)
-		memset(c, 0, sizeof *c);
+		memset(c, 0, sizeof *c), post_event(CONTEXTS_GO, id);
 	else if (c->ends_ms == 0)
 		expire(c);
 	leave(h, code);

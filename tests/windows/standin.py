@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 
-from wintest import BUILD, win_agent, z
+from wintest import BUILD, until, win_agent, z
 
 EXE = os.path.join(BUILD, "standin", "sapair.exe")
 
@@ -49,8 +49,16 @@ class Engine:
         return calls[first:]
 
     def names(self, new=False):
-        """Of calls that are no polling."""
-        return [c["call"] for c in self.calls(new) if "ById0" not in c["call"] or "Delete" in c["call"]]
+        """Of calls that change something, or ask for what is to be changed."""
+        return [c["call"] for c in self.calls(new) if "ubscribe" not in c["call"]
+                and ("ById0" not in c["call"] or "Delete" in c["call"])]
+
+    def tell(self, text):
+        """An event: "context ID", "filter ID", "drop ADDRESS SPI STATUS" (numbers in hex)."""
+        until(lambda: not os.path.exists(self.path("event")), "the last event is told")
+        with open(self.path("event.new"), "w") as f:
+            f.write(text + "\n")
+        os.rename(self.path("event.new"), self.path("event"))
 
     def state(self):
         try:

@@ -263,6 +263,43 @@ def what_somebody_removes_is_made_anew(lab):
 
 
 @test
+def what_the_engine_tells_is_acted_upon_at_once(lab):
+    """Without being told, removals are seen within 10 s: these are quicker."""
+    a, b = pair(lab)
+    paired(a, b)
+    log = lambda: a.log()
+    for what in ("context", "filter"):
+        was = a.peer("beta")
+        (c,) = a.engine.pairs()
+        told = {"context": c["id"], "filter": c["in_filter"]}[what]
+        a.engine.forget()
+        began = time.monotonic()
+        a.engine.tell("%s %d" % (what, told))
+        until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
+        check(time.monotonic() - began < 8, "%s: %.1f s" % (what, time.monotonic() - began))
+    a.engine.tell("drop %s 12345678 c000a010" % BETA)
+    until(lambda: "peer beta: 1 packets that no SA took; the last: SPI 12345678, status 0xc000a010" in log(),
+          "drops are told")
+    a.engine.tell("drop 192.0.2.99 1 2")  # somebody else's
+    a.stop()
+    check(log().count("no SA took") == 1, "drops of others are told")
+    (end,) = [c for c in a.engine.calls() if c["call"] == "FwpmEngineClose0"]
+    equal((end["enums"], end["unfreed"]), (0, 0), "subscriptions and memory at the end")
+
+
+@test
+def an_engine_that_tells_nothing_will_do(lab):
+    a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST))
+    b = lab.agent("beta", lab.peer_of("alpha", **FAST))
+    a.engine.fail("IPsecSaContextSubscribe0", 1, 0x80320035)
+    b.start(ready=False)
+    a.start()
+    b.wait_ready()
+    paired(a, b)
+    check(not a.engine.is_waiting_to_fail, "no subscription was tried")
+
+
+@test
 def without_rights_nothing_is_done(lab):
     for word, rc, text in (("none", 9, "elevated"), ("nobfe", 7, "sc start bfe")):
         a = wfp_agent(lab, "alpha", "beta", env={"SAPAIR_STANDIN_ACCESS": word},

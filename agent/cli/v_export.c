@@ -4,6 +4,7 @@
  * The keys come over the control socket, which is its owner's alone, and only from an agent whose
  * config allows it.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +18,19 @@
 #include "proto/suite.h"
 
 #define ANSWER_MS 10000
+#define LOOK_MS 250 /* for an interrupt */
 #define DEPTH (SCAN_DEPTH_MAX | SCAN_DECIMALS)
 #define LINE_ROOM 640
 #define TABLE "esp_sa"
 
+struct row {
+	char line[LINE_ROOM];
+	char peer[MSG_NAME_MAX + 1];
+};
+
 /* Lines of the table, each once, in the order in which they came. */
 struct table {
-	char (*line)[LINE_ROOM];
+	struct row *row;
 	size_t n, room;
 };
 
@@ -36,38 +43,58 @@ struct exporting {
 
 static void table_clear(struct table *t)
 {
-	if (t->line != NULL)
-		wipe(t->line, t->room * LINE_ROOM);
+	if (t->row != NULL)
+		wipe(t->row, t->room * sizeof *t->row);
 	t->n = 0;
 }
 
 static bool table_has(const struct table *t, const char *line)
 {
 	for (size_t i = 0; i < t->n; i++)
-		if (strcmp(t->line[i], line) == 0)
+		if (strcmp(t->row[i].line, line) == 0)
 			return true;
 	return false;
 }
 
 /* realloc() would leave keys behind. */
-static int table_add(struct table *t, const char *line, struct err *e)
+static int table_add(struct table *t, const char *line, const char *peer, struct err *e)
 {
 	if (t->n == t->room) {
 		size_t room = t->room > 0 ? 2 * t->room : 16;
-		char(*grown)[LINE_ROOM] = calloc(room, LINE_ROOM);
+		struct row *grown = calloc(room, sizeof *grown);
 
 		if (grown == NULL)
 			return err_set(e, ERR_BUG, "no memory for %zu keys", room);
 		if (t->n > 0) {
-			memcpy(grown, t->line, t->n * LINE_ROOM);
-			wipe(t->line, t->n * LINE_ROOM);
+			memcpy(grown, t->row, t->n * sizeof *grown);
+			wipe(t->row, t->n * sizeof *grown);
 		}
-		free(t->line);
-		t->line = grown;
+		free(t->row);
+		t->row = grown;
 		t->room = room;
 	}
-	memcpy(t->line[t->n++], line, strlen(line) + 1);
+	memcpy(t->row[t->n].line, line, strlen(line) + 1);
+	snprintf(t->row[t->n].peer, sizeof t->row[t->n].peer, "%s", peer);
+	t->n++;
 	return 0;
+}
+
+/* What is about a peer goes. False: there was nothing. */
+static bool table_drop(struct table *t, const char *peer)
+{
+	size_t kept = 0, before = t->n;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (strcmp(t->row[i].peer, peer) == 0)
+			continue;
+		if (kept != i)
+			memcpy(&t->row[kept], &t->row[i], sizeof *t->row);
+		kept++;
+	}
+	if (kept < before)
+		wipe(&t->row[kept], (before - kept) * sizeof *t->row);
+	t->n = kept;
+	return kept < before;
 }
 
 /* ---- one SA ---------------------------------------------------------------------------- */
@@ -144,7 +171,7 @@ static int take(struct exporting *x, const char *text, size_t len, const struct 
 	}
 	rc = write_line(line, d, args_has(x->args, "esn-field"), e);
 	if (rc == 0 && !table_has(&x->table, line))
-		rc = table_add(&x->table, line, e);
+		rc = table_add(&x->table, line, show_text(d, "peer", ""), e);
 	wipe(line, sizeof line);
 	return rc;
 }
@@ -187,7 +214,7 @@ static int ask(struct exporting *x, struct err *e)
 
 static int write_table(struct exporting *x, struct err *e)
 {
-	size_t size = x->table.n * LINE_ROOM + 128, n;
+	size_t size = x->table.n * (LINE_ROOM + 1) + 128, n;
 	char *text = calloc(1, size);
 	int rc;
 
@@ -196,7 +223,7 @@ static int write_table(struct exporting *x, struct err *e)
 	n = (size_t)snprintf(text, size,
 			     "# Keys of IPsec SAs, from sapair export: remove when done.\n");
 	for (size_t i = 0; i < x->table.n; i++)
-		n += (size_t)snprintf(text + n, size - n, "%s\n", x->table.line[i]);
+		n += (size_t)snprintf(text + n, size - n, "%s\n", x->table.row[i].line);
 	rc = os_write_file(x->path, text, n, true, false, e);
 	wipe(text, size);
 	free(text);
@@ -214,11 +241,63 @@ static bool is_over(const struct cJSON *d, const char *peer)
 	       strcmp(show_text(d, "peer", ""), peer) == 0;
 }
 
+/* Somebody took a pair down: its keys go from the table. (One whose lifetime has ended says why.) */
+static bool is_taken_down(const struct cJSON *d)
+{
+	return strcmp(show_text(d, "event", ""), "down") == 0 &&
+	       show_text(d, "cause", NULL) == NULL;
+}
+
 static bool is_new_key(const struct cJSON *d)
 {
 	const char *event = show_text(d, "event", "");
 
 	return strcmp(event, "up") == 0 || strcmp(event, "rekey-done") == 0;
+}
+
+/* Keys do not outlive who follows: an interrupt removes them, too. */
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+	interrupted = number;
+}
+
+static void guard(void)
+{
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+}
+
+static void end_as_interrupted(void)
+{
+	if (interrupted == 0)
+		return;
+	signal(interrupted, SIG_DFL);
+	raise(interrupted);
+}
+
+/* 1: it is over; the table is as the event wants it. */
+static int take_event(struct exporting *x, const char *line, size_t len, struct err *e)
+{
+	size_t before = x->table.n;
+	struct json_doc *doc;
+	bool over, more, less;
+
+	if (json_open(&doc, line, len, DEPTH, false, e) < 0)
+		return -1;
+	over = is_over(json_root(doc), args_word(x->args, 0));
+	more = is_new_key(json_root(doc));
+	less = is_taken_down(json_root(doc)) &&
+	       table_drop(&x->table, show_text(json_root(doc), "peer", ""));
+	json_close(doc);
+	if (over || (less && x->table.n == 0))
+		return 1;
+	if (less && write_table(x, e) < 0)
+		return -1;
+	if (more && (ask(x, e) < 0 || (x->table.n > before && write_table(x, e) < 0)))
+		return e->code == ERR_DOWN ? 1 : -1;
+	return 0;
 }
 
 static int follow_events(struct exporting *x, struct client *c, struct err *e)
@@ -227,22 +306,18 @@ static int follow_events(struct exporting *x, struct client *c, struct err *e)
 	size_t len;
 	int rc;
 
-	while ((rc = client_line(c, 0, &line, &len, e)) > 0) {
-		struct json_doc *doc;
-		size_t before = x->table.n;
-		bool over, more;
-
-		if (json_open(&doc, line, len, DEPTH, false, e) < 0)
-			return -1;
-		over = is_over(json_root(doc), args_word(x->args, 0));
-		more = is_new_key(json_root(doc));
-		json_close(doc);
-		if (over)
-			return 0;
-		if (more && (ask(x, e) < 0 || (x->table.n > before && write_table(x, e) < 0)))
-			return e->code == ERR_DOWN ? 0 : -1;
+	while (interrupted == 0) {
+		rc = client_line(c, client_now_ms() + LOOK_MS, &line, &len, e);
+		if (rc < 0 && e->code == ERR_TIMEOUT)
+			continue;
+		if (rc > 0)
+			rc = take_event(x, line, len, e);
+		else if (rc == 0)
+			return 0; /* the agent has ended */
+		if (rc != 0)
+			return rc < 0 ? -1 : 0;
 	}
-	return rc;
+	return 0;
 }
 
 /* Watches first, asks then: no pair comes up unseen in between. */
@@ -266,6 +341,7 @@ static int follow(struct exporting *x, struct err *e)
 	rc = client_send(c, &req, e);
 	if (rc == 0)
 		rc = ask(x, e);
+	guard();
 	if (rc == 0)
 		rc = write_table(x, e);
 	if (rc == 0) {
@@ -274,6 +350,7 @@ static int follow(struct exporting *x, struct err *e)
 		os_remove_file(x->path, NULL);
 	}
 	client_close(c);
+	end_as_interrupted();
 	return rc;
 }
 
@@ -287,9 +364,9 @@ int v_export_esp_sa(const struct args *a, struct err *e)
 	} else {
 		rc = ask(&x, e);
 		for (size_t i = 0; rc == 0 && i < x.table.n; i++)
-			out_text("%s\n", x.table.line[i]);
+			out_text("%s\n", x.table.row[i].line);
 	}
 	table_clear(&x.table);
-	free(x.table.line);
+	free(x.table.row);
 	return rc < 0 ? -1 : x.status > 0 ? x.status : 0;
 }

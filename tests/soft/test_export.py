@@ -44,16 +44,25 @@ def keys_are_given_only_where_the_config_allows_it(lab):
     a.write_config()
     well(a.cli("reload"))
     equal(well(a.cli("export esp-sa")).docs, [], "keys of a pair from before")
-    watch = a.cli_start("watch", "--timeout", "20")
-    until(lambda: "x" if well(a.cli("rekey", "beta")) else None, "a rekey")
+    with open(lab.path("events"), "w") as f:
+        watch = subprocess.Popen([SAPAIR, "watch", "--json", "--control", a.control], stdout=f,
+                                 stdin=subprocess.DEVNULL)
+    lab.cleanups.append(watch.kill)
+
+    def events():
+        with open(lab.path("events")) as f:
+            return f.read()
+
+    until(lambda: well(a.cli("rekey", "beta")) and events(), "a rekey is seen")
     keys = [d for d in well(a.cli("export esp-sa")).docs if d["schema"] == "sapair.key/1"]
     newest = [d for d in keys if d["epoch"] == a.peer("beta")["epoch"]]
     equal(sorted(d["direction"] for d in newest), ["in", "out"], "directions")
     p = a.peer("beta")
     equal({d["direction"]: d["spi"] for d in newest}, {"in": p["in"]["spi"], "out": p["out"]["spi"]}, "SPIs")
     equal({len(d["key"]) for d in newest}, {72}, "key and salt of AES-256-GCM, in hex")
-    watch.send_signal(signal.SIGTERM)
-    has(watch.communicate()[0].decode(), '"id":180,"event":"keys-exported"')
+    until(lambda: '"id":180,"event":"keys-exported"' in events(), "the event is seen")
+    watch.kill()
+    watch.wait()
     has(a.log(), "keys of SAs were given out")
     text = well(a.cli("export esp-sa", "beta", json_out=False)).out
     has(text, LINE)

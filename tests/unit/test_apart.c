@@ -494,8 +494,10 @@ static void so_many_sas_and_no_more(void)
 	r.policy = added(0);
 	CHECK(apart_book_reserve(&book, &book.held[r.policy - 1], 99, (struct spi){300},
 				 APART_IN) != 0);
-	while (n < 1000 && allows(&r))
-		reserved(r.policy, ++n, (struct spi){1000 + n});
+	while (n < 1000 && allows(&r)) {
+		n++;
+		reserved(r.policy, n, (struct spi){1000 + n});
+	}
 	CHECK_U64(n, book.peers[0].pairs_max);
 	CHECK(n >= EXCHANGE_HELD_MAX + 2 && n < 100); /* one rekey a second, a drain of 5 s */
 	CHECK(refuses(&r, ERR_PERM, "so many SAs"));
@@ -531,8 +533,8 @@ static void a_peer_that_left_the_config_gets_nothing_more(void)
 		"{\"listen\":\"192.0.2.1\",\"peers\":[]}",
 		"{\"listen\":\"192.0.2.1\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.9\"}]}",
 		"{\"listen\":\"192.0.2.7\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.2\"}]}",
-		"{\"listen\":\"192.0.2.1\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.2\","
-		"\"mode\":\"permissive\"}]}"};
+		("{\"listen\":\"192.0.2.1\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.2\","
+		 "\"mode\":\"permissive\"}]}")};
 
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
 		struct apart_request r = {.op = APART_RESERVE};

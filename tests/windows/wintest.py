@@ -75,16 +75,21 @@ def z(path):
     return "Z:" + path.replace("/", "\\")
 
 class WinAgent(Agent):
-    def __init__(self, lab, name, address, config, env=None):
-        super().__init__(lab, name, address, config)
+    def __init__(self, lab, name, address, config, env=None, flags=None):
+        """flags: instead of a config file; config has "control" then."""
+        super().__init__(lab, name, address, config, flags)
         self.env = env or {}
         self.exe = EXE
 
     def start(self, ready=True, env=None):
-        self.write_config()
+        if self.flags is None:
+            self.write_config()
+            words = ["--config", z(self.config_path)]
+        else:
+            words = [*self.flags, "--control", self.config["control"]]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [WINE, self.exe, "run", "--config", z(self.config_path)], stdin=subprocess.DEVNULL,
+                [WINE, self.exe, "run", *words], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=self.lab.dir, env=dict(ENV, **self.env, **(env or {})),
             )
         if ready:

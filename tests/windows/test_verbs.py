@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""The verbs that the other scripts do not use, on Windows: labs, first contact, keys, tools; Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+
+from wintest import *
+from wintest import ENV, EXE, PREFIX, WINE, Agent, WinAgent, begin, test, tool, well, win, win_agent, z
+
+
+def pipe(lab, name):
+    return r"\\.\pipe\sapair-%d-%d-%s" % (os.getpid(), lab.port, name)
+
+
+@test
+def a_lab_of_windows_and_linux_comes_from_its_bundles(lab):
+    hosts = [{"name": n, "address": "%s:%d" % (a, lab.port)} for n, a in (("h1", ALPHA), ("h2", BETA))]
+    path = lab.write("demo.json", json.dumps({"lab": "demo", "backend": "soft", "hosts": hosts}))
+    made = well(win("lab", "init", z(path), "--out", z(lab.path("out")), "--json")).doc("bundles")
+    equal((made["changed"], made["pairs"]), (True, 1), "lab init")
+    os.chmod(lab.path("out/h2.bundle"), 0o600)
+    a = lab.add(WinAgent(lab, "h1", None, {"control": pipe(lab, "h1")},
+                         flags=["--bundle", z(lab.path("out/h1.bundle"))]))
+    b = lab.add(Agent(lab, "h2", None, None, ["--bundle", lab.path("out/h2.bundle")]))
+    a.start(ready=False)
+    b.start()
+    a.wait_ready()
+    well(a.cli("up", "h2"))
+    equal(a.status()["identity"]["lab"], True, "lab in status")
+    well(a.cli("reload"))
+
+
+@test
+def windows_and_linux_meet_by_a_token(lab):
+    for here, there in ((win_words, linux_words), (linux_words, win_words)):
+        folder, port = here.__name__, lab.free_port()
+        inviter = subprocess.Popen(
+            here("invite", "beta", "--json", "--listen", "%s:%d" % (ALPHA, port), "--port", str(lab.port),
+                 folders=("--dir", lab.path(folder + "-a"))),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+        lab.cleanups.append(inviter.kill)
+        token = json.loads(inviter.stdout.readline())["token"]
+        r = subprocess.run(
+            there("join", token, "--json", "--name", "alpha", "--local", BETA, "--port", str(lab.port),
+                  folders=("--dir", lab.path(folder + "-b"))),
+            stdin=subprocess.DEVNULL, capture_output=True, env=ENV, timeout=60)
+        joined = well(finished(r)).doc("paired")
+        out = inviter.communicate(timeout=60)[0]
+        invited = json.loads(out.splitlines()[-1])
+        pins = [well(tool("id", "show", lab.path(folder + s + "/sapair.crt"), "--json")).docs[0]["pin"]
+                for s in ("-a", "-b")]
+        equal([joined["pin"], invited["pin"]], pins, "pins that each holds")
+        check(os.path.exists(lab.path(folder + "-b/peers.d/alpha.json")), "no file of the peer")
+
+
+def win_words(*words, folders):
+    return [WINE, EXE, *words, folders[0], z(folders[1])]
+
+
+def linux_words(*words, folders):
+    return [os.environ["SAPAIR"], *words, *folders]
+
+
+@test
+def completions_and_help_come_on_windows(lab):
+    has(well(win("completion", "powershell")).out, "Register-ArgumentCompleter")
+    verbs = {v["name"] for v in well(win("help", "--json")).doc("help")["verbs"]}
+    linux = {v["name"] for v in well(tool("help", "--json")).doc("help")["verbs"]}
+    equal(linux - verbs, set(), "verbs that Windows lacks")
+    equal({v.split()[0] for v in verbs - linux}, {"service"}, "verbs of Windows alone")
+    equal(well(win("nonsense"), 2).rc, 2, "a verb that there is not")
+
+
+@test
+def a_running_agent_tells_keys_and_numbers_until_ctrl_c(lab):
+    a = win_agent(lab, "alpha", "beta", export_keys=True).start()
+    b = lab.agent("beta", "alpha", export_keys=True).start()
+    together(a, b)
+    keys = [{(d["spi"], d["key"]) for d in well(x.cli("export esp-sa")).docs} for x in (a, b)]
+    equal(keys[0], keys[1], "keys of both")
+    equal(len(keys[0]), 2, "keys")
+    has(well(a.cli("metrics", json_out=False)).out, 'peer="beta"')
+    findings = win("doctor", "--config", z(a.config_path), "--json").docs
+    check(any(f.get("peer") == "beta" for f in findings), "doctor says nothing of beta: %s" % findings)
+    a.signal(signal.SIGINT)
+    equal(a.wait_exit(), 0, "exit status")
+    has(a.log(), "stopping")
+    a.process = None
+
+
+if __name__ == "__main__":
+    begin()

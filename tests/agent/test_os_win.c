@@ -11,6 +11,7 @@
 
 #include "agent/daemon/event.h"
 #include "agent/os/os.h"
+#include "agent/sadb/db_wfp.h"
 #include "tests/t.h"
 
 /* The program that was built with us: build/win/sapair.exe, from build/win/tests/agent. */
@@ -51,6 +52,41 @@ static void the_event_log_knows_every_number(void)
 			NOTE("number %lu", (unsigned long)numbers[i]);
 	CHECK(!has_text(program, 99));
 	FreeLibrary(program);
+}
+
+/* ---- codes of the filter engine ---------------------------------------------------------- */
+
+static void every_code_of_the_engine_has_a_name_and_a_meaning(void)
+{
+	static const struct {
+		uint32_t code;
+		enum err_code class;
+		const char *name, *hint;
+	} some[] = {
+		{ERROR_ACCESS_DENIED, ERR_PERM, "ERROR_ACCESS_DENIED", "elevated"},
+		{1722, ERR_OS, "RPC_S_SERVER_UNAVAILABLE", "sc start bfe"},
+		{1726, ERR_OS, "RPC_S_CALL_FAILED", "sc start bfe"},
+		{1753, ERR_OS, "EPT_S_NOT_REGISTERED", "sc start bfe"},
+		{0x80320012, ERR_OS, "FWP_E_TIMEOUT", "netsh wfp show state"},
+		{0x8032001b, ERR_BUG, "FWP_E_INCOMPATIBLE_SA_STATE", "report"},
+	};
+	struct err e;
+
+	for (uint32_t code = 0x80320001; code <= 0x8032003c; code++) {
+		memset(&e, 0, sizeof e);
+		CHECK(wfp_failed(&e, code, "Call") == -1);
+		if (!CHECK(strstr(e.cause, "FWP_E_") != NULL))
+			NOTE("%08lx: %s", (unsigned long)code, e.cause);
+		CHECK(e.code != ERR_BUG || e.hint != NULL);
+	}
+	for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+		memset(&e, 0, sizeof e);
+		wfp_failed(&e, some[i].code, "Call");
+		CHECK(e.code == some[i].class);
+		CHECK(strstr(e.cause, some[i].name) != NULL);
+		if (!CHECK(e.hint != NULL && strstr(e.hint, some[i].hint) != NULL))
+			NOTE("%s: %s", some[i].name, e.hint != NULL ? e.hint : "no next step");
+	}
 }
 
 /* ---- rights ------------------------------------------------------------------------------ */
@@ -207,6 +243,7 @@ static void the_control_pipe_is_for_administrators_and_us(void)
 	CHECK(uv_loop_close(&loop) == 0);
 }
 
-T_MAIN(T(the_event_log_knows_every_number), T(a_key_that_everyone_can_read_is_refused),
+T_MAIN(T(the_event_log_knows_every_number), T(every_code_of_the_engine_has_a_name_and_a_meaning),
+       T(a_key_that_everyone_can_read_is_refused),
        T(a_folder_where_everyone_may_replace_files_is_refused),
        T(the_control_pipe_is_for_administrators_and_us))

@@ -82,8 +82,8 @@ def a_running_agent_tells_keys_and_numbers_until_ctrl_c(lab):
     equal(keys[0], keys[1], "keys of both")
     equal(len(keys[0]), 2, "keys")
     has(well(a.cli("metrics", json_out=False)).out, 'peer="beta"')
-    findings = win("doctor", "--config", z(a.config_path), "--json").docs
-    check(any(f.get("peer") == "beta" for f in findings), "doctor says nothing of beta: %s" % findings)
+    found = well(win("doctor", "--config", z(a.config_path), "--json")).doc("doctor")["checks"]
+    equal([(c["peer"], c["state"]) for c in found if c["check"] == "pair"], [("beta", "ok")], "doctor")
     a.signal(signal.SIGINT)
     equal(a.wait_exit(), 0, "exit status")
     has(a.log(), "stopping")

@@ -129,9 +129,10 @@ def doctor_names_cause_and_next_step(lab):
     got = checks(r)
     equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it: sapair run"), "no agent")
     equal(got["back end", ""][1], "soft", "the back end is tried")
+    a.config["key"] = shutil.copy(a.config["key"], lab.path("own.key"))
+    a.write_config()
     os.chmod(a.config["key"], 0o644)
     got = checks(a.cli("doctor", "--config", a.config_path))
-    os.chmod(a.config["key"], 0o600)
     equal(got["identity", ""][0], "fail", "a key that others can read")
     has(got["identity", ""][2], "chmod 600")
     with open(a.config_path, "w") as f:

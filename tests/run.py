@@ -103,7 +103,7 @@ def all_suites(build):
         Suite("fault", scripts("tests/fault/test_*.py", build), 240),
         Suite("build", scripts("tests/build/test_*.py", build), 240),
         Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
-        Suite("docs", scripts("tests/docs/test_*.py", build), 120),
+        Suite("docs", scripts("tests/docs/test_*.py", build), 240),
         Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True),
         Suite("windows", scripts("tests/windows/test_*.py", build), 300, alone=True),
         Suite("soft", scripts("tests/soft/test_*.py", build), 300, alone=True),

@@ -42,6 +42,8 @@ static const char *why_not(const struct labrun *r, size_t from, size_t to)
 		return r->hosts[to].cause;
 	if (c->cause[0] != '\0')
 		return c->cause;
+	if (!c->seen && r->hosts[from].cause[0] != '\0')
+		return r->hosts[from].cause;
 	return !c->seen                      ? "nothing was said about this pair"
 	       : strcmp(c->state, "up") == 0 ? "it is up, but not proven"
 					     : "it is not up";

@@ -67,7 +67,7 @@ static const char up_script[] = WHOSE
 	"pid=$!\n"
 	"echo $pid >\"$d/pid\"\n"
 	"i=0\n"
-	"until [ -S \"$c\" ]; do\n"
+	"until [ -S \"$c\" ] && \"$p\" status --control \"$c\" >/dev/null 2>&1; do\n"
 	"	i=$((i + 1))\n"
 	"	if ! kill -0 $pid 2>/dev/null; then\n"
 	"		rc=0\n"

@@ -48,6 +48,12 @@ static void tell_json(const struct teller *t, const struct sadb_object *o)
 	} else if (o->spi.n != 0) {
 		json_put_spi(&j, "spi", o->spi);
 	}
+	if (o->tunnel)
+		json_put_text(&j, "encap", "tunnel");
+	if (o->esp_port != 0) {
+		json_put_u64(&j, "source_port", o->from_esp_port);
+		json_put_u64(&j, "destination_port", o->esp_port);
+	}
 	if (o->tag != 0)
 		json_put_u64(&j, "tag", o->tag);
 	if (o->id != 0)
@@ -57,7 +63,7 @@ static void tell_json(const struct teller *t, const struct sadb_object *o)
 
 static void tell_text(const struct sadb_object *o)
 {
-	char src[ADDR_TEXT], dst[ADDR_TEXT], what[96];
+	char src[ADDR_TEXT], dst[ADDR_TEXT], what[96], udp[48] = "";
 
 	addr_put(src, &o->src);
 	addr_put(dst, &o->dst);
@@ -80,8 +86,12 @@ static void tell_text(const struct sadb_object *o)
 	} else {
 		snprintf(what, sizeof what, "SPI and keys by exchange");
 	}
-	out_text("%-6s  %-6s  %-3s  %s -> %s  %s\n", changes[o->change],
-		 o->is_policy ? "policy" : "sa", o->is_out ? "out" : "in", src, dst, what);
+	if (o->esp_port != 0)
+		snprintf(udp, sizeof udp, ", in UDP from %u to %u", (unsigned)o->from_esp_port,
+			 (unsigned)o->esp_port);
+	out_text("%-6s  %-6s  %-3s  %s -> %s  %s%s%s\n", changes[o->change],
+		 o->is_policy ? "policy" : "sa", o->is_out ? "out" : "in", src, dst, what,
+		 o->tunnel ? ", tunnel" : "", udp);
 }
 
 static void told(void *arg, const struct sadb_object *o)

@@ -263,8 +263,10 @@ size_t doc_key(char *buf, size_t size, const struct peer *p, const struct gen *g
 	json_put_hexbytes(&o, "key", key, first);
 	if (n > first)
 		json_put_hexbytes(&o, "mac_key", key + first, n - first);
-	if (p->agent->can.datagrams || sp->udp)
+	if (p->agent->can.datagrams)
 		json_put_u64(&o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
+	else if (sp->udp)
+		json_put_u64(&o, "udp_port", sadb_udp_port(sp, is_in));
 	return end(&o);
 }
 

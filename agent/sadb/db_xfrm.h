@@ -41,9 +41,19 @@ struct xfrm_pair {
 	bool is_old;            /* of an earlier run, not told yet */
 };
 
+/* A socket that takes ESP in UDP from the peers to the kernel: one for each address and port. */
+struct xfrm_door {
+	struct xfrm_door *next;
+	struct addr addr;
+	uint16_t port;
+	unsigned policies;
+	int fd;
+};
+
 struct xfrm_policy {
 	struct xfrm_policy *next;
 	struct sa_policy *p;
+	struct xfrm_door *door; /* NULL: plain ESP */
 	uint16_t number;
 	struct xfrm_pair *pairs;    /* newest first */
 	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
@@ -72,6 +82,7 @@ struct xfrm {
 	size_t n_later;
 
 	struct xfrm_policy *policies;
+	struct xfrm_door *doors;
 	uint8_t taken[NUMBERS / 8]; /* numbers of our policies */
 	struct xfrm_pair **buckets; /* a power of two of them */
 	size_t n_buckets, n_pairs;
@@ -179,6 +190,12 @@ bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b);
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
 /* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
+
+/* ---- door_xfrm.c: ESP in UDP ----------------------------------------------------------------- */
+
+/* For a policy with udp: opens its door, or takes the one that there is. */
+int xfrm_open_door(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
+void xfrm_close_door(struct xfrm *db, struct xfrm_policy *pol);
 
 /* ---- old_xfrm.c: what an earlier run left ---------------------------------------------------- */
 

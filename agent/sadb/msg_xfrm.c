@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -164,6 +165,16 @@ static void put_replay(struct nlmsghdr *h, const struct sa_keys *k, bool inbound
 	put_with(h, XFRMA_REPLAY_ESN_VAL, &r, sizeof r, none, r.bmp_len * sizeof r.bmp[0]);
 }
 
+static void put_encap(struct nlmsghdr *h, const struct xfrm_sa *sa)
+{
+	struct xfrm_encap_tmpl t = {.encap_type = UDP_ENCAP_ESPINUDP,
+				    .encap_sport = htons(sa->from_port),
+				    .encap_dport = htons(sa->to_port)};
+
+	if (sa->to_port != 0)
+		mnl_attr_put(h, XFRMA_ENCAP, sizeof t, &t);
+}
+
 void xfrm_put_sa(union xfrm_msg *m, uint32_t seq, uint16_t type, const struct xfrm_sa *sa,
 		 const struct sa_keys *k, bool inbound)
 {
@@ -176,6 +187,7 @@ void xfrm_put_sa(union xfrm_msg *m, uint32_t seq, uint16_t type, const struct xf
 		u->flags |= XFRM_STATE_ESN;
 	put_keys(h, k);
 	put_replay(h, k, inbound);
+	put_encap(h, sa);
 }
 
 void xfrm_put_sa_id(union xfrm_msg *m, uint32_t seq, uint16_t type, const struct xfrm_sa *sa)
@@ -236,6 +248,7 @@ static void read_sa(const struct xfrm_usersa_info *u, struct xfrm_sa *sa)
 bool xfrm_get_sa(const struct nlmsghdr *h, struct xfrm_sa *sa)
 {
 	const struct xfrm_usersa_info *u = NULL;
+	const struct xfrm_encap_tmpl *encap = NULL;
 	const struct nlattr *a;
 	size_t head;
 
@@ -266,10 +279,17 @@ bool xfrm_get_sa(const struct nlmsghdr *h, struct xfrm_sa *sa)
 			u = mnl_attr_get_payload(a);
 		if (is_algorithm(mnl_attr_get_type(a)))
 			sa->has_key = true;
+		if (mnl_attr_get_type(a) == XFRMA_ENCAP &&
+		    mnl_attr_get_payload_len(a) >= sizeof(struct xfrm_encap_tmpl))
+			encap = mnl_attr_get_payload(a);
 	}
 	if (u == NULL)
 		return false;
 	read_sa(u, sa);
+	if (encap != NULL) {
+		sa->from_port = ntohs(encap->encap_sport);
+		sa->to_port = ntohs(encap->encap_dport);
+	}
 	return u->id.proto == IPPROTO_ESP;
 }
 

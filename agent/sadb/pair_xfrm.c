@@ -90,7 +90,9 @@ struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum sadb_part part)
 			     .dst = in ? p->local : p->remote,
 			     .spi = in ? pair->in : pair->out,
 			     .reqid = xfrm_reqid(pair->policy->number),
-			     .tunnel = p->encap == ENCAP_TUNNEL};
+			     .tunnel = p->encap == ENCAP_TUNNEL,
+			     .from_port = sadb_udp_port(p, !in),
+			     .to_port = sadb_udp_port(p, in)};
 
 	return sa;
 }

@@ -20,6 +20,7 @@ static void tell_rule(const struct xfrm_rule *r, enum sadb_change change, sadb_t
 				.sport = r->sport,
 				.dport = r->dport,
 				.protects = r->protects,
+				.tunnel = r->tunnel,
 				.optional = r->optional,
 				.priority = r->priority};
 
@@ -34,6 +35,9 @@ static void tell_sa(const struct xfrm_sa *sa, bool is_out, enum sadb_change chan
 				.src = sa->src,
 				.dst = sa->dst,
 				.spi = sa->spi,
+				.tunnel = sa->tunnel,
+				.from_esp_port = sa->from_port,
+				.esp_port = sa->to_port,
 				.tag = sa->reqid};
 
 	told(arg, &o);
@@ -72,8 +76,20 @@ static void tell_sas(struct xfrm *db, const struct xfrm_policy *pol, sadb_told *
 {
 	const struct sa_policy *p = pol->p;
 	const uint32_t reqid = xfrm_reqid(pol->number);
-	const struct xfrm_sa in = {.src = p->remote, .dst = p->local, .reqid = reqid};
-	const struct xfrm_sa out = {.src = p->local, .dst = p->remote, .reqid = reqid};
+	const uint16_t own = sadb_udp_port(p, true), peers = sadb_udp_port(p, false);
+	const bool tunnel = p->encap == ENCAP_TUNNEL;
+	const struct xfrm_sa in = {.src = p->remote,
+				   .dst = p->local,
+				   .reqid = reqid,
+				   .tunnel = tunnel,
+				   .from_port = peers,
+				   .to_port = own};
+	const struct xfrm_sa out = {.src = p->local,
+				    .dst = p->remote,
+				    .reqid = reqid,
+				    .tunnel = tunnel,
+				    .from_port = own,
+				    .to_port = peers};
 	bool has_in = false, has_out = false;
 
 	for (size_t i = 0; i < db->n_old_sas; i++) {

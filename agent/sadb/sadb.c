@@ -209,6 +209,17 @@ int sadb_clean(struct sadb *db, sadb_told *told, void *arg, struct err *e)
 	return db->ops->clean == NULL ? 0 : db->ops->clean(db, told, arg, e);
 }
 
+#define NATT_PORT 4500 /* RFC 3948 */
+
+uint16_t sadb_udp_port(const struct sa_policy *p, bool local)
+{
+	const uint16_t port = local ? p->local_esp_port : p->remote_esp_port;
+
+	if (!p->udp)
+		return 0;
+	return port == 0 || port == (local ? p->control_port : p->peer_port) ? NATT_PORT : port;
+}
+
 bool sadb_sends(const struct sadb *db)
 {
 	return db->ops->send != NULL;

@@ -128,6 +128,8 @@ enum sadb_change {
 struct sadb_object {
 	enum sadb_change change;
 	bool is_policy, is_out;
+	bool tunnel;                      /* else transport mode */
+	uint16_t from_esp_port, esp_port; /* of an SA: ESP in UDP; 0: plain ESP */
 	struct addr src, dst;
 	struct spi spi; /* of an SA; 0: the system will choose it */
 	uint32_t tag;   /* the system's word for it: XFRM reqid */
@@ -220,6 +222,9 @@ int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
 int sadb_plan(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg,
 	      struct err *e);
 int sadb_clean(struct sadb *db, sadb_told *told, void *arg, struct err *e);
+/* Where the kernel takes ESP out of UDP: our port, or the peer's; 0 where ESP is plain. That of RFC 3948
+ * in the place of the one that probes come to. */
+uint16_t sadb_udp_port(const struct sa_policy *p, bool local);
 bool sadb_sends(const struct sadb *db); /* has a send of its own */
 int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
 

@@ -35,8 +35,8 @@
 
 static void xfrm_can(struct sadb *sadb, struct sadb_can *can)
 {
-	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->selectors =
-		true;
+	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->udp =
+		can->selectors = true;
 	can->window_max = XFRM_WINDOW_MAX;
 	can->suites = xfrm_of(sadb)->suites;
 }
@@ -143,7 +143,7 @@ static int xfrm_policy_add(struct sadb *sadb, struct sa_policy *p, struct err *e
 		goto free_policy;
 	}
 	xfrm_make_rules(pol);
-	if (xfrm_install_rules(db, pol, e) < 0)
+	if (xfrm_open_door(db, pol, e) < 0 || xfrm_install_rules(db, pol, e) < 0)
 		goto free_policy;
 	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
 	if (cut != NULL)
@@ -157,6 +157,7 @@ static int xfrm_policy_add(struct sadb *sadb, struct sa_policy *p, struct err *e
 	return 0;
 
 free_policy:
+	xfrm_close_door(db, pol);
 	free(pol);
 	return -1;
 }
@@ -211,6 +212,7 @@ static void free_policy(struct xfrm *db, struct xfrm_policy *pol)
 	*at = pol->next;
 	db->taken[pol->number / 8] &= (uint8_t) ~(1u << pol->number % 8);
 	pol->p->ref = 0;
+	xfrm_close_door(db, pol);
 	free(pol);
 }
 

@@ -35,6 +35,7 @@
 #define DRAIN_POLL_NS 20000000u
 #define GIVE_UP_NS 3000000000u
 #define OTHERS 20
+#define NATT 4500
 #define FRAMES 64
 #define FRAME 128
 
@@ -262,7 +263,7 @@ static int tcp(char **arg, bool dials)
 /* ---- the wire ------------------------------------------------------------------------------- */
 
 struct counts {
-	uint64_t esp, icmp, icmp6, control, arp, others;
+	uint64_t esp, esp_udp, icmp, icmp6, control, arp, others;
 	char other[OTHERS][96];
 };
 
@@ -298,6 +299,9 @@ static void judge(struct counts *c, const uint8_t *f, size_t n, uint16_t control
 	}
 	if (proto == IPPROTO_ESP) {
 		c->esp++;
+	} else if (proto == IPPROTO_UDP && (from == NATT || to == NATT) && n >= head + 12 &&
+		   (two(f + head + 8) != 0 || two(f + head + 10) != 0)) {
+		c->esp_udp++; /* with an SPI, RFC 3948 2.1 */
 	} else if (proto == IPPROTO_ICMP) {
 		c->icmp++;
 	} else if (proto == IPPROTO_ICMPV6) {
@@ -348,11 +352,11 @@ static int watch(char **arg)
 			wait_for(fd, POLLIN, 20000000);
 	}
 	getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
-	printf("{\"esp\":%llu,\"icmp\":%llu,\"icmp6\":%llu,\"control\":%llu,\"arp\":%llu,"
+	printf("{\"esp\":%llu,\"esp_udp\":%llu,\"icmp\":%llu,\"icmp6\":%llu,\"control\":%llu,\"arp\":%llu,"
 	       "\"missed\":%u,\"others\":%llu,\"other\":[",
-	       (unsigned long long)c.esp, (unsigned long long)c.icmp, (unsigned long long)c.icmp6,
-	       (unsigned long long)c.control, (unsigned long long)c.arp, stats.tp_drops,
-	       (unsigned long long)c.others);
+	       (unsigned long long)c.esp, (unsigned long long)c.esp_udp, (unsigned long long)c.icmp,
+	       (unsigned long long)c.icmp6, (unsigned long long)c.control,
+	       (unsigned long long)c.arp, stats.tp_drops, (unsigned long long)c.others);
 	for (uint64_t i = 0; i < c.others && i < OTHERS; i++)
 		printf("%s\"%s\"", i > 0 ? "," : "", c.other[i]);
 	puts("]}");

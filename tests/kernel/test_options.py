@@ -43,6 +43,66 @@ def every_suite_carries_traffic(w):
     only_esp(w)
 
 
+def in_the_form(w, form, address):
+    """A pair of that form, with traffic, a rekey, and an agent that dies; what passed on the wire."""
+    w.watch = Flow("wire", "watch", "any", PORT).ready()
+    a, b = w.pair(both=dict(FAST, **form), address=address)
+    some_traffic(w, address=address)
+    well(a.cli("rekey", "beta"))
+    w.ping("beta", "alpha", address=address)
+    u = w.udp(rate=200, address=address)
+    if not form.get("udp"):  # which needs the agent: its socket takes ESP out of UDP
+        b.kill()
+        b.start()
+        together(a, b)
+    time.sleep(0.2)
+    u.no_loss(least=20)
+    w.flows.clear()
+    rc, docs = a.ask("verify", peer="beta", count=5)
+    check(rc == 0, "verify: %s" % docs)
+    mode = "tunnel" if form.get("encap") else "transport"
+    for h in w.hosts:
+        for s in w.states(h):
+            check("mode %s" % mode in s and ("type espinudp" in s) == bool(form.get("udp")), "SA: %s" % s)
+    plan = subprocess.run(inside("alpha") + [SAPAIR, "plan", a.config_path], capture_output=True, text=True)
+    equal(plan.returncode, 0, "plan: %s" % plan.stdout)
+    equal((", tunnel" in plan.stdout, ", in UDP from 4500 to 4500" in plan.stdout),
+          (mode == "tunnel", bool(form.get("udp"))), "plan:\n%s" % plan.stdout)
+    w.no_errors(but=("XfrmInTmplMismatch", "XfrmOutNoStates", "XfrmAcquireError"))
+    c = w.wire()
+    for agent in (a, b):
+        well(agent.cli("down", "--all"))
+        agent.stop()
+        w.agents.remove(agent)
+    for h in w.hosts:
+        equal((w.states(h), w.policies(h)), ([], []), "residue of %s" % h)
+    w.watch.over()
+    return c
+
+
+@test
+def tunnel_mode_and_esp_in_udp_carry_traffic_in_that_form_only(w):
+    w.watch.over()
+    for form, address in (({"encap": "tunnel"}, v4), ({"udp": True}, v4), ({"encap": "tunnel", "udp": True}, v4),
+                          ({"encap": "tunnel"}, v6), ({"udp": True}, v6)):
+        c = in_the_form(w, form, address)
+        form_of, other = ("esp_udp", "esp") if form.get("udp") else ("esp", "esp_udp")
+        check(c[form_of] > 100 and c[other] == 0 and c["others"] == 0, "%s: wire %s" % (form, c))
+
+
+@test
+def an_esp_port_that_somebody_else_has_is_named_and_the_pair_comes_once_it_is_free(w):
+    taken = Flow("alpha", "echo", v4("alpha"), 4500).ready()
+    w.flows.append(taken)
+    a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "udp": True}).start()
+    b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "udp": True}).start()
+    e = a.wait_error("beta", "os", "UDP port 4500")
+    check("esp_port" in e["hint"], "hint: %s" % e)
+    equal(w.policies("alpha"), [], "policies")
+    taken.process.kill()
+    together(a, b)
+
+
 @test
 def only_what_is_named_is_protected(w):
     w.expect_clear = True

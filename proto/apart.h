@@ -57,7 +57,7 @@ struct apart_sa {
 
 struct apart_request {
 	enum apart_op op;
-	uint32_t seq;
+	uint32_t seq;    /* REMOVE with 0: no answer is wanted */
 	uint32_t policy; /* number of the policy: POLICY_REMOVE, RESERVE */
 	uint64_t ctx;    /* ADD_INBOUND, ADD_OUTBOUND, REMOVE, QUERY */
 	uint8_t part;    /* REMOVE: APART_IN, APART_OUT or both; QUERY: one of them */

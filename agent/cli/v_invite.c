@@ -285,6 +285,7 @@ static int run_agent(const struct side *s)
 	if (s->args->json)
 		argv[n++] = json;
 	out_flush();
+	os_args_become(argv);
 	return verb_run(n, argv);
 }
 

@@ -12,6 +12,7 @@
 #include "agent/daemon/agent.h"
 #include "agent/os/creds.h"
 #include "agent/os/log.h"
+#include "agent/sadb/apart.h"
 
 /* ---- flags ----------------------------------------------------------------------------- */
 
@@ -272,19 +273,57 @@ static int reload(void *arg, struct config *out, struct err *e)
 	return 0;
 }
 
+/* Where config and peers.d are, now or after the next reload. */
+static void fill_paths(const struct source *s, char usual[OS_PATH_MAX],
+		       const char *paths[AGENT_PATHS_MAX + 1])
+{
+	size_t n = 0;
+
+	if (s->path[0] != '\0')
+		paths[n++] = s->path;
+	if (os_path_join(usual, s->dir, CONF_NAME, NULL) == 0)
+		paths[n++] = usual;
+}
+
+/* This process is the helper of an agent that was started by the same command line. */
+static int help_agent(struct source *s, struct err *e)
+{
+	const char *paths[AGENT_PATHS_MAX + 1] = {NULL};
+	const struct apart_source source = {.read = reload, .arg = s, .paths = paths};
+	char usual[OS_PATH_MAX];
+
+	fill_paths(s, usual, paths);
+	return apart_serve(&source, e);
+}
+
 int v_run(const struct args *a, struct err *e)
 {
 	struct agent_start *start = calloc(1, sizeof *start);
 	struct source *s = calloc(1, sizeof *s);
+	struct apart *apart = NULL;
+	char usual[OS_PATH_MAX];
 	int rc = -1;
 
 	if (start == NULL || s == NULL) {
 		err_set(e, ERR_BUG, "no memory");
 		goto free_both;
 	}
-	if (find_source(s, a, e) < 0 || build(s, &start->cfg, e) < 0)
+	if (find_source(s, a, e) < 0)
+		goto free_both;
+	if (apart_is_helper()) {
+		rc = help_agent(s, e);
+		goto free_both;
+	}
+	if (build(s, &start->cfg, e) < 0)
 		goto free_both;
 	setup_log(a, &start->cfg);
+	/* Before anything secret is read. */
+	if (strcmp(start->cfg.backend, "soft") != 0 && apart_start(&apart, e) < 0) {
+		config_free(&start->cfg);
+		goto free_both;
+	}
+	start->apart = apart;
+	fill_paths(s, usual, start->paths);
 	memcpy(start->config_path, s->path, sizeof start->config_path);
 	start->reload = reload;
 	start->reload_arg = s;
@@ -293,6 +332,7 @@ int v_run(const struct args *a, struct err *e)
 	if (!os_lock_memory())
 		log_line(LOG_DEBUG, "agent: memory cannot be locked: keys may reach the swap");
 	rc = agent_run(start, e);
+	apart_end(apart);
 free_both:
 	free(start);
 	free(s);

@@ -13,6 +13,7 @@
 #include "agent/os/creds.h"
 #include "crypto/random.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,6 +328,10 @@ static int check_peers(const struct agent *a, const struct config *c, struct err
 	return 0;
 }
 
+static const char hint_closed[] =
+	"a running agent reads only in the folders whose files its config "
+	"named at the start: restart it, or check who may read the file";
+
 int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 {
 	struct identity_ref *id = NULL;
@@ -337,12 +342,19 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 		err_set(e, ERR_USAGE, "the agent was started without a config file");
 		return err_hint(e, "start it with --config to change peers at run time");
 	}
-	if (a->start->reload(a->start->reload_arg, &c, e) < 0)
+	if (a->start->reload(a->start->reload_arg, &c, e) < 0) {
+		if (e != NULL && e->os == EACCES)
+			err_hint(e, hint_closed);
 		return err_in(e, "reload: nothing was applied");
+	}
 	if (check_restart(a, &c, e) < 0)
 		goto free_config;
-	if (check_peers(a, &c, e) < 0 || load_identity(a, &c, &id, e) < 0) {
+	if (check_peers(a, &c, e) < 0 || load_identity(a, &c, &id, e) < 0 ||
+	    sadb_reload(a->db, e) < 0) {
 		err_in(e, "reload: nothing was applied");
+		if (e != NULL && e->os == EACCES)
+			err_hint(e, hint_closed);
+		identity_ref_drop(id);
 		goto free_config;
 	}
 	r->identity_changed = !bytes_equal(identity_facts(id->id)->pin,
@@ -373,6 +385,12 @@ int agent_add_address(struct agent *a, const char *address, const char *pin, str
 	size_t before = a->cfg.n_peers;
 	struct peer_config pc;
 
+	if (a->start->apart != NULL && !sadb_sends(a->db)) {
+		err_set(e, ERR_USAGE,
+			"the process that has the right to install SAs takes peers from the config only");
+		return err_hint(
+			e, "write it into the config, or a file in peers.d, and: sapair reload");
+	}
 	if (config_add_peer(&a->cfg, address, e) < 0)
 		return -1;
 	if (pin != NULL && pin[0] != '\0') {
@@ -406,6 +424,14 @@ static void end_signals(struct agent *a)
 	os_unwatch_stop();
 	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
 		uv_close((uv_handle_t *)&a->signals[i], NULL);
+}
+
+void agent_give_up(struct agent *a, const struct err *why)
+{
+	if (a->fate.code == ERR_NONE)
+		a->fate = *why;
+	event_fail(a, EVENT_SYSTEM, NULL, why);
+	agent_stop(a);
 }
 
 void agent_stop(struct agent *a)
@@ -483,7 +509,10 @@ static int start_signals(struct agent *a, struct err *e)
 
 static int open_sadb(struct agent *a, struct err *e)
 {
-	struct sadb_env env = {.loop = &a->loop, .on_event = peer_on_sadb, .arg = a};
+	struct sadb_env env = {.loop = &a->loop,
+			       .on_event = peer_on_sadb,
+			       .arg = a,
+			       .apart = a->start->apart};
 
 	if (sadb_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
@@ -518,18 +547,37 @@ static void drain_loop(struct agent *a)
 		uv_run(&a->loop, UV_RUN_NOWAIT);
 }
 
-/* All is open: from here on less will do. */
-static void confine(const struct agent *a)
+/* All is open: from here on less will do. What reload reads can still be read. */
+static int confine(const struct agent *a, struct err *e)
 {
-	char dir[OS_PATH_MAX], text[160];
-	struct confinement c = {.net_admin = !sadb_sends(a->db), .control_dir = dir};
+	const char *const *usual = a->start->paths;
+	char dir[OS_PATH_MAX], text[200];
+	struct confinement c = {.role = CONFINE_AGENT, .control_dir = dir};
+	const char **paths = calloc(a->cfg.n_peers + AGENT_PATHS_MAX + 5, sizeof *paths);
+	size_t n = 0;
 
+	if (paths == NULL)
+		return err_set(e, ERR_OS, "no memory for the names of files");
 	for (size_t i = 0; i < a->cfg.listens; i++)
 		c.low_ports = c.low_ports || a->cfg.listen[i].port < 1024;
 	os_dir_of(dir, a->cfg.control);
+	while (n < AGENT_PATHS_MAX && usual[n] != NULL) {
+		paths[n] = usual[n];
+		n++;
+	}
+	paths[n++] = a->cfg.certificate;
+	paths[n++] = a->cfg.key;
+	paths[n++] = a->cfg.ca;
+	paths[n++] = a->cfg.deny;
+	for (size_t i = 0; i < a->cfg.n_peers; i++)
+		if (a->cfg.peers[i].ppk[0] != '\0')
+			paths[n++] = a->cfg.peers[i].ppk;
+	c.paths = paths;
 	os_confine(&c, text, sizeof text);
+	free(paths);
 	if (text[0] != '\0')
 		log_line(LOG_INFO, "agent: confined: %s", text);
+	return 0;
 }
 
 static int start(struct agent *a, struct err *e)
@@ -546,8 +594,7 @@ static int start(struct agent *a, struct err *e)
 			return -1;
 	if (listen_open(a, e) < 0)
 		return -1;
-	confine(a);
-	return 0;
+	return confine(a, e);
 }
 
 static void on_watchdog(uv_timer_t *t)
@@ -609,6 +656,11 @@ int agent_run(struct agent_start *s, struct err *e)
 		uv_run(&a->loop, UV_RUN_DEFAULT);
 	}
 	drain_loop(a);
+	if (a->fate.code != ERR_NONE) {
+		rc = -1;
+		if (e != NULL)
+			*e = a->fate;
+	}
 	control_free(a);
 	identity_ref_drop(a->identity);
 	config_free(&a->cfg);

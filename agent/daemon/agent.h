@@ -27,9 +27,14 @@ struct identity_ref {
 struct identity_ref *identity_ref_take(struct identity_ref *r);
 void identity_ref_drop(struct identity_ref *r); /* NULL allowed */
 
+#define AGENT_PATHS_MAX 4
+
 /* What agent_run() needs. Paths in cfg are absolute. */
 struct agent_start {
 	struct config cfg;
+	struct apart *apart; /* the helper, where the back end needs a right; else NULL */
+	const char *paths[AGENT_PATHS_MAX +
+			  1];          /* files that reload reads, beside those of the config */
 	char config_path[OS_PATH_MAX]; /* for messages; empty: started by flags alone */
 	int (*reload)(void *arg, struct config *out, struct err *e); /* NULL: no reload */
 	void *reload_arg;
@@ -53,6 +58,7 @@ struct agent {
 	uint8_t instance[INSTANCE_LEN];
 	uint64_t started_ms;
 	bool stopping;
+	struct err fate; /* what ended it, if it was not asked to end */
 
 	struct peer *peers; /* list, in order of the config */
 	size_t n_peers;
@@ -99,5 +105,7 @@ int agent_add_address(struct agent *a, const char *address, const char *pin, str
 
 /* Starts an orderly end; the loop runs out. */
 void agent_stop(struct agent *a);
+/* The same, and agent_run() fails for that reason. */
+void agent_give_up(struct agent *a, const struct err *why);
 
 #endif

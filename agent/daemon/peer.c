@@ -10,6 +10,7 @@
 #include "agent/daemon/waiter.h"
 #include "agent/os/creds.h"
 #include "crypto/random.h"
+#include "proto/apart.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,46 +221,15 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 	return addr_parse(from, text, e);
 }
 
-static int local_address(const struct config *c, const struct peer_config *pc, uv_loop_t *loop,
-			 struct addr *local, struct err *e)
-{
-	if (pc->local.len != 0) {
-		*local = pc->local;
-		return 0;
-	}
-	for (size_t i = 0; i < c->listens; i++) {
-		if (c->listen[i].addr.len == pc->remote.addr.len &&
-		    !addr_is_any(&c->listen[i].addr)) {
-			*local = c->listen[i].addr;
-			return 0;
-		}
-	}
-	return route_source(loop, &pc->remote, local, e);
-}
-
 int peer_fill_policy(struct sa_policy *s, const struct config *c, const struct peer_config *pc,
 		     uv_loop_t *loop, struct err *e)
 {
-	const struct peer_options *o = &pc->opt;
+	struct apart_peer p;
 
-	memset(s, 0, sizeof *s);
+	apart_peer_of(&p, c, pc);
+	sadb_policy_of(s, &p.policy);
 	s->peer = pc->name;
-	s->remote = pc->remote.addr;
-	if (local_address(c, pc, loop, &s->local, e) < 0)
-		return -1;
-	s->control_port = c->listens > 0 ? c->listen[0].port : PROTO_PORT;
-	s->peer_port = pc->remote.port;
-	s->local_esp_port = c->esp_port;
-	s->remote_esp_port = pc->esp_port;
-	s->mode = (enum policy_mode)o->mode;
-	s->encap = (enum encap_mode)o->encap;
-	s->start = (enum policy_start)o->start;
-	s->udp = o->udp;
-	s->protects = o->protects;
-	s->exempts = o->exempts;
-	memcpy(s->protect, o->protect, sizeof s->protect);
-	memcpy(s->exempt, o->exempt, sizeof s->exempt);
-	return 0;
+	return s->local.len != 0 ? 0 : route_source(loop, &pc->remote, &s->local, e);
 }
 
 /* A pair that cannot be proven protects all the same. */
@@ -816,6 +786,14 @@ void peer_on_sadb(void *agent, const struct sadb_event *ev)
 	struct peer *p = ev->owner;
 	struct gen *g;
 
+	if (ev->kind == SADB_EV_LOST) {
+		struct err why = {0};
+
+		err_set(&why, ERR_OS, "%s", ev->text);
+		err_hint(&why, "start the agent again: it takes over what is in force");
+		agent_give_up(a, &why);
+		return;
+	}
 	if (p == NULL || p->removed) {
 		if (ev->kind == SADB_EV_DROPPED)
 			event_plain(a, EVENT_DROPS, NULL,
@@ -850,6 +828,8 @@ void peer_on_sadb(void *agent, const struct sadb_event *ev)
 	case SADB_EV_DROPPED:
 		event_plain(a, EVENT_DROPS, p->cfg.name,
 			    ev->text != NULL ? ev->text : "packets dropped");
+		break;
+	case SADB_EV_LOST:
 		break;
 	}
 }

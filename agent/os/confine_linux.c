@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -14,7 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -26,6 +31,13 @@
 #include <linux/landlock.h>
 #define HAS_LANDLOCK 1
 #endif
+#endif
+
+#ifndef IPV6_XFRM_POLICY
+#define IPV6_XFRM_POLICY 35
+#endif
+#ifndef IP_XFRM_POLICY
+#define IP_XFRM_POLICY 17
 #endif
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -77,7 +89,7 @@ static void keep_capabilities(const struct confinement *c, char *text, size_t si
 	if (syscall(SYS_capget, &head, caps) != 0)
 		return;
 	had = caps[0].effective;
-	if (c->net_admin)
+	if (c->role == CONFINE_HELPER)
 		keep |= 1u << CAP_NET_ADMIN;
 	if (c->low_ports)
 		keep |= 1u << CAP_NET_BIND_SERVICE;
@@ -109,64 +121,137 @@ static void keep_capabilities(const struct confinement *c, char *text, size_t si
 #endif
 
 #ifdef ARCH
-/* What turns a hijacked agent into more: other programs, other processes, other name spaces, the
- * kernel itself. What libraries may come to need some day is not here. */
-static const uint16_t forbidden[] = {
-	SYS_execve,
-	SYS_execveat,
-	SYS_ptrace,
-	SYS_process_vm_readv,
-	SYS_process_vm_writev,
-	SYS_mount,
-	SYS_umount2,
-	SYS_pivot_root,
-	SYS_chroot,
-	SYS_setns,
-	SYS_unshare,
-	SYS_init_module,
-	SYS_finit_module,
-	SYS_delete_module,
-	SYS_kexec_load,
-	SYS_bpf,
-	SYS_perf_event_open,
-	SYS_userfaultfd,
-	SYS_add_key,
-	SYS_request_key,
-	SYS_keyctl,
-	SYS_reboot,
-	SYS_swapon,
-	SYS_swapoff,
-	SYS_acct,
-	SYS_settimeofday,
-	SYS_clock_settime,
-	SYS_adjtimex,
-	SYS_setuid,
-	SYS_setgid,
-	SYS_setreuid,
-	SYS_setregid,
-	SYS_setresuid,
-	SYS_setresgid,
-	SYS_setgroups,
-	SYS_sethostname,
-	SYS_setdomainname,
-	SYS_syslog,
-	SYS_quotactl,
-	SYS_personality,
+/* Allowed when, for each test, the argument under the mask is the value. */
+struct call {
+	uint16_t nr;
+	uint16_t tests;
+	struct {
+		uint32_t arg, mask, value;
+	} test[2];
+};
+
+/* clang-format off */
+#define ANY(nr) {SYS_##nr, 0, {{0, 0, 0}}}
+#define ONE(nr, arg, mask, value) {SYS_##nr, 1, {{arg, mask, value}}}
+#define TWO(nr, arg, mask, value, arg2, mask2, value2) \
+	{SYS_##nr, 2, {{arg, mask, value}, {arg2, mask2, value2}}}
+/* clang-format on */
+#define ALL 0xffffffffu
+#define WRITES (O_ACCMODE | O_CREAT | O_TRUNC) /* none of these flags: to read only */
+
+/* What libc and libuv do in any process that has a loop, reads files and logs. */
+static const struct call common[] = {
+	ANY(read),
+	ANY(write),
+	ANY(writev),
+	ANY(close),
+	ANY(lseek),
+	ANY(fstat),
+	ONE(openat, 2, WRITES, O_RDONLY),
+	ANY(getdents64),
+	ANY(newfstatat),
+	ANY(statx),
+	ANY(faccessat),
+	ANY(faccessat2),
+	ANY(readlinkat),
+	ANY(getcwd),
+	ANY(recvmsg),
+	ANY(recvfrom),
+	ANY(sendmsg),
+	ANY(sendto),
+	ANY(connect),
+	ANY(getsockname),
+	ANY(getsockopt),
+	ANY(epoll_ctl),
+	ANY(epoll_pwait),
+	ANY(ppoll),
+	ANY(clock_gettime),
+	ANY(clock_nanosleep),
+	ANY(gettimeofday),
+	ANY(getrandom),
+	ANY(futex),
+	ANY(brk),
+	/* memory, none of it to be executed */
+	ONE(mmap, 2, PROT_EXEC, 0),
+	ONE(mprotect, 2, PROT_EXEC, 0),
+	ANY(munmap),
+	ANY(mremap),
+	ANY(madvise),
+	ANY(mlockall),
+	ANY(munlockall),
+	ANY(rt_sigaction),
+	ANY(rt_sigprocmask),
+	ANY(rt_sigreturn),
+	ANY(restart_syscall),
+	ANY(sched_yield),
+	ANY(getpid),
+	ANY(gettid),
+	ANY(getuid),
+	ANY(geteuid),
+	ANY(getgid),
+	ANY(getegid),
+	ANY(exit),
+	ANY(exit_group),
+	ONE(ioctl, 1, ALL, FIONBIO),
+	ONE(fcntl, 1, ALL, F_GETFL),
+	ONE(fcntl, 1, ALL, F_SETFL),
+	ONE(fcntl, 1, ALL, F_GETFD),
+	ONE(fcntl, 1, ALL, F_SETFD),
 #ifdef __x86_64__
-	SYS_iopl,
-	SYS_ioperm,
-	SYS_modify_ldt,
-	SYS_kexec_file_load,
+	ONE(open, 1, WRITES, O_RDONLY),
+	ANY(stat),
+	ANY(lstat),
+	ANY(access),
+	ANY(readlink),
+	ANY(poll),
+	ANY(epoll_wait),
+	ANY(time),
 #endif
 };
-#define N_FORBIDDEN (sizeof forbidden / sizeof forbidden[0])
 
-static const uint16_t families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
-#define N_FAMILIES (sizeof families / sizeof families[0])
+/* The agent: sockets to its peers, and none of another family. */
+static const struct call agent_only[] = {
+	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_STREAM),
+	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
+	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_STREAM),
+	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
+	TWO(socket, 0, ALL, AF_UNIX, 1, 0xf, SOCK_DGRAM), /* to the service manager */
+	ANY(bind),
+	ANY(listen),
+	ANY(accept),
+	ANY(accept4),
+	ANY(getpeername),
+	ANY(setsockopt),
+	ANY(shutdown),
+	ANY(recvmmsg),
+	ANY(sendmmsg),
+	ANY(readv),
+	ANY(eventfd2),
+	ANY(unlinkat),
+	ONE(ioctl, 1, ALL, FIONREAD),
+	ANY(wait4),
+	ANY(getrusage),
+	ANY(sysinfo),
+	ANY(uname),
+	ANY(prlimit64),
+#ifdef __x86_64__
+	ANY(unlink),
+#endif
+};
+
+/* The helper: of all options of a socket the one that takes it past IPsec. */
+static const struct call helper_only[] = {
+	TWO(setsockopt, 1, ALL, IPPROTO_IP, 2, ALL, IP_XFRM_POLICY),
+	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_XFRM_POLICY),
+};
+
+#define LENGTH(list) (sizeof(list) / sizeof(list)[0])
+#define CODE_MAX 1024
 
 #define LOAD(field)          \
 	(struct sock_filter) \
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define AND(mask) (struct sock_filter) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask)
 #define IS(value, yes, no)   \
 	(struct sock_filter) \
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (uint8_t)(yes), (uint8_t)(no))
@@ -194,33 +279,55 @@ bool os_confine_rings(void)
 		RETURN(SECCOMP_RET_ERRNO | ENOSYS),
 	};
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-	       install(code, sizeof code / sizeof code[0]);
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && install(code, LENGTH(code));
 }
 
-static bool filter_calls(void)
+/* The number is loaded when each begins, and when it ends without a match. */
+static unsigned put_call(struct sock_filter *code, const struct call *c)
 {
-	struct sock_filter code[N_FORBIDDEN + N_FAMILIES + 12];
+	unsigned n = 0, left = c->tests > 0 ? 3u * c->tests + 2 : 1;
+
+	code[n++] = IS(c->nr, 0, left);
+	for (unsigned i = 0; i < c->tests; i++) {
+		/* Arguments of these calls have 32 bits: the upper half is not looked at by the
+		 * kernel either. */
+		code[n++] = LOAD(args[0]);
+		code[n - 1].k += 8 * c->test[i].arg;
+		code[n++] = AND(c->test[i].mask);
+		code[n++] = IS(c->test[i].value, 0, 3 * (c->tests - i - 1u) + 1);
+	}
+	code[n++] = RETURN(SECCOMP_RET_ALLOW);
+	if (c->tests > 0)
+		code[n++] = LOAD(nr);
+	return n;
+}
+
+static unsigned put_calls(struct sock_filter *code, const struct call *list, size_t n_list)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < n_list; i++)
+		n += put_call(code + n, &list[i]);
+	return n;
+}
+
+static bool filter_calls(enum confine_role role)
+{
+	const struct call to_itself = ONE(tgkill, 0, ALL, (uint32_t)getpid()); /* abort() */
+	struct sock_filter code[CODE_MAX];
 	size_t n = 0;
 
 	code[n++] = LOAD(arch);
 	code[n++] = IS(ARCH, 1, 0);
 	code[n++] = RETURN(SECCOMP_RET_KILL_PROCESS);
 	code[n++] = LOAD(nr);
-#ifdef __x86_64__
-	/* Numbers of the x32 way in would pass by all that follows. */
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000u, 0, 1);
-	code[n++] = RETURN(SECCOMP_RET_KILL_PROCESS);
-#endif
-	for (size_t i = 0; i < N_FORBIDDEN; i++)
-		code[n++] = IS(forbidden[i], N_FORBIDDEN - i + N_FAMILIES + 2, 0);
-	code[n++] = IS(SYS_socket, 1, 0);
-	code[n++] = RETURN(SECCOMP_RET_ALLOW);
-	code[n++] = LOAD(args[0]);
-	for (size_t i = 0; i < N_FAMILIES; i++)
-		code[n++] = IS(families[i], N_FAMILIES - i, 0);
+	n += put_calls(code + n, common, LENGTH(common));
+	if (role == CONFINE_HELPER)
+		n += put_calls(code + n, helper_only, LENGTH(helper_only));
+	else
+		n += put_calls(code + n, agent_only, LENGTH(agent_only));
+	n += put_call(code + n, &to_itself);
 	code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
-	code[n++] = RETURN(SECCOMP_RET_ALLOW);
 	return install(code, n);
 }
 #else
@@ -229,8 +336,9 @@ bool os_confine_rings(void)
 	return false;
 }
 
-static bool filter_calls(void)
+static bool filter_calls(enum confine_role role)
 {
+	(void)role;
 	return false;
 }
 #endif
@@ -238,40 +346,88 @@ static bool filter_calls(void)
 /* ---- the file system ------------------------------------------------------------------- */
 
 #if defined(HAS_LANDLOCK) && defined(SYS_landlock_create_ruleset)
-/* Reading stays: reload takes config and identity from where the config says. */
-static bool close_files(const char *control_dir)
+
+#define TO_READ_FILES (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+
+/* What came after the first version of it. */
+static uint64_t newer_accesses(void)
+{
+	int version =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	uint64_t more = 0;
+
+#ifdef LANDLOCK_ACCESS_FS_REFER
+	if (version >= 2)
+		more |= LANDLOCK_ACCESS_FS_REFER;
+#endif
+#ifdef LANDLOCK_ACCESS_FS_TRUNCATE
+	if (version >= 3)
+		more |= LANDLOCK_ACCESS_FS_TRUNCATE;
+#endif
+	(void)version;
+	return more;
+}
+
+static void allow_folder(int rules, const char *path, uint64_t accesses)
+{
+	struct landlock_path_beneath_attr below = {.allowed_access = accesses};
+
+	below.parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (below.parent_fd < 0)
+		return;
+	syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0);
+	close(below.parent_fd);
+}
+
+static void allow_folder_of(int rules, const char *path)
+{
+	char dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+
+	if (n == 0 || n >= sizeof dir)
+		return;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	allow_folder(rules, dir, TO_READ_FILES);
+}
+
+static void allow_to_read(int rules, const char *path)
+{
+	char whole[PATH_MAX];
+
+	allow_folder_of(rules, path);
+	if (realpath(path, whole) != NULL && strcmp(whole, path) != 0)
+		allow_folder_of(rules, whole);
+}
+
+static bool close_files(const struct confinement *c)
 {
 	const struct landlock_ruleset_attr attr = {
-		.handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-				     LANDLOCK_ACCESS_FS_REMOVE_DIR |
+		.handled_access_fs = newer_accesses() | TO_READ_FILES | LANDLOCK_ACCESS_FS_EXECUTE |
+				     LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
 				     LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
 				     LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
 				     LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
 				     LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM,
 	};
-	struct landlock_path_beneath_attr socket = {.allowed_access =
-							    LANDLOCK_ACCESS_FS_REMOVE_FILE};
 	int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	bool done;
 
 	if (rules < 0)
 		return false;
-	if (control_dir != NULL) {
-		socket.parent_fd = open(control_dir, O_PATH | O_CLOEXEC);
-		if (socket.parent_fd >= 0) {
-			syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &socket,
-				0);
-			close(socket.parent_fd);
-		}
-	}
+	if (c->control_dir != NULL)
+		allow_folder(rules, c->control_dir, LANDLOCK_ACCESS_FS_REMOVE_FILE);
+	for (const char *const *path = c->paths; path != NULL && *path != NULL; path++)
+		allow_to_read(rules, *path);
 	done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
 	close(rules);
 	return done;
 }
 #else
-static bool close_files(const char *control_dir)
+static bool close_files(const struct confinement *c)
 {
-	(void)control_dir;
+	(void)c;
 	return false;
 }
 #endif
@@ -285,8 +441,8 @@ void os_confine(const struct confinement *c, char *text, size_t size)
 	say(text, size, "no new privileges");
 	if (TRACED_BY_SANITIZER)
 		return; /* its leak check is a tracer */
-	if (close_files(c->control_dir))
-		say(text, size, "files read-only");
-	if (filter_calls())
+	if (close_files(c))
+		say(text, size, "files but its own closed");
+	if (filter_calls(c->role))
 		say(text, size, "system calls filtered");
 }

@@ -26,6 +26,11 @@ struct uv_udp_s;
 void os_harden(void);
 /* The command line in UTF-8, whatever the system made of it; lives as long as the process. */
 char **os_args(int argc, char **argv);
+/* From here on it is this one, for whoever starts the program again; it must live as long. */
+void os_args_become(char **argv);
+#ifdef __linux__
+char **os_own_args(void); /* NULL behind the last one */
+#endif
 /* Locks the process's memory when that is allowed; false (and no error) otherwise. */
 bool os_lock_memory(void);
 /* Gives free heap pages back. */

@@ -201,10 +201,26 @@ int64_t os_wall_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static char **own_args;
+
 char **os_args(int argc, char **argv)
 {
 	(void)argc;
+	own_args = argv;
 	return argv;
+}
+
+void os_args_become(char **argv)
+{
+	own_args = argv;
+}
+
+char **os_own_args(void)
+{
+	static char name[] = "sapair";
+	static char *unknown[] = {name, NULL};
+
+	return own_args != NULL ? own_args : unknown;
 }
 
 void os_signals(struct os_signal out[OS_SIGNALS])

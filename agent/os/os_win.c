@@ -167,6 +167,11 @@ char **os_args(int argc, char **argv)
 	return out != NULL ? out : argv;
 }
 
+void os_args_become(char **argv)
+{
+	(void)argv; /* nobody starts it again */
+}
+
 /* ---- who we are -------------------------------------------------------------------------- */
 
 static bool is_elevated(void)

@@ -3,6 +3,8 @@
  */
 #include "agent/sadb/sadb.h"
 
+#include "proto/apart.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +50,16 @@ bool sadb_known(const char *name)
 	return strcmp(name, "auto") == 0 || find(name) != NULL;
 }
 
+static int open_one(struct sadb **db, const struct sadb_ops *ops, const struct sadb_env *env,
+		    struct err *e)
+{
+#ifdef __linux__
+	if (env->apart != NULL && ops == &sadb_xfrm)
+		ops = &sadb_apart;
+#endif
+	return ops->open(db, env, e);
+}
+
 /* Falls back to soft only where there is nothing else to have: a right that is missing is an error,
  * or a host that could be protected would not be (D9). */
 static int open_auto(struct sadb **db, const struct sadb_env *env, struct err *e)
@@ -58,7 +70,7 @@ static int open_auto(struct sadb **db, const struct sadb_env *env, struct err *e
 
 		if (!is_systems_own(table[i]))
 			continue;
-		rc = table[i]->open(db, env, &why);
+		rc = open_one(db, table[i], env, &why);
 		if (rc == 0)
 			return 0;
 		err_in(&why, "back end %s", table[i]->name);
@@ -81,7 +93,7 @@ int sadb_open(struct sadb **db, const char *name, const struct sadb_env *env, st
 	if (ops == NULL)
 		return err_set(e, ERR_USAGE, "back end \"%s\": this program has auto, %s", name,
 			       sadb_names());
-	if (ops->open(db, env, e) < 0)
+	if (open_one(db, ops, env, e) < 0)
 		return err_in(e, "back end %s", name);
 	return 0;
 }
@@ -101,6 +113,26 @@ void sadb_can(struct sadb *db, struct sadb_can *can)
 static int lacks(const struct sadb *db, const char *what, struct err *e)
 {
 	return err_set(e, ERR_USAGE, "back end %s cannot do %s", db->ops->name, what);
+}
+
+void sadb_policy_of(struct sa_policy *p, const struct apart_policy *from)
+{
+	memset(p, 0, sizeof *p);
+	p->peer = from->peer;
+	p->local = from->local;
+	p->remote = from->remote;
+	p->control_port = from->control_port;
+	p->peer_port = from->peer_port;
+	p->local_esp_port = from->local_esp_port;
+	p->remote_esp_port = from->remote_esp_port;
+	p->mode = (enum policy_mode)from->mode;
+	p->encap = (enum encap_mode)from->encap;
+	p->start = (enum policy_start)from->start;
+	p->udp = from->udp;
+	p->protects = from->protects;
+	p->exempts = from->exempts;
+	memcpy(p->protect, from->protect, sizeof p->protect);
+	memcpy(p->exempt, from->exempt, sizeof p->exempt);
 }
 
 int sadb_policy_add(struct sadb *db, struct sa_policy *p, struct err *e)
@@ -197,6 +229,11 @@ int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e)
 int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e)
 {
 	return db->ops->exempt_socket == NULL ? 0 : db->ops->exempt_socket(db, fd, ipv6, e);
+}
+
+int sadb_reload(struct sadb *db, struct err *e)
+{
+	return db->ops->reload == NULL ? 0 : db->ops->reload(db, e);
 }
 
 int sadb_plan(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg, struct err *e)

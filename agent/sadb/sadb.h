@@ -20,6 +20,8 @@
 #include "proto/suite.h"
 
 struct sadb; /* an open back end */
+struct apart;
+struct apart_policy;
 struct uv_loop_s;
 
 /* One pair, chosen by the back end: a WFP context, an XFRM reqid, a soft slot. 0: none. */
@@ -61,7 +63,8 @@ enum sadb_event_kind {
 	SADB_EV_ACQUIRE,  /* traffic wants an SA that is not there */
 	SADB_EV_REMOVED,  /* somebody else removed an SA or a policy of ours */
 	SADB_EV_DATAGRAM, /* soft: a payload came out of an inbound SA */
-	SADB_EV_DROPPED   /* soft, rate-limited: packets that no SA took; count in n */
+	SADB_EV_DROPPED,  /* soft, rate-limited: packets that no SA took; count in n */
+	SADB_EV_LOST      /* the back end has ended: every call fails from now on */
 };
 
 struct sadb_event {
@@ -83,7 +86,8 @@ struct sadb_env {
 	struct uv_loop_s *loop;
 	sadb_on_event *on_event;
 	void *arg;
-	bool looks_only; /* for plan and clean: open() tries nothing out, no event comes */
+	bool looks_only;     /* for plan and clean: open() tries nothing out, no event comes */
+	struct apart *apart; /* the helper that has the right to; NULL: this process has it */
 };
 
 /* Numbers that a system cannot give are absent (their bit in known is 0), never 0. */
@@ -178,6 +182,10 @@ struct sadb_ops {
 	 * it accepts inherits it). NULL where the policy itself has a hole for it, or none is. */
 	int (*exempt_socket)(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
 
+	/* The config may have changed: read it, where the back end judges by it (NULL: none does). On
+	 * -1 it goes on with what it knew. */
+	int (*reload)(struct sadb *db, struct err *e);
+
 	/* What policy_add(p) would do, and what SAs p has; p NULL, behind all others: what belongs to
 	 * none of them. Changes nothing. NULL: nothing of this back end outlives its process. */
 	int (*plan)(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg,
@@ -203,6 +211,8 @@ struct sadb {
  */
 int sadb_open(struct sadb **db, const char *name, const struct sadb_env *env, struct err *e);
 void sadb_close(struct sadb *db);
+/* All of a policy but limits and owner; the name is borrowed, local has no length if the routes say. */
+void sadb_policy_of(struct sa_policy *p, const struct apart_policy *from);
 /* Names of the back ends in this program, as "soft, xfrm". */
 const char *sadb_names(void);
 bool sadb_known(const char *name);
@@ -219,6 +229,7 @@ int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct
 	       struct err *e);
 int sadb_leftovers(struct sadb *db, sadb_found *found, void *arg, struct err *e);
 int sadb_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct err *e);
+int sadb_reload(struct sadb *db, struct err *e);
 int sadb_plan(struct sadb *db, const struct sa_policy *p, sadb_told *told, void *arg,
 	      struct err *e);
 int sadb_clean(struct sadb *db, sadb_told *told, void *arg, struct err *e);
@@ -236,7 +247,8 @@ int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t 
 struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule);
 
 extern const struct sadb_ops sadb_soft;
-extern const struct sadb_ops sadb_xfrm; /* Linux only */
-extern const struct sadb_ops sadb_wfp;  /* Windows only */
+extern const struct sadb_ops sadb_xfrm;  /* Linux only */
+extern const struct sadb_ops sadb_apart; /* Linux only: xfrm, in the helper (apart.h) */
+extern const struct sadb_ops sadb_wfp;   /* Windows only */
 
 #endif

@@ -146,6 +146,11 @@ static int fault_exempt_socket(struct sadb *db, intptr_t fd, bool ipv6, struct e
 	return sadb_exempt_socket(of(db)->inner, fd, ipv6, e);
 }
 
+static int fault_reload(struct sadb *db, struct err *e)
+{
+	return sadb_reload(of(db)->inner, e);
+}
+
 static int fault_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n,
 		      struct err *e)
 {
@@ -213,6 +218,7 @@ struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule)
 		.query = fault_query,
 		.leftovers = fault_leftovers,
 		.exempt_socket = fault_exempt_socket,
+		.reload = fault_reload,
 		.send = fault_send,
 	};
 	struct faulty *f = calloc(1, sizeof *f);

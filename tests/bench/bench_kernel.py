@@ -45,17 +45,30 @@ def slower():
 
 
 def cpu(*agents):
-    """Seconds of processor time, all of it: to the nanosecond where the kernel counts so."""
+    """Seconds of processor time of agents and their helpers: to the nanosecond where the kernel counts so."""
     total = 0.0
-    for a in agents:
-        with open("/proc/%d/schedstat" % a.pid) as f:
+    for pid in (p for a in agents for p in (a.pid, a.helper())):
+        with open("/proc/%d/schedstat" % pid) as f:
             total += int(f.read().split()[0]) / 1e9
     return total
 
 
+def in_memory(agent, word):
+    """Megabytes of an agent and its helper."""
+    total = 0
+    for pid in (agent.pid, agent.helper()):
+        with open("/proc/%d/smaps_rollup" % pid) as f:
+            total += next(int(x.split()[1]) for x in f if x.startswith(word + ":"))
+    return total / 1024
+
+
 def rss(agent):
-    with open("/proc/%d/status" % agent.pid) as f:
-        return next(int(x.split()[1]) / 1024 for x in f if x.startswith("VmRSS"))
+    """What both share, as the program itself, counts twice."""
+    return in_memory(agent, "Rss")
+
+
+def share(agent):
+    return "%.1f MB, if what processes share is shared out" % in_memory(agent, "Pss")
 
 
 def socket_in(host, *kind):
@@ -174,7 +187,7 @@ def one_pair(t):
         until(lambda: a.peer("beta")["held"] == 0, "drained", 20)
         w.no_errors()
         t.name = "memory"
-        t.row("resident, one peer, after these rekeys", max(rss(a), rss(b)), "MB", target=6.0)
+        t.row("resident, one peer, after these rekeys", max(rss(a), rss(b)), "MB", target=6.0, note=share(a))
     finally:
         floor.close()
         w.close(False)
@@ -260,7 +273,7 @@ def hundred(t):
         t.row("%d pairs from the order on, TLS included" % n, time.monotonic() - start, "s",
               target=None if QUICK else 1.5 * 0.87 * slower(), note="strongSwan 0.87 where the limit is 1.3")
         until(lambda: all(p["held"] == 0 for p in a.status()["peers"]), "drained", 30)
-        t.row("resident with %d peers" % n, max(rss(a), rss(b)), "MB", target=10.0)
+        t.row("resident with %d peers" % n, max(rss(a), rss(b)), "MB", target=10.0, note=share(a))
         all_rekeyed(a, b, n)
         cost[n] = all_rekeyed(a, b, n)
         t.row("rekey --all: processor time for 1,000", cost[n][0], "s", note="%.0f a second" % cost[n][1])

@@ -235,6 +235,14 @@ class KernelAgent(Agent):
         )
 
 
+    def helper(self):
+        """The process that has the right to configure IPsec."""
+        with open("/proc/%d/task/%d/children" % (self.pid, self.pid)) as f:
+            children = f.read().split()
+        equal(len(children), 1, "processes that %s started" % self.name)
+        return int(children[0])
+
+
 class Flow:
     """One program of traffic, or the watch; over() gives what it counted."""
 

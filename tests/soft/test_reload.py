@@ -175,7 +175,8 @@ def a_broken_identity_or_ppk_applies_nothing(lab):
     a, b, _ = three(lab)
     good = dict(a.config)
     with lab.untouched(a, b):
-        a.config = dict(good, key=identity("beta").key)
+        with open(identity("beta").key) as f:
+            a.config = dict(good, key=lab.write("other.key", f.read()))
         a.config["peers"] = good["peers"] + [lab.peer_of("gamma")]
         a.write_config()
         d = well(a.cli("reload"), 2).doc("error")

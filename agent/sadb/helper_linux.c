@@ -1,0 +1,510 @@
+/*
+ * agent/sadb/helper_linux.c - the helper: the one process that may configure the system's IPsec.
+ *
+ * It reads the config, opens the back end and whatever else it will need, gives up all but
+ * CAP_NET_ADMIN and the few system calls that are left to make, and only then listens to the other
+ * process. Every request is judged by proto/apart.h before anything is done; what is refused is
+ * answered and logged. When the other side is gone, so is the helper: SAs and policies stay.
+ */
+#include "agent/sadb/apart.h"
+
+#include "agent/os/confine.h"
+#include "agent/os/log.h"
+#include "agent/os/os.h"
+#include "proto/apart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define OTHER_FD 3 /* the other process */
+
+/* One policy in the back end. */
+struct owned {
+	struct sa_policy p;
+	char name[MSG_NAME_MAX + 1];
+	uint32_t number; /* in the book */
+};
+
+struct helper {
+	uv_loop_t loop;
+	uv_poll_t poll;
+	struct sadb *db;
+	const struct apart_source *source;
+	struct apart_book book;
+	int routes[2]; /* a datagram socket for each family, to ask for the own address by */
+	struct sadb_leftover found;
+
+	struct apart_request request;
+	struct apart_answer answer, event;
+	uint8_t wire[APART_LEN], told[APART_LEN];
+};
+
+/* ---- telling ----------------------------------------------------------------------------- */
+
+static void hang_up(struct helper *h)
+{
+	if (!uv_is_closing((uv_handle_t *)&h->poll))
+		uv_close((uv_handle_t *)&h->poll, NULL);
+	uv_stop(&h->loop);
+}
+
+/* Waits until the other side has room: it reads whenever it does not work. */
+static void send_answer(struct helper *h, const struct apart_answer *a, uint8_t wire[APART_LEN])
+{
+	ssize_t n;
+
+	apart_put_answer(wire, a);
+	do
+		n = send(OTHER_FD, wire, APART_LEN, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		hang_up(h);
+}
+
+static void fill_err(struct apart_answer *a, const struct err *e)
+{
+	a->code = e->code;
+	a->os = e->os;
+	memcpy(a->cause, e->cause, sizeof a->cause);
+	snprintf(a->hint, sizeof a->hint, "%s", e->hint != NULL ? e->hint : "");
+}
+
+static void on_event(void *arg, const struct sadb_event *ev)
+{
+	struct helper *h = arg;
+	const struct owned *own = ev->owner;
+	struct apart_answer *a = &h->event;
+	struct apart_slot *slot;
+	struct apart_held *held;
+
+	if (own == NULL)
+		return;
+	held = &h->book.held[own->number - 1];
+	slot = ev->ctx.id != 0 ? apart_book_find(held, ev->ctx.id) : NULL;
+	memset(a, 0, sizeof *a);
+	a->op = APART_EVENT;
+	a->kind = (uint8_t)ev->kind;
+	a->policy = own->number;
+	a->part = (uint8_t)ev->part;
+	a->reason = (uint8_t)ev->reason;
+	a->spi = ev->spi;
+	if (slot != NULL)
+		a->ctx = apart_book_ctx(&h->book, held, slot);
+	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
+	if (slot != NULL && (ev->kind == SADB_EV_HARD || ev->kind == SADB_EV_REMOVED))
+		apart_book_lost(held, slot, a->part);
+	send_answer(h, a, h->told);
+}
+
+/* ---- doing ------------------------------------------------------------------------------- */
+
+static int route_of(void *arg, const struct addr *remote, struct addr *local, struct err *e)
+{
+	const struct helper *h = arg;
+	const bool ipv6 = remote->len == 16;
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PROTO_PORT)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(PROTO_PORT)};
+	struct sockaddr *sa = ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	socklen_t len = ipv6 ? sizeof six : sizeof four;
+	void *bytes = ipv6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr;
+	int fd = h->routes[ipv6], rc;
+
+	memcpy(bytes, remote->bytes, remote->len);
+	rc = connect(fd, sa, len);
+	if (rc == 0)
+		rc = getsockname(fd, sa, &len);
+	if (rc != 0)
+		err_set(e, ERR_OS, "no route: %s", strerror(errno));
+	(void)connect(fd, &none, sizeof none);
+	if (rc != 0)
+		return -1;
+	*local = (struct addr){.len = remote->len};
+	memcpy(local->bytes, bytes, local->len);
+	return 0;
+}
+
+static int add_policy(struct helper *h, struct apart_held *held, struct err *e)
+{
+	const struct apart_request *r = &h->request;
+	struct owned *own = calloc(1, sizeof *own);
+
+	if (own == NULL)
+		return err_set(e, ERR_OS, "no memory for a policy");
+	sadb_policy_of(&own->p, &r->add);
+	memcpy(own->name, r->add.peer, sizeof own->name);
+	own->p.peer = own->name;
+	own->p.owner = own;
+	/* Adding it may already tell an event. */
+	held->owner = own;
+	own->number = h->answer.policy = apart_book_add(&h->book, held, r);
+	if (sadb_policy_add(h->db, &own->p, e) == 0)
+		return 0;
+	apart_book_remove(&h->book, held);
+	free(own);
+	return -1;
+}
+
+static int remove_policy(struct helper *h, struct apart_held *held, struct err *e)
+{
+	struct owned *own = held->owner;
+	int rc = sadb_policy_remove(h->db, &own->p, e);
+
+	apart_book_remove(&h->book, held);
+	free(own);
+	return rc;
+}
+
+static int reserve(struct helper *h, struct apart_held *held, struct err *e)
+{
+	struct owned *own = held->owner;
+	struct sadb_ctx ctx;
+
+	if (sadb_reserve(h->db, &own->p, &ctx, &h->answer.spi, e) < 0)
+		return -1;
+	h->answer.ctx = apart_book_reserve(&h->book, held, ctx.id, h->answer.spi, 0);
+	if (h->answer.ctx != 0)
+		return 0;
+	sadb_remove(h->db, ctx, SADB_BOTH, NULL);
+	return err_set(e, ERR_OS, "no memory for an SA");
+}
+
+static int add_sa(struct helper *h, struct apart_held *held, struct apart_slot *slot, struct err *e)
+{
+	const struct apart_sa *sa = &h->request.sa;
+	const struct sadb_ctx ctx = {slot->inner};
+	struct owned *own = held->owner;
+	const bool in = h->request.op == APART_ADD_INBOUND;
+
+	own->p.soft_bytes = sa->soft_bytes;
+	own->p.soft_packets = sa->soft_packets;
+	own->p.hard_bytes = sa->hard_bytes;
+	own->p.hard_packets = sa->hard_packets;
+	if ((in ? sadb_add_inbound : sadb_add_outbound)(h->db, ctx, &sa->keys, e) < 0)
+		return -1;
+	slot->parts |= in ? APART_IN : APART_OUT;
+	if (in)
+		slot->reserved = false;
+	return 0;
+}
+
+static int remove_sa(struct helper *h, struct apart_held *held, struct apart_slot *slot,
+		     struct err *e)
+{
+	const struct sadb_ctx ctx = {slot != NULL ? slot->inner : 0};
+	int rc;
+
+	if (slot == NULL)
+		return 0;
+	rc = sadb_remove(h->db, ctx, (enum sadb_part)h->request.part, e);
+	apart_book_lost(held, slot, h->request.part);
+	return rc;
+}
+
+static int query(struct helper *h, const struct apart_slot *slot, struct err *e)
+{
+	const struct sadb_ctx ctx = {slot->inner};
+	struct sa_counts counts;
+
+	if (sadb_query(h->db, ctx, (enum sadb_part)h->request.part, &counts, e) < 0)
+		return -1;
+	h->answer.known = (uint8_t)counts.known;
+	h->answer.counts[0] = counts.packets;
+	h->answer.counts[1] = counts.bytes;
+	h->answer.counts[2] = counts.replay_dropped;
+	h->answer.counts[3] = counts.integrity_failed;
+	return 0;
+}
+
+/* Takes one, and leaves the others for the next time. */
+static int take_one(void *arg, const struct sadb_leftover *l, struct err *e)
+{
+	struct sadb_leftover *found = arg;
+
+	(void)e;
+	*found = *l;
+	return -1;
+}
+
+static int leftover(struct helper *h, struct err *e)
+{
+	struct sadb_leftover *l = &h->found;
+	struct apart_answer *a = &h->answer;
+	const struct owned *own;
+	int rc;
+
+	memset(l, 0, sizeof *l);
+	rc = sadb_leftovers(h->db, take_one, l, e);
+	if (l->ctx.id == 0)
+		return rc;
+	own = l->owner;
+	a->policy = own->number;
+	a->ctx = apart_book_reserve(&h->book, &h->book.held[own->number - 1], l->ctx.id, l->spi,
+				    (uint8_t)l->part);
+	a->part = (uint8_t)l->part;
+	a->spi = l->spi;
+	a->local = l->local;
+	a->remote = l->remote;
+	a->left_s = l->left_s;
+	return a->ctx != 0 ? 0 : err_set(e, ERR_OS, "no memory for an SA");
+}
+
+static bool is_option(int fd, int option, int want)
+{
+	int is = -1;
+	socklen_t len = sizeof is;
+
+	return getsockopt(fd, SOL_SOCKET, option, &is, &len) == 0 && is == want;
+}
+
+/* The way past all policies is for the agents' own TCP, and for nothing else. */
+static int exempt(struct helper *h, int fd, struct err *e)
+{
+	const bool ipv6 = h->request.ipv6;
+
+	if (fd < 0 || !is_option(fd, SO_DOMAIN, ipv6 ? AF_INET6 : AF_INET) ||
+	    !is_option(fd, SO_TYPE, SOCK_STREAM) || !is_option(fd, SO_PROTOCOL, IPPROTO_TCP))
+		return err_set(e, ERR_PERM, "exempt: no TCP socket of that family");
+	return sadb_exempt_socket(h->db, fd, ipv6, e);
+}
+
+static int read_config(struct helper *h, struct err *e)
+{
+	struct config c;
+	int rc;
+
+	if (h->source->read(h->source->arg, &c, e) < 0)
+		return -1;
+	rc = apart_book_config(&h->book, &c, e);
+	config_free(&c);
+	return rc;
+}
+
+static int do_request(struct helper *h, int fd, struct err *e)
+{
+	struct apart_held *held;
+	struct apart_slot *slot;
+
+	if (apart_check(&h->book, &h->request, route_of, h, &held, &slot, e) < 0) {
+		if (e->code != ERR_DOWN)
+			log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s",
+				    e->cause);
+		return -1;
+	}
+	switch (h->request.op) {
+	case APART_POLICY_ADD:
+		return add_policy(h, held, e);
+	case APART_POLICY_REMOVE:
+		return remove_policy(h, held, e);
+	case APART_RESERVE:
+		return reserve(h, held, e);
+	case APART_ADD_INBOUND:
+	case APART_ADD_OUTBOUND:
+		return add_sa(h, held, slot, e);
+	case APART_REMOVE:
+		return remove_sa(h, held, slot, e);
+	case APART_QUERY:
+		return query(h, slot, e);
+	case APART_LEFTOVER:
+		return leftover(h, e);
+	case APART_EXEMPT:
+		return exempt(h, fd, e);
+	case APART_RELOAD:
+		return read_config(h, e);
+	default:
+		return err_set(e, ERR_BUG, "a request that nobody does");
+	}
+}
+
+/* ---- the socket -------------------------------------------------------------------------- */
+
+/* The descriptor that came with a record, or -1. More than one are closed. */
+static int descriptor_of(struct msghdr *m)
+{
+	int fd = -1;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+		size_t n = 0;
+
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			n = (c->cmsg_len - CMSG_LEN(0)) / sizeof fd;
+		for (size_t i = 0; i < n; i++) {
+			if (fd >= 0)
+				close(fd);
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+		}
+	}
+	return fd;
+}
+
+static void serve(struct helper *h, size_t n, int fd)
+{
+	struct apart_answer *a = &h->answer;
+	struct err e = {0};
+	int rc = apart_get_request(&h->request, h->wire, n, &e);
+	bool posted;
+
+	wipe(h->wire, sizeof h->wire);
+	memset(a, 0, sizeof *a);
+	a->op = rc < 0 ? APART_READY : h->request.op;
+	a->seq = h->request.seq;
+	if (rc < 0)
+		log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s", e.cause);
+	else
+		rc = do_request(h, fd, &e);
+	posted = h->request.op == APART_REMOVE && h->request.seq == 0;
+	wipe(&h->request, sizeof h->request);
+	if (rc < 0)
+		fill_err(a, &e);
+	if (posted && rc < 0)
+		log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: an SA was not removed: %s",
+			    e.cause);
+	if (!posted)
+		send_answer(h, a, h->wire);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct helper *h = poll->data;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec all = {h->wire, sizeof h->wire};
+	struct msghdr m = {.msg_iov = &all,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof control};
+	ssize_t n = recvmsg(OTHER_FD, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fd;
+
+	(void)status, (void)events;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) {
+		hang_up(h);
+		return;
+	}
+	fd = descriptor_of(&m);
+	serve(h, (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)n, fd);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- start and end ----------------------------------------------------------------------- */
+
+/* The sockets that are needed later; past all policies, or a closed pair could not be asked for. */
+static void open_routes(struct helper *h)
+{
+	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+		h->routes[ipv6] =
+			socket(ipv6 != 0 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		if (h->routes[ipv6] >= 0)
+			sadb_exempt_socket(h->db, h->routes[ipv6], ipv6 != 0, NULL);
+	}
+}
+
+static void confine(const struct helper *h)
+{
+	const struct confinement c = {.role = CONFINE_HELPER, .paths = h->source->paths};
+	char text[200];
+
+	os_confine(&c, text, sizeof text);
+	log_line(LOG_INFO, "helper: confined: %s", text);
+}
+
+/* All that needs rights which are gone afterwards. SADB_ABSENT as of open(). */
+static int begin(struct helper *h, struct err *e)
+{
+	const struct sadb_env env = {.loop = &h->loop, .on_event = on_event, .arg = h};
+	int rc;
+
+	if (read_config(h, e) < 0)
+		return -1;
+	rc = sadb_xfrm.open(&h->db, &env, e);
+	if (rc < 0)
+		return rc;
+	open_routes(h);
+	if (uv_poll_init(&h->loop, &h->poll, OTHER_FD) != 0)
+		return err_set(e, ERR_OS, "the loop does not take the socket of requests");
+	h->poll.data = h;
+	/* libuv makes it one that does not wait; an answer does. */
+	fcntl(OTHER_FD, F_SETFL, fcntl(OTHER_FD, F_GETFL) & ~O_NONBLOCK);
+	uv_poll_start(&h->poll, UV_READABLE, on_readable);
+	confine(h);
+	return 0;
+}
+
+static void say_ready(struct helper *h, int rc, const struct err *e)
+{
+	struct apart_answer *a = &h->answer;
+	struct sadb_can can;
+
+	a->op = APART_READY;
+	if (rc < 0) {
+		fill_err(a, e);
+		a->absent = rc == SADB_ABSENT;
+	} else {
+		sadb_can(h->db, &can);
+		a->can = apart_can_bits(&can);
+		a->window_max = can.window_max;
+		a->lifetime_max_s = can.lifetime_max_s;
+		a->suites = can.suites;
+	}
+	apart_put_answer(h->wire, a);
+	if (send(OTHER_FD, h->wire, APART_LEN, MSG_NOSIGNAL) < 0 && rc == 0)
+		hang_up(h);
+}
+
+static void end(struct helper *h)
+{
+	if (h->db != NULL)
+		sadb_close(h->db);
+	uv_run(&h->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&h->loop);
+	for (int i = 0; i < 2; i++)
+		if (h->routes[i] >= 0)
+			close(h->routes[i]);
+	for (size_t i = 0; i < h->book.n_held; i++)
+		free(h->book.held[i].owner);
+	apart_book_free(&h->book);
+	wipe(h, sizeof *h);
+	free(h);
+}
+
+int apart_serve(const struct apart_source *source, struct err *e)
+{
+	struct helper *h;
+	struct err why = {0};
+	int rc;
+
+	if (!is_option(OTHER_FD, SO_DOMAIN, AF_UNIX) ||
+	    !is_option(OTHER_FD, SO_TYPE, SOCK_SEQPACKET))
+		return err_set(e, ERR_USAGE, "the helper is started by sapair run only");
+	h = calloc(1, sizeof *h);
+	if (h == NULL)
+		return err_set(e, ERR_OS, "no memory for the helper");
+	prctl(PR_SET_NAME, "sapair-helper", 0, 0, 0);
+	fcntl(OTHER_FD, F_SETFD, FD_CLOEXEC);
+	if (!os_lock_memory())
+		mlock(h, sizeof *h); /* where keys pass through */
+	h->source = source;
+	h->routes[0] = h->routes[1] = -1;
+	os_confine_rings();
+	uv_loop_init(&h->loop);
+	rc = begin(h, &why);
+	say_ready(h, rc, &why);
+	if (rc == 0)
+		uv_run(&h->loop, UV_RUN_DEFAULT);
+	end(h);
+	return 0;
+}

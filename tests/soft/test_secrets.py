@@ -7,6 +7,7 @@ of a pair in force) is looked for as well: else finding nothing would prove noth
 """
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -229,6 +230,33 @@ def no_block_of_memory_is_freed_with_a_secret_in_it(lab):
              if form[:12] in freed or form[-12:] in freed]
     equal(found, [], "secrets in what was freed")
     print("# %d secrets in none of %d kB that were freed" % (len(secret), len(freed) // 1024))
+
+
+@test
+def the_key_of_a_bundle_is_in_that_bundle_only(lab):
+    hosts = [{"name": "h%d" % i, "address": "127.77.9.%d:%d" % (i, lab.port)} for i in (1, 2, 3)]
+    path = lab.write("demo.json", json.dumps({"lab": "demo", "backend": "soft", "hosts": hosts}))
+    out = lab.path("bundles")
+    said = well(tool("lab", "init", path, "--out", out, "--json"))
+    texts = {h["name"]: open(os.path.join(out, h["name"] + ".bundle")).read() for h in hosts}
+    # Of each key, what none but itself has: the first half is the same for all of a curve.
+    keys = {n: "".join(json.loads(t)["key"].split("\n")[1:-2]) for n, t in texts.items()}
+    keys = {n: k[40:80] for n, k in keys.items()}
+    equal(len(set(keys.values())), 3, "different keys")
+    a = Agent(lab, "h1", None, None, ["--bundle", os.path.join(out, "h1.bundle")])
+    lab.add(a).start()
+    for words in (["status"], ["status", "h2"], ["reload"]):
+        r = a.cli(*words)
+        said.out += r.out + r.err
+    with open("/proc/%d/cmdline" % a.pid) as f:
+        said.out += f.read()
+    a.stop()
+    for name, key in keys.items():
+        for other, text in texts.items():
+            flat = text.replace("\\n", "")
+            equal(key in flat, other == name, "the key of %s in the bundle of %s" % (name, other))
+            equal(flat.count("PRIVATE KEY"), 2, "keys in the bundle of %s" % other)
+        check(key not in (said.out + said.err + a.log()).replace("\n", ""), "the key was told")
 
 
 @test

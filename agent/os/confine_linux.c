@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -239,8 +240,15 @@ static const struct call agent_only[] = {
 #endif
 };
 
-/* The helper: of all options of a socket the one that takes it past IPsec. */
+/* The helper: sockets that take ESP out of UDP, and the options that they have; and the one that takes
+ * a socket past IPsec. */
 static const struct call helper_only[] = {
+	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
+	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
+	ANY(bind),
+	TWO(setsockopt, 1, ALL, SOL_SOCKET, 2, ALL, SO_RCVBUF),
+	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_V6ONLY),
+	TWO(setsockopt, 1, ALL, IPPROTO_UDP, 2, ALL, UDP_ENCAP),
 	TWO(setsockopt, 1, ALL, IPPROTO_IP, 2, ALL, IP_XFRM_POLICY),
 	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_XFRM_POLICY),
 };

@@ -78,7 +78,7 @@ standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/s
 sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
 tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
-.PHONY: all setup deps demo test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
+.PHONY: all setup deps demo demo-kernel test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
 	help programs valgrind mutants
 
@@ -234,8 +234,11 @@ unit-programs: $(units)
 clang: | test-tools ## build everything with clang
 	@$(MAKE) CC=clang programs
 
-demo: $(program) ## two agents on this machine pair and prove it
+demo: $(program) ## two agents pair and prove it: by the kernel's IPsec where it can, else without
 	@SAPAIR=$(abspath $(BUILD)/sapair) scripts/demo.sh
+
+demo-kernel: $(program) ## the same in a kernel that has IPsec: user-mode Linux
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/kernel/demo.py
 
 bench-kernel: $(program) $(kernel) ## measure with the kernel's own IPsec, in user-mode Linux
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/bench/bench_kernel.py $(BENCH)

@@ -1,21 +1,31 @@
 #!/bin/sh
 # The main job in a few seconds: two agents on this machine find each other over mutually
 # authenticated TLS 1.3, exchange SPIs and fresh keys, install matching SAs, prove them with real
-# ESP, and rekey on demand. No privilege, no kernel IPsec: the back end is "soft".
+# ESP, and rekey on demand.
 #
-#     alpha 127.0.0.1:4510  <--- TLS 1.3, then ESP in UDP --->  beta 127.0.0.2:4510
+#     demo.sh            by the kernel's IPsec if it has it and we are root, else by the back end "soft"
+#     demo.sh soft       no privilege, no kernel IPsec
+#     demo.sh xfrm       by the kernel, or not at all
+#
+# soft: alpha 127.0.0.1:4510  <--- TLS 1.3, then ESP in UDP --->  beta 127.0.0.2:4510
+# xfrm: alpha 192.0.2.1:4510  <--- TLS 1.3, then ESP ---------->  beta 192.0.2.2:4510, two network
+#       namespaces of its own, which are gone at the end: the rest of this machine is left alone
 set -eu
 
 : "${SAPAIR:?set SAPAIR to the program, or run: make demo}"
 port=${SAPAIR_DEMO_PORT:-4510}
 dir=$(mktemp -d)
-alpha='' beta=''
+alpha='' beta='' made='' why=''
+backend=soft alpha_at=127.0.0.1 beta_at=127.0.0.2
 
 cleanup() {
 	for pid in $alpha $beta; do
 		kill "$pid" 2>/dev/null || true
 	done
 	wait 2>/dev/null || true
+	for host in $made; do
+		ip netns del "$host" 2>/dev/null || true
+	done
 	rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -26,11 +36,39 @@ run() {
 	printf '$ sapair %s\n' "$*"
 	"$SAPAIR" "$@"
 }
+# Two hosts with a wire between them, and whether their kernel does ESP; why not is in $why.
+hosts() {
+	[ "$(id -u)" = 0 ] || { why='that needs root'; return 1; }
+	command -v ip >/dev/null || { why='that needs ip, of the package iproute2'; return 1; }
+	for host in "demo-alpha-$$" "demo-beta-$$"; do
+		ip netns add "$host" 2>"$dir/why" || { why=$(cat "$dir/why"); return 1; }
+		made="$made $host"
+	done
+	ip -n "demo-alpha-$$" xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport \
+		aead 'rfc4106(gcm(aes))' "0x$(printf %040d 0)" 128 2>"$dir/why" ||
+		{ why="this kernel has no ESP: $(tail -n 1 "$dir/why")"; return 1; }
+	ip -n "demo-alpha-$$" xfrm state flush
+	{
+		ip -n "demo-alpha-$$" link add e type veth peer name e netns "demo-beta-$$" &&
+			ip -n "demo-alpha-$$" address add 192.0.2.1/24 dev e &&
+			ip -n "demo-beta-$$" address add 192.0.2.2/24 dev e &&
+			ip -n "demo-alpha-$$" link set e up && ip -n "demo-beta-$$" link set e up
+	} 2>"$dir/why" || { why=$(cat "$dir/why"); return 1; }
+	alpha_at=192.0.2.1 beta_at=192.0.2.2 backend=xfrm
+}
+on() { # HOST COMMAND...
+	host=$1
+	shift
+	if [ $backend = xfrm ]; then
+		exec ip netns exec "demo-$host-$$" "$@"
+	fi
+	exec "$@"
+}
 bg() { # NAME ARGUMENTS...: an agent in the background, its log in a file
 	name=$1
 	shift
 	printf '$ sapair %s &\n' "$*"
-	"$SAPAIR" "$@" >"$dir/$name.log" 2>&1 &
+	(on "$name" "$SAPAIR" "$@") >"$dir/$name.log" 2>&1 &
 }
 logs() {
 	for name in alpha beta; do
@@ -40,16 +78,26 @@ logs() {
 }
 
 cd "$dir"
+case ${1:-auto} in
+soft) why='as asked' ;;
+xfrm) hosts || { echo "demo: not by the kernel: $why" >&2; exit 1; } ;;
+*) hosts || true ;;
+esac
+if [ $backend = xfrm ]; then
+	echo "This demo uses the kernel's own IPsec (back end xfrm), between two network namespaces."
+else
+	echo "This demo does ESP in the agents (back end soft); the kernel's IPsec is not used: $why."
+fi
 say '1. A trust anchor, and one identity for each host'
 run ca new --name demo-ca --dir ca
-run ca issue alpha --address 127.0.0.1 --dir ca --out alpha
-run ca issue beta --address 127.0.0.2 --dir ca --out beta
+run ca issue alpha --address $alpha_at --dir ca --out alpha
+run ca issue beta --address $beta_at --dir ca --out beta
 
 say '2. An agent on each host, with the address of its peer'
-bg alpha run --peer "127.0.0.2:$port" --listen "127.0.0.1:$port" --backend soft \
+bg alpha run --peer "$beta_at:$port" --listen "$alpha_at:$port" --backend $backend \
 	--ca alpha/ca.crt --cert alpha/alpha.crt --key alpha/alpha.key --control "$dir/alpha.sock"
 alpha=$!
-bg beta run --peer "127.0.0.1:$port" --listen "127.0.0.2:$port" --backend soft \
+bg beta run --peer "$alpha_at:$port" --listen "$beta_at:$port" --backend $backend \
 	--ca beta/ca.crt --cert beta/beta.crt --key beta/beta.key --control "$dir/beta.sock"
 beta=$!
 
@@ -64,20 +112,26 @@ until [ -S alpha.sock ] && [ -S beta.sock ]; do
 	fi
 	sleep 0.05
 done
-run up 127.0.0.2 --control alpha.sock || { logs; exit 1; }
+run up $beta_at --control alpha.sock || { logs; exit 1; }
 
 say '4. What alpha has in force, and beta: the same SPIs, crossed'
 run status --control alpha.sock
 run status --control beta.sock
 
 say '5. Rekey on demand: new SPIs and keys, make before break, with a receipt'
-run rekey 127.0.0.2 --control alpha.sock --reason 'demo'
+run rekey $beta_at --control alpha.sock --reason 'demo'
 
 say '6. Prove it again, from the other side: 100 probes through the SAs and back'
-run verify 127.0.0.1 --control beta.sock --count 100
+run verify $alpha_at --control beta.sock --count 100
+
+if [ $backend = xfrm ]; then
+	say 'What the kernel of alpha has: SAs each way (those of before the rekey end soon), and policies'
+	(on alpha ip xfrm state list nokeys) | grep -E '^src|proto esp|aead'
+	(on alpha ip xfrm policy) | grep -B 1 -A 2 'dir ' || true
+fi
 
 say '7. Take it down: no SA and no policy is left'
-run down 127.0.0.2 --control alpha.sock
+run down $beta_at --control alpha.sock
 run stop --control alpha.sock
 run stop --control beta.sock
 wait $alpha $beta

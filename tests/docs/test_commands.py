@@ -125,7 +125,7 @@ class Shell:
         """(status, lines of stdout, lines of stderr)"""
         command = command.replace("127.0.0.", NET)
         if command == "make demo":
-            command = "SAPAIR=%s %s/scripts/demo.sh" % (SAPAIR, ROOT)
+            command = "SAPAIR=%s %s/scripts/demo.sh soft" % (SAPAIR, ROOT)
         if command.endswith("&"):
             log = open(os.path.join(self.folder, "background.log"), "a")
             self.background.append(subprocess.Popen(

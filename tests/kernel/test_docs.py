@@ -99,5 +99,17 @@ def a_newcomer_needs_three_commands_for_two_hosts(w):
         s.run("sapair stop; sapair clean")
 
 
+@test
+def the_demo_uses_the_kernel_where_it_can_and_leaves_nothing(w):
+    before = sh("ip", "netns", "list")
+    for word in ("", "soft"):
+        p = subprocess.run(["sh", os.path.join(ROOT, "scripts", "demo.sh")] + word.split(), capture_output=True,
+                           text=True, stdin=subprocess.DEVNULL, timeout=60)
+        equal(p.returncode, 0, "%s%s\nexit status" % (p.stdout, p.stderr))
+        has(p.stdout, "does ESP in the agents (back end soft)" if word else "the kernel's own IPsec (back end xfrm)")
+        equal("proto esp spi" in p.stdout, not word, "%s\nSAs of the kernel" % p.stdout)
+    equal(sh("ip", "netns", "list"), before, "namespaces")
+
+
 if __name__ == "__main__":
     main()

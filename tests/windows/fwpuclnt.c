@@ -482,6 +482,7 @@ API FwpmTransactionBegin0(HANDLE h, UINT32 flags)
 static DWORD end_txn(HANDLE h, bool commit, const char *call)
 {
 	struct session *u = h;
+	unsigned left = 0; /* providers and filters, behind it */
 	DWORD code;
 
 	setup();
@@ -494,9 +495,15 @@ static DWORD end_txn(HANDLE h, bool commit, const char *call)
 		code = 0;
 	if (code == 0 && commit)
 		save();
+	else
+		load();
+	for (int i = 0; i < FILTERS; i++)
+		left += s.filters[i].used;
+	for (int i = 0; i < PROVIDERS; i++)
+		left += s.providers[i].used;
 	u->in_txn = false;
 	ReleaseMutex(mutex);
-	return told(code, call, "");
+	return told(code, call, ",\"left\":%u", left);
 }
 
 API FwpmTransactionCommit0(HANDLE h)

@@ -13,6 +13,7 @@ RULES = ["FwpmTransactionBegin0", "FwpmProviderAdd0"] + 8 * ["FwpmFilterAdd0"] +
 OPEN = ["FwpmEngineOpen0", "FwpmTransactionBegin0", "FwpmTransactionAbort0"]
 PAIR = ["IPsecSaContextCreate0", "IPsecSaContextGetSpi0", "IPsecSaContextAddInbound0",
         "IPsecSaContextAddOutbound0"]
+ENDS = ["FwpmTransactionCommit0", "FwpmTransactionAbort0"]
 END = ["IPsecSaContextExpire0", "IPsecSaContextDeleteById0"]
 FAST = {"verify": False, "switch_ms": 0, "drain_ms": 300}
 
@@ -170,10 +171,28 @@ CODE = 0x80320035
 
 
 @test
-def every_call_of_a_start_can_fail_once(lab):
-    for call, n in [("FwpmTransactionBegin0", 2), ("FwpmProviderAdd0", 1)] + \
-            [("FwpmFilterAdd0", i) for i in (1, 4, 8)] + [("FwpmTransactionCommit0", 1)] + \
-            [(c, 1) for c in PAIR]:
+def every_call_of_an_up_can_fail_once(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    for call, n in [("FwpmTransactionBegin0", 1), ("FwpmProviderAdd0", 1)] + \
+            [("FwpmFilterAdd0", i) for i in range(1, 9)] + [("FwpmTransactionCommit0", 1)]:
+        well(a.cli("down", "beta"))
+        check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+        a.engine.fail(call, n, CODE)
+        a.engine.calls(new=True)
+        well(a.cli("up", "beta", "--no-verify"))  # which tries again
+        check(not a.engine.is_waiting_to_fail, "%s was not called %d times" % (call, n))
+        calls = a.engine.calls(new=True)
+        (at,) = [i for i, c in enumerate(calls) if c.get("chosen") or c["code"] == "%08x" % CODE]
+        behind = [c for c in calls[at:] if c["call"] in ENDS]
+        if call != "FwpmTransactionBegin0":
+            equal(behind[0]["left"], 0, "objects behind the failure of %s %d" % (call, n))
+        equal(behind[-1]["left"], 9, "objects at last")
+
+
+@test
+def a_start_whose_calls_fail_once_ends_well(lab):
+    for call, n in [("FwpmTransactionBegin0", 2), (PAIR[0], 1)]:
         engine = Engine(lab, "%s-%d" % (call, n))
         a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST), engine=engine)
         b = lab.agent("beta", lab.peer_of("alpha", **FAST))

@@ -384,21 +384,41 @@ static void ignore_event(void *arg, const struct sadb_event *ev)
 	(void)ev;
 }
 
-/* A running agent has shown that its back end works. */
+static void look_at_statistics(struct doctor *d, struct sadb *db)
+{
+	struct err e = {0};
+	char text[256];
+
+	if (!sadb_counts_all(db))
+		return;
+	if (sadb_statistics(db, text, sizeof text, &e) < 0)
+		find_err(d, "statistics", &e);
+	else
+		find(d, "statistics", FINE, "%s", text);
+}
+
+/* A running agent has shown that its back end works; it is asked beside it where that is possible. */
 static void look_at_backend(struct doctor *d)
 {
 	const char *name = d->has_config ? d->cfg.backend : "auto";
 	struct sadb_env env = {.on_event = ignore_event};
+	const bool runs = d->status != NULL;
 	size_t left = 0;
 	struct err e = {0};
 	struct sadb *db;
 	uv_loop_t loop;
 
-	if (d->status != NULL || uv_loop_init(&loop) != 0)
+	if (runs)
+		name = show_text(json_root(d->status), "backend", "unknown");
+	if ((runs && strcmp(name, "wfp") != 0) || uv_loop_init(&loop) != 0)
 		return;
 	env.loop = &loop;
+	env.looks_only = runs;
 	if (sadb_open(&db, name, &env, &e) < 0) {
 		find_err(d, "back end", &e);
+	} else if (runs) {
+		look_at_statistics(d, db);
+		sadb_close(db);
 	} else {
 		find(d, "back end", FINE, "%s", db->ops->name);
 		if (d->has_config)
@@ -408,6 +428,7 @@ static void look_at_backend(struct doctor *d)
 			     left)
 				->hint =
 				"the next start takes them over; sapair clean removes them";
+		look_at_statistics(d, db);
 		sadb_close(db);
 	}
 	uv_run(&loop, UV_RUN_DEFAULT);

@@ -99,6 +99,8 @@ struct wfp_job {
 	uint64_t *ids; /* likewise */
 	size_t n_ids;
 
+	char text[256];
+
 	struct wfp_object *objects; /* likewise */
 	size_t n_objects;
 
@@ -171,6 +173,8 @@ int wfp_look(struct wfp_engine *g, struct wfp_job *j);
 /* The contexts on the filters of j->rules (any: all there are), in j->found. */
 int wfp_find_old(struct wfp_engine *g, struct wfp_job *j);
 
+/* What the kernel counts for the whole machine, in j->text. */
+int wfp_statistics(struct wfp_engine *g, struct wfp_job *j);
 /* All that is ours, in j->objects; clean takes it away. */
 int wfp_list(struct wfp_engine *g, struct wfp_job *j);
 int wfp_clean(struct wfp_engine *g, struct wfp_job *j);

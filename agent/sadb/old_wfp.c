@@ -6,6 +6,7 @@
 
 #include "agent/sadb/db_wfp.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BATCH 64
@@ -136,5 +137,24 @@ int wfp_look(struct wfp_engine *g, struct wfp_job *j)
 		}
 	}
 	j->n_ids = kept;
+	return 0;
+}
+
+int wfp_statistics(struct wfp_engine *g, struct wfp_job *j)
+{
+	IPSEC_STATISTICS0 n;
+	const IPSEC_AGGREGATE_DROP_PACKET_STATISTICS0 *drops = &n.aggregateDropPacketStatistics;
+	DWORD code;
+
+	memset(&n, 0, sizeof n);
+	code = IPsecGetStatistics0(g->handle, &n);
+	if (code != ERROR_SUCCESS)
+		return wfp_failed(&j->e, code, "IPsecGetStatistics0");
+	snprintf(j->text, sizeof j->text,
+		 "%u SAs of the whole machine are active; dropped so far: %u unknown SPI, %u "
+		 "integrity, %u decryption, %u replay, %u in clear",
+		 n.aggregateSaStatistics.activeSas, drops->invalidSpisOnInbound,
+		 drops->authenticationFailuresOnInbound, drops->decryptionFailuresOnInbound,
+		 drops->replayCheckFailuresOnInbound, drops->invalidClearTextInbound);
 	return 0;
 }

@@ -257,6 +257,18 @@ uint16_t sadb_udp_port(const struct sa_policy *p, bool local)
 	return port == 0 || port == (local ? p->control_port : p->peer_port) ? NATT_PORT : port;
 }
 
+bool sadb_counts_all(const struct sadb *db)
+{
+	return db->ops->statistics != NULL;
+}
+
+int sadb_statistics(struct sadb *db, char *text, size_t size, struct err *e)
+{
+	if (!sadb_counts_all(db))
+		return err_set(e, ERR_BUG, "back end %s has no statistics", db->ops->name);
+	return db->ops->statistics(db, text, size, e);
+}
+
 bool sadb_sends(const struct sadb *db)
 {
 	return db->ops->send != NULL;

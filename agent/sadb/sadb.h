@@ -193,6 +193,10 @@ struct sadb_ops {
 	/* Removes all that any run left (SADB_REMOVE each); only for who has added no policy. */
 	int (*clean)(struct sadb *db, sadb_told *told, void *arg, struct err *e);
 
+	/* What the system counts for all of its IPsec since it was started, as one line; NULL where
+	 * it is had otherwise. */
+	int (*statistics)(struct sadb *db, char *text, size_t size, struct err *e);
+
 	/* Sends one probe payload through the policy's selected outbound SA; NULL where the system
 	 * itself routes (the caller uses a UDP socket then). ERR_DOWN when there is no SA. */
 	int (*send)(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n,
@@ -236,6 +240,8 @@ int sadb_clean(struct sadb *db, sadb_told *told, void *arg, struct err *e);
 /* Where the kernel takes ESP out of UDP: our port, or the peer's; 0 where ESP is plain. That of RFC 3948
  * in the place of the one that probes come to. */
 uint16_t sadb_udp_port(const struct sa_policy *p, bool local);
+bool sadb_counts_all(const struct sadb *db); /* has statistics */
+int sadb_statistics(struct sadb *db, char *text, size_t size, struct err *e);
 bool sadb_sends(const struct sadb *db); /* has a send of its own */
 int sadb_send(struct sadb *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
 

@@ -566,6 +566,16 @@ static int clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e)
 	return result_of(j, e);
 }
 
+static int statistics(struct sadb *sadb, char *text, size_t size, struct err *e)
+{
+	struct wfp_job *j = wfp_job_new(wfp_statistics, e);
+
+	j = j == NULL ? NULL : wfp_do(of(sadb)->work, j, e);
+	if (j != NULL && j->rc == 0)
+		snprintf(text, size, "%s", j->text);
+	return result_of(j, e);
+}
+
 /* ---- open and close ---------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *h)
@@ -640,4 +650,5 @@ const struct sadb_ops sadb_wfp = {
 	.leftovers = leftovers,
 	.plan = plan,
 	.clean = clean,
+	.statistics = statistics,
 };

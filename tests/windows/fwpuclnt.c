@@ -1464,6 +1464,26 @@ API IPsecSaContextGetById0(HANDLE h, UINT64 id, IPSEC_SA_CONTEXT0 **out)
 	return told(code, "IPsecSaContextGetById0", ",\"id\":%llu", (unsigned long long)id);
 }
 
+API IPsecGetStatistics0(HANDLE h, IPSEC_STATISTICS0 *out)
+{
+	DWORD code = enter_sa(h, "IPsecGetStatistics0");
+
+	if (code != 0)
+		return code;
+	memset(out, 0xff, sizeof *out);
+	out->aggregateSaStatistics.activeSas = 0;
+	for (int i = 0; i < CONTEXTS; i++)
+		out->aggregateSaStatistics.activeSas +=
+			s.contexts[i].used && s.contexts[i].in.there && s.contexts[i].out.there;
+	out->aggregateDropPacketStatistics.invalidSpisOnInbound = 3;
+	out->aggregateDropPacketStatistics.authenticationFailuresOnInbound = 4;
+	out->aggregateDropPacketStatistics.decryptionFailuresOnInbound = 5;
+	out->aggregateDropPacketStatistics.replayCheckFailuresOnInbound = 6;
+	out->aggregateDropPacketStatistics.invalidClearTextInbound = 7;
+	leave(h, 1);
+	return told(0, "IPsecGetStatistics0", "");
+}
+
 API IPsecSaContextCreateEnumHandle0(HANDLE h, const IPSEC_SA_CONTEXT_ENUM_TEMPLATE0 *t, HANDLE *out)
 {
 	DWORD code = enter_sa(h, "IPsecSaContextCreateEnumHandle0");

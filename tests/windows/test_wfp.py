@@ -355,6 +355,10 @@ def plan_and_clean_list_and_take_away(lab):
     filters = 4 * [("keep", "policy", "in")] + 4 * [("keep", "policy", "out")]
     equal((rc, objects), (0, filters + [("keep", "sa", "in"), ("keep", "sa", "out")]), "plan")
     ids = {d["id"] for d in docs if d["object"] == "policy"}
+    r = win("doctor", *config, "--json", env=a.env, exe=a.exe).doc("doctor")
+    (c,) = [c for c in r["checks"] if c["check"] == "statistics"]
+    equal(c["text"], "1 SAs of the whole machine are active; dropped so far: 3 unknown SPI, "
+          "4 integrity, 5 decryption, 6 replay, 7 in clear", "statistics")
     equal(ids, {str(f["id"]) for f in a.engine.state()["filters"]}, "filters of plan")
     spis = {d["direction"]: d["spi"] for d in docs if d["object"] == "sa"}
     p = a.peer("beta")

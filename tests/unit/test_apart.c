@@ -295,7 +295,7 @@ static void policies_are_those_of_the_config(void)
 		memcpy(r.add.peer, "delta", 6);
 		CHECK(refuses(&r, ERR_PERM, "no peer delta"));
 		r = add_request(peer);
-		memcpy(r.add.peer, peer == 0 ? "gamma" : "beta", 6);
+		snprintf(r.add.peer, sizeof r.add.peer, "%s", peer == 0 ? "gamma" : "beta");
 		CHECK(refuses(&r, ERR_PERM, "another address"));
 		r = add_request(peer);
 		r.add.remote.bytes[r.add.remote.len - 1] ^= 1;

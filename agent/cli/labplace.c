@@ -238,23 +238,27 @@ static int spaces_script(struct labrun *r, void (*write)(struct text *t, const s
 	return rc;
 }
 
-/* A switch in a namespace of its own, each host on it; whatever address is there is reached. */
+/* A switch in a namespace of its own, each host on it; whatever address is there is reached. Few
+ * processes: where many labs come up at once, these are what takes the time. */
 static void write_spaces(struct text *t, const struct labrun *r)
 {
 	char addr[ADDR_TEXT];
 
-	add(t,
-	    "s=%s\nip netns add $s\nip -n $s link add br0 type bridge\n"
-	    "ip -n $s link set br0 up\n",
-	    r->space);
+	add(t, "s=%s\nip -batch - <<'END'\nnetns add %s\n", r->space, r->space);
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		add(t, "netns add %s\n", r->hosts[i].space);
+	add(t, "END\nip -n $s -batch - <<'END'\nlink add br0 type bridge\nlink set br0 up\n");
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		add(t,
+		    "link add p%zu type veth peer name eth0 netns %s\n"
+		    "link set p%zu master br0 up\n",
+		    i, r->hosts[i].space, i);
+	add(t, "END\n");
 	for (size_t i = 0; i < r->lab.n_hosts; i++) {
 		const struct lab_host *h = &r->lab.hosts[i];
 
-		add(t,
-		    "n=%s\nip netns add $n\nip -n $s link add p%zu type veth peer name eth0 netns "
-		    "$n\nip -n $s link set p%zu master br0 up\nip -n $n -batch - <<'END'\n"
-		    "link set lo up\nlink set eth0 up\n",
-		    r->hosts[i].space, i, i);
+		add(t, "ip -n %s -batch - <<'END'\nlink set lo up\nlink set eth0 up\n",
+		    r->hosts[i].space);
 		for (size_t k = 0; k < h->ats; k++) {
 			bool six = h->at[k].addr.len == 16;
 
@@ -273,8 +277,9 @@ static void write_no_spaces(struct text *t, const struct labrun *r)
 		const char *name = i < r->lab.n_hosts ? r->hosts[i].space : r->space;
 
 		add(t,
-		    "if ip netns pids %s >/dev/null 2>&1; then\n"
-		    "for p in $(ip netns pids %s); do kill -9 $p; done\nip netns del %s\nfi\n",
+		    "if [ -e " SPACES "/%s ]; then\n"
+		    "for p in $(ip netns pids %s 2>/dev/null); do kill -9 $p; done\n"
+		    "ip netns del %s\nfi\n",
 		    name, name, name);
 	}
 }

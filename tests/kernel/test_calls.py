@@ -8,8 +8,13 @@ pair has to come back, with one SA each way and no more, and nothing in clear on
 
 import ctypes
 import mmap
+import os
 import random
 import time
+
+for name in ("FAULT_ALL", "FAULT_TIMES"):  # only these names go into the machine
+    if name in os.environ:
+        os.environ["SAPAIR_" + name] = os.environ[name]
 
 from kernel import *  # noqa: F403
 from sapairtest import Gone
@@ -17,8 +22,8 @@ from sapairtest import Gone
 KERNEL = 3
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
 FAST = {"switch_ms": 20, "drain_ms": 50, "rekey": {"min_interval_ms": 0}}
-TIMES = int(os.environ.get("FAULT_TIMES", "3"))
-ALL = os.environ.get("FAULT_ALL") == "1"
+TIMES = int(os.environ.get("SAPAIR_FAULT_TIMES", "3"))
+ALL = os.environ.get("SAPAIR_FAULT_ALL") == "1"
 
 
 class Board(ctypes.Structure):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What an agent takes and gives back, and where its secrets are not."""
 
+import ctypes
 import json
 import os
 import re
@@ -135,6 +136,25 @@ def nobody_else_can_read_what_the_agent_makes(lab):
         # Not dumpable: its files in /proc belong to root whoever it runs as, and no core is written.
         with open("/proc/%d/limits" % a.pid) as f:
             has(f.read(), "Max core file size        0                    0", "limits")
+
+
+@test
+def a_running_agent_is_confined_as_far_as_the_system_can(lab):
+    if SAN:
+        raise Skip("the leak check of a sanitizer is a tracer, and the agent is not confined")
+    a = lab.agent("alpha", "beta", log="info").start()
+    with open("/proc/%d/status" % a.pid) as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    equal(status["NoNewPrivs"], "1", "no new privileges")
+    if "Seccomp" in status:
+        equal(status["Seccomp"], "2", "filter of system calls")
+        has(a.log(), "system calls filtered", "what the agent gave up")
+    ipc_lock = 1 << 14  # memory that is still to come is locked
+    for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+        equal(int(status[kind], 16) & ~ipc_lock, 0, kind)
+    # The number of landlock_create_ruleset(), asked for the version: an error where it is not.
+    if ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0:
+        has(a.log(), "files but its own closed", "what the agent gave up")
 
 
 @test

@@ -690,6 +690,7 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 		/* Wanted only because the last link went before both were known to agree. */
 		if (p->want_reason == REASON_START || p->want_reason == REASON_MISMATCH)
 			p->want_exchange = false;
+		waiters_on_agreed(p);
 	}
 	peer_due(p, DUE_GENS, agent_now_ms());
 	if (verdict == HELLO_DIFFERS && l->dialled)

@@ -119,6 +119,12 @@ void waiters_on_exchange(struct peer *p, const struct err *e)
 	}
 }
 
+void waiters_on_agreed(struct peer *p)
+{
+	if (p->cfg.opt.verify && p->current != NULL && !p->verified && p->auto_run == NULL)
+		start_auto_run(p);
+}
+
 void waiters_fail(struct peer *p, const struct err *e)
 {
 	while (p->waiters != NULL) {

@@ -8,6 +8,9 @@
 
 /* An exchange is over: e is NULL when there is a new pair. Starts the proof where wanted. */
 void waiters_on_exchange(struct peer *p, const struct err *e);
+/* A new link found that both ends have the same pair. Proves it where an exchange that was cut off at
+ * its very end left it unproven, and where a proof failed before. */
+void waiters_on_agreed(struct peer *p);
 /* No old generation is left. */
 void waiters_on_drained(struct peer *p);
 /* The pair cannot come up (refused, taken down, agent stopping): everybody is told. */

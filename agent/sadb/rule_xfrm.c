@@ -158,9 +158,11 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
 			continue;
 		wanted.pin = spi;
+		/* Also when it fails: the answer may be what was lost, and who pins the former one
+		 * again has to do so in the kernel. */
+		r->pin = spi;
 		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, &wanted, e) < 0)
 			return err_in(e, "select the SA %08" PRIx32, spi.n);
-		r->pin = spi;
 	}
 	pol->selected = pair;
 	return 0;

@@ -10,7 +10,8 @@ A suite is a list of programs that print TAP. One line is printed for each suite
 of each program that failed, and at the end `N passed, N failed`, which is also the exit status. A
 program that crashes, hangs, prints no test or not as many as it planned is a failure of its own.
 
-Two suites run side by side, as long as neither looks at the clock; those that do run alone.
+Two suites run side by side, as long as neither looks at the clock; those that do run alone. The
+machines of the kernel suite have one processor each: two of them at once.
 """
 
 import argparse
@@ -42,8 +43,9 @@ class Job:
 
 
 class Suite:
-    def __init__(self, name, jobs, timeout, alone=False):
+    def __init__(self, name, jobs, timeout, alone=False, lanes=1):
         self.name, self.jobs, self.timeout, self.alone = name, jobs, timeout, alone
+        self.lanes = lanes  # so many programs at once
 
 
 class Result:
@@ -51,6 +53,12 @@ class Result:
         self.passed = self.failed = self.skipped = 0
         self.output = []  # of programs that failed, and reasons of skipped tests
         self.seconds = 0.0
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.output += other.output
 
 
 def programs(pattern, build, where="", env=None):
@@ -104,7 +112,7 @@ def all_suites(build):
         Suite("build", scripts("tests/build/test_*.py", build), 240),
         Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
         Suite("docs", scripts("tests/docs/test_*.py", build), 240),
-        Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True),
+        Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True, lanes=2),
         Suite("windows", scripts("tests/windows/test_*.py", build), 300, alone=True),
         Suite("soft", scripts("tests/soft/test_*.py", build), 300, alone=True),
         Suite("soft-san", scripts("tests/soft/test_*.py", san, san_env), 300, alone=True),
@@ -221,8 +229,15 @@ def run_job(job, timeout, result):
 def run_suite(suite):
     result = Result()
     start = time.monotonic()
-    for job in suite.jobs:
-        run_job(job, suite.timeout, result)
+
+    def one(job):
+        part = Result()
+        run_job(job, suite.timeout, part)
+        return part
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=suite.lanes) as pool:
+        for part in pool.map(one, suite.jobs):
+            result.add(part)
     result.seconds = time.monotonic() - start
     return result
 

@@ -381,7 +381,7 @@ const struct verb verbs[] = {
 	 "",
 	 "run the agent for the service manager, which calls this",
 	 NULL,
-	 "sapair service start",
+	 "sapair service main",
 	 {service_options},
 	 0,
 	 0,

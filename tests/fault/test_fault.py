@@ -209,8 +209,9 @@ def start(lab, kind, least, most, what):
             if os.path.exists(a.control):  # the right to remove it could not be kept
                 check(name in ("syscall", "open"), "a socket is left after %s" % name)
         else:
-            # libuv ends the process when it cannot make its pipe for signals, or use it.
-            check(rc > 0 or rc == -6 and name in ("pipe2", "write", "read"), "%s %d (%s) of the start: ended by a signal: %d" % (what, n, name, rc))
+            # libuv ends the process when it cannot make its pipe for signals, or use it, or make
+            # room for a descriptor.
+            check(rc > 0 or rc == -6 and name in ("pipe2", "write", "read", "realloc"), "%s %d (%s) of the start: ended by a signal: %d" % (what, n, name, rc))
             check("error" in a.log() or rc < 0, "%s %d (%s): exit %d without an error:\n%s" % (
                 what, n, name, rc, a.log()))
             a.process = None

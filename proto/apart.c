@@ -396,8 +396,11 @@ static uint32_t pairs_max(const struct peer_options *o)
 	const uint32_t drain_ms = o->drain_ms > o->switch_ms ? o->drain_ms : o->switch_ms;
 	const uint32_t pace_ms = o->rekey_min_interval_ms;
 
-	/* Without a pace only memory limits it: a rekey takes no less than 100 microseconds. */
-	return 4 + EXCHANGE_HELD_MAX + (pace_ms > 0 ? drain_ms / pace_ms + 1 : 10 * drain_ms);
+	uint32_t drain = EXCHANGE_DRAIN_MAX;
+
+	if (pace_ms > 0 && drain_ms / pace_ms < drain)
+		drain = drain_ms / pace_ms + 1;
+	return 4 + EXCHANGE_HELD_MAX + drain;
 }
 
 void apart_peer_of(struct apart_peer *p, const struct config *c, const struct peer_config *pc)

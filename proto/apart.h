@@ -1,7 +1,8 @@
 /*
  * proto/apart.h - what the process that talks to the network asks of the helper that has the rights.
  *
- * Fixed-size requests and answers over a socket that keeps records apart, and the helper's own
+ * Fixed-size requests and answers over a socket that keeps records apart, some requests in one record
+ * and their answers in one; and the helper's own
  * judgement of each request: against the peers of the config, which it read by itself, and against
  * its book of what is in force. Bytes in, a decision out: no I/O in here. Both ends are one program
  * of one version; whatever else arrives is a fault of the sender.
@@ -17,6 +18,8 @@
 
 #define APART_VERSION 1
 #define APART_LEN 768 /* of every request, answer and event; what is not used is zero */
+#define APART_RECORD \
+	16 /* requests in one record, at most; what is behind one that fails is not done */
 #define APART_HINT 256
 #define APART_LIFETIME_MAX_S (7 * 86400)      /* where the config sets no time */
 #define APART_PACKETS_MAX (UINT64_C(1) << 32) /* without ESN: a limit below it must be set */

@@ -32,6 +32,9 @@
 #define EXCHANGE_GRACE_S 30
 /* A peer that makes us hold more generations than this gets no new offers taken, nor made. */
 #define EXCHANGE_HELD_MAX 64
+/* So many RETIRED generations stay until their clocks run out, the older ones go at once: as many whole
+ * exchanges have gone to and fro since, so nothing sent on them is still under way. */
+#define EXCHANGE_DRAIN_MAX 128
 
 enum xstate {
 	XS_IDLE,

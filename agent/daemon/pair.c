@@ -235,14 +235,11 @@ static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, boo
 		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
 }
 
-static int add_in(struct peer *p, struct step *st)
+static void added_in(struct peer *p)
 {
 	const struct sa_keys *k = &p->x.sa_in;
 	struct gen *g = p->fresh;
 
-	set_limits(p, k->esn);
-	if (sadb_add_inbound(p->agent->db, g->ctx, k, &st->system) < 0)
-		return err_in(&st->system, "install the inbound SA %08x", k->spi.n);
 	g->has_in = true;
 	keep_key(p, g, k, true);
 	g->epoch = k->epoch;
@@ -251,22 +248,62 @@ static int add_in(struct peer *p, struct step *st)
 	g->probe_key = p->x.probe_key;
 	wipe(&p->x.probe_key, sizeof p->x.probe_key);
 	g->hard_ms = agent_now_ms() + (uint64_t)k->lifetime_s * 1000;
-	p->receipt.inbound_us = agent_now_us() - p->receipt.started_us;
+	p->receipt.inbound_us = agent_turn_us() - p->receipt.started_us;
+}
+
+static void added_out(struct peer *p)
+{
+	const struct sa_keys *k = &p->x.sa_out;
+	struct gen *g = p->fresh;
+
+	g->has_out = true;
+	keep_key(p, g, k, false);
+	g->out = k->spi;
+	g->since_ms = agent_now_ms();
+	p->receipt.switch_us = agent_turn_us() - p->receipt.started_us;
+}
+
+static int not_added(struct step *st, const struct sa_keys *k, bool is_in)
+{
+	return err_in(&st->system, "install the %s SA %08x", is_in ? "inbound" : "outbound",
+		      k->spi.n);
+}
+
+static int add_in(struct peer *p, struct step *st)
+{
+	const struct sa_keys *k = &p->x.sa_in;
+
+	set_limits(p, k->esn);
+	if (sadb_add_inbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
+		return not_added(st, k, true);
+	agent_now_us();
+	added_in(p);
 	return 0;
 }
 
 static int add_out(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_out;
-	struct gen *g = p->fresh;
 
-	if (sadb_add_outbound(p->agent->db, g->ctx, k, &st->system) < 0)
-		return err_in(&st->system, "install the outbound SA %08x", k->spi.n);
-	g->has_out = true;
-	keep_key(p, g, k, false);
-	g->out = k->spi;
-	g->since_ms = agent_now_ms();
-	p->receipt.switch_us = agent_now_us() - p->receipt.started_us;
+	if (sadb_add_outbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
+		return not_added(st, k, false);
+	agent_now_us();
+	added_out(p);
+	return 0;
+}
+
+static int add_both(struct peer *p, struct step *st)
+{
+	const struct sa_keys *in = &p->x.sa_in, *out = &p->x.sa_out;
+	enum sadb_part failed;
+
+	st->answer = true;
+	set_limits(p, in->esn);
+	if (sadb_add_both(p->agent->db, p->fresh->ctx, in, out, &failed, &st->system) < 0)
+		return not_added(st, failed == SADB_INBOUND ? in : out, failed == SADB_INBOUND);
+	agent_now_us();
+	added_in(p);
+	added_out(p);
 	return 0;
 }
 
@@ -308,6 +345,25 @@ static uint64_t together(uint64_t ms)
 	return ms + TOGETHER_MS - ms % TOGETHER_MS;
 }
 
+/* Where rekeys come in quick succession: the kernel looks at each SA of the pair for each new one. */
+static void drain_no_more(struct peer *p)
+{
+	struct gen **at = &p->held;
+	unsigned retired = 0;
+
+	while (*at != NULL) {
+		struct gen *g = *at;
+
+		retired += g->retired;
+		if (retired <= EXCHANGE_DRAIN_MAX) {
+			at = &g->next;
+			continue;
+		}
+		*at = g->next;
+		gen_remove(p, g);
+	}
+}
+
 void pair_retire_held(struct peer *p)
 {
 	uint64_t now = agent_now_ms();
@@ -323,6 +379,7 @@ void pair_retire_held(struct peer *p)
 		g->in_ms = in_ms;
 		gens_due_by(p, sooner(g->has_out ? out_ms : 0, in_ms));
 	}
+	drain_no_more(p);
 }
 
 static void hold_fresh(struct peer *p)
@@ -405,8 +462,15 @@ static bool run(struct peer *p, const struct xevent *first)
 		st.answer = false;
 		exchange_step(&p->x, &ev, out);
 		acted = acted || out->n > 0;
-		for (size_t i = 0; i < out->n && !failed; i++)
-			failed = perform_one(p, out, &out->v[i], &st) < 0;
+		for (size_t i = 0; i < out->n && !failed; i++) {
+			if (out->v[i].kind == XA_ADD_IN && i + 1 < out->n &&
+			    out->v[i + 1].kind == XA_ADD_OUT) {
+				failed = add_both(p, &st) < 0;
+				i++;
+			} else {
+				failed = perform_one(p, out, &out->v[i], &st) < 0;
+			}
+		}
 		xactions_wipe(out);
 		if (!st.answer)
 			break;
@@ -494,7 +558,7 @@ static void succeeded(struct peer *p)
 	p->receipt.in = p->x.current.in;
 	p->receipt.out = p->x.current.out;
 	p->receipt.suite = p->current->suite;
-	p->receipt.total_us = agent_now_us() - p->receipt.started_us;
+	p->receipt.total_us = agent_turn_us() - p->receipt.started_us;
 	peer_trouble(p, NULL);
 	told_done(p);
 	waiters_on_exchange(p, NULL);

@@ -1,9 +1,10 @@
 /*
  * agent/sadb/apart_linux.c - starts the helper, and is the back end that forwards to it.
  *
- * One socket, which keeps records apart and their order: a request, its answer, and in between the
+ * One socket, which keeps records apart and their order: requests, their answers, and in between the
  * events that the helper tells by itself. A call waits for its answer, as every back end's calls do;
- * events that come meanwhile are told when the loop runs again.
+ * events that come meanwhile are told when the loop runs again. Removals, which nobody waits for, go
+ * ahead of the next request in its record, or at the end of the loop's turn.
  */
 #include "agent/sadb/apart.h"
 
@@ -29,6 +30,7 @@
 #define READY_MS 60000
 #define END_MS 1000
 #define POSTED_MAX 32
+#define WAITING_MAX (APART_RECORD - 2) /* removals; a call adds two requests at most */
 
 static char helper_name[] = "sapair-helper";
 
@@ -144,7 +146,8 @@ struct client {
 	int fd;
 	uv_poll_t poll;
 	uv_timer_t later;
-	unsigned handles; /* that are not closed yet */
+	uv_prepare_t turn; /* the loop waits: removals go out */
+	unsigned handles;  /* that are not closed yet */
 	bool closing, lost, told;
 	uint32_t seq;
 	unsigned posted; /* requests without an answer since the last one with */
@@ -155,7 +158,9 @@ struct client {
 
 	struct apart_request request;
 	struct apart_answer answer;
-	uint8_t wire[APART_LEN];
+	uint8_t out[APART_RECORD * APART_LEN], in[APART_RECORD * APART_LEN];
+	size_t n_out;         /* requests that wait there */
+	size_t in_at, in_len; /* answers of which are left there */
 };
 
 static void on_later(uv_timer_t *t);
@@ -214,39 +219,39 @@ static void keep_event(struct client *c, const struct apart_answer *a)
 		uv_timer_start(&c->later, on_later, 0, 0);
 }
 
-/* One record into c->answer. 1: there is none now. */
+/* The next answer or event into c->answer. 1: there is none now. */
 static int receive(struct client *c, int flags, struct err *e)
 {
 	ssize_t n;
 
-	do
-		n = recv(c->fd, c->wire, sizeof c->wire, flags);
-	while (n < 0 && errno == EINTR);
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return 1;
-	if (n <= 0 || apart_get_answer(&c->answer, c->wire, (size_t)n, NULL) < 0)
+	if (c->in_at == c->in_len) {
+		do
+			n = recv(c->fd, c->in, sizeof c->in, flags);
+		while (n < 0 && errno == EINTR);
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return 1;
+		if (n <= 0 || n % APART_LEN != 0)
+			return is_lost(c, e);
+		c->in_at = 0;
+		c->in_len = (size_t)n;
+	}
+	if (apart_get_answer(&c->answer, c->in + c->in_at, APART_LEN, NULL) < 0)
 		return is_lost(c, e);
+	c->in_at += APART_LEN;
 	return 0;
 }
 
-/* Sends c->request, with a socket in it if fd >= 0. */
-static int put_out(struct client *c, enum apart_op op, int fd, struct err *e)
+/* Sends the requests that wait, with a socket if fd >= 0. */
+static int put_out(struct client *c, int fd, struct err *e)
 {
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof fd)];
 	} control;
-	struct iovec all = {c->wire, sizeof c->wire};
+	struct iovec all = {c->out, c->n_out * APART_LEN};
 	struct msghdr m = {.msg_iov = &all, .msg_iovlen = 1};
-	ssize_t n;
+	ssize_t n = 0;
 
-	if (c->lost) {
-		wipe(&c->request, sizeof c->request);
-		return is_lost(c, e);
-	}
-	c->request.op = op;
-	apart_put_request(c->wire, &c->request);
-	wipe(&c->request, sizeof c->request);
 	if (fd >= 0) {
 		memset(&control, 0, sizeof control);
 		m.msg_control = &control;
@@ -256,30 +261,53 @@ static int put_out(struct client *c, enum apart_op op, int fd, struct err *e)
 		control.head.cmsg_len = CMSG_LEN(sizeof fd);
 		memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
 	}
-	do
-		n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	wipe(c->wire, sizeof c->wire);
-	return n < 0 ? is_lost(c, e) : 0;
+	if (c->n_out > 0 && !c->lost)
+		do
+			n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+		while (n < 0 && errno == EINTR);
+	wipe(c->out, c->n_out * APART_LEN);
+	c->n_out = 0;
+	return n < 0 || c->lost ? is_lost(c, e) : 0;
 }
 
-/* Sends c->request, and waits for c->answer. */
-static int ask(struct client *c, enum apart_op op, int fd, struct err *e)
+/* c->request takes its place among those that wait. There is room for more of them than one call has. */
+static void put_in(struct client *c, enum apart_op op, uint32_t seq)
 {
-	c->request.seq = ++c->seq;
-	c->posted = 0;
-	if (put_out(c, op, fd, e) < 0)
-		return -1;
+	c->request.op = op;
+	c->request.seq = seq;
+	apart_put_request(c->out + c->n_out++ * APART_LEN, &c->request);
+	wipe(&c->request, sizeof c->request);
+}
+
+/* Waits for the answer to the request of that number. */
+static int await(struct client *c, enum apart_op op, uint32_t seq, struct err *e)
+{
 	for (;;) {
 		if (receive(c, 0, e) < 0)
 			return -1;
 		if (c->answer.op == APART_EVENT)
 			keep_event(c, &c->answer);
-		else if (c->answer.op != op || c->answer.seq != c->seq)
+		else if (c->answer.op != op || c->answer.seq != seq)
 			return is_lost(c, e);
 		else
 			return c->answer.code == ERR_NONE ? 0 : failed(&c->answer, e);
 	}
+}
+
+/* Sends c->request, and waits for c->answer. */
+static int ask(struct client *c, enum apart_op op, int fd, struct err *e)
+{
+	const uint32_t seq = ++c->seq;
+
+	c->posted = 0;
+	put_in(c, op, seq);
+	return put_out(c, fd, e) < 0 ? -1 : await(c, op, seq, e);
+}
+
+static void on_turn(uv_prepare_t *h)
+{
+	put_out(h->data, -1, NULL);
+	uv_prepare_stop(h);
 }
 
 /* ---- calls ------------------------------------------------------------------------------- */
@@ -381,8 +409,8 @@ static int client_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx 
 	return 0;
 }
 
-static int add_sa(struct client *c, enum apart_op op, struct sadb_ctx ctx, const struct sa_keys *k,
-		  struct err *e)
+/* Into c->request. */
+static int fill_sa(struct client *c, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
 {
 	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
 	struct apart_sa *sa = &c->request.sa;
@@ -396,19 +424,44 @@ static int add_sa(struct client *c, enum apart_op op, struct sadb_ctx ctx, const
 	sa->soft_packets = p->soft_packets;
 	sa->hard_bytes = p->hard_bytes;
 	sa->hard_packets = p->hard_packets;
-	return ask(c, op, -1, e);
+	return 0;
 }
 
 static int client_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			      struct err *e)
 {
-	return add_sa(client_of(db), APART_ADD_INBOUND, ctx, k, e);
+	struct client *c = client_of(db);
+
+	return fill_sa(c, ctx, k, e) < 0 ? -1 : ask(c, APART_ADD_INBOUND, -1, e);
 }
 
 static int client_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			       struct err *e)
 {
-	return add_sa(client_of(db), APART_ADD_OUTBOUND, ctx, k, e);
+	struct client *c = client_of(db);
+
+	return fill_sa(c, ctx, k, e) < 0 ? -1 : ask(c, APART_ADD_OUTBOUND, -1, e);
+}
+
+/* One way there, one back. */
+static int client_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
+			   const struct sa_keys *out, enum sadb_part *which, struct err *e)
+{
+	struct client *c = client_of(db);
+	const uint32_t seq = c->seq;
+
+	*which = SADB_INBOUND;
+	if (fill_sa(c, ctx, in, e) < 0)
+		return -1;
+	put_in(c, APART_ADD_INBOUND, seq + 1);
+	fill_sa(c, ctx, out, e);
+	put_in(c, APART_ADD_OUTBOUND, seq + 2);
+	c->seq += 2;
+	c->posted = 0;
+	if (put_out(c, -1, e) < 0 || await(c, APART_ADD_INBOUND, seq + 1, e) < 0)
+		return -1;
+	*which = SADB_OUTBOUND;
+	return await(c, APART_ADD_OUTBOUND, seq + 2, e);
 }
 
 static int client_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e)
@@ -419,9 +472,13 @@ static int client_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part pa
 	c->request.part = (uint8_t)part;
 	/* Nobody waits for a removal, the helper logs one that fails. But both sides could come to
 	 * wait for each other's room, had we sent any number without reading. */
-	if (++c->posted <= POSTED_MAX)
-		return put_out(c, APART_REMOVE, -1, e);
-	return ask(c, APART_REMOVE, -1, e);
+	if (++c->posted > POSTED_MAX)
+		return ask(c, APART_REMOVE, -1, e);
+	put_in(c, APART_REMOVE, 0);
+	if (c->lost || c->n_out == WAITING_MAX)
+		return put_out(c, -1, e);
+	uv_prepare_start(&c->turn, on_turn);
+	return 0;
 }
 
 static int client_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part,
@@ -556,8 +613,8 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 	do
 		n = poll(&p, 1, READY_MS);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0 || recv(c->fd, c->wire, sizeof c->wire, MSG_DONTWAIT) != APART_LEN ||
-	    apart_get_answer(&c->answer, c->wire, sizeof c->wire, NULL) < 0 || a->op != APART_READY)
+	if (n <= 0 || recv(c->fd, c->in, sizeof c->in, MSG_DONTWAIT) != APART_LEN ||
+	    apart_get_answer(&c->answer, c->in, APART_LEN, NULL) < 0 || a->op != APART_READY)
 		return err_set(e, ERR_OS, "the helper process does not start");
 	*absent = a->absent;
 	if (a->code != ERR_NONE)
@@ -590,8 +647,9 @@ static int apart_open(struct sadb **out, const struct sadb_env *env, struct err 
 	/* libuv makes it one that does not wait; a call does. */
 	fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK);
 	uv_timer_init(env->loop, &c->later);
-	c->poll.data = c->later.data = c;
-	c->handles = 2;
+	uv_prepare_init(env->loop, &c->turn);
+	c->poll.data = c->later.data = c->turn.data = c;
+	c->handles = 3;
 	uv_poll_start(&c->poll, UV_READABLE, on_readable);
 	*out = &c->db;
 	return 0;
@@ -624,6 +682,7 @@ static void client_close(struct sadb *db)
 {
 	struct client *c = client_of(db);
 
+	put_out(c, -1, NULL);
 	c->closing = true;
 	for (size_t i = 0; i < c->n_policies; i++)
 		if (c->policies[i] != NULL)
@@ -631,6 +690,7 @@ static void client_close(struct sadb *db)
 	apart_hang_up(c->apart);
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 	uv_close((uv_handle_t *)&c->later, on_closed);
+	uv_close((uv_handle_t *)&c->turn, on_closed);
 }
 
 const struct sadb_ops sadb_apart = {
@@ -643,6 +703,7 @@ const struct sadb_ops sadb_apart = {
 	.reserve = client_reserve,
 	.add_inbound = client_add_inbound,
 	.add_outbound = client_add_outbound,
+	.add_both = client_add_both,
 	.remove = client_remove,
 	.query = client_query,
 	.leftovers = client_leftovers,

@@ -19,13 +19,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #define OTHER_FD 3 /* the other process */
+#define BURST_MS 20
+#define BURST_MAX 64 /* requests, before the loop has its turn */
 
 /* One policy in the back end. */
 struct owned {
@@ -35,9 +39,9 @@ struct owned {
 };
 
 struct helper {
-	uv_loop_t loop;
-	uv_poll_t poll;
+	uv_loop_t loop; /* the back end's */
 	struct sadb *db;
+	bool over;
 	const struct apart_source *source;
 	struct apart_book book;
 	int routes[2]; /* a datagram socket for each family, to ask for the own address by */
@@ -45,29 +49,23 @@ struct helper {
 
 	struct apart_request request;
 	struct apart_answer answer, event;
-	uint8_t wire[APART_LEN], told[APART_LEN];
+	uint8_t wire[APART_RECORD * APART_LEN], answers[APART_RECORD * APART_LEN];
+	size_t n_answers;
+	uint8_t told[APART_LEN];
 };
 
 /* ---- telling ----------------------------------------------------------------------------- */
 
-static void hang_up(struct helper *h)
-{
-	if (!uv_is_closing((uv_handle_t *)&h->poll))
-		uv_close((uv_handle_t *)&h->poll, NULL);
-	uv_stop(&h->loop);
-}
-
 /* Waits until the other side has room: it reads whenever it does not work. */
-static void send_answer(struct helper *h, const struct apart_answer *a, uint8_t wire[APART_LEN])
+static void tell(struct helper *h, const uint8_t *wire, size_t len)
 {
 	ssize_t n;
 
-	apart_put_answer(wire, a);
 	do
-		n = send(OTHER_FD, wire, APART_LEN, MSG_NOSIGNAL);
+		n = send(OTHER_FD, wire, len, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		hang_up(h);
+		h->over = true;
 }
 
 static void fill_err(struct apart_answer *a, const struct err *e)
@@ -102,7 +100,8 @@ static void on_event(void *arg, const struct sadb_event *ev)
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
 	if (slot != NULL && (ev->kind == SADB_EV_HARD || ev->kind == SADB_EV_REMOVED))
 		apart_book_lost(held, slot, a->part);
-	send_answer(h, a, h->told);
+	apart_put_answer(h->told, a);
+	tell(h, h->told, sizeof h->told);
 }
 
 /* ---- doing ------------------------------------------------------------------------------- */
@@ -346,14 +345,14 @@ static int descriptor_of(struct msghdr *m)
 	return fd;
 }
 
-static void serve(struct helper *h, size_t n, int fd)
+/* False: nothing behind it is done either. */
+static bool serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
 {
 	struct apart_answer *a = &h->answer;
 	struct err e = {0};
-	int rc = apart_get_request(&h->request, h->wire, n, &e);
-	bool posted;
+	int rc = apart_get_request(&h->request, wire, n, &e);
+	const bool posted = h->request.op == APART_REMOVE && h->request.seq == 0;
 
-	wipe(h->wire, sizeof h->wire);
 	memset(a, 0, sizeof *a);
 	a->op = rc < 0 ? APART_READY : h->request.op;
 	a->seq = h->request.seq;
@@ -361,20 +360,40 @@ static void serve(struct helper *h, size_t n, int fd)
 		log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s", e.cause);
 	else
 		rc = do_request(h, fd, &e);
-	posted = h->request.op == APART_REMOVE && h->request.seq == 0;
 	wipe(&h->request, sizeof h->request);
+	if (posted) {
+		if (rc < 0)
+			log_limited(os_now_ns() / 1000000, LOG_WARN,
+				    "helper: an SA was not removed: %s", e.cause);
+		return true;
+	}
 	if (rc < 0)
 		fill_err(a, &e);
-	if (posted && rc < 0)
-		log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: an SA was not removed: %s",
-			    e.cause);
-	if (!posted)
-		send_answer(h, a, h->wire);
+	apart_put_answer(h->answers + h->n_answers++ * APART_LEN, a);
+	return rc == 0;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+/* All requests of one record; the answers are one record, too. */
+static void serve_all(struct helper *h, size_t n, int fd)
 {
-	struct helper *h = poll->data;
+	size_t at = 0;
+
+	h->n_answers = 0;
+	if (n == 0 || n % APART_LEN != 0) {
+		serve(h, h->wire, n, fd);
+	} else {
+		while (at < n && serve(h, h->wire + at, APART_LEN, fd))
+			at += APART_LEN;
+	}
+	wipe(h->wire, n);
+	if (h->n_answers > 0)
+		tell(h, h->answers, h->n_answers * APART_LEN);
+}
+
+/* One record, if there is one. False: there was none, or not all of it was answered, and the back end
+ * may have put something off to the end of the loop's turn. */
+static bool take_record(struct helper *h, int flags)
+{
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof(int))];
@@ -384,20 +403,39 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			   .msg_iovlen = 1,
 			   .msg_control = &control,
 			   .msg_controllen = sizeof control};
-	ssize_t n = recvmsg(OTHER_FD, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(OTHER_FD, &m, flags | MSG_CMSG_CLOEXEC);
 	int fd;
 
-	(void)status, (void)events;
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
+		return false;
 	if (n <= 0) {
-		hang_up(h);
-		return;
+		h->over = true;
+		return false;
 	}
 	fd = descriptor_of(&m);
-	serve(h, (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)n, fd);
+	serve_all(h, (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)n, fd);
 	if (fd >= 0)
 		close(fd);
+	return h->n_answers * APART_LEN == (size_t)n;
+}
+
+/*
+ * Waits for requests, and for what the back end's loop waits for. Behind a request the next one is near:
+ * until none has come for BURST_MS, requests alone are waited for, one system call each.
+ */
+static void work(struct helper *h)
+{
+	struct pollfd on[] = {{.fd = OTHER_FD, .events = POLLIN},
+			      {.fd = uv_backend_fd(&h->loop), .events = POLLIN}};
+
+	while (!h->over) {
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+		if (poll(on, 2, uv_backend_timeout(&h->loop)) <= 0 || on[0].revents == 0 ||
+		    !take_record(h, MSG_DONTWAIT))
+			continue;
+		for (int i = 1; i < BURST_MAX && !h->over && take_record(h, 0); i++)
+			;
+	}
 }
 
 /* ---- start and end ----------------------------------------------------------------------- */
@@ -426,6 +464,7 @@ static void confine(const struct helper *h)
 static int begin(struct helper *h, struct err *e)
 {
 	const struct sadb_env env = {.loop = &h->loop, .on_event = on_event, .arg = h};
+	const struct timeval burst = {.tv_usec = BURST_MS * 1000L};
 	int rc;
 
 	if (read_config(h, e) < 0)
@@ -434,12 +473,7 @@ static int begin(struct helper *h, struct err *e)
 	if (rc < 0)
 		return rc;
 	open_routes(h);
-	if (uv_poll_init(&h->loop, &h->poll, OTHER_FD) != 0)
-		return err_set(e, ERR_OS, "the loop does not take the socket of requests");
-	h->poll.data = h;
-	/* libuv makes it one that does not wait; an answer does. */
-	fcntl(OTHER_FD, F_SETFL, fcntl(OTHER_FD, F_GETFL) & ~O_NONBLOCK);
-	uv_poll_start(&h->poll, UV_READABLE, on_readable);
+	setsockopt(OTHER_FD, SOL_SOCKET, SO_RCVTIMEO, &burst, sizeof burst);
 	confine(h);
 	return 0;
 }
@@ -460,9 +494,8 @@ static void say_ready(struct helper *h, int rc, const struct err *e)
 		a->lifetime_max_s = can.lifetime_max_s;
 		a->suites = can.suites;
 	}
-	apart_put_answer(h->wire, a);
-	if (send(OTHER_FD, h->wire, APART_LEN, MSG_NOSIGNAL) < 0 && rc == 0)
-		hang_up(h);
+	apart_put_answer(h->told, a);
+	tell(h, h->told, sizeof h->told);
 }
 
 static void end(struct helper *h)
@@ -504,7 +537,7 @@ int apart_serve(const struct apart_source *source, struct err *e)
 	rc = begin(h, &why);
 	say_ready(h, rc, &why);
 	if (rc == 0)
-		uv_run(&h->loop, UV_RUN_DEFAULT);
+		work(h);
 	end(h);
 	return 0;
 }

@@ -205,6 +205,25 @@ int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys
 	return db->ops->add_outbound(db, ctx, k, e);
 }
 
+int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
+		  const struct sa_keys *out, enum sadb_part *failed, struct err *e)
+{
+	*failed = SADB_INBOUND;
+	if (db->ops->add_both == NULL) {
+		if (sadb_add_inbound(db, ctx, in, e) < 0)
+			return -1;
+		*failed = SADB_OUTBOUND;
+		return sadb_add_outbound(db, ctx, out, e);
+	}
+	if (check_sa(db, ctx, in, e) < 0)
+		return err_in(e, "inbound SA");
+	if (check_sa(db, ctx, out, e) < 0) {
+		*failed = SADB_OUTBOUND;
+		return err_in(e, "outbound SA");
+	}
+	return db->ops->add_both(db, ctx, in, out, failed, e);
+}
+
 int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e)
 {
 	if (((unsigned)part & ~(unsigned)SADB_BOTH) != 0 || part == 0)

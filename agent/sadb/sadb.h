@@ -7,7 +7,8 @@
  *
  * Every call is synchronous, on the loop's thread, and all or nothing: after -1 the system is as
  * it was before. Keys are borrowed for the call and never kept by the caller's side of it.
- * Order per context: policy_add, reserve, add_inbound, add_outbound, remove. Anything else is our
+ * Order per context: policy_add, reserve, add_inbound, add_outbound (add_both is the two of them),
+ * remove. Anything else is our
  * own bug: soft answers ERR_BUG, so that a unit test finds it before a kernel does.
  */
 #ifndef SAPAIR_AGENT_SADB_H
@@ -168,6 +169,10 @@ struct sadb_ops {
 	/* Also selects: the policy's traffic goes out on this SA from now on. */
 	int (*add_outbound)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			    struct err *e);
+	/* Both, where they cost less together; NULL: they do not. On -1 *failed is the part that could
+	 * not be added, and the inbound may be there: remove the context. */
+	int (*add_both)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
+			const struct sa_keys *out, enum sadb_part *failed, struct err *e);
 	/* Removing the selected outbound selects the newest of the same policy that is left first.
 	 * Parts that are not there (any more) are no error. A context without parts is gone, and
 	 * so is one that was reserved only. */
@@ -228,6 +233,8 @@ int sadb_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx, str
 		 struct err *e);
 int sadb_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
 int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
+int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
+		  const struct sa_keys *out, enum sadb_part *failed, struct err *e);
 int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e);
 int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct sa_counts *counts,
 	       struct err *e);

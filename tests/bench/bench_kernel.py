@@ -147,8 +147,9 @@ def one_pair(t):
     floor = Floor()
     try:
         w.watch.over()
-        a, b = w.pair(both=FREE, log="info")
-        c = bench.Control(a.control)
+        # The host that dialled leads; ordered at the other one, a rekey is a message longer.
+        a, b = w.pair(both=FREE, alpha={"role": "dial"}, beta={"role": "listen"}, log="info")
+        c, far = bench.Control(a.control), bench.Control(b.control)
         n, rate_n = (100, 200) if QUICK else (300, 400)
         least, rows = [], []
         u = w.udp(rate=200)
@@ -161,6 +162,7 @@ def one_pair(t):
         for i in range(ROUNDS):
             base = floor.round(300)
             told = [c.ask("rekey", peer="beta", verify=False)[0]["ms"]["total"] for _ in range(n)]
+            there = [far.ask("rekey", peer="alpha", verify=False)[0]["ms"]["total"] for _ in range(n // 2)]
             time.sleep(6)  # the old ones drain
             base2 = floor.round(300)
             before, epoch = cpu(a, b), int(a.peer("beta")["epoch"])
@@ -170,15 +172,17 @@ def one_pair(t):
             ms, ms2 = base["median_us"] / 1000, base2["median_us"] / 1000
             least.append(ms)
             rows.append((statistics.median(told), statistics.median(told) / ms, bench.p99(told) / ms,
-                         made / seconds, made / seconds / base2["per_s"], used, used / ms2))
+                         made / seconds, made / seconds / base2["per_s"], used, used / ms2,
+                         statistics.median(there) / ms))
             time.sleep(0 if i == ROUNDS - 1 else 6)
-        mid = [statistics.median(r[k] for r in rows) for k in range(7)]
+        mid = [statistics.median(r[k] for r in rows) for k in range(8)]
         t.name = "floor"
         t.row("four installs, two selections, two removals: median", statistics.median(least), "ms")
         t.name = "rekey"
         t.row("order to four new SAs, receipt: median", mid[0], "ms")
         t.row("the same, in floors", mid[1], "x", target=3.0)
         t.row("its p99, in floors", mid[2], "x", target=8.0)
+        t.row("ordered at the host that does not lead, in floors", mid[7], "x")
         t.name = "rate"
         t.row("rekeys per second of one pair, no limit", mid[3], "/s")
         t.row("the same, in floors", mid[4], "x", target=0.5, bound=+1)
@@ -220,7 +224,8 @@ def cold(t):
             standing.append((time.monotonic() - start) * 1000)
         t.row("up, TLS handshake included, to the first protected ping", statistics.median(took), "ms",
               target=2 * SWAN["ping"], note="strongSwan %.1f (%s)" % (SWAN["ping"], SWAN["from"]))
-        t.row("the same on a standing link, whose SAs are gone", statistics.median(standing), "ms", target=3.0)
+        t.row("the same on a standing link, whose SAs are gone", statistics.median(standing), "ms",
+              target=3.0 * slower())
     finally:
         w.close(False)
 

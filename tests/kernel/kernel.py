@@ -83,8 +83,29 @@ def module_tree():
 BOOT_LIMIT = 60
 
 
-def boot(command, limit=LIMIT, memory=512, follow=None, again=True):
+@contextlib.contextmanager
+def own_cpu():
+    """A processor for one machine: unpinned, each system call costs several times more, and two machines
+    on one get in each other's way."""
+    cpus = sorted(os.sched_getaffinity(0), reverse=True)
+    for cpu in cpus:
+        with open(os.path.join(tempfile.gettempdir(), "sapair-uml-%d-%d" % (os.getuid(), cpu)), "w") as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield cpu
+            return
+    yield cpus[0]
+
+
+def boot(command, limit=LIMIT, memory=512, follow=None):
     """Runs the command inside; its exit status and what it printed. None: it did not come to an end."""
+    with own_cpu() as cpu:
+        return boot_on(cpu, command, limit, memory, follow, True)
+
+
+def boot_on(cpu, command, limit, memory, follow, again):
     work = tempfile.mkdtemp(prefix="sapair-uml-", dir=os.environ.get("TMPDIR", "/tmp"))
     words = [
         "%s=%s" % (k, shlex.quote(v))
@@ -107,11 +128,10 @@ def boot(command, limit=LIMIT, memory=512, follow=None, again=True):
         "linux.uml", "mem=%dM" % memory, "rootfstype=hostfs", "rootflags=/", "rw", "init=" + init,
         "umid=sapair%d" % os.getpid(), "con=null", "con0=null,fd:1", "quiet",
     ]
-    cpus = sorted(os.sched_getaffinity(0))  # unpinned, each system call costs several times more
     process = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True, cwd=work,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpus[-1]}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
         # its memory is a file there: on a disk, writing it back would make all stand for seconds
         env=dict(os.environ, TMPDIR="/dev/shm" if os.access("/dev/shm", os.W_OK) else work, HOME=work),
     )
@@ -139,7 +159,7 @@ def boot(command, limit=LIMIT, memory=512, follow=None, again=True):
         hung = again and not os.path.exists(os.path.join(work, "begun"))
         shutil.rmtree(work, ignore_errors=True)
         if hung:
-            return boot(command, limit, memory, follow, False)
+            return boot_on(cpu, command, limit, memory, follow, False)
 
 
 def show(path, at):

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Links that break, SAs that end, others who interfere: no packet in clear, and all heals."""
 
+import os
+import signal
 import time
 
 from kernel import *  # noqa: F403
@@ -103,6 +105,24 @@ def one_deleted_sa_is_healed(w):
     u = w.udp(rate=300)
     time.sleep(0.3)
     u.no_loss(least=50)
+
+
+@test
+def what_is_lost_of_too_many_events_is_found_by_looking(w):
+    a, b = w.pair(both=DRAIN)
+    p = a.peer("beta")
+    os.kill(a.helper(), signal.SIGSTOP)
+    # Others come and go, more than the socket of events holds; what happens to us then is told to nobody.
+    add = "xfrm state add src 10.9.0.77 dst 10.9.0.78 proto esp spi %d mode transport enc ecb(cipher_null) ''"
+    gone = "xfrm state delete dst 10.9.0.78 proto esp spi %d src 10.9.0.77"
+    batch([line % spi for spi in range(0x2000, 0x2000 + 8000) for line in (add, gone)], "alpha")
+    sh("ip", "xfrm", "state", "delete", "dst", v4("alpha"), "proto", "esp", "spi", "0x" + p["in"]["spi"], host="alpha")
+    with open("/proc/%d/net/netlink" % a.pid) as f:
+        drops = sum(int(line.split()[8]) for line in list(f)[1:] if line.split()[1] == "6")
+    check(drops > 0, "no event was lost")
+    os.kill(a.helper(), signal.SIGCONT)
+    w.crossed(a, b, epoch=int(p["epoch"]) + 1)
+    together(a, b)
 
 
 @test

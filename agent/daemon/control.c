@@ -339,6 +339,19 @@ static void job_progress(struct job *j)
 	reply(j->client, doc, doc_progress(doc, sizeof doc, text));
 }
 
+/* Until there is something to do, to tell, or no more time. */
+static void job_wait(struct job *j)
+{
+	const uint64_t now = agent_now_ms();
+	uint64_t wait = PROGRESS_MS;
+
+	if (j->left == 0 || (j->next < j->n && j->running < j->req.parallel))
+		wait = 0;
+	else if (j->deadline_ms != 0 && j->deadline_ms < now + wait)
+		wait = j->deadline_ms > now ? j->deadline_ms - now : 0;
+	uv_timer_start(&j->client->timer, on_job_timer, wait, 0); /* refused if it closes */
+}
+
 static void on_job_timer(uv_timer_t *t)
 {
 	struct client *c = t->data;
@@ -361,11 +374,7 @@ static void on_job_timer(uv_timer_t *t)
 	}
 	if (now - j->items[0].w.since_us / 1000 >= PROGRESS_MS)
 		job_progress(j);
-	uint64_t wait = PROGRESS_MS;
-
-	if (j->deadline_ms != 0 && j->deadline_ms - now < wait)
-		wait = j->deadline_ms - now;
-	uv_timer_start(t, on_job_timer, wait, 0);
+	job_wait(j);
 }
 
 static void job_next(struct job *j)
@@ -374,7 +383,7 @@ static void job_next(struct job *j)
 
 	while (!c->closing && j->next < j->n && j->running < j->req.parallel)
 		item_begin(&j->items[j->next++]);
-	uv_timer_start(&c->timer, on_job_timer, 0, 0); /* refused if it closes */
+	job_wait(j);
 }
 
 static size_t count_peers(const struct agent *a, const struct peer *only)

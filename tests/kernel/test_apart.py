@@ -206,6 +206,22 @@ def noise_is_refused_and_nothing_happens(w):
 
 
 @test
+def requests_of_one_record_are_done_up_to_the_first_that_fails(w):
+    h, _ = helper(w)
+    policy = h.done(ADD, add())["policy"]
+    request = lambda seq, number: (struct.pack(">BBII", 1, RESERVE, seq, number)).ljust(LEN, b"\0")
+    h.send(request(50, policy) + request(51, policy) + request(52, 99) + request(53, policy))
+    answers = h.socket.recv(32 * LEN)
+    got = [(answers[at + 1], answers[at + 5], answers[at + 6]) for at in range(0, len(answers), LEN)]
+    equal(got, [(RESERVE, 50, 0), (RESERVE, 51, 0), (RESERVE, 52, BUG)], "answers")
+    equal(len(w.states("alpha")), 2, "reserved")
+    with h.unchanged():
+        h.send(b"".join(request(n, policy) for n in range(17)))
+        equal(h.answer()[0], BUG, "more than a record holds")
+    h.done(DROP, struct.pack(">I", policy))
+
+
+@test
 def only_tcp_sockets_get_past_ipsec(w):
     h, _ = helper(w)
     four, six = socket.AF_INET, socket.AF_INET6

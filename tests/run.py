@@ -114,8 +114,8 @@ def all_suites(build):
         Suite("docs", scripts("tests/docs/test_*.py", build), 240),
         Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True, lanes=2),
         Suite("windows", scripts("tests/windows/test_*.py", build), 300, alone=True),
-        Suite("soft", scripts("tests/soft/test_*.py", build), 300, alone=True),
-        Suite("soft-san", scripts("tests/soft/test_*.py", san, san_env), 300, alone=True),
+        Suite("soft", scripts("tests/soft/test_*.py", build), 300, alone=True, lanes=2),
+        Suite("soft-san", scripts("tests/soft/test_*.py", san, san_env), 300, alone=True, lanes=2),
     ]
     return [s for s in suites if s.jobs]
 

@@ -22,6 +22,7 @@
 #define SPACES "/run/netns"
 #define ROOM_FOR_SOCKET 24
 #define SUN_PATH_ROOM 108
+static const char *const files[] = {COPY, HOW, TAG}; /* the tag goes last: see make_tag() */
 
 static const char *const words[] = {"namespaces", "loopback", "ssh"};
 
@@ -422,7 +423,7 @@ int labrun_settle(struct labrun *r, struct err *e)
 		r->where = LAB_LOOPBACK;
 	else
 		r->where = LAB_SPACES;
-	if (os_make_dir(r->dir, e) < 0 || labrun_keep(r, e) < 0 || make_tag(r, e) < 0)
+	if (os_make_dir(r->dir, e) < 0 || make_tag(r, e) < 0 || labrun_keep(r, e) < 0)
 		return -1;
 	if (r->where == LAB_LOOPBACK)
 		map_to_loopback(r);
@@ -439,9 +440,50 @@ bool labrun_is_begun(struct labrun *r)
 	return true;
 }
 
+/* What stays of a lab's file when its writer is killed: see os_write_file(). */
+static bool is_half(const char *name, const char *of)
+{
+	const size_t n = strlen(of);
+
+	return strncmp(name, of, n) == 0 && name[n] == '.' &&
+	       strspn(name + n + 1, "0123456789abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 6 &&
+	       name[n + 7] == '\0';
+}
+
+static bool is_half_ours(const struct labrun *r, const char *name)
+{
+	char bundle[LAB_NAME_MAX + 8];
+
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		if (is_half(name, files[i]))
+			return true;
+	for (size_t i = 0; i < r->lab.n_hosts; i++) {
+		snprintf(bundle, sizeof bundle, "%s.bundle", r->lab.hosts[i].name);
+		if (is_half(name, bundle))
+			return true;
+	}
+	return false;
+}
+
+void labrun_sweep(const struct labrun *r)
+{
+	char path[OS_PATH_MAX];
+	uv_dirent_t entry;
+	uv_fs_t fs;
+
+	if (uv_fs_scandir(NULL, &fs, r->dir, 0, NULL) >= 0)
+		while (uv_fs_scandir_next(&fs, &entry) == 0)
+			if (is_half_ours(r, entry.name) &&
+			    os_path_join(path, r->dir, entry.name, NULL) == 0)
+				os_remove_file(path, NULL);
+	uv_fs_req_cleanup(&fs);
+	uv_fs_rmdir(NULL, &fs, r->dir, NULL); /* what else is there is not ours */
+	uv_fs_req_cleanup(&fs);
+}
+
 int labrun_forget(struct labrun *r, struct err *e)
 {
-	static const char *const files[] = {COPY, HOW, TAG}; /* the tag last: see make_tag() */
 	char path[OS_PATH_MAX];
 	uv_fs_t fs;
 
@@ -455,8 +497,7 @@ int labrun_forget(struct labrun *r, struct err *e)
 	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
 		if (path_in(path, r, files[i], e) < 0 || os_remove_file(path, e) < 0)
 			return -1;
-	uv_fs_rmdir(NULL, &fs, r->dir, NULL); /* what else is there is not ours */
-	uv_fs_req_cleanup(&fs);
+	labrun_sweep(r);
 	if (args_has(r->args, "dir"))
 		return 0;
 	os_dir_of(path, r->dir);

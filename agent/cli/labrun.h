@@ -81,6 +81,8 @@ bool labrun_has_space(const struct labrun *r, size_t host);
 int labrun_keep(const struct labrun *r, struct err *e);
 /* The last traces on this machine: namespaces, files. */
 int labrun_forget(struct labrun *r, struct err *e);
+/* Removes what a killed `up` had not finished to write, and the folder if it is empty then. */
+void labrun_sweep(const struct labrun *r);
 void labrun_close(struct labrun *r);
 
 /*

@@ -283,17 +283,37 @@ static int make_bundles(struct labrun *r, uint64_t ttl_ms, struct err *e)
 	return labfile_make(&r->lab, r->source, r->dir, ttl_ms, true, &r->until, e);
 }
 
-static int start_agents(struct labrun *r, struct err *e)
+static bool first_host(const struct labrun *r, size_t host)
+{
+	return host == 0 && labrun_reachable(r, host);
+}
+
+static bool other_hosts(const struct labrun *r, size_t host)
+{
+	return host != 0 && labrun_reachable(r, host);
+}
+
+static int start_some(struct labrun *r, bool (*which)(const struct labrun *r, size_t host),
+		      struct err *e)
 {
 	return labrun_ask(r,
 			  &(struct lab_ask){.script = up_script,
-					    .wanted = labrun_reachable,
+					    .wanted = which,
 					    .input = bundle_of,
 					    .line = take_word,
 					    .judged = true,
 					    .parallel = r->where == LAB_SSH ? 8 : 32,
 					    .timeout_ms = STEP_MS},
 			  e);
+}
+
+/* On one kernel the first agent alone: it makes the kernel load the modules of the suites, which many at
+ * once would each wait for, and each make the kernel look for. */
+static int start_agents(struct labrun *r, struct err *e)
+{
+	if (r->where == LAB_SSH || strcmp(r->lab.backend, "soft") == 0)
+		return start_some(r, labrun_reachable, e);
+	return start_some(r, first_host, e) < 0 ? -1 : start_some(r, other_hosts, e);
 }
 
 /* Each host waits for its pairs and proves them: both directions of every pair. */
@@ -524,6 +544,7 @@ int v_lab_down(const struct args *a, struct err *e)
 	} else if (rc == 0 && labrun_is_begun(&r)) {
 		rc = labrun_forget(&r, e);
 	} else if (rc == 0) {
+		labrun_sweep(&r);
 		for (size_t i = 0; i < r.lab.n_hosts; i++)
 			r.hosts[i].state = HOST_GONE;
 	}

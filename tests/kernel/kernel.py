@@ -117,7 +117,7 @@ def boot_on(cpu, command, limit, memory, follow, again):
         f.write(
             INIT.format(
                 python=sys.executable, here=os.path.join(HERE, "kernel.py"), modules=module_tree(),
-                names=MODULES, cwd=shlex.quote(ROOT), work=work,
+                names=os.environ.get("SAPAIR_KERNEL_MODULES", MODULES), cwd=shlex.quote(ROOT), work=work,
                 env=" ".join(words), command=" ".join(map(shlex.quote, command)),
             )
         )

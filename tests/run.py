@@ -113,7 +113,7 @@ def all_suites(build):
         Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
         Suite("docs", scripts("tests/docs/test_*.py", build), 240),
         Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True, lanes=2),
-        Suite("windows", scripts("tests/windows/test_*.py", build), 300, alone=True),
+        Suite("windows", scripts("tests/windows/test_*.py", build), 300, alone=True, lanes=2),
         Suite("soft", scripts("tests/soft/test_*.py", build), 300, alone=True, lanes=2),
         Suite("soft-san", scripts("tests/soft/test_*.py", san, san_env), 300, alone=True, lanes=2),
     ]

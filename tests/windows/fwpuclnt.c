@@ -13,6 +13,7 @@
  *                            has subscribed; so is what this process removes itself
  *         hold               as long as it is there, another program holds the engine's lock
  *     SAPAIR_STANDIN_ACCESS  "none": no administrator; "nobfe": the engine does not run
+ *     SAPAIR_STANDIN_IPV6    "network": takes IPv6 addresses of SAs in network order only
  */
 #include <winsock2.h>
 #include <ws2tcpip.h>
@@ -1088,18 +1089,20 @@ static struct context *context_of(uint64_t id)
 	return NULL;
 }
 
-/* v6 addresses are wanted turned round, which is the order that is known to work. */
+/* v6 addresses are wanted turned round, which is the order that is known to work, or as the test says. */
 static bool covers(const struct filter *f, const IPSEC_TRAFFIC0 *t)
 {
 	const struct cond *l = cond_of(f, &wfp_cond_local), *r = cond_of(f, &wfp_cond_remote);
+	const char *order = getenv("SAPAIR_STANDIN_IPV6");
+	const int turn = order != NULL && strcmp(order, "network") == 0 ? 0 : 15;
 
 	if (l == NULL || r == NULL || is_v4(&f->layer) != (t->ipVersion == FWP_IP_VERSION_V4))
 		return false;
 	if (t->ipVersion == FWP_IP_VERSION_V4)
 		return l->number == t->localV4Address && r->number == t->remoteV4Address;
 	for (int i = 0; i < 16; i++)
-		if (l->bytes[i] != t->localV6Address[15 - i] ||
-		    r->bytes[i] != t->remoteV6Address[15 - i])
+		if (l->bytes[i] != t->localV6Address[turn ^ i] ||
+		    r->bytes[i] != t->remoteV6Address[turn ^ i])
 			return false;
 	return true;
 }

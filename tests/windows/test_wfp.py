@@ -6,7 +6,7 @@ import json
 import time
 
 from wintest import *
-from wintest import begin, test, well, win, z
+from wintest import Gone, begin, test, well, win, z
 from standin import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
 
 RULES = ["FwpmTransactionBegin0", "FwpmProviderAdd0"] + 8 * ["FwpmFilterAdd0"] + ["FwpmTransactionCommit0"]
@@ -15,14 +15,18 @@ PAIR = ["IPsecSaContextCreate0", "IPsecSaContextGetSpi0", "IPsecSaContextAddInbo
         "IPsecSaContextAddOutbound0"]
 ENDS = ["FwpmTransactionCommit0", "FwpmTransactionAbort0"]
 END = ["IPsecSaContextExpire0", "IPsecSaContextDeleteById0"]
+READS = ["IPsecSaContextCreateEnumHandle0", "IPsecSaContextEnum0", "FwpmFilterCreateEnumHandle0", "FwpmFilterEnum0"]
+ALL_OF_CLEAN = READS + ["FwpmTransactionBegin0", "IPsecSaContextDeleteById0", "FwpmFilterDeleteByKey0",
+                        "FwpmProviderDeleteByKey0", "FwpmTransactionCommit0"]
 FAST = {"verify": False, "switch_ms": 0, "drain_ms": 300}
 
 
-def pair(lab, env=None, **options):
-    """alpha on Windows with its engine, beta on Linux (soft)."""
+def pair(lab, env=None, leads=True, **options):
+    """alpha on Windows with its engine, which dials and so leads or not; beta on Linux (soft)."""
     options = dict(FAST, **options)
-    a = wfp_agent(lab, "alpha", lab.peer_of("beta", **options), env=env)
-    b = lab.agent("beta", lab.peer_of("alpha", **options))
+    roles = ("dial", "listen") if leads else ("listen", "dial")
+    a = wfp_agent(lab, "alpha", lab.peer_of("beta", role=roles[0], **options), env=env)
+    b = lab.agent("beta", lab.peer_of("alpha", role=roles[1], **options))
     b.start(ready=False)
     a.start()
     b.wait_ready()
@@ -42,6 +46,13 @@ def settled(*engines):
     """... and nothing old is left."""
     until(lambda: all(len(e.state()["contexts"]) == len(e.pairs()) == 1 for e in engines),
           "one whole context each")
+
+
+def calls_are(engine, wanted, what):
+    """Since the last look. The log of a call comes after what it did."""
+    made = []
+    until(lambda: made.extend(engine.names(new=True)) or len(made) >= len(wanted), what)
+    equal(made, wanted, what)
 
 
 def check_half(agent, peer, half, way):
@@ -94,6 +105,51 @@ def the_filters_protect_all_but_icmp_and_our_link(lab):
                  for r in ["protect", (("protocol", 1),)] + tcp}, "filters")
 
 
+def pair_over_ipv6(lab, name, **env):
+    """One address, two ports: the certificates tell who is who."""
+    ports = {"alpha": lab.port, "beta": lab.free_port(("::1",))}
+    options = {h: dict(listen="[::]:%d" % ports[h], id=identity(h, "::1")) for h in ports}
+    peer = lambda h: dict(FAST, name=h, address="[::1]:%d" % ports[h], identity=h)
+    a = wfp_agent(lab, "alpha", peer("beta"), env=env, engine=Engine(lab, name), **options["alpha"])
+    b = lab.agent("beta", peer("alpha"), **options["beta"])
+    b.start(ready=False)
+    a.start()
+    b.wait_ready()
+    paired(a, b)
+    return a, b
+
+
+@test
+def a_pairing_over_ipv6_is_the_same_in_the_other_layers(lab):
+    if not lab.is_free(1, "::1", lab.port):
+        raise Skip("no ::1 here")
+    switch = {"SAPAIR_WFP": "wait-ms=10000 ipv6-network"}
+    wants = {"SAPAIR_STANDIN_IPV6": "network"}
+    # The order that is not the engine's is refused, and the other one tried once, at the first pair only.
+    for name, env, refused in (("turned", {}, 0), ("network", dict(switch, **wants), 0),
+                               ("guessed", wants, 1), ("misguided", switch, 1)):
+        a, b = pair_over_ipv6(lab, name, **env)
+        equal(a.engine.names(), OPEN + RULES + refused * PAIR[:1] + PAIR, "calls, " + name)
+        equal([c["call"] for c in a.engine.calls() if int(c["code"], 16)], refused * PAIR[:1], "refused, " + name)
+        seen = set()
+        for f in a.engine.state()["filters"]:
+            conditions = {FIELDS[c[0]]: c[2] or c[1] for c in f["conditions"]}
+            equal([conditions.pop(end) for end in ("local", "remote")], 2 * [15 * "00" + "01"], "addresses")
+            seen.add((LAYERS[f["layer"]], CALLOUTS[f["callout"]], conditions.get("protocol")))
+        equal(seen, {(way, callout, protocol) for way in ("in v6", "out v6")
+                     for callout, protocol in ((way, None), (None, 58), (None, 6))}, "filters")
+        a.engine.names(new=True)
+        receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
+        paired(a, b, int(receipt["epoch"]["new"]))
+        settled(a.engine)
+        calls_are(a.engine, PAIR + END, "calls of a rekey, " + name)
+        well(a.cli("down", "beta"))
+        check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+        a.stop()
+        b.stop()
+        lab.agents.clear()
+
+
 @test
 def two_windows_machines_have_mirrored_bundles(lab):
     for suite in ("aes256gcm16", "aes128gcm16", "aes192gcm16", "aes256-sha256", "aes128-sha256",
@@ -143,7 +199,7 @@ def a_rekey_makes_before_it_breaks(lab):
     receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
     paired(a, b, int(receipt["epoch"]["new"]))
     settled(a.engine)
-    equal(a.engine.names(new=True), PAIR + END, "calls of a rekey")
+    calls_are(a.engine, PAIR + END, "calls of a rekey")
     (new,) = a.engine.pairs()
     check(new["in"]["qm_id"] != old["in"]["qm_id"], "the same qmSaId twice")
     equal((new["in_filter"], new["out_filter"]), (old["in_filter"], old["out_filter"]), "filters")
@@ -210,23 +266,27 @@ def a_start_whose_calls_fail_once_ends_well(lab):
         lab.agents.clear()
 
 
+def rekey_fails(a, call):
+    """The one call is refused; the pair in force is that of before."""
+    settled(a.engine)
+    before, was = a.engine.state(), a.peer("beta")
+    a.engine.fail(call, 1, CODE)
+    r = a.cli("rekey", "beta", "--no-verify")
+    check(r.rc in (1, 7), "exit status of a rekey whose %s fails: %s" % (call, r))
+    has(r.out, "0x80320035")
+    has(r.out, call)
+    now = a.peer("beta")
+    equal((now["epoch"], now["in"]["spi"], now["state"]), (was["epoch"], was["in"]["spi"], "up"), "pair in force")
+    return before
+
+
 @test
 def every_call_of_a_rekey_can_fail_once(lab):
     a, b = pair(lab)
     paired(a, b)
     for call in PAIR:
-        settled(a.engine)
-        before = a.engine.state()
-        was = a.peer("beta")
-        a.engine.fail(call, 1, CODE)
-        r = a.cli("rekey", "beta", "--no-verify")
-        equal(r.rc, 7 if r.rc != 1 else 1, "exit status of a rekey whose %s fails" % call)
-        has(r.out, "0x80320035")
-        has(r.out, call)
+        before = rekey_fails(a, call)
         until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
-        now = a.peer("beta")
-        equal((now["epoch"], now["in"]["spi"], now["state"]), (was["epoch"], was["in"]["spi"], "up"),
-              "pair in force")
         well(a.cli("rekey", "beta", "--no-verify"))
     for call in END:
         settled(a.engine)
@@ -234,6 +294,101 @@ def every_call_of_a_rekey_can_fail_once(lab):
         well(a.cli("rekey", "beta", "--no-verify"))
         settled(a.engine)
         check(not a.engine.is_waiting_to_fail, call + " was not called")
+
+
+@test
+def every_call_of_a_rekey_that_the_peer_leads_can_fail_once(lab):
+    a, b = pair(lab, leads=False)
+    paired(a, b)
+    for call in PAIR[:3]:
+        before = rekey_fails(a, call)
+        until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
+        well(a.cli("rekey", "beta", "--no-verify"))
+    # The leader sends on the new pair already: its inbound stays until there is another one.
+    before = rekey_fails(a, PAIR[3])
+    check(before["contexts"][0] in a.engine.state()["contexts"], "the pair in force: %s" % a.engine.state())
+    well(a.cli("rekey", "beta", "--no-verify"))
+    settled(a.engine)
+
+
+@test
+def every_call_of_plan_and_clean_can_fail_once(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    a.kill()
+    before = a.engine.state()
+    control = ["--control", a.config["control"]]
+    verbs = (["plan", "--config", z(a.config_path)], ["clean", "--check", *control], ["clean", *control])
+
+    def run(words):
+        a.engine.calls(new=True)
+        r = win(*words, "--json", env=a.env, exe=a.exe)
+        return r, [c["call"] for c in a.engine.calls(new=True)]
+
+    tried = 0
+    for words in verbs:
+        calls = run(words)[1] if "plan" in words or "--check" in words else ALL_OF_CLEAN
+        for call in dict.fromkeys(calls):
+            if "Destroy" in call or "Close" in call or "Abort" in call:
+                continue  # nobody asks how these end
+            a.engine.fail(call, 1, CODE)
+            r, made = run(words)
+            check(not a.engine.is_waiting_to_fail, "%s was not called by %s" % (call, words))
+            if words[0] == "clean" and len(words) == 3 and call not in OPEN + READS:
+                check(r.rc in (0, 1, 7), "exit status of clean whose %s fails: %s" % (call, r))
+                well(win(*words, "--json", env=a.env, exe=a.exe))
+                check(a.engine.is_empty(), "left over after %s: %s" % (call, a.engine.state()))
+                a.start()
+                paired(a, b)
+                a.kill()
+                before = a.engine.state()
+            else:
+                equal(r.rc, 1, "exit status of %s whose %s fails: %s" % (words[0], call, r))  # a code of ours
+                has(r.out, "0x80320035")
+                has(r.out, call)
+                equal(a.engine.state(), before, "state after %s of %s" % (call, words[0]))
+            tried += 1
+    print("# %d calls failed" % tried)
+
+
+def answers(a):
+    try:
+        return a.status()
+    except Gone:
+        return None
+
+
+@test
+def every_call_of_a_restart_can_fail_once(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    a.kill()
+    a.engine.calls(new=True)
+    a.start()
+    paired(a, b)
+    settled(a.engine)
+    calls = [c["call"] for c in a.engine.calls(new=True)]
+    ended = []
+    for call in dict.fromkeys(calls):
+        if "Destroy" in call or "Unsubscribe" in call or "Abort" in call:
+            continue  # nobody asks how these end
+        a.kill()
+        before = a.engine.state()
+        a.engine.fail(call, 1, CODE)
+        a.start(ready=False)
+        until(lambda: not a.alive() or answers(a) and same_pair(a, b), "it ends, or has a pair")
+        if not a.alive():
+            ended.append(call)
+            equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # a code of ours
+            has(a.log(), "0x80320035")
+            equal(a.engine.state(), before, "what was there, after " + call)
+            a.process = None
+            a.start()
+        paired(a, b)
+        settled(a.engine)
+        check(not a.engine.is_waiting_to_fail, "%s was not called" % call)
+        equal(len(a.engine.state()["filters"]), 8, "filters after " + call)
+    print("# %d calls failed; a start ended for %s" % (len(dict.fromkeys(calls)), ended))
 
 
 @test

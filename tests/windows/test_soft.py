@@ -120,7 +120,8 @@ def the_service_is_installed_starts_stops_and_goes(lab):
     has(win("query", key, exe="reg.exe").out, "service main --config")
     source = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\sapair"
     has(win("query", source, exe="reg.exe").out, "sapair.exe")
-    equal(service("start").doc("service")["changed"], True, "start")
+    # On a busy machine Wine's service manager at times misses the answer to its start, and ends what it started.
+    until(lambda: '"os":1053' not in win("service", "start", "--json").out, "start")
     together(a, b)
     equal(service("start").doc("service")["changed"], False, "start of what runs")
     equal(service("stop").doc("service")["changed"], True, "stop")

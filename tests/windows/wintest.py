@@ -47,7 +47,9 @@ def boot():
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(os.path.join(PREFIX, "ready")):
             shutil.rmtree(PREFIX, ignore_errors=True)
-            subprocess.run([WINE, "wineboot", "-i"], env=dict(ENV, WINEDLLOVERRIDES="mscoree,mshtml="),
+            # By any program: wineboot by name would start a second service manager beside that of the
+            # first program, and each call would be answered by one or the other.
+            subprocess.run([WINE, "cmd", "/c", "exit"], env=dict(ENV, WINEDLLOVERRIDES="mscoree,mshtml="),
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL, timeout=180, check=True, start_new_session=True)
             open(os.path.join(PREFIX, "ready"), "w").close()

@@ -98,19 +98,19 @@ def all_suites(build):
     san, clang = "build/linux-" + SAN, "build/linux-clang"
     san_env = dict(SAN_ENV, SAPAIR_SAN="1")
     make = os.environ.get("MAKE", "make")
-    suites = [
+    suites = [  # the longest first: what is short fills the gaps
+        Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
+        Suite("sim", sim(build, []), 600),
         Suite("unit", programs("tests/unit/test_*.c", build), 60),
         Suite("unit-san", programs("tests/unit/test_*.c", san, env=SAN_ENV), 180),
         Suite("unit-clang", programs("tests/unit/test_*.c", clang), 60),
         Suite("agent", programs("tests/agent/test_*.c", build, "tests/agent"), 120),
         Suite("agent-san", programs("tests/agent/test_*.c", san, "tests/agent", SAN_ENV), 240),
-        Suite("sim", sim(build, []), 600),
         Suite("sim-san", sim(san, ["--short"], SAN_ENV), 600),
         Suite("fuzz", fuzz("build/linux-clang-" + FUZZ), 120),
         Suite("model", scripts("tests/model/test_*.py", build), 240),
         Suite("fault", scripts("tests/fault/test_*.py", build), 240),
         Suite("build", scripts("tests/build/test_*.py", build), 240),
-        Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
         Suite("docs", scripts("tests/docs/test_*.py", build), 240),
         Suite("kernel", scripts("tests/kernel/test_*.py", build), 300, alone=True, lanes=2),
         Suite("windows", scripts("tests/windows/test_*.py", build), 300, alone=True, lanes=2),

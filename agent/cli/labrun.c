@@ -28,6 +28,22 @@ static int find_self(struct labrun *r, struct err *e)
 	return 0;
 }
 
+/* For Windows hosts: what is named, else what lies beside us. */
+static int find_exe(struct labrun *r, struct err *e)
+{
+	const char *exe = args_text(r->args, "exe");
+	char dir[OS_PATH_MAX];
+
+	if (exe != NULL)
+		return conf_absolute(r->exe, NULL, exe, e);
+	os_dir_of(dir, r->self);
+	if (os_path_join(r->exe, dir, "sapair.exe", e) < 0)
+		return -1;
+	if (!os_exists(r->exe))
+		r->exe[0] = '\0';
+	return 0;
+}
+
 int labrun_open(struct labrun *r, const struct args *a, struct err *e)
 {
 	const char *program = args_text(a, "program");
@@ -42,6 +58,8 @@ int labrun_open(struct labrun *r, const struct args *a, struct err *e)
 		return -1;
 	if (program != NULL && strlen(program) < sizeof r->program)
 		memcpy(r->program, program, strlen(program) + 1);
+	if (find_exe(r, e) < 0)
+		return -1;
 	n = r->lab.n_hosts;
 	r->hosts = calloc(n, sizeof *r->hosts);
 	r->cells = calloc(n * n, sizeof *r->cells);
@@ -82,9 +100,18 @@ struct labrun *labrun_of(const struct fleet_job *j, size_t *host)
 	return r;
 }
 
-static bool write_script(char out[SCRIPT_MAX], const struct labrun *r, size_t host,
-			 const char *script)
+static const char *partner_of(const struct labrun *r, size_t host)
 {
+	const size_t partner = r->hosts[host].partner;
+
+	return partner < r->lab.n_hosts ? r->lab.hosts[partner].name : NULL;
+}
+
+/* Words need no quotes, nor do names of hosts. */
+static bool write_script(char out[SCRIPT_MAX], const struct labrun *r, size_t host,
+			 const struct lab_ask *ask)
+{
+	const char *peer = ask->partners ? partner_of(r, host) : NULL;
 	char dir[OS_PATH_MAX + 64], quoted[OS_PATH_MAX + 128], program[OS_PATH_MAX + 128];
 	const char *own = r->program[0] != '\0' ? r->program : r->self;
 	int n;
@@ -101,31 +128,86 @@ static bool write_script(char out[SCRIPT_MAX], const struct labrun *r, size_t ho
 		snprintf(program, sizeof program, "\"$d/sapair\"");
 	else if (!fleet_quote(program, sizeof program, own))
 		return false;
-	/* names of hosts need no quotes */
 	n = snprintf(out, SCRIPT_MAX,
-		     "umask 077\nd=%s\nc=\"$d/control.sock\"\np=%s\nalone=%d\nsoft=%d\npeer=%s\n%s",
-		     quoted, program, labrun_has_space(r, host),
-		     strcmp(r->lab.backend, "soft") == 0,
-		     r->hosts[host].partner < r->lab.n_hosts
-			     ? r->lab.hosts[r->hosts[host].partner].name
-			     : "",
-		     script);
+		     "umask 077\nd=%s\nc=\"$d/control.sock\"\np=%s\nalone=%d\nsoft=%d\n", quoted,
+		     program, labrun_has_space(r, host), strcmp(r->lab.backend, "soft") == 0);
+	if (n < 0 || n >= SCRIPT_MAX)
+		return false;
+	out += n;
+	n = ask->script != NULL
+		    ? snprintf(out, SCRIPT_MAX - (size_t)n, "%s", ask->script)
+		    : snprintf(out, SCRIPT_MAX - (size_t)n, "exec \"$p\" %s %s --control \"$c\"\n",
+			       ask->words, peer != NULL ? peer : "");
 	return n > 0 && n < SCRIPT_MAX;
 }
 
-/* The words in front of the script. */
-static int address_job(struct labrun *r, size_t host, const char *script, struct err *e)
+/* The same for a Windows host, whatever its user's shell is. */
+static void write_words(char out[SCRIPT_MAX], const struct labrun *r, size_t host,
+			const struct lab_ask *ask)
+{
+	const char *peer = ask->partners ? partner_of(r, host) : NULL;
+	char dir[LABWIN_PATH], pipe[LABWIN_PATH];
+
+	labwin_dir(dir, r, host, '\\');
+	labwin_pipe(pipe, r, host);
+	snprintf(out, SCRIPT_MAX, "%s\\sapair.exe %s %s --control %s", dir, ask->words,
+		 peer != NULL ? peer : "", pipe);
+}
+
+/* "ssh://" is what ssh calls a target with a port, sftp says "sftp://". */
+static const char *sftp_target(char *out, size_t size, const char *ssh)
+{
+	const bool url = strncmp(ssh, "ssh://", 6) == 0;
+
+	snprintf(out, size, "%s%s", url ? "sftp://" : "", ssh + (url ? 6 : 0));
+	return out;
+}
+
+static void far_job(struct labrun *r, size_t host, const struct lab_ask *ask)
 {
 	struct fleet_job *j = &r->jobs[host];
 	struct host_run *h = &r->hosts[host];
 	const char *config = args_text(r->args, "ssh-config");
 	size_t n = 0;
 
+	j->argv[n++] = ask->batch ? "sftp" : "ssh";
+	j->argv[n++] = "-oBatchMode=yes";
+	j->argv[n++] = "-oConnectTimeout=10";
+	if (config != NULL) {
+		j->argv[n++] = "-F";
+		j->argv[n++] = config;
+	}
+	if (ask->batch) {
+		j->argv[n++] = "-q";
+		j->argv[n++] = "-b";
+		j->argv[n++] = "-";
+	}
+	j->argv[n++] = "--";
+	j->argv[n++] = ask->batch ? sftp_target(h->quoted, SCRIPT_MAX, r->lab.hosts[host].ssh)
+				  : r->lab.hosts[host].ssh;
+	if (!ask->batch)
+		j->argv[n++] = h->quoted;
+	j->argv[n] = NULL;
+}
+
+/* The words in front of the script. */
+static int address_job(struct labrun *r, size_t host, const struct lab_ask *ask, struct err *e)
+{
+	struct fleet_job *j = &r->jobs[host];
+	struct host_run *h = &r->hosts[host];
+	size_t n = 0;
+
 	h->script = calloc(1, SCRIPT_MAX);
 	h->quoted = calloc(1, 2 * SCRIPT_MAX);
 	if (h->script == NULL || h->quoted == NULL)
 		return err_set(e, ERR_BUG, "no memory for a script");
-	if (!write_script(h->script, r, host, script))
+	if (labwin_is(r, host)) {
+		if (!ask->batch)
+			write_words(h->quoted, r, host, ask);
+		far_job(r, host, ask);
+		return 0;
+	}
+	if (!write_script(h->script, r, host, ask))
 		return err_set(e, ERR_USAGE, "%s: a path that is too long", r->dir);
 	if (labrun_has_space(r, host)) {
 		static const char *const enter[] = {"ip", "netns", "exec"};
@@ -141,60 +223,53 @@ static int address_job(struct labrun *r, size_t host, const char *script, struct
 		j->argv[n] = NULL;
 		return 0;
 	}
-	j->argv[n++] = "ssh";
-	j->argv[n++] = "-oBatchMode=yes";
-	j->argv[n++] = "-oConnectTimeout=10";
-	if (config != NULL) {
-		j->argv[n++] = "-F";
-		j->argv[n++] = config;
-	}
-	j->argv[n++] = "--";
-	j->argv[n++] = r->lab.hosts[host].ssh;
 	memcpy(h->quoted, "sh -c ", 6); /* whatever the user's own shell is */
 	if (!fleet_quote(h->quoted + 6, 2 * SCRIPT_MAX - 6, h->script))
 		return err_set(e, ERR_BUG, "a script that is too long");
-	j->argv[n++] = h->quoted;
-	j->argv[n] = NULL;
+	far_job(r, host, ask);
 	return 0;
 }
 
-static void fail_host(struct host_run *h, int status, const char *cause)
+void labrun_fail(struct labrun *r, size_t host, int status, const char *cause)
 {
+	struct host_run *h = &r->hosts[host];
+
 	h->state = HOST_FAILED;
 	h->exit = status;
 	text_escape(h->cause, sizeof h->cause, cause, strlen(cause));
 }
 
-static void judge(struct labrun *r, size_t host)
+static void judge(struct labrun *r, size_t host, bool only_reached)
 {
 	struct fleet_job *j = &r->jobs[host];
 	const char *last = fleet_last_line(j), *said = r->hosts[host].cause;
 	char text[ERR_CAUSE];
 
 	if (j->late) {
-		fail_host(&r->hosts[host], err_exit_status(ERR_TIMEOUT),
-			  "it did not answer in time");
+		labrun_fail(r, host, err_exit_status(ERR_TIMEOUT), "it did not answer in time");
 	} else if (!j->started) {
-		fail_host(&r->hosts[host], err_exit_status(ERR_OS), last);
+		labrun_fail(r, host, err_exit_status(ERR_OS), last);
 	} else if (r->where == LAB_SSH && j->status == 255) {
 		bool auth = strstr(j->err, "Permission denied") != NULL ||
 			    strstr(j->err, "Host key verification") != NULL;
 
 		snprintf(text, sizeof text, "ssh: %s", last);
-		fail_host(&r->hosts[host], err_exit_status(auth ? ERR_AUTH : ERR_TIMEOUT), text);
-	} else if (j->status != 0) {
+		labrun_fail(r, host, err_exit_status(auth ? ERR_AUTH : ERR_TIMEOUT), text);
+	} else if (j->status != 0 && !only_reached) {
 		snprintf(text, sizeof text, "%s",
 			 *last != '\0'   ? last
 			 : *said != '\0' ? said
 					 : "it failed and said nothing");
-		fail_host(&r->hosts[host], j->status < 11 ? j->status : err_exit_status(ERR_BUG),
-			  text);
+		labrun_fail(r, host, j->status < 11 ? j->status : err_exit_status(ERR_BUG), text);
 	}
 }
 
 static bool is_asked(const struct labrun *r, const struct lab_ask *ask, size_t host)
 {
-	if (ask->partners && r->hosts[host].partner >= r->lab.n_hosts)
+	const bool windows = labwin_is(r, host);
+
+	if ((ask->partners && partner_of(r, host) == NULL) || (windows && ask->script != NULL) ||
+	    (!windows && ask->batch))
 		return false;
 	return ask->wanted == NULL || ask->wanted(r, host);
 }
@@ -215,7 +290,7 @@ int labrun_ask(struct labrun *r, const struct lab_ask *ask, struct err *e)
 			j->argv[0] = "true";
 			continue;
 		}
-		if (address_job(r, i, ask->script, e) < 0)
+		if (address_job(r, i, ask, e) < 0)
 			goto out;
 		if (ask->input != NULL) {
 			j->input = ask->input(r, i, &j->input_len);
@@ -231,9 +306,9 @@ int labrun_ask(struct labrun *r, const struct lab_ask *ask, struct err *e)
 			       e);
 	else
 		rc = 0;
-	for (size_t i = 0; rc == 0 && ask->judged && i < n; i++)
+	for (size_t i = 0; rc == 0 && (ask->judged || ask->tried) && i < n; i++)
 		if (is_asked(r, ask, i))
-			judge(r, i);
+			judge(r, i, !ask->judged);
 out:
 	for (size_t i = 0; i < n; i++) {
 		struct fleet_job *j = &r->jobs[i];
@@ -251,6 +326,23 @@ out:
 }
 
 /* ---- answers --------------------------------------------------------------------------- */
+
+/* What the scripts, and Windows hosts, say that they did. */
+void labrun_word(struct fleet_job *j, char *line, size_t len)
+{
+	size_t host;
+	struct labrun *r = labrun_of(j, &host);
+
+	(void)len;
+	if (strcmp(line, "same") == 0 || strcmp(line, "started") == 0) {
+		r->hosts[host].state = HOST_RUNNING;
+		r->hosts[host].changed = line[1] == 't';
+	} else if (strcmp(line, "stopped") == 0 || strcmp(line, "gone") == 0) {
+		r->hosts[host].state = HOST_GONE;
+		r->hosts[host].changed = line[0] == 's';
+	}
+	r->changed = r->changed || r->hosts[host].changed;
+}
 
 static void copy_text(char *to, size_t size, const struct cJSON *d, const char *path)
 {

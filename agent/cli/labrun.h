@@ -2,7 +2,8 @@
  * agent/cli/labrun.h - a lab that runs: where its hosts are, what they were asked, what they said.
  *
  * Every host is reached by a shell: on this machine (in a network namespace of its own, or on
- * loopback addresses) or through ssh. What is done there is the same script.
+ * loopback addresses) or through ssh. What is done there is the same script; Windows hosts know none,
+ * and get their files by sftp and are asked by words of the program alone (labwin.c).
  */
 #ifndef SAPAIR_AGENT_LABRUN_H
 #define SAPAIR_AGENT_LABRUN_H
@@ -25,7 +26,8 @@ struct host_run {
 	int exit;              /* of what failed */
 	char cause[ERR_CAUSE]; /* of its failure, or what its agent said last that was none of a pair's */
 	bool has_program; /* the same as ours */
-	size_t partner;   /* whose name is "$peer" in its script; see partners in struct lab_ask */
+	bool has_dir;     /* Windows: the lab's folder is there */
+	size_t partner;   /* see partners in struct lab_ask */
 	char *script, *quoted;
 	char space[LAB_SPACE_MAX]; /* its network namespace */
 };
@@ -50,6 +52,8 @@ struct labrun {
 	char *image; /* our own program, for those who do not have it; and its hash, in hex */
 	size_t image_len;
 	char image_hash[2 * SHA256_LEN + 1];
+	char exe[OS_PATH_MAX]; /* that for Windows hosts, and its hash */
+	char exe_hash[2 * SHA256_LEN + 1];
 	char tag[LAB_TAG_LEN + 1]; /* drawn by the first `up`: other labs of the name have others */
 	char space[LAB_SPACE_MAX]; /* the namespace of the switch between the hosts */
 	struct host_run *hosts;
@@ -86,29 +90,47 @@ void labrun_sweep(const struct labrun *r);
 void labrun_close(struct labrun *r);
 
 /*
- * Runs a script on every host that is wanted(); "$d" is its folder, "$c" the control socket, "$p" the
- * program. input (of each host, or NULL) goes to stdin. A status other than 0 marks the host failed,
- * with the last line of stderr, if judged; each line of stdout goes to line().
+ * Asks every host that is wanted(), in one of three ways: by a script for a shell, where "$d" is its
+ * folder, "$c" the control socket, "$p" the program; by words for the program, which go to every
+ * system; or, Windows hosts alone, by a batch of sftp, which is the input. input (of each host, or
+ * NULL) goes to stdin. A status other than 0 marks the host failed, with the last line of stderr, if
+ * judged; only that it was not reached, if tried. Each line of stdout goes to line().
  */
 struct lab_ask {
-	const char *script;
+	const char *script, *words;
+	bool batch;
 	bool (*wanted)(const struct labrun *r, size_t host);
 	char *(*input)(struct labrun *r, size_t host, size_t *len); /* allocated; wiped and freed */
 	void (*line)(struct fleet_job *j, char *line, size_t len);
-	bool judged;
-	bool partners; /* only hosts with a partner are asked, and "$peer" is its name */
+	bool judged, tried;
+	bool partners; /* only hosts with a partner are asked, and its name is the last of the words */
 	unsigned parallel;
 	uint64_t timeout_ms;
 };
 int labrun_ask(struct labrun *r, const struct lab_ask *ask, struct err *e);
 
-/* For lines: whose they are. */
+/* For lines: whose they are. Then what answers to a word or a hash. */
 struct labrun *labrun_of(const struct fleet_job *j, size_t *host);
+void labrun_word(struct fleet_job *j, char *line, size_t len);
+/* A program, whole, into allocated memory, and its hash in hex. */
+int labrun_image(char **image, size_t *len, char hash[2 * SHA256_LEN + 1], const char *path,
+		 struct err *e);
+void labrun_fail(struct labrun *r, size_t host, int status, const char *cause);
 /* One document of an agent into the cells of its host. */
 void labrun_document(struct fleet_job *j, char *line, size_t len);
 
 bool labrun_alive(const struct labrun *r, size_t host); /* one that can be asked */
 bool labrun_reachable(const struct labrun *r, size_t host);
+
+/* Windows hosts that are reached through ssh: program and bundle there, agent started; all away. */
+bool labwin_is(const struct labrun *r, size_t host);
+int labwin_place(struct labrun *r, uint64_t timeout_ms, struct err *e);
+int labwin_start(struct labrun *r, uint64_t timeout_ms, struct err *e);
+int labwin_take_down(struct labrun *r, uint64_t timeout_ms, struct err *e);
+#define LABWIN_PATH (2 * LAB_NAME_MAX + LAB_TAG_LEN + 40)
+/* The folder there, in the user's own, with that separator; the control pipe. */
+void labwin_dir(char out[LABWIN_PATH], const struct labrun *r, size_t host, char separator);
+void labwin_pipe(char out[LABWIN_PATH], const struct labrun *r, size_t host);
 
 /* The table, or the document. The exit status: 0 only if every host and pair is well. need_proof:
  * a pair must be proven, not only up. */

@@ -42,10 +42,9 @@ static const char put_script[] = "cat >\"$d/sapair.new\"\nchmod 700 \"$d/sapair.
 	"	i=0\n"                                                                                      \
 	"	while ours \"$pid\" && [ $i -lt $1 ]; do i=$((i + 1)); sleep 0.05; done\n"                  \
 	"	ours \"$pid\" || return 0\n"                                                                \
-	"	killed=1\n"                                                                                 \
+	"	ended=0\n"                                                                                  \
 	"	kill -9 \"$pid\" 2>/dev/null || true\n"                                                     \
-	"}\n"                                                                                         \
-	"killed=0\n"
+	"}\n"
 
 /* An agent with this very bundle stays as it is. */
 static const char up_script[] = WHOSE
@@ -84,9 +83,10 @@ static const char up_script[] = WHOSE
 static const char down_script[] = WHOSE
 	"[ -d \"$d\" ] || { echo gone; exit 0; }\n"
 	"rc=0\n"
+	"ended=0\n"
 	"if [ -x \"$p\" ] && [ -S \"$c\" ]; then\n"
 	"	\"$p\" down --all --control \"$c\" --timeout 2 >/dev/null 2>&1 &&\n"
-	"		\"$p\" stop --control \"$c\" --timeout 2 >/dev/null 2>&1 && end 40\n"
+	"		\"$p\" stop --control \"$c\" --timeout 2 >/dev/null 2>&1 && ended=1 && end 40\n"
 	"fi\n"
 	"end 0\n"
 	"rm -f \"$c\"\n"
@@ -94,7 +94,7 @@ static const char down_script[] = WHOSE
 	"	[ $soft = 1 ] || \"$p\" clean --control \"$c\" >/dev/null 2>&1\n"
 	"	\"$p\" clean --check --control \"$c\" >&2 || rc=$?\n"
 	"elif [ -e \"$d/was-clean\" ] && [ -x \"$p\" ] && ! others; then\n"
-	"	[ $killed$soft != 10 ] || \"$p\" clean --control \"$c\" >/dev/null 2>&1\n"
+	"	[ $ended$soft != 00 ] || \"$p\" clean --control \"$c\" >/dev/null 2>&1\n"
 	"	\"$p\" clean --check --control \"$c\" >&2 || rc=$?\n"
 	"fi\n"
 	"rm -f \"$d/bundle\" \"$d/bundle.new\" \"$d/log\" \"$d/pid\" \"$d/sapair\" \"$d/sapair.new\" "
@@ -121,11 +121,11 @@ static uint64_t limit(uint32_t timeout_ms)
 	return timeout_ms != 0 ? (uint64_t)timeout_ms + GRACE_MS : 0;
 }
 
-static int ask(struct labrun *r, const char *script, uint32_t timeout_ms, struct err *e)
+static int ask(struct labrun *r, const char *words, uint32_t timeout_ms, struct err *e)
 {
 	return labrun_ask(r,
 			  &(struct lab_ask){
-				  .script = script,
+				  .words = words,
 				  .wanted = labrun_alive,
 				  .line = labrun_document,
 				  .timeout_ms = limit(timeout_ms),
@@ -154,11 +154,9 @@ static void find_manual(struct labrun *r)
 
 static int ask_status(struct labrun *r, struct err *e)
 {
-	static const char script[] = "exec \"$p\" status --json --timeout 4 --control \"$c\"\n";
-
 	find_manual(r);
 	if (labrun_ask(r,
-		       &(struct lab_ask){.script = script,
+		       &(struct lab_ask){.words = "status --json --timeout 4",
 					 .wanted = every_host,
 					 .line = labrun_document,
 					 .judged = true,
@@ -191,22 +189,6 @@ static void take_hash(struct fleet_job *j, char *line, size_t len)
 				     memcmp(line, r->image_hash, 2 * SHA256_LEN) == 0;
 }
 
-static void take_word(struct fleet_job *j, char *line, size_t len)
-{
-	size_t host;
-	struct labrun *r = labrun_of(j, &host);
-
-	(void)len;
-	if (strcmp(line, "same") == 0 || strcmp(line, "started") == 0) {
-		r->hosts[host].state = HOST_RUNNING;
-		r->hosts[host].changed = line[1] == 't';
-	} else if (strcmp(line, "stopped") == 0 || strcmp(line, "gone") == 0) {
-		r->hosts[host].state = HOST_GONE;
-		r->hosts[host].changed = line[0] == 's';
-	}
-	r->changed = r->changed || r->hosts[host].changed;
-}
-
 static char *bundle_of(struct labrun *r, size_t host, size_t *len)
 {
 	char path[OS_PATH_MAX], *text;
@@ -228,34 +210,47 @@ static char *image_of(struct labrun *r, size_t host, size_t *len)
 	return copy;
 }
 
-static int read_image(struct labrun *r, struct err *e)
+int labrun_image(char **image, size_t *len, char hash[2 * SHA256_LEN + 1], const char *path,
+		 struct err *e)
 {
-	FILE *f = fopen(r->self, "rb");
-	uint8_t hash[SHA256_LEN];
+	FILE *f = fopen(path, "rb");
+	uint8_t bytes[SHA256_LEN];
 	long size = -1;
 
+	*image = NULL;
+	*len = 0;
 	if (f != NULL && fseek(f, 0, SEEK_END) == 0)
 		size = ftell(f);
 	if (size > 0 && fseek(f, 0, SEEK_SET) == 0)
-		r->image = malloc((size_t)size);
-	if (r->image != NULL)
-		r->image_len = fread(r->image, 1, (size_t)size, f);
+		*image = malloc((size_t)size);
+	if (*image != NULL)
+		*len = fread(*image, 1, (size_t)size, f);
 	if (f != NULL)
 		fclose(f);
-	if (size <= 0 || r->image == NULL || r->image_len != (size_t)size)
-		return err_set(e, ERR_OS, "%s, the program itself, cannot be read", r->self);
-	if (!sha256(&(struct bytes){r->image, r->image_len}, 1, hash))
+	if (size <= 0 || *image == NULL || *len != (size_t)size)
+		return err_set(e, ERR_OS, "%s, the program for the hosts, cannot be read", path);
+	if (!sha256(&(struct bytes){*image, *len}, 1, bytes))
 		return err_set(e, ERR_BUG, "no memory for a hash");
-	hex_put(r->image_hash, hash, sizeof hash);
+	hex_put(hash, bytes, sizeof bytes);
 	return 0;
 }
 
 /* The program on every host that does not have this very one. */
 static int put_program(struct labrun *r, struct err *e)
 {
+	const size_t n = strlen(r->self);
+
 	if (r->where != LAB_SSH || r->program[0] != '\0')
 		return 0;
-	if (read_image(r, e) < 0)
+	if (n > 4 && strcmp(r->self + n - 4, ".exe") == 0) {
+		for (size_t i = 0; i < r->lab.n_hosts; i++)
+			if (labrun_reachable(r, i) && !labwin_is(r, i))
+				labrun_fail(r, i, err_exit_status(ERR_USAGE),
+					    "a Linux host, and our own program is for Windows: say "
+					    "where sapair is there with --program");
+		return 0;
+	}
+	if (labrun_image(&r->image, &r->image_len, r->image_hash, r->self, e) < 0)
 		return -1;
 	if (labrun_ask(r,
 		       &(struct lab_ask){.script = hash_script,
@@ -300,7 +295,7 @@ static int start_some(struct labrun *r, bool (*which)(const struct labrun *r, si
 			  &(struct lab_ask){.script = up_script,
 					    .wanted = which,
 					    .input = bundle_of,
-					    .line = take_word,
+					    .line = labrun_word,
 					    .judged = true,
 					    .parallel = r->where == LAB_SSH ? 8 : 32,
 					    .timeout_ms = STEP_MS},
@@ -311,7 +306,9 @@ static int start_some(struct labrun *r, bool (*which)(const struct labrun *r, si
  * once would each wait for, and each make the kernel look for. */
 static int start_agents(struct labrun *r, struct err *e)
 {
-	if (r->where == LAB_SSH || strcmp(r->lab.backend, "soft") == 0)
+	if (r->where == LAB_SSH)
+		return start_some(r, labrun_reachable, e) < 0 ? -1 : labwin_start(r, STEP_MS, e);
+	if (strcmp(r->lab.backend, "soft") == 0)
 		return start_some(r, labrun_reachable, e);
 	return start_some(r, first_host, e) < 0 ? -1 : start_some(r, other_hosts, e);
 }
@@ -319,12 +316,11 @@ static int start_agents(struct labrun *r, struct err *e)
 /* Each host waits for its pairs and proves them: both directions of every pair. */
 static int prove(struct labrun *r, uint32_t timeout_ms, struct err *e)
 {
-	char script[160];
+	char words[96];
 
-	snprintf(script, sizeof script,
-		 "exec \"$p\" up --all --json --timeout %u.%03u --control \"$c\"\n",
-		 timeout_ms / 1000, timeout_ms % 1000);
-	return ask(r, script, timeout_ms, e);
+	snprintf(words, sizeof words, "up --all --json --timeout %u.%03u", timeout_ms / 1000,
+		 timeout_ms % 1000);
+	return ask(r, words, timeout_ms, e);
 }
 
 /* An agent outlives the name of its namespace. */
@@ -361,7 +357,8 @@ static int bring_up(struct labrun *r, struct err *e)
 		return -1;
 	}
 	find_manual(r);
-	if (make_bundles(r, ttl_ms, e) < 0 || put_program(r, e) < 0 || start_agents(r, e) < 0)
+	if (make_bundles(r, ttl_ms, e) < 0 || put_program(r, e) < 0 ||
+	    labwin_place(r, STEP_MS, e) < 0 || start_agents(r, e) < 0)
 		return -1;
 	return prove(r, timeout_ms, e);
 }
@@ -404,7 +401,7 @@ static void forget_cells(struct labrun *r)
 int v_lab_verify(const struct args *a, struct err *e)
 {
 	uint32_t timeout_ms = TIMEOUT_MS, count = 3;
-	char script[160];
+	char words[96];
 	struct labrun r;
 	int rc = open_up(&r, a, e);
 
@@ -417,11 +414,9 @@ int v_lab_verify(const struct args *a, struct err *e)
 	if (rc == 0) {
 		forget_cells(&r);
 		r.live = !a->json && os_is_terminal(1);
-		snprintf(
-			script, sizeof script,
-			"exec \"$p\" verify --all --json --count %u --timeout %u --control \"$c\"\n",
-			count, (timeout_ms + 999) / 1000);
-		rc = ask(&r, script, timeout_ms, e);
+		snprintf(words, sizeof words, "verify --all --json --count %u --timeout %u", count,
+			 (timeout_ms + 999) / 1000);
+		rc = ask(&r, words, timeout_ms, e);
 	}
 	if (rc == 0)
 		rc = labrun_show(&r, "verify", true);
@@ -459,10 +454,9 @@ static int look_again(struct labrun *r, struct err *e)
 static int rekey_pairs(struct labrun *r, uint32_t parallel, uint32_t timeout_ms, struct err *e)
 {
 	size_t n = r->lab.n_hosts;
-	char script[160];
+	char words[96];
 
-	snprintf(script, sizeof script,
-		 "exec \"$p\" rekey \"$peer\" --json --reason lab --timeout %u --control \"$c\"\n",
+	snprintf(words, sizeof words, "rekey --json --reason lab --timeout %u",
 		 (timeout_ms + 999) / 1000);
 	for (size_t k = 1; k <= n / 2; k++) {
 		for (size_t i = 0; i < n; i++) {
@@ -473,7 +467,7 @@ static int rekey_pairs(struct labrun *r, uint32_t parallel, uint32_t timeout_ms,
 				once && lab_find_pair(&r->lab, i, to) != NULL ? to : SIZE_MAX;
 		}
 		if (labrun_ask(r,
-			       &(struct lab_ask){.script = script,
+			       &(struct lab_ask){.words = words,
 						 .wanted = labrun_alive,
 						 .partners = true,
 						 .line = labrun_document,
@@ -519,11 +513,12 @@ static int take_down(struct labrun *r, struct err *e)
 	if (labrun_ask(r,
 		       &(struct lab_ask){.script = down_script,
 					 .wanted = every_host,
-					 .line = take_word,
+					 .line = labrun_word,
 					 .judged = true,
 					 .parallel = r->where == LAB_SSH ? 8 : 32,
 					 .timeout_ms = STEP_MS},
-		       e) < 0)
+		       e) < 0 ||
+	    labwin_take_down(r, STEP_MS, e) < 0)
 		return -1;
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
 		if (r->hosts[i].state == HOST_FAILED)

@@ -208,7 +208,8 @@ static const struct option lab_init_options[] = {
 #define LAB                                                                              \
 	{"dir", "DIR", "the lab's folder (default: beside the control socket)", false},   \
 	{"ssh-config", "FILE", "for ssh -F", false},                                      \
-	{"program", "PATH", "sapair on the hosts; without it ours is copied there", false}
+	{"program", "PATH", "sapair on the hosts; without it ours is copied there", false},    \
+	{"exe", "FILE", "sapair.exe, for Windows hosts (default: beside our own)", false}
 /* clang-format on */
 static const struct option lab_up_options[] = {
 	{"here", NULL, "make the hosts on this machine, in namespaces of their own", false},
@@ -386,6 +387,33 @@ const struct verb verbs[] = {
 	 0,
 	 0,
 	 v_service_main},
+	{"labhost hash",
+	 "",
+	 "hash of the program, for sapair lab up, which calls this",
+	 NULL,
+	 "sapair labhost hash",
+	 {verb_control},
+	 0,
+	 0,
+	 v_labhost_hash},
+	{"labhost start",
+	 "",
+	 "start a lab's agent in the background, for sapair lab up",
+	 "With the bundle that lies beside the program; one that runs with the same stays.",
+	 "sapair labhost start --control \\\\.\\pipe\\sapair-lab",
+	 {verb_control},
+	 0,
+	 0,
+	 v_labhost_start},
+	{"labhost stop",
+	 "",
+	 "end a lab's agent and remove its files, for sapair lab down",
+	 NULL,
+	 "sapair labhost stop --control \\\\.\\pipe\\sapair-lab",
+	 {verb_control},
+	 0,
+	 0,
+	 v_labhost_stop},
 #endif
 	{"id show",
 	 "[FILE]",

@@ -69,6 +69,9 @@ int v_service_remove(const struct args *a, struct err *e);
 int v_service_start(const struct args *a, struct err *e);
 int v_service_stop(const struct args *a, struct err *e);
 int v_service_main(const struct args *a, struct err *e);
+int v_labhost_hash(const struct args *a, struct err *e);
+int v_labhost_start(const struct args *a, struct err *e);
+int v_labhost_stop(const struct args *a, struct err *e);
 #endif
 int v_version(const struct args *a, struct err *e);
 int v_help(const struct args *a, struct err *e);

@@ -227,9 +227,10 @@ static void user_sid(char text[SID_TEXT])
 	free(user);
 }
 
-/* Rights of SYSTEM, Administrators and us, and of nobody else. "FA" for files, "GA" for pipes,
- * where users of the network are kept out, too. Freed by LocalFree(). */
-static PSECURITY_DESCRIPTOR ours_alone(const char *rights, bool pipe)
+/* Rights of SYSTEM, Administrators and us, and of nobody else: "FA" for files, "GA" for pipes. Freed
+ * by LocalFree(). Logons of the kind "network" are not denied: those by ssh are such, and clients on
+ * other machines are refused by the pipe itself. */
+static PSECURITY_DESCRIPTOR ours_alone(const char *rights)
 {
 	PSECURITY_DESCRIPTOR sd = NULL;
 	char sddl[SDDL_MAX], sid[SID_TEXT], user[SID_TEXT + 16] = "";
@@ -237,8 +238,7 @@ static PSECURITY_DESCRIPTOR ours_alone(const char *rights, bool pipe)
 	user_sid(sid);
 	if (sid[0] != '\0')
 		snprintf(user, sizeof user, "(A;;%s;;;%s)", rights, sid);
-	snprintf(sddl, sizeof sddl, "D:P%s(A;;%s;;;SY)(A;;%s;;;BA)%s", pipe ? "(D;;GA;;;NU)" : "",
-		 rights, rights, user);
+	snprintf(sddl, sizeof sddl, "D:P(A;;%s;;;SY)(A;;%s;;;BA)%s", rights, rights, user);
 	if (!ConvertStringSecurityDescriptorToSecurityDescriptorA(sddl, SDDL_REVISION_1, &sd, NULL))
 		return NULL;
 	return sd;
@@ -591,7 +591,7 @@ static DWORD write_whole(HANDLE h, const char *text, size_t len)
 /* A new file beside path; a secret one is nobody else's from the first moment on. */
 static HANDLE make_beside(wchar_t tmp[OS_PATH_MAX], const char *path, bool secret)
 {
-	PSECURITY_DESCRIPTOR sd = secret ? ours_alone("FA", false) : NULL;
+	PSECURITY_DESCRIPTOR sd = secret ? ours_alone("FA") : NULL;
 	SECURITY_ATTRIBUTES sa = {sizeof sa, sd, FALSE};
 	HANDLE h = INVALID_HANDLE_VALUE;
 	char name[OS_PATH_MAX];
@@ -675,7 +675,7 @@ static int make_one(const char *path, bool private, struct err *e)
 		return failed(e, ERROR_INVALID_NAME, "make the directory", path);
 	if (private) {
 		/* OI, CI: what is made in it inherits. */
-		sd = ours_alone("FA", false);
+		sd = ours_alone("FA");
 		sa.lpSecurityDescriptor = sd;
 	}
 	if (!CreateDirectoryW(wide, private && sd != NULL ? &sa : NULL))
@@ -1054,7 +1054,7 @@ int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const cha
 		free(c);
 		return -1;
 	}
-	c->sd = ours_alone("GA", true);
+	c->sd = ours_alone("GA");
 	c->o.hEvent = CreateEventW(NULL, TRUE, FALSE, NULL);
 	if (c->sd != NULL && c->o.hEvent != NULL)
 		c->waiting = make_instance(c, true);

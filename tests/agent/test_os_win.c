@@ -234,8 +234,7 @@ static void the_control_pipe_is_for_administrators_and_us(void)
 		rights_of(h, rights, sizeof rights);
 		CloseHandle(h);
 		our_sid(us);
-		snprintf(wanted, sizeof wanted,
-			 "D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;%s)", us);
+		snprintf(wanted, sizeof wanted, "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;%s)", us);
 		CHECK_STR(rights, wanted); /* a real Windows says FA for GA */
 	}
 	os_control_unlisten(c);

@@ -6,28 +6,15 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import time
 
 import sapairtest
+from labs import Running, Sshd, failed, lab_file, need_ssh
 from sapairtest import (
     SAPAIR, Agent, check, equal, finished, has, main, test, tool, until, well,
 )
-
-
-def lab_file(lab, count=2, name="demo", **more):
-    """A lab on loopback addresses that no other test has."""
-    net = "127.%d.%d." % (sapairtest.random.randrange(30, 90), sapairtest.random.randrange(1, 250))
-    text = {"lab": name, "backend": "soft",
-            "hosts": [{"name": "h%d" % i, "address": "%s%d:%d" % (net, i, lab.port)}
-                      for i in range(1, count + 1)]}
-    text.update(more)
-    path = os.path.join(lab.dir, name + ".json")
-    with open(path, "w") as f:
-        json.dump(text, f)
-    return path
 
 
 def bundle(lab, host):
@@ -132,52 +119,6 @@ def the_examples_are_labs(lab):
 
 
 # --- on this machine ---------------------------------------------------------------------------
-
-
-class Running:
-    """A lab file, its folder, and the verbs on it; taken down at the end of the test."""
-
-    def __init__(self, lab, path, *flags):
-        self.path, self.flags = path, flags
-        self.dir = os.path.join(lab.dir, "run")
-        self.log = lab.dir
-        lab.cleanups.append(self.end)
-
-    def __call__(self, verb, *more, rc=0, limit=60):
-        r = tool("lab", verb, self.path, "--dir", self.dir, "--json", *self.flags, *more,
-                 limit=limit * sapairtest.SLOW)
-        return well(r, rc).doc("lab")
-
-    def up(self, *more, rc=0):
-        return self("up", *more, rc=rc)
-
-    def pid(self, host):
-        with open(os.path.join(self.dir, host, "pid")) as f:
-            return int(f.read())
-
-    def end(self):
-        tool("lab", "down", self.path, "--dir", self.dir, *self.flags, limit=60)
-
-    def processes(self):
-        """Agents that run in the folder."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open("/proc/%s/cmdline" % pid) as f:
-                    line = f.read()
-            except OSError:
-                continue
-            if self.dir in line and "bundle" in line:
-                found.append(pid)
-        return found
-
-    def left(self):
-        check(not os.path.exists(self.dir), "the folder %s is left" % self.dir)
-        equal(self.processes(), [], "processes that are left")
-
-
-def failed(doc):
-    return {h["name"]: h["cause"] for h in doc["hosts"] if h["state"] == "failed"}
 
 
 @test(alone=True)
@@ -449,77 +390,6 @@ def a_lab_that_is_not_up_or_another_by_its_name_is_told(lab):
 # --- through ssh -------------------------------------------------------------------------------
 
 
-class Sshd:
-    """A real sshd on a loopback address, with keys of its own."""
-
-    def __init__(self, lab):
-        self.dir = os.path.join(lab.dir, "sshd")
-        os.mkdir(self.dir, 0o700)
-        self.port = lab.free_port()
-        os.makedirs("/run/sshd", exist_ok=True)
-        for key in ("host", "good", "bad"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path(key)],
-                           check=True)
-        shutil.copy(self.path("good.pub"), self.path("authorized"))
-        self.write("sshd_config", """
-            ListenAddress 127.0.0.1:%d
-            HostKey %s
-            AuthorizedKeysFile %s
-            PidFile none
-            StrictModes no
-            UsePAM no
-            PasswordAuthentication no
-            PermitRootLogin prohibit-password
-            MaxStartups 100
-            """ % (self.port, self.path("host"), self.path("authorized")))
-        with open(self.path("host.pub")) as f:
-            self.write("known", "[127.0.0.1]:%d %s" % (self.port, f.read()))
-        self.write("config", """
-            Host *
-              IdentitiesOnly yes
-              IdentityFile %s
-              UserKnownHostsFile %s
-              GlobalKnownHostsFile none
-            Match originalhost wrong
-              HostName 127.0.0.1
-              Port %d
-            """ % (self.path("good"), self.path("known"), self.port))
-        self.process = subprocess.Popen(
-            [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", self.path("sshd_config")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=open(self.path("log"), "w"))
-        lab.cleanups.append(self.close)
-        until(self.answers, "sshd answers")
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
-    def write(self, name, text):
-        with open(self.path(name), "w") as f:
-            f.write("\n".join(line.strip() for line in text.strip().splitlines()) + "\n")
-
-    def answers(self):
-        check(self.process.poll() is None, "sshd ended")
-        with socket.socket() as s:
-            s.settimeout(1)
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def target(self):
-        return "ssh://root@127.0.0.1:%d" % self.port
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-def need_ssh():
-    if sapairtest.SAN:
-        raise sapairtest.Skip("the plain build does it")
-    if os.geteuid() != 0 or not (shutil.which("ssh") and (
-            shutil.which("sshd") or os.path.exists("/usr/sbin/sshd"))):
-        raise sapairtest.Skip("no sshd, or not root")
-
-
 @test
 def through_ssh_the_whole_lab_comes_up_and_goes(lab):
     need_ssh()
@@ -591,6 +461,32 @@ def hosts_that_ssh_cannot_reach_are_named_and_the_others_finish(lab):
     equal(run.up()["well"], 6, "the second up")
     run("down")
     run.left()
+
+
+@test
+def hosts_without_ssh_are_started_by_hand(lab):
+    need_ssh()
+    sshd = Sshd(lab)
+    path = lab_file(lab, 2, "hand%d" % lab.port)
+    with open(path) as f:
+        text = json.load(f)
+    text["hosts"][0]["ssh"] = sshd.target()
+    with open(path, "w") as f:
+        json.dump(text, f)
+    run = Running(lab, path, "--ssh-config", sshd.path("config"))
+    up = subprocess.Popen([SAPAIR, "lab", "up", path, "--dir", run.dir, "--timeout", "60", *run.flags],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lab.cleanups.append(lambda: (up.kill(), up.communicate()))
+    there = os.path.join(run.dir, "h2.bundle")
+    until(lambda: os.path.exists(there) or up.poll() is not None, "the bundle of h2")
+    lab.add(Agent(lab, "h2", None, None, ["--bundle", there])).start(ready=False)
+    said = up.communicate(timeout=60 * sapairtest.SLOW)[0].decode()
+    equal(up.returncode, 0, "exit status of up:\n%s" % said)
+    has(said, 'host h2: no ssh: start "sapair run --bundle" there by hand, with %s' % there)
+    status = run("status")
+    equal([h["state"] for h in status["hosts"]], ["running", "manual"], "states")
+    equal(status["ok"], True, "ok")
+    run("down")
 
 
 main()

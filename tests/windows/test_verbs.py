@@ -69,7 +69,7 @@ def completions_and_help_come_on_windows(lab):
     verbs = {v["name"] for v in well(win("help", "--json")).doc("help")["verbs"]}
     linux = {v["name"] for v in well(tool("help", "--json")).doc("help")["verbs"]}
     equal(linux - verbs, set(), "verbs that Windows lacks")
-    equal({v.split()[0] for v in verbs - linux}, {"service"}, "verbs of Windows alone")
+    equal({v.split()[0] for v in verbs - linux}, {"service", "labhost"}, "verbs of Windows alone")
     equal(well(win("nonsense"), 2).rc, 2, "a verb that there is not")
 
 

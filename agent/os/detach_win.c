@@ -1,32 +1,15 @@
 /*
  * agent/os/detach_win.c - programs that outlive the session by which they were started.
  */
-#include <windows.h>
+#include "agent/os/inner_win.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/os/detach.h"
-#include "agent/os/os.h"
 
 #define KILLED 137 /* as a shell says of what was killed */
-
-static int failed(struct err *e, const char *what, const char *name)
-{
-	const DWORD code = GetLastError();
-
-	err_set(e, code == ERROR_ACCESS_DENIED ? ERR_PERM : ERR_OS, "%s %s: error %lu", what, name,
-		(unsigned long)code);
-	if (e != NULL)
-		e->os = code;
-	return -1;
-}
-
-static bool to_wide(wchar_t out[OS_PATH_MAX], const char *text)
-{
-	return MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, out, OS_PATH_MAX) > 0;
-}
 
 /* Each word in quotes. */
 static bool command_line(wchar_t *out, size_t room, const wchar_t *exe, const char *const *words)
@@ -35,7 +18,7 @@ static bool command_line(wchar_t *out, size_t room, const wchar_t *exe, const ch
 	int n = swprintf(out, room, L"\"%ls\"", exe);
 
 	for (; *words != NULL && n > 0; words++) {
-		const int k = to_wide(word, *words)
+		const int k = win_wide(word, *words)
 				      ? swprintf(out + n, room - (size_t)n, L" \"%ls\"", word)
 				      : -1;
 
@@ -53,8 +36,8 @@ static HANDLE open_inherited(const wchar_t *name, DWORD access, DWORD how)
 }
 
 /* These handles and no other: one of the session's pipes would keep it waiting. */
-static bool create(PROCESS_INFORMATION *p, const wchar_t *exe, wchar_t *line, HANDLE nothing,
-		   HANDLE log)
+static DWORD create(PROCESS_INFORMATION *p, const wchar_t *exe, wchar_t *line, HANDLE nothing,
+		    HANDLE log)
 {
 	STARTUPINFOEXW s = {.StartupInfo = {.cb = sizeof s,
 					    .dwFlags = STARTF_USESTDHANDLES,
@@ -65,26 +48,24 @@ static bool create(PROCESS_INFORMATION *p, const wchar_t *exe, wchar_t *line, HA
 			    CREATE_BREAKAWAY_FROM_JOB | CREATE_UNICODE_ENVIRONMENT |
 			    EXTENDED_STARTUPINFO_PRESENT;
 	HANDLE handles[] = {nothing, log};
+	DWORD code = ERROR_NOT_ENOUGH_MEMORY;
 	SIZE_T size = 0;
-	bool good;
+	bool good = false;
 
 	InitializeProcThreadAttributeList(NULL, 1, 0, &size);
 	s.lpAttributeList = malloc(size);
-	if (s.lpAttributeList == NULL) {
-		SetLastError(ERROR_NOT_ENOUGH_MEMORY);
-		return false;
-	}
-	good = InitializeProcThreadAttributeList(s.lpAttributeList, 1, 0, &size);
-	if (good) {
+	if (s.lpAttributeList != NULL &&
+	    InitializeProcThreadAttributeList(s.lpAttributeList, 1, 0, &size)) {
 		good = UpdateProcThreadAttribute(s.lpAttributeList, 0,
 						 PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles,
 						 sizeof handles, NULL, NULL) &&
 		       CreateProcessW(exe, line, NULL, NULL, TRUE, flags, NULL, NULL,
 				      &s.StartupInfo, p);
+		code = GetLastError();
 		DeleteProcThreadAttributeList(s.lpAttributeList);
 	}
 	free(s.lpAttributeList);
-	return good;
+	return good ? ERROR_SUCCESS : code;
 }
 
 int detach_start(struct detached *d, const char *const *words, const char *log, struct err *e)
@@ -96,17 +77,19 @@ int detach_start(struct detached *d, const char *const *words, const char *log, 
 	int rc;
 
 	memset(d, 0, sizeof *d);
-	if (n == 0 || n >= OS_PATH_MAX || !to_wide(name, log) ||
+	if (n == 0 || n >= OS_PATH_MAX || !win_wide(name, log) ||
 	    !command_line(line, sizeof line / sizeof line[0], exe, words))
 		return err_set(e, ERR_USAGE, "%s: names that are too long", log);
 	file = open_inherited(name, GENERIC_WRITE, CREATE_ALWAYS);
 	if (file == INVALID_HANDLE_VALUE)
-		return failed(e, "write", log);
+		return win_failed(e, GetLastError(), "write", log);
 	nothing = open_inherited(L"NUL", GENERIC_READ, OPEN_EXISTING);
 	if (nothing == INVALID_HANDLE_VALUE) {
-		rc = failed(e, "open", "NUL");
+		rc = win_failed(e, GetLastError(), "open", "NUL");
 	} else {
-		rc = create(&p, exe, line, nothing, file) ? 0 : failed(e, "start", "the agent");
+		const DWORD code = create(&p, exe, line, nothing, file);
+
+		rc = code == ERROR_SUCCESS ? 0 : win_failed(e, code, "start", "the agent");
 		CloseHandle(nothing);
 	}
 	CloseHandle(file);
@@ -125,7 +108,7 @@ bool detach_find(struct detached *d, unsigned long pid, const char *dir)
 	size_t len;
 
 	memset(d, 0, sizeof *d);
-	if (!to_wide(wanted, dir))
+	if (!win_wide(wanted, dir))
 		return false;
 	len = wcslen(wanted);
 	d->process =

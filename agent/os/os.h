@@ -1,8 +1,8 @@
 /*
  * agent/os/os.h - what differs by system and is not IPsec.
  *
- * One implementation a system: os_linux.c, os_win.c. No other file outside agent/os and
- * agent/sadb includes system headers.
+ * One implementation a system, in three files: os_* is the process, file_* files, control_* the control
+ * socket or pipe. No other file outside agent/os and agent/sadb includes system headers.
  */
 #ifndef SAPAIR_AGENT_OS_H
 #define SAPAIR_AGENT_OS_H

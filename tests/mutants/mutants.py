@@ -79,7 +79,7 @@ MUTANTS = [
      ["test_json", "soft/test_secrets.py"]),
     ("S10 wiping of decrypted bytes on the stack", "crypto/tls.c",
      "\twipe(plain, sizeof plain);\n", "", ["soft/test_secrets.py"]),
-    ("a start waits for another at the same socket", "agent/os/os_linux.c",
+    ("a start waits for another at the same socket", "agent/os/control_linux.c",
      "if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {", "if (fd < 0) {",
      ["test_os_linux"]),
 ]

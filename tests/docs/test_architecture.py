@@ -24,7 +24,7 @@ def modules(folder):
     names = set()
     for path in glob.glob(os.path.join(ROOT, folder, "*.[ch]")):
         name = os.path.splitext(os.path.basename(path))[0]
-        if not re.search(r"_(xfrm|wfp)$|^helper_", name):
+        if not re.search(r"_(xfrm|wfp|soft)$|^helper_", name):
             names.add(re.sub(r"_(linux|win)$", "", name))
     return names
 

@@ -6,6 +6,7 @@
 
 #include "agent/daemon/doc.h"
 #include "agent/daemon/event.h"
+#include "agent/daemon/manual.h"
 #include "agent/daemon/pair.h"
 #include "agent/daemon/peer.h"
 #include "agent/daemon/waiter.h"
@@ -623,7 +624,7 @@ static void do_script(struct client *c, const struct ctl_request *req)
 
 	if (!find_or_refuse(c, req, &p))
 		return;
-	if (pair_manual(p, &g, &e) < 0) {
+	if (manual_pair(p, &g, &e) < 0) {
 		refuse(c, p->cfg.name, &e);
 		return;
 	}
@@ -632,7 +633,7 @@ static void do_script(struct client *c, const struct ctl_request *req)
 		"a pair was made by hand: whoever has the script can read and forge its traffic");
 	reply(c, doc, doc_half(doc, sizeof doc, p, g));
 	reply_keys(c, p, g);
-	pair_manual_told(p, g);
+	manual_told(p, g);
 	reply_end(c, 0);
 }
 

@@ -338,9 +338,9 @@ static void put_pair(struct json_out *o, struct agent *a, const struct peer *p)
 	put_sa(o, "in", a->db, g, SADB_INBOUND);
 	put_sa(o, "out", a->db, g, SADB_OUTBOUND);
 	json_put_u64(o, "age_s", (agent_now_ms() - g->since_ms) / 1000);
-	if (pair_rekey_in(p, &s))
+	if (gens_rekey_in(p, &s))
 		json_put_u64(o, "rekey_in_s", s);
-	if (pair_hard_in(p, &s))
+	if (gens_hard_in(p, &s))
 		json_put_u64(o, "hard_in_s", s);
 }
 

@@ -1,9 +1,7 @@
 /*
  * agent/daemon/pair.c - the exchange machine of one peer and the SAs that it makes.
  *
- * Generations (proto/exchange.h): fresh is NEW, current is CURRENT, held is the list of HELD and
- * RETIRED ones, newest first. Whatever becomes of links and exchanges, a generation leaves only
- * through gen_remove().
+ * Whatever becomes of links and exchanges, a generation leaves only through gen_remove().
  */
 #include "agent/daemon/pair.h"
 
@@ -22,167 +20,7 @@
 #define TOGETHER_MS 32
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
-#define MANUAL_S 5400     /* a pair made by hand, where the config sets no end */
 #define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
-#define TRIM_GENS 100     /* smaller bursts leave nothing worth the trouble */
-#define NON_ESN_SOFT (UINT64_C(1) << 31)
-#define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
-
-/* ---- generations ----------------------------------------------------------------------- */
-
-static void remove_part(struct peer *p, struct gen *g, enum sadb_part part)
-{
-	struct err e = {0};
-
-	if (sadb_remove(p->agent->db, g->ctx, part, &e) < 0) {
-		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
-		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-	}
-	if (part & SADB_INBOUND)
-		g->has_in = false;
-	if (part & SADB_OUTBOUND)
-		g->has_out = false;
-}
-
-static struct gen *gen_new(struct agent *a)
-{
-	struct gen *g = calloc(1, sizeof *g);
-
-	if (g != NULL && ++a->gens > a->gens_most)
-		a->gens_most = a->gens;
-	return g;
-}
-
-static void gen_free(struct agent *a, struct gen *g)
-{
-	if (g->keys != NULL)
-		wipe(g->keys, sizeof *g->keys);
-	free(g->keys);
-	wipe(g, sizeof *g);
-	free(g);
-	/* After a burst of rekeys the heap is mostly free, and scattered: give it back. */
-	if (--a->gens < a->gens_most / 8 && a->gens_most > TRIM_GENS) {
-		a->gens_most = a->gens;
-		os_trim_memory();
-	}
-}
-
-static void gen_remove(struct peer *p, struct gen *g)
-{
-	remove_part(p, g, SADB_BOTH);
-	gen_free(p->agent, g);
-}
-
-static void hold(struct peer *p, struct gen *g)
-{
-	g->next = p->held;
-	p->held = g;
-	p->n_held++;
-}
-
-/* One that was HELD no longer counts as such. */
-static void unheld(struct peer *p, const struct gen *g)
-{
-	if (!g->retired && !g->adopted)
-		p->n_held--;
-}
-
-struct gen *pair_find(struct peer *p, struct sadb_ctx ctx)
-{
-	if (p->fresh != NULL && p->fresh->ctx.id == ctx.id)
-		return p->fresh;
-	if (p->current != NULL && p->current->ctx.id == ctx.id)
-		return p->current;
-	for (struct gen *g = p->held; g != NULL; g = g->next)
-		if (g->ctx.id == ctx.id)
-			return g;
-	return NULL;
-}
-
-const struct secret *peer_probe_key(const struct peer *p, uint64_t epoch)
-{
-	if (p->fresh != NULL && p->fresh->epoch == epoch && p->fresh->has_in)
-		return &p->fresh->probe_key;
-	if (p->current != NULL && p->current->epoch == epoch)
-		return &p->current->probe_key;
-	for (const struct gen *g = p->held; g != NULL; g = g->next)
-		if (g->epoch == epoch && !g->adopted)
-			return &g->probe_key;
-	return NULL;
-}
-
-/* Sooner of two times, 0 meaning never. */
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
-/* When the halves of a held generation end: retired, or at the end of their lifetime. */
-static uint64_t out_end(const struct gen *g)
-{
-	return g->retired ? sooner(g->out_ms, g->hard_ms) : g->hard_ms;
-}
-
-static uint64_t in_end(const struct gen *g)
-{
-	uint64_t hard = g->hard_ms + EXCHANGE_GRACE_S * 1000;
-
-	return g->retired ? sooner(g->in_ms, hard) : hard;
-}
-
-static void gens_due_by(struct peer *p, uint64_t at)
-{
-	if (p->due[DUE_GENS] == 0 || at < p->due[DUE_GENS])
-		peer_due(p, DUE_GENS, at);
-}
-
-/* When the next generation ends or loses a half. */
-static void schedule_gens(struct peer *p)
-{
-	uint64_t at = p->current != NULL ? p->current->hard_ms : 0;
-
-	for (const struct gen *g = p->held; g != NULL; g = g->next) {
-		at = sooner(at, in_end(g));
-		if (g->has_out)
-			at = sooner(at, out_end(g));
-	}
-	peer_due(p, DUE_GENS, at);
-}
-
-static void schedule_rekey(struct peer *p)
-{
-	const struct gen *g = p->current;
-	uint64_t time_ms = (uint64_t)p->cfg.opt.rekey_time_s * 1000;
-	uint64_t hard = g != NULL ? (g->hard_ms - g->since_ms) / 10 * 8 : 0;
-
-	time_ms = sooner(time_ms, hard);
-	if (g == NULL || time_ms == 0) {
-		peer_due(p, DUE_REKEY, 0);
-		return;
-	}
-	/* Jitter: peers that started together do not rekey together (RFC 7296 2.8). The SPI is as
-	 * random as that needs. */
-	time_ms -= time_ms / 10 * (g->in.n % 1024) / 1024;
-	peer_due(p, DUE_REKEY, g->since_ms + time_ms);
-}
-
-bool pair_rekey_in(const struct peer *p, uint64_t *s)
-{
-	uint64_t now = agent_now_ms(), at = p->due[DUE_REKEY];
-
-	*s = at > now ? (at - now) / 1000 : 0;
-	return p->current != NULL && at != 0;
-}
-
-bool pair_hard_in(const struct peer *p, uint64_t *s)
-{
-	uint64_t now = agent_now_ms();
-
-	if (p->current == NULL)
-		return false;
-	*s = p->current->hard_ms > now ? (p->current->hard_ms - now) / 1000 : 0;
-	return true;
-}
 
 /* ---- the actions of one step ----------------------------------------------------------- */
 
@@ -211,17 +49,6 @@ static int reserve(struct peer *p, struct step *st)
 	p->fresh = g;
 	st->spi = g->in;
 	return 0;
-}
-
-/* The policy's limits are those of SAs to come: without ESN the numbers end at 2^32. */
-static void set_limits(struct peer *p, bool esn)
-{
-	const struct peer_options *o = &p->cfg.opt;
-
-	p->policy.soft_bytes = o->rekey_bytes;
-	p->policy.hard_bytes = o->hard_bytes;
-	p->policy.soft_packets = esn ? o->rekey_packets : sooner(o->rekey_packets, NON_ESN_SOFT);
-	p->policy.hard_packets = esn ? o->hard_packets : sooner(o->hard_packets, NON_ESN_HARD);
 }
 
 /* The key of one half, if the config says that it may be exported. */
@@ -273,7 +100,7 @@ static int add_in(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_in;
 
-	set_limits(p, k->esn);
+	gens_set_limits(p, k->esn);
 	if (sadb_add_inbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
 		return not_added(st, k, true);
 	agent_now_us();
@@ -298,7 +125,7 @@ static int add_both(struct peer *p, struct step *st)
 	enum sadb_part failed;
 
 	st->answer = true;
-	set_limits(p, in->esn);
+	gens_set_limits(p, in->esn);
 	if (sadb_add_both(p->agent->db, p->fresh->ctx, in, out, &failed, &st->system) < 0)
 		return not_added(st, failed == SADB_INBOUND ? in : out, failed == SADB_INBOUND);
 	agent_now_us();
@@ -310,12 +137,12 @@ static int add_both(struct peer *p, struct step *st)
 static void commit(struct peer *p)
 {
 	if (p->current != NULL)
-		hold(p, p->current);
+		gen_hold(p, p->current);
 	p->current = p->fresh;
 	p->fresh = NULL;
 	p->verified = false;
 	gens_due_by(p, p->current->hard_ms);
-	schedule_rekey(p);
+	gens_schedule_rekey(p);
 }
 
 static void uncommit(struct peer *p)
@@ -328,7 +155,7 @@ static void uncommit(struct peer *p)
 		if (g->epoch != p->x.current.epoch || !g->has_out)
 			continue;
 		*at = g->next;
-		unheld(p, g);
+		gen_unheld(p, g);
 		g->retired = false;
 		g->next = NULL;
 		p->current = g;
@@ -336,7 +163,7 @@ static void uncommit(struct peer *p)
 	}
 	if (p->current == NULL)
 		exchange_forget(&p->x);
-	schedule_rekey(p);
+	gens_schedule_rekey(p);
 }
 
 /* Ends that are close to each other come together: fewer turns where rekeys are many. */
@@ -373,11 +200,11 @@ void pair_retire_held(struct peer *p)
 	out_ms = together(out_ms > now ? out_ms : now);
 	/* Newest first: behind one that is retired, all are. */
 	for (struct gen *g = p->held; g != NULL && !g->retired; g = g->next) {
-		unheld(p, g);
+		gen_unheld(p, g);
 		g->retired = true;
 		g->out_ms = out_ms;
 		g->in_ms = in_ms;
-		gens_due_by(p, sooner(g->has_out ? out_ms : 0, in_ms));
+		gens_due_by(p, gens_sooner(g->has_out ? out_ms : 0, in_ms));
 	}
 	drain_no_more(p);
 }
@@ -385,8 +212,8 @@ void pair_retire_held(struct peer *p)
 static void hold_fresh(struct peer *p)
 {
 	if (p->fresh->has_out)
-		remove_part(p, p->fresh, SADB_OUTBOUND);
-	hold(p, p->fresh);
+		gen_remove_part(p, p->fresh, SADB_OUTBOUND);
+	gen_hold(p, p->fresh);
 	gens_due_by(p, p->fresh->hard_ms);
 	p->fresh = NULL;
 }
@@ -844,8 +671,8 @@ static void current_ended(struct peer *p, const char *why)
 	struct err e = {0};
 
 	/* The peer's outbound may have some seconds left: our inbound outlives it (I1). */
-	remove_part(p, g, SADB_OUTBOUND);
-	hold(p, g);
+	gen_remove_part(p, g, SADB_OUTBOUND);
+	gen_hold(p, g);
 	p->current = NULL;
 	p->verified = p->was_up = false;
 	/* An exchange that is under way now brings the pair up: there is no old one any more. */
@@ -867,19 +694,19 @@ void pair_due_gens(struct peer *p)
 	while (*at != NULL) {
 		struct gen *g = *at;
 
-		if (now >= in_end(g)) {
+		if (now >= gen_in_end(g)) {
 			*at = g->next;
-			unheld(p, g);
+			gen_unheld(p, g);
 			gen_remove(p, g);
 			continue;
 		}
-		if (g->has_out && now >= out_end(g))
-			remove_part(p, g, SADB_OUTBOUND);
+		if (g->has_out && now >= gen_out_end(g))
+			gen_remove_part(p, g, SADB_OUTBOUND);
 		at = &g->next;
 	}
 	if (p->current != NULL && now >= p->current->hard_ms)
 		current_ended(p, "the hard lifetime of the SAs has ended");
-	schedule_gens(p);
+	gens_schedule(p);
 	if (p->held == NULL)
 		waiters_on_drained(p);
 }
@@ -888,7 +715,7 @@ void pair_lost_gen(struct peer *p, struct gen *g)
 {
 	if (g == p->current) {
 		current_ended(p, "the system ended an SA of the pair");
-		schedule_gens(p);
+		gens_schedule(p);
 		return;
 	}
 	if (g == p->fresh)
@@ -897,11 +724,11 @@ void pair_lost_gen(struct peer *p, struct gen *g)
 		if (*at != g)
 			continue;
 		*at = g->next;
-		unheld(p, g);
+		gen_unheld(p, g);
 		gen_remove(p, g);
 		break;
 	}
-	schedule_gens(p);
+	gens_schedule(p);
 }
 
 int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e)
@@ -924,123 +751,6 @@ int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e)
 	*at = g;
 	gens_due_by(p, g->hard_ms);
 	return 0;
-}
-
-/* ---- by hand --------------------------------------------------------------------------- */
-
-static int may_be_manual(const struct peer *p, struct err *e)
-{
-	const struct agent *a = p->agent;
-
-	if (!identity_facts(a->identity->id)->is_lab) {
-		err_set(e, ERR_PERM,
-			"this agent has no lab identity: keys of a pair leave it in labs only");
-		return err_hint(
-			e, "sapair lab init makes lab identities; or run sapair on that host, too");
-	}
-	if (p->current != NULL || p->link != NULL) {
-		err_set(e, ERR_USAGE, "%s has an agent, and is paired with it", p->cfg.name);
-		return err_hint(e, "nothing has to be carried there by hand");
-	}
-	if (a->can.datagrams)
-		return err_set(
-			e, ERR_USAGE,
-			"this back end does ESP in its own process, from agent to agent only");
-	if (p->policy.udp)
-		return err_set(e, ERR_USAGE,
-			       "the peer has \"udp\": ESP in UDP needs a program on that host");
-	if (!p->has_policy)
-		return err_set(e, ERR_DOWN, "%s is %s: nothing is protected towards it",
-			       p->cfg.name, peer_state_word(p));
-	return 0;
-}
-
-static uint32_t manual_lifetime(const struct peer *p)
-{
-	int64_t left = identity_facts(p->agent->identity->id)->not_after - os_wall_ms() / 1000;
-	uint32_t s = p->cfg.opt.hard_time_s != 0 ? p->cfg.opt.hard_time_s : MANUAL_S;
-
-	if (p->agent->can.lifetime_max_s != 0 && s > p->agent->can.lifetime_max_s)
-		s = p->agent->can.lifetime_max_s;
-	return left < (int64_t)s ? (uint32_t)(left > 1 ? left : 1) : s;
-}
-
-static enum suite manual_suite(const struct peer *p)
-{
-	const struct suite_list *l = &p->cfg.opt.suites;
-
-	for (uint8_t i = 0; i < l->n; i++)
-		if (suite_list_has(&p->agent->can.suites, (enum suite)l->v[i]))
-			return (enum suite)l->v[i];
-	return SUITE_AES256GCM16;
-}
-
-static int install_manual(struct peer *p, struct gen *g, struct sa_keys *k, struct err *e)
-{
-	struct agent *a = p->agent;
-
-	set_limits(p, false);
-	k->spi = g->in;
-	random_secret(&k->key, suite_key_len(k->suite));
-	g->keys->in = k->key;
-	if (sadb_add_inbound(a->db, g->ctx, k, e) < 0)
-		return err_in(e, "install the inbound SA %08x", k->spi.n);
-	g->has_in = true;
-	k->spi = g->out;
-	random_secret(&k->key, suite_key_len(k->suite));
-	g->keys->out = k->key;
-	if (sadb_add_outbound(a->db, g->ctx, k, e) < 0)
-		return err_in(e, "install the outbound SA %08x", k->spi.n);
-	g->has_out = true;
-	return 0;
-}
-
-int pair_manual(struct peer *p, struct gen **out, struct err *e)
-{
-	struct sa_keys k = {.window = p->cfg.opt.window};
-	struct gen *g;
-
-	if (may_be_manual(p, e) < 0)
-		return -1;
-	g = gen_new(p->agent);
-	if (g == NULL)
-		return err_set(e, ERR_OS, "no memory for an SA");
-	g->keys = calloc(1, sizeof *g->keys);
-	if (g->keys == NULL || sadb_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, e) < 0) {
-		gen_free(p->agent, g);
-		return err_in(e, "reserve an SPI");
-	}
-	if (k.window > p->agent->can.window_max)
-		k.window = p->agent->can.window_max;
-	g->suite = k.suite = manual_suite(p);
-	k.lifetime_s = manual_lifetime(p);
-	do {
-		g->out.n = random_u32();
-		k.said = random_u32();
-	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
-	g->adopted = true;
-	if (install_manual(p, g, &k, e) < 0) {
-		wipe(&k, sizeof k);
-		gen_remove(p, g);
-		return -1;
-	}
-	wipe(&k, sizeof k);
-	g->since_ms = agent_now_ms();
-	g->hard_ms = g->since_ms + (uint64_t)manual_lifetime(p) * 1000;
-	g->next = p->held;
-	p->held = g;
-	gens_due_by(p, g->hard_ms);
-	*out = g;
-	return 0;
-}
-
-void pair_manual_told(struct peer *p, struct gen *g)
-{
-	if (p->agent->cfg.export_keys)
-		return;
-	wipe(g->keys, sizeof *g->keys);
-	free(g->keys);
-	g->keys = NULL;
 }
 
 static void forget_all(struct peer *p, bool take_away)

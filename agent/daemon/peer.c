@@ -806,12 +806,12 @@ void peer_on_sadb(void *agent, const struct sadb_event *ev)
 		verify_on_datagram(p, ev->data, ev->n);
 		break;
 	case SADB_EV_SOFT:
-		g = pair_find(p, ev->ctx);
+		g = gen_find(p, ev->ctx);
 		if (g != NULL && g == p->current)
 			peer_want_exchange(p, ev->reason);
 		break;
 	case SADB_EV_HARD:
-		g = pair_find(p, ev->ctx);
+		g = gen_find(p, ev->ctx);
 		if (g != NULL)
 			pair_lost_gen(p, g);
 		break;
@@ -822,7 +822,7 @@ void peer_on_sadb(void *agent, const struct sadb_event *ev)
 		event_plain(a, EVENT_FOREIGN, p->cfg.name,
 			    ev->text != NULL ? ev->text
 					     : "somebody removed an SA or policy of ours");
-		g = pair_find(p, ev->ctx);
+		g = gen_find(p, ev->ctx);
 		if (g != NULL)
 			pair_lost_gen(p, g);
 		break;

@@ -122,6 +122,10 @@ void labrun_document(struct fleet_job *j, char *line, size_t len);
 bool labrun_alive(const struct labrun *r, size_t host); /* one that can be asked */
 bool labrun_reachable(const struct labrun *r, size_t host);
 
+/* Where a host of the lab is this machine: the port of its ssh to the others is exempt from its pairs
+ * with them. ERR_USAGE where that cannot be. Behind labrun_settle(), in front of the bundles. */
+int labself_spare_ssh(struct labrun *r, struct err *e);
+
 /* Windows hosts that are reached through ssh: program and bundle there, agent started; all away. */
 bool labwin_is(const struct labrun *r, size_t host);
 int labwin_place(struct labrun *r, uint64_t timeout_ms, struct err *e);

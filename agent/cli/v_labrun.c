@@ -357,8 +357,8 @@ static int bring_up(struct labrun *r, struct err *e)
 		return -1;
 	}
 	find_manual(r);
-	if (make_bundles(r, ttl_ms, e) < 0 || put_program(r, e) < 0 ||
-	    labwin_place(r, STEP_MS, e) < 0 || start_agents(r, e) < 0)
+	if (labself_spare_ssh(r, e) < 0 || make_bundles(r, ttl_ms, e) < 0 ||
+	    put_program(r, e) < 0 || labwin_place(r, STEP_MS, e) < 0 || start_agents(r, e) < 0)
 		return -1;
 	return prove(r, timeout_ms, e);
 }

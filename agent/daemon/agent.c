@@ -166,10 +166,11 @@ static int check_can(const struct agent *a, const struct peer_config *p, struct 
 		lacks = "mode permissive";
 	else if (!suite)
 		lacks = "any of the peer's suites";
-	else if (o->exempts > 1 || o->protects != 1 || strcmp(o->protect[0], "all") != 0) {
-		if (!can->selectors)
-			lacks = "protect and exempt selectors";
-	}
+	else if (!can->selectors && (o->protects != 1 || strcmp(o->protect[0], "all") != 0))
+		lacks = "protect other than all";
+	else if (!can->selectors && !can->datagrams &&
+		 (o->exempts != 1 || strcmp(o->exempt[0], "icmp") != 0))
+		lacks = "exempt other than icmp"; /* what protects nothing exempts all */
 	if (lacks == NULL)
 		return 0;
 	return err_set(e, ERR_USAGE, "peer %s: the back end %s cannot do %s", p->name,

@@ -6,8 +6,9 @@ import re
 from kernel import *  # noqa: F403
 from kernel import v4, v6
 
-sys.path.insert(0, os.path.join(HERE, "..", "docs"))
+sys.path[:0] = [os.path.join(HERE, "..", d) for d in ("docs", "soft")]
 import schema  # noqa: E402
+from labs import Sshd, need_ssh  # noqa: E402
 
 
 def lab_agent(w, address=v4, **options):
@@ -75,6 +76,68 @@ def its_options_are_in_the_lines_too(w):
     for d in a.ask("script", peer="beta")[1]:
         wrong = schema.faults(d, schema.of_document(d["schema"]), strict=True)
         check(not wrong, "%s against its schema: %s" % (d, wrong))
+
+
+class ByHand:
+    """alpha and beta, each with a folder and an sshd of its own, and a lab of the two."""
+
+    def __init__(self, w, **options):
+        need_ssh()
+        w.watch.over()  # ssh is not ESP
+        self.w, servers = w, {}
+        self.servers = servers
+        for h in w.hosts:
+            home = w.path("home-" + h)
+            os.mkdir(home)
+            command = w.write("session-" + h, "#!/bin/sh\nexport HOME=%s\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n" % home)
+            os.chmod(command, 0o700)
+            servers[h] = Sshd(w, command, v4(h), inside(h))
+        self.path = w.write("two.json", json.dumps({
+            "lab": "two", "backend": "xfrm", "options": options,
+            "hosts": [{"name": h, "address": v4(h), "ssh": servers[h].target()} for h in w.hosts]}))
+        self.config = w.write("ssh_config", "Host *\n IdentitiesOnly yes\n GlobalKnownHostsFile none\n"
+                              " UserKnownHostsFile %s\n%s" % (
+                                  " ".join(s.path("known") for s in servers.values()),
+                                  "".join(" IdentityFile %s\n" % s.path("good") for s in servers.values())))
+        self.dir = w.path("run")
+
+    def __call__(self, verb, *more, rc=0):
+        r = subprocess.run(inside("alpha") + [SAPAIR, "lab", verb, self.path, "--dir", self.dir, "--json",
+                                              "--ssh-config", self.config, "--program", SAPAIR, *more],
+                           stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        return well(finished(r), rc).doc("lab")
+
+    def home(self, h):
+        return self.w.path("home-" + h)
+
+    def kill(self, h):
+        """The agent of that host and its helper, at once."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open("/proc/%s/cmdline" % pid) as f:
+                if self.home(h) in f.read():
+                    os.kill(int(pid), signal.SIGKILL)
+
+
+@test
+def a_lab_is_brought_up_by_ssh_from_one_of_its_hosts(w):
+    lab = ByHand(w)
+    # alpha's agent runs long before ssh has got to beta: its policies must not stop it.
+    sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "delay", "300ms", host="beta")
+    up = lab("up")
+    equal((up["ok"], up["well"], up["where"]), (True, 1, "ssh"), "up")
+    for h in w.hosts:
+        has("".join(w.policies(h)), "port %d" % lab.servers["beta"].port)
+    sh("tc", "qdisc", "del", "dev", "e", "root", host="beta")
+    # A host that died is reached all the same, and comes back.
+    lab.kill("beta")
+    check(w.policies("beta"), "its policies went with the agent")
+    up = lab("up")
+    equal(([h["changed"] for h in up["hosts"]], up["well"]), ([False, True], 1), "the second up")
+    # What a crash left goes with the lab.
+    lab.kill("beta")
+    lab("down")
+    for h in w.hosts:
+        equal(w.states(h) + w.policies(h) + os.listdir(lab.home(h)), [], "what is left in %s" % h)
 
 
 if __name__ == "__main__":

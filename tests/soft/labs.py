@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 
@@ -71,9 +70,11 @@ def failed(doc):
 
 
 class Sshd:
-    """A real sshd on a loopback address, with keys of its own. command: what every session runs."""
+    """A real sshd, with keys of its own. command: what every session runs; inside: how a program gets to
+    where it shall listen."""
 
-    def __init__(self, lab, command=None):
+    def __init__(self, lab, command=None, address="127.0.0.1", inside=()):
+        self.address, self.inside = address, list(inside)
         self.dir = tempfile.mkdtemp(prefix="sshd", dir=lab.dir)
         self.port = lab.free_port()
         os.makedirs("/run/sshd", exist_ok=True)
@@ -82,7 +83,7 @@ class Sshd:
                            check=True)
         shutil.copy(self.path("good.pub"), self.path("authorized"))
         self.write("sshd_config", """
-            ListenAddress 127.0.0.1:%d
+            ListenAddress %s:%d
             HostKey %s
             AuthorizedKeysFile %s
             PidFile none
@@ -93,10 +94,10 @@ class Sshd:
             MaxStartups 100
             Subsystem sftp sftp
             %s
-            """ % (self.port, self.path("host"), self.path("authorized"),
+            """ % (address, self.port, self.path("host"), self.path("authorized"),
                    "ForceCommand %s" % command if command else ""))
         with open(self.path("host.pub")) as f:
-            self.write("known", "[127.0.0.1]:%d %s" % (self.port, f.read()))
+            self.write("known", "[%s]:%d %s" % (address, self.port, f.read()))
         self.write("config", """
             Host *
               IdentitiesOnly yes
@@ -104,11 +105,11 @@ class Sshd:
               UserKnownHostsFile %s
               GlobalKnownHostsFile none
             Match originalhost wrong
-              HostName 127.0.0.1
+              HostName %s
               Port %d
-            """ % (self.path("good"), self.path("known"), self.port))
+            """ % (self.path("good"), self.path("known"), address, self.port))
         self.process = subprocess.Popen(
-            [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", self.path("sshd_config")],
+            [*self.inside, shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", self.path("sshd_config")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=open(self.path("log"), "w"))
         lab.cleanups.append(self.close)
@@ -123,12 +124,11 @@ class Sshd:
 
     def answers(self):
         check(self.process.poll() is None, "sshd ended")
-        with socket.socket() as s:
-            s.settimeout(1)
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
+        with open(self.path("log")) as f:
+            return "Server listening on" in f.read()
 
     def target(self):
-        return "ssh://root@127.0.0.1:%d" % self.port
+        return "ssh://root@%s:%d" % (self.address, self.port)
 
     def close(self):
         self.process.terminate()

@@ -332,6 +332,18 @@ def run_without_a_peer_says_what_to_type(lab):
 
 
 @test
+def what_soft_cannot_is_refused_by_name_and_what_it_need_not_do_is_taken(lab):
+    for option, value in (("encap", "tunnel"), ("start", "seamless"), ("protect", ["tcp/445"])):
+        a = lab.agent("alpha", lab.peer_of("beta", **{option: value})).start(ready=False)
+        equal(a.wait_exit(), 2, "exit status with %s" % option)
+        a.process = None
+        has(a.log(), "soft cannot do %s" % option)
+        lab.agents.remove(a)
+    a = lab.agent("alpha", lab.peer_of("beta", exempt=["icmp", "tcp/22"])).start()
+    together(a, lab.agent("beta", lab.peer_of("alpha", exempt=[])).start())
+
+
+@test
 def flags_that_do_not_fit_are_refused_before_anything_starts(lab):
     id = identity("alpha")
     base = ["run", "--cert", id.cert, "--key", id.key, "--control", lab.path("c.sock"), "--backend",

@@ -488,12 +488,15 @@ def without_rights_nothing_is_done(lab):
 @test
 def what_windows_cannot_is_refused_by_name(lab):
     for option, value in (("mode", "permissive"), ("encap", "tunnel"), ("start", "seamless"),
-                          ("protect", ["tcp/445"])):
-        a = wfp_agent(lab, "alpha", lab.peer_of("beta", **{option: value}), engine=Engine(lab, option))
+                          ("protect", ["tcp/445"]), ("exempt", ["icmp", "tcp/22"]), ("exempt", ["tcp/22"]),
+                          ("exempt", [])):
+        a = wfp_agent(lab, "alpha", lab.peer_of("beta", **{option: value}),
+                      engine=Engine(lab, "%s%d" % (option, len(value))))
         a.start(ready=False)
         equal(a.wait_exit(), 2, "exit status with %s" % option)
         a.process = None
         has(a.log(), "wfp cannot do")
+        check(a.engine.is_empty(), "something was done")
 
 
 @test

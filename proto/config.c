@@ -544,6 +544,13 @@ static bool selector_in(const char *s, const char list[PROTECT_MAX][PROTECT_TEXT
 	return false;
 }
 
+bool config_stops(const struct peer_options *o, const char *selector)
+{
+	return o->mode == MODE_REQUIRED && !selector_in(selector, o->exempt, o->exempts) &&
+	       (selector_in("all", o->protect, o->protects) ||
+		selector_in(selector, o->protect, o->protects));
+}
+
 int config_check_options(const struct peer_options *o, struct err *e)
 {
 	if (o->window % WINDOW_STEP != 0) {

@@ -95,6 +95,9 @@ int config_add_text(struct config *c, const char *text, size_t len, struct err *
 int config_check(const struct config *c, struct err *e);
 void config_free(struct config *c);
 
+/* Would a policy with these options stop what "tcp/22" and the like name: protected, required to be ESP,
+ * and not exempt? */
+bool config_stops(const struct peer_options *o, const char *selector);
 /* Options outside a config (lab files): the defaults; members of v on top of *o, which stays as it
  * is on -1; the rules between them; and *o as members of the object that is being written. */
 struct peer_options config_default_options(void);

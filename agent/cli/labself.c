@@ -121,25 +121,14 @@ static bool goes_to(const struct way *w, const struct addr *a)
 	return found;
 }
 
-static bool has_text(char (*list)[PROTECT_TEXT], size_t n, const char *text)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(list[i], text) == 0)
-			return true;
-	return false;
-}
-
-/* What is not protected needs no exemption. */
 static int exempt(struct peer_options *o, const char *text, struct err *e)
 {
-	const bool all = has_text(o->protect, o->protects, "all");
-
-	if ((!all && !has_text(o->protect, o->protects, text)) ||
-	    has_text(o->exempt, o->exempts, text))
+	if (!config_stops(o, text))
 		return 0;
-	if (!all)
-		return err_set(e, ERR_USAGE, "\"protect\" has %s, by which this host's ssh goes",
-			       text);
+	for (size_t i = 0; i < o->protects; i++)
+		if (strcmp(o->protect[i], text) == 0)
+			return err_set(e, ERR_USAGE,
+				       "\"protect\" has %s, by which this host's ssh goes", text);
 	if (o->exempts == PROTECT_MAX)
 		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, by which ssh goes",
 			       text);

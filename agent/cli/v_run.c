@@ -285,6 +285,20 @@ static void fill_paths(const struct source *s, char usual[OS_PATH_MAX],
 		paths[n++] = usual;
 }
 
+/* sshd: "FROM PORT TO PORT". Only for a warning. */
+static void find_session(struct agent_start *start)
+{
+	const char *session = getenv("SSH_CONNECTION");
+	char from[ADDR_TEXT], port[6];
+	unsigned long n;
+
+	if (session == NULL || sscanf(session, "%45s %*s %*s %5s", from, port) != 2 ||
+	    addr_parse(&start->session_from, from, NULL) < 0)
+		return;
+	n = strtoul(port, NULL, 10);
+	start->session_port = n <= UINT16_MAX ? (uint16_t)n : 0;
+}
+
 /* This process is the helper of an agent that was started by the same command line. */
 static int help_agent(struct source *s, struct err *e)
 {
@@ -329,6 +343,7 @@ int v_run(const struct args *a, struct err *e)
 	start->reload_arg = s;
 	if (s->is_bundle)
 		start->identity = bundle_identity;
+	find_session(start);
 	if (!os_lock_memory())
 		log_line(LOG_DEBUG, "agent: memory cannot be locked: keys may reach the swap");
 	rc = agent_run(start, e);

@@ -508,6 +508,23 @@ static int start_signals(struct agent *a, struct err *e)
 	return 0;
 }
 
+/* Whoever starts us by ssh from the peer's host would be cut off, and not know why. */
+static void mind_session(const struct agent *a, const struct peer_config *p)
+{
+	const struct agent_start *s = a->start;
+	char ssh[PROTECT_TEXT];
+
+	snprintf(ssh, sizeof ssh, "tcp/%u", s->session_port);
+	if (s->session_port == 0 || a->can.datagrams || !config_stops(&p->opt, ssh) ||
+	    !addr_equal(&s->session_from, &p->remote.addr))
+		return;
+	log_line(
+		LOG_WARN,
+		"peer %s: your ssh session comes from there, and stands still until the pair is up; "
+		"\"exempt\": [\"icmp\", \"%s\"] on both hosts keeps it open",
+		p->name, ssh);
+}
+
 static int open_sadb(struct agent *a, struct err *e)
 {
 	struct sadb_env env = {.loop = &a->loop,
@@ -531,9 +548,11 @@ static int open_sadb(struct agent *a, struct err *e)
 		a->db = wrapped;
 	}
 	sadb_can(a->db, &a->can);
-	for (size_t i = 0; i < a->cfg.n_peers; i++)
+	for (size_t i = 0; i < a->cfg.n_peers; i++) {
 		if (check_can(a, &a->cfg.peers[i], e) < 0)
 			return -1;
+		mind_session(a, &a->cfg.peers[i]);
+	}
 	return 0;
 }
 

@@ -38,6 +38,9 @@ struct agent_start {
 	char config_path[OS_PATH_MAX]; /* for messages; empty: started by flags alone */
 	int (*reload)(void *arg, struct config *out, struct err *e); /* NULL: no reload */
 	void *reload_arg;
+	/* The far end of an ssh session that started us, and our port of it; 0: none is known. */
+	struct addr session_from;
+	uint16_t session_port;
 	/* Where the identity comes from, with reload_arg; NULL: the files that the config names. */
 	int (*identity)(void *arg, const struct config *c, struct identity **out, struct err *e);
 };

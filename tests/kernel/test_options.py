@@ -115,6 +115,23 @@ def only_what_is_named_is_protected(w):
 
 
 @test
+def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
+    come = {"SSH_CONNECTION": "%s 50000 %s 22" % (v4("beta"), v4("alpha"))}
+    for exempt, env, warned in (
+        (["icmp"], come, True),
+        (["icmp", "tcp/22"], come, False),
+        (["icmp"], {"SSH_CONNECTION": "10.9.0.77 50000 %s 22" % v4("alpha")}, False),
+        (["icmp"], {"SSH_CONNECTION": "nonsense"}, False),
+    ):
+        a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": exempt}).start(env=env)
+        equal('"exempt": ["icmp", "tcp/22"]' in a.log(), warned, "a warning with %s, %s" % (exempt, env))
+        well(a.cli("down", "--all"))
+        a.stop()
+        os.unlink(a.log_path)
+        w.agents.remove(a)
+
+
+@test
 def what_is_exempt_passes_in_clear(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": ["tcp/7001"]}).start()

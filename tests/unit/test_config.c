@@ -377,8 +377,36 @@ static void equal_means_the_same_pair_and_policy(void)
 	config_free(&first);
 }
 
+static void a_policy_stops_what_it_protects_and_does_not_exempt(void)
+{
+	static const struct {
+		const char *options;
+		bool stops;
+	} some[] = {
+		{"\"esn\":true", true},
+		{"\"exempt\":[\"icmp\",\"tcp/22\"]", false},
+		{"\"exempt\":[\"tcp/220\",\"udp/22\"]", true},
+		{"\"exempt\":[]", true},
+		{"\"mode\":\"permissive\"", false},
+		{"\"protect\":[\"tcp/445\"]", false},
+		{"\"protect\":[\"tcp/445\",\"tcp/22\"]", true},
+	};
+	char text[200];
+
+	for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+		snprintf(text, sizeof text, "{\"peers\":[{\"address\":\"192.0.2.2\",%s}]}",
+			 some[i].options);
+		if (!CHECK(parse(text) == 0))
+			continue;
+		if (!CHECK(config_stops(&c.peers[0].opt, "tcp/22") == some[i].stops))
+			NOTE("%s", some[i].options);
+		config_free(&c);
+	}
+}
+
 T_MAIN(T(an_empty_config_has_every_default), T(a_peer_needs_its_address_alone),
        T(every_member_is_read), T(defaults_reach_peers_that_stand_before_them),
        T(the_esp_port_follows_the_listen_port), T(what_is_wrong_is_told_with_its_place),
        T(one_address_may_have_two_peers_by_local_address), T(peers_are_added_by_address),
-       T(ten_thousand_peers_are_the_most), T(equal_means_the_same_pair_and_policy))
+       T(ten_thousand_peers_are_the_most), T(equal_means_the_same_pair_and_policy),
+       T(a_policy_stops_what_it_protects_and_does_not_exempt))

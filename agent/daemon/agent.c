@@ -520,9 +520,10 @@ static void mind_session(const struct agent *a, const struct peer_config *p)
 		return;
 	log_line(
 		LOG_WARN,
-		"peer %s: your ssh session comes from there, and stands still until the pair is up; "
-		"\"exempt\": [\"icmp\", \"%s\"] on both hosts keeps it open",
-		p->name, ssh);
+		"peer %s: your ssh session comes from there, and stands still until the pair is up%s%s%s",
+		p->name, a->can.selectors ? "; \"exempt\": [\"icmp\", \"" : "",
+		a->can.selectors ? ssh : "",
+		a->can.selectors ? "\"] on both hosts keeps it open" : "");
 }
 
 static int open_sadb(struct agent *a, struct err *e)

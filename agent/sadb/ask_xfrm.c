@@ -187,11 +187,33 @@ int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, st
 	return rc;
 }
 
-int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e)
+/*
+ * Traffic made the kernel note that an SA is wanted. Nothing deletes that without an SPI, and for
+ * net.core.xfrm_acq_expires seconds it would stay; but who asks for an SPI between the same hosts, with
+ * the same reqid, gets this very one.
+ */
+static int name_wanted(struct xfrm *db, struct xfrm_sa *sa, struct err *e)
 {
+	union xfrm_msg m;
+	struct xfrm_sa got;
+
+	xfrm_put_allocspi(&m, ++db->seq, sa, SPI_MIN);
+	if (xfrm_ask(db, &m, true, e) < 0)
+		return -1;
+	if (!xfrm_get_sa((const void *)db->answer, &got))
+		return err_set(e, ERR_OS, "an answer that is no SA");
+	sa->spi = got.spi;
+	return 0;
+}
+
+int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *which, struct err *e)
+{
+	struct xfrm_sa named = *which, *sa = &named;
 	union xfrm_msg m;
 	struct err why = {0};
 
+	if (sa->spi.n == 0 && name_wanted(db, sa, e) < 0)
+		return err_in(e, "remove what traffic asked for");
 	xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_DELSA, sa);
 	if (xfrm_ask(db, &m, false, &why) == 0 || why.os == ESRCH)
 		return 0;

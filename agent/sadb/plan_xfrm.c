@@ -157,11 +157,8 @@ int xfrm_plan(struct sadb *sadb, const struct sa_policy *p, sadb_told *told, voi
 	return 0;
 }
 
-/* SAs first: until its policy is gone, too, traffic stops and is not in clear. */
-int xfrm_clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e)
+static int clean_sas(struct xfrm *db, sadb_told *told, void *arg, struct err *e)
 {
-	struct xfrm *db = xfrm_of(sadb);
-
 	for (size_t i = 0; i < db->n_old_sas; i++) {
 		bool is_out = goes_out(db, &db->old_sas[i]);
 
@@ -169,10 +166,24 @@ int xfrm_clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e)
 			return -1;
 		tell_sa(&db->old_sas[i], is_out, SADB_REMOVE, told, arg);
 	}
+	return 0;
+}
+
+/* SAs first: until its policy is gone, too, traffic stops and is not in clear. Then what traffic asked
+ * for up to that moment. */
+int xfrm_clean(struct sadb *sadb, sadb_told *told, void *arg, struct err *e)
+{
+	struct xfrm *db = xfrm_of(sadb);
+
+	if (clean_sas(db, told, arg, e) < 0)
+		return -1;
 	for (size_t i = 0; i < db->n_old_rules; i++) {
 		if (xfrm_delete_rule(db, &db->old_rules[i], e) < 0)
 			return -1;
 		tell_rule(&db->old_rules[i], SADB_REMOVE, told, arg);
 	}
-	return 0;
+	if (db->n_old_rules == 0)
+		return 0;
+	db->n_old_rules = db->n_old_sas = 0;
+	return xfrm_find_old(db, e) < 0 ? -1 : clean_sas(db, told, arg, e);
 }

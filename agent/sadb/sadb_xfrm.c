@@ -195,7 +195,7 @@ static int remove_sas(struct xfrm *db, uint16_t number, const struct addr *src,
 		for (size_t i = 0; i < f.n; i++)
 			if (xfrm_delete_sa(db, &f.sa[i], e) < 0)
 				return -1;
-	} while (f.n > 0);
+	} while (f.n == sizeof f.sa / sizeof f.sa[0]);
 	return 0;
 }
 
@@ -232,6 +232,9 @@ static int xfrm_policy_remove(struct sadb *sadb, struct sa_policy *p, struct err
 	for (size_t i = pol->n_rules; i-- > 0;)
 		if (xfrm_delete_rule(db, &pol->rules[i], rc == 0 ? e : NULL) < 0)
 			rc = -1;
+	/* Up to now traffic could ask for another. */
+	if (remove_sas(db, pol->number, &p->local, &p->remote, rc == 0 ? e : NULL) < 0)
+		rc = -1;
 	xfrm_forget_old(db, pol->number);
 	free_policy(db, pol);
 	return rc;

@@ -58,6 +58,28 @@ def both_agents_killed_under_load_lose_nothing(w):
 
 
 @test
+def what_traffic_asks_for_goes_with_the_pair(w):
+    """Where no SA is, the kernel notes that one is wanted: without an SPI, by which it could be deleted."""
+    w.watch.over()  # while the pair is down, traffic is in clear
+    a = w.agent("alpha", "beta").start()  # whose peer never comes
+    w.udp(rate=500, least=0)
+    for turn in range(5):
+        until(lambda: any("spi 0x00000000" in s for s in w.states("alpha")), "the kernel wants an SA")
+        start = time.monotonic()
+        well(a.run("down", "beta"))
+        took = time.monotonic() - start
+        equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left, turn %d" % turn)
+        check(took < 5, "down took %.1f s" % took)
+        a.run("up", "beta", "--no-verify", "--timeout", "0.1")
+    until(lambda: any("spi 0x00000000" in s for s in w.states("alpha")), "the kernel wants an SA")
+    a.kill()
+    sh(SAPAIR, "clean", host="alpha")
+    equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left by clean")
+    sh(SAPAIR, "clean", "--check", host="alpha")
+    w.flows.clear()
+
+
+@test
 def killed_in_the_middle_of_rekeys_ten_times(w):
     a, b = w.pair(both=dict(DRAIN, verify=False, rekey={"min_interval_ms": 0}))
     u = w.udp(rate=500, least=500)

@@ -132,16 +132,18 @@ def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
     a, b = w.pair(both=dict(DRAIN, verify=False), alpha={"role": "dial"}, beta={"role": "listen"})
     for h in w.hosts[:2]:
         sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "delay", "100ms", host=h)
-    epoch, met = int(a.peer("beta")["epoch"]), {}
-    for i in (0, 1, 2, 3, 1, 2, 3, 0):
+    epoch, met, cut_takes = int(a.peer("beta")["epoch"]), {}, 0.01
+    for i in 4 * (0, 1, 2, 3):
         # Which one it took: leader and follower have switched, and the follower's SAs.
         want = ((0, 0, 2), (0, 0, 3), (1, 0, 3), (1, 1, 4))[i]
         if want in met:
             continue
         with sapairtest.Control(a.control) as c:
             c.send({"verb": "rekey", "peer": "beta", "verify": False})
-            time.sleep(0.1 * i + 0.04)
+            time.sleep(max(0, 0.1 * i + 0.05 - cut_takes))
+            start = time.monotonic()
             w.cut("beta")
+            cut_takes = time.monotonic() - start
         time.sleep(0.1)
         found = [int(x.peer(y)["epoch"]) - epoch for x, y in ((a, "beta"), (b, "alpha"))] + [len(w.states("beta"))]
         met[tuple(found)] = True

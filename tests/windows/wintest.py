@@ -66,11 +66,15 @@ def keep():
 
 
 def win(*args, env=None, limit=None, exe=EXE, **kw):
-    """One run of a Windows program."""
-    return finished(
-        subprocess.run([WINE, exe, *args], stdin=subprocess.DEVNULL, capture_output=True,
-                       timeout=limit or WIN_LIMIT, env=dict(ENV, **(env or {})), **kw)
-    )
+    """One run of a Windows program. On a busy machine Wine fails to begin one in some thousands, with status 1 and
+    without a word; the program itself always says why."""
+    for last in (False, True):
+        r = finished(
+            subprocess.run([WINE, exe, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                           timeout=limit or WIN_LIMIT, env=dict(ENV, **(env or {})), **kw)
+        )
+        if last or r.rc != 1 or r.out or r.err:
+            return r
 
 def z(path):
     """A path of this system as Windows programs write it."""

@@ -78,7 +78,7 @@ standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/s
 sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
 tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
 
-.PHONY: all setup deps demo demo-kernel test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
+.PHONY: all setup deps demo demo-kernel soak-kernel test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
 	help programs valgrind mutants
 
@@ -249,6 +249,9 @@ bench: $(program) ## measure
 MINUTES = 1
 soak: $(program) ## rekeys and random faults for MINUTES
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/soak/soak.py $(MINUTES)
+
+soak-kernel: $(program) $(kernel) ## the same with the kernel's own IPsec, in user-mode Linux
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/soak/soak_kernel.py $(MINUTES)
 
 # What a sanitizer does not see: the use of what was never set. Ends with 1 at the first report.
 memcheck := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \

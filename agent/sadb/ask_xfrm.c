@@ -206,15 +206,15 @@ static int name_wanted(struct xfrm *db, struct xfrm_sa *sa, struct err *e)
 	return 0;
 }
 
-int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *which, struct err *e)
+int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e)
 {
-	struct xfrm_sa named = *which, *sa = &named;
+	struct xfrm_sa named = *sa;
 	union xfrm_msg m;
 	struct err why = {0};
 
-	if (sa->spi.n == 0 && name_wanted(db, sa, e) < 0)
+	if (named.spi.n == 0 && name_wanted(db, &named, e) < 0)
 		return err_in(e, "remove what traffic asked for");
-	xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_DELSA, sa);
+	xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_DELSA, &named);
 	if (xfrm_ask(db, &m, false, &why) == 0 || why.os == ESRCH)
 		return 0;
 	if (e != NULL)

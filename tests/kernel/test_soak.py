@@ -1,0 +1,18 @@
+#!/usr/bin/env python3
+"""A short round of what `make soak-kernel` does for long."""
+
+import random
+
+from kernel import *  # noqa: F403
+from soaking import Soak
+
+
+@test
+def all_pairs_come_back_after_each_fault_and_nothing_was_in_clear(w):
+    seed = random.randrange(1 << 30)
+    print("# SEED=%d" % seed)
+    Soak(w, random.Random(seed)).each_once()
+
+
+if __name__ == "__main__":
+    main()

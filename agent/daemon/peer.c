@@ -332,8 +332,6 @@ static void on_timer_closed(uv_handle_t *h)
 	struct peer *p = h->data;
 
 	peer_trouble(p, NULL);
-	exchange_wipe(&p->x);
-	secret_wipe(&p->ppk);
 	wipe(p, sizeof *p);
 	free(p);
 }
@@ -404,6 +402,17 @@ static void unlist(struct peer *p)
 	}
 }
 
+/* Nothing comes to it any more. What is secret goes at once, the rest when the loop lets go of it. */
+static void leave(struct peer *p)
+{
+	p->removed = true;
+	quiet_all(p);
+	unlist(p);
+	exchange_wipe(&p->x);
+	secret_wipe(&p->ppk);
+	uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+}
+
 void peer_remove(struct peer *p)
 {
 	struct err gone = {0};
@@ -416,11 +425,8 @@ void peer_remove(struct peer *p)
 	close_links(p, FAULT_REMOVED);
 	pair_clear(p);
 	drop_policy(p);
-	p->removed = true;
-	quiet_all(p);
-	unlist(p);
+	leave(p);
 	event_plain(p->agent, EVENT_DOWN, p->cfg.name, "removed: no SA and no policy is left");
-	uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 
 void peer_drop_denied(struct peer *p)
@@ -450,10 +456,7 @@ void peer_stop(struct peer *p)
 	close_links(p, FAULT_SHUTDOWN);
 	pair_leave(p);
 	carrier_close(p);
-	p->removed = true;
-	quiet_all(p);
-	unlist(p);
-	uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+	leave(p);
 }
 
 void peer_options_set(struct peer *p, const struct peer_config *cfg)

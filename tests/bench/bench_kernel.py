@@ -34,7 +34,9 @@ QUICK = "--quick" in sys.argv
 WORDS = [a for a in sys.argv[1:] if a[:1] != "-"]
 FREE = {"rekey": {"min_interval_ms": 0}, "verify": False}
 FLOOR = os.path.join(os.path.dirname(LOAD), "floor")
-ROUNDS = 3 if QUICK else 7
+ORDER = os.path.join(os.path.dirname(LOAD), "order")
+AHEAD = 24  # orders that wait at the agent, whose buffer is 4 KiB
+ROUNDS = 3 if QUICK else 12
 ECHO = 7500
 # strongSwan's first ping, in ms; replaced by what it takes here and now.
 SWAN = {"ping": 7.8, "from": "6.0.1 elsewhere"}
@@ -110,6 +112,14 @@ class Floor:
             sh("ip", "netns", "del", h, ok=False)
 
 
+def orders(agent, peer, n, ahead=0):
+    """What a program asks that costs less than this one: milliseconds of n receipts, and the seconds."""
+    p = subprocess.run([ORDER, agent.control, peer, str(n), str(ahead)], capture_output=True, text=True)
+    check(p.returncode == 0, "order: %s" % p.stderr)
+    out = json.loads(p.stdout)
+    return out["ms"], out["seconds"]
+
+
 class Ping:
     """Datagrams that come back, from alpha to beta: only under ESP, since the policy stands."""
 
@@ -155,8 +165,8 @@ def one_pair(t):
         w.watch.over()
         # The host that dialled leads; ordered at the other one, a rekey is a message longer.
         a, b = w.pair(both=FREE, alpha={"role": "dial"}, beta={"role": "listen"}, log="info")
-        c, far = bench.Control(a.control), bench.Control(b.control)
-        n, rate_n = (100, 200) if QUICK else (300, 400)
+        c = bench.Control(a.control)
+        n, rate_n = (60, 200) if QUICK else (100, 400)
         least, rows = [], []
         u = w.udp(rate=200)
         epoch = int(a.peer("beta")["epoch"])
@@ -166,29 +176,33 @@ def one_pair(t):
         w.flows.clear()
         time.sleep(6)
         for i in range(ROUNDS):
-            base = floor.round(300)
-            told = [c.ask("rekey", peer="beta", verify=False)[0]["ms"]["total"] for _ in range(n)]
-            there = [far.ask("rekey", peer="alpha", verify=False)[0]["ms"]["total"] for _ in range(n // 2)]
+            # What a floor is changes from one second to the next: each thing between two of them.
+            base = [floor.round(200)]
+            told = orders(a, "beta", n)[0]
+            base.append(floor.round(200))
+            there = orders(b, "alpha", n)[0]
+            base.append(floor.round(200))
+            ms = [(x["median_us"] + y["median_us"]) / 2000 for x, y in zip(base, base[1:])]
+            least += [x["median_us"] / 1000 for x in base]
             time.sleep(6)  # the old ones drain
-            base2 = floor.round(300)
+            base = [floor.round(200)]
             before, epoch = cpu(a, b), int(a.peer("beta")["epoch"])
-            seconds = bench.pump([(a.control, ["beta"])], rate_n)
+            seconds = orders(a, "beta", rate_n, AHEAD)[1]
             made = int(a.peer("beta")["epoch"]) - epoch
             used = (cpu(a, b) - before) / made * 1000
-            ms, ms2 = base["median_us"] / 1000, base2["median_us"] / 1000
-            least.append(ms)
-            rows.append((statistics.median(told), statistics.median(told) / ms, bench.p99(told) / ms,
-                         made / seconds, made / seconds / base2["per_s"], used, used / ms2,
-                         statistics.median(there) / ms))
+            base.append(floor.round(200))
+            rows.append((statistics.median(told), statistics.median(told) / ms[0], bench.p99(told) / ms[0],
+                         made / seconds, made / seconds / statistics.mean(x["per_s"] for x in base), used,
+                         statistics.median(there) / ms[1]))
             time.sleep(0 if i == ROUNDS - 1 else 6)
-        mid = [statistics.median(r[k] for r in rows) for k in range(8)]
+        mid = [statistics.median(r[k] for r in rows) for k in range(7)]
         t.name = "floor"
         t.row("four installs, two selections, two removals: median", statistics.median(least), "ms")
         t.name = "rekey"
         t.row("order to four new SAs, receipt: median", mid[0], "ms")
         t.row("the same, in floors", mid[1], "x", target=3.0)
         t.row("its p99, in floors", mid[2], "x", target=8.0)
-        t.row("ordered at the host that does not lead, in floors", mid[7], "x")
+        t.row("ordered at the host that does not lead, in floors", mid[6], "x")
         if "rekey" in SWAN:
             t.row("the same, of strongSwan's without PFS", mid[0] / SWAN["rekey"], "x", target=AGAINST_SWAN["rekey"])
             t.row("its p99, of strongSwan's", mid[2] * statistics.median(least) / SWAN["p99"], "x",
@@ -306,13 +320,17 @@ def thousand(t):
         w.watch.over()
         a, b, seconds = many(w, n)
         t.row("%d pairs from the start of both agents" % n, seconds, "s")
-        # Of two links that came up at once one goes; its last segments may find no socket any more.
         time.sleep(6)
         before, rounds = [w.stat(h) for h in ("alpha", "beta")], []
         for _ in range(3 if QUICK else 5):
             time.sleep(6)
             rounds.append(all_rekeyed(a, b, n))
-        check(before == [w.stat(h) for h in ("alpha", "beta")], "rekeys change counters of dropped packets")
+        for h, old in zip(("alpha", "beta"), before):
+            more = {k: v - old[k] for k, v in w.stat(h).items() if v != old[k]}
+            # Nothing but the agents' own TCP is in clear here. Of two links that came up at once one goes, and
+            # what TCP still repeats finds no socket that lets it pass.
+            more.pop("XfrmInTmplMismatch", None)
+            check(not more, "packets that %s dropped: %s" % (h, more))
         t.row("rekey --all: processor time for 1,000", statistics.median(r[0] for r in rounds), "s",
               note="%.0f a second" % statistics.median(r[1] for r in rounds))
         t.row("last round against the first", rounds[-1][0] / rounds[0][0], "x", target=1.25)

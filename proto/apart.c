@@ -199,10 +199,18 @@ void apart_put_request(uint8_t out[APART_LEN], const struct apart_request *r)
 	case APART_RESERVE:
 		put_uint(&p, r->policy, 4);
 		break;
+	case APART_OPEN_PAIR:
+		put_uint(&p, r->policy, 4);
+		put_sa(&p, &r->sa);
+		put_sa(&p, &r->out);
+		break;
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
+	case APART_ADD_BOTH:
 		put_uint(&p, r->ctx, 8);
 		put_sa(&p, &r->sa);
+		if (r->op == APART_ADD_BOTH)
+			put_sa(&p, &r->out);
 		break;
 	case APART_REMOVE:
 	case APART_QUERY:
@@ -250,10 +258,18 @@ int apart_get_request(struct apart_request *r, const uint8_t *in, size_t n, stru
 	case APART_RESERVE:
 		r->policy = get_u32(&g);
 		break;
+	case APART_OPEN_PAIR:
+		r->policy = get_u32(&g);
+		get_sa(&g, &r->sa);
+		get_sa(&g, &r->out);
+		break;
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
+	case APART_ADD_BOTH:
 		r->ctx = get_uint(&g, 8);
 		get_sa(&g, &r->sa);
+		if (op == APART_ADD_BOTH)
+			get_sa(&g, &r->out);
 		break;
 	case APART_REMOVE:
 	case APART_QUERY:
@@ -396,7 +412,7 @@ static uint32_t pairs_max(const struct peer_options *o)
 	const uint32_t drain_ms = o->drain_ms > o->switch_ms ? o->drain_ms : o->switch_ms;
 	const uint32_t pace_ms = o->rekey_min_interval_ms;
 
-	uint32_t drain = EXCHANGE_DRAIN_MAX;
+	uint32_t drain = EXCHANGE_DRAIN_MAX + EXCHANGE_DRAIN_MORE;
 
 	if (pace_ms > 0 && drain_ms / pace_ms < drain)
 		drain = drain_ms / pace_ms + 1;
@@ -607,6 +623,25 @@ uint64_t apart_book_reserve(struct apart_book *b, struct apart_held *h, uint64_t
 	return apart_book_ctx(b, h, s);
 }
 
+uint64_t apart_book_new(struct apart_book *b, struct apart_held *h, uint64_t inner, struct spi in)
+{
+	const uint64_t ctx = apart_book_reserve(b, h, inner, in, 0);
+
+	if (ctx != 0)
+		apart_book_added(apart_book_find(h, inner), APART_ADD_INBOUND);
+	return ctx;
+}
+
+void apart_book_added(struct apart_slot *s, enum apart_op op)
+{
+	if (op != APART_ADD_OUTBOUND) {
+		s->parts |= APART_IN;
+		s->reserved = false;
+	}
+	if (op != APART_ADD_INBOUND)
+		s->parts |= APART_OUT;
+}
+
 void apart_book_lost(struct apart_held *h, struct apart_slot *s, uint8_t parts)
 {
 	s->parts &= (uint8_t)~parts;
@@ -723,11 +758,28 @@ static int check_limits(const struct apart_peer *p, const struct apart_sa *sa, s
 	return 0;
 }
 
+static int check_spi(const struct apart_held *h, struct spi spi, const struct spi *reserved,
+		     struct err *e)
+{
+	if (spi_usable(spi) && (reserved == NULL || spi_equal(spi, *reserved)))
+		return 0;
+	return err_set(e, ERR_PERM, "peer %s: SPI %08" PRIx32 " %s", h->name, spi.n,
+		       reserved != NULL ? "was not reserved" : "is none for an SA");
+}
+
+/* The outbound one of two. */
+static int check_out(const struct apart_book *b, const struct apart_request *r,
+		     const struct apart_held *h, struct err *e)
+{
+	if (check_spi(h, r->out.keys.spi, NULL, e) < 0)
+		return -1;
+	return check_limits(&b->peers[h->peer], &r->out, e);
+}
+
 static int check_sa(const struct apart_book *b, const struct apart_request *r,
 		    const struct apart_held *h, const struct apart_slot *s, struct err *e)
 {
-	const bool in = r->op == APART_ADD_INBOUND;
-	const struct spi spi = r->sa.keys.spi;
+	const bool in = r->op != APART_ADD_OUTBOUND;
 
 	if (s == NULL)
 		return err_set(e, ERR_BUG, "context %" PRIx64 " is gone", r->ctx);
@@ -736,10 +788,10 @@ static int check_sa(const struct apart_book *b, const struct apart_request *r,
 	if (s->old || (in ? !s->reserved : s->parts != APART_IN))
 		return err_set(e, ERR_BUG, "peer %s: %s SA of context %" PRIx64 " out of turn",
 			       h->name, in ? "inbound" : "outbound", r->ctx);
-	if (!spi_usable(spi) || (in && !spi_equal(spi, s->in)))
-		return err_set(e, ERR_PERM, "peer %s: SPI %08" PRIx32 " %s", h->name, spi.n,
-			       in ? "was not reserved" : "is none for an SA");
-	return check_limits(&b->peers[h->peer], &r->sa, e);
+	if (check_spi(h, r->sa.keys.spi, in ? &s->in : NULL, e) < 0 ||
+	    check_limits(&b->peers[h->peer], &r->sa, e) < 0)
+		return -1;
+	return r->op == APART_ADD_BOTH ? check_out(b, r, h, e) : 0;
 }
 
 static int check_reserve(const struct apart_book *b, const struct apart_held *h, struct err *e)
@@ -749,6 +801,15 @@ static int check_reserve(const struct apart_book *b, const struct apart_held *h,
 	if (h->own_slots >= b->peers[h->peer].pairs_max)
 		return forbidden(e, h->name, "so many SAs at once");
 	return 0;
+}
+
+static int check_new(const struct apart_book *b, const struct apart_request *r,
+		     const struct apart_held *h, struct err *e)
+{
+	if (check_reserve(b, h, e) < 0 || check_spi(h, r->sa.keys.spi, NULL, e) < 0 ||
+	    check_limits(&b->peers[h->peer], &r->sa, e) < 0)
+		return -1;
+	return check_out(b, r, h, e);
 }
 
 int apart_check(struct apart_book *b, const struct apart_request *r, apart_route *route, void *arg,
@@ -763,8 +824,11 @@ int apart_check(struct apart_book *b, const struct apart_request *r, apart_route
 		return find_policy(b, r->policy, held, e);
 	case APART_RESERVE:
 		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_reserve(b, *held, e);
+	case APART_OPEN_PAIR:
+		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_new(b, r, *held, e);
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
+	case APART_ADD_BOTH:
 		if (find_ctx(b, r->ctx, held, slot, e) < 0)
 			return -1;
 		return check_sa(b, r, *held, *slot, e);

@@ -36,6 +36,9 @@ enum apart_op {
 	APART_LEFTOVER, /* the next one */
 	APART_EXEMPT,   /* the socket comes with it */
 	APART_RELOAD,   /* read the config again */
+	APART_OPEN_PAIR, /* RESERVE and ADD_INBOUND in one, for an SPI that the other side drew; the outbound
+	                  * SA may wait there for ADD_OUTBOUND */
+	APART_ADD_BOTH, /* ADD_INBOUND and ADD_OUTBOUND */
 	APART_EVENT,    /* no request, and nobody asked */
 	APART_OPS
 };
@@ -61,12 +64,13 @@ struct apart_sa {
 struct apart_request {
 	enum apart_op op;
 	uint32_t seq;    /* REMOVE with 0: no answer is wanted */
-	uint32_t policy; /* number of the policy: POLICY_REMOVE, RESERVE */
-	uint64_t ctx;    /* ADD_INBOUND, ADD_OUTBOUND, REMOVE, QUERY */
+	uint32_t policy; /* number of the policy: POLICY_REMOVE, RESERVE, OPEN_PAIR */
+	uint64_t ctx;    /* ADD_INBOUND, ADD_OUTBOUND, ADD_BOTH, REMOVE, QUERY */
 	uint8_t part;    /* REMOVE: APART_IN, APART_OUT or both; QUERY: one of them */
 	bool ipv6;       /* EXEMPT */
 	struct apart_policy add;
-	struct apart_sa sa;
+	struct apart_sa sa;  /* of OPEN_PAIR and ADD_BOTH: the inbound one */
+	struct apart_sa out; /* OPEN_PAIR, ADD_BOTH */
 };
 
 /* Answer or event. The reader checks sizes, ranges and texts, as with requests. */
@@ -79,8 +83,8 @@ struct apart_answer {
 	char cause[ERR_CAUSE]; /* of an error; EVENT: its text */
 	char hint[APART_HINT]; /* empty: none */
 	uint32_t policy;       /* POLICY_ADD, LEFTOVER, EVENT; 0: none */
-	uint64_t ctx;          /* RESERVE, LEFTOVER, EVENT; 0: none */
-	uint8_t part;          /* LEFTOVER, EVENT */
+	uint64_t ctx;          /* RESERVE, OPEN_PAIR, LEFTOVER, EVENT; 0: none */
+	uint8_t part;          /* LEFTOVER, EVENT; OPEN_PAIR and ADD_BOTH that failed: which */
 	struct spi spi;        /* RESERVE, LEFTOVER, EVENT */
 	struct addr local, remote;
 	uint32_t left_s;
@@ -170,6 +174,10 @@ void apart_book_remove(struct apart_book *b, struct apart_held *h);
  * wire. 0: no memory. */
 uint64_t apart_book_reserve(struct apart_book *b, struct apart_held *h, uint64_t inner,
 			    struct spi in, uint8_t old_parts);
+/* The same for OPEN_PAIR: the inbound SA is there already. */
+uint64_t apart_book_new(struct apart_book *b, struct apart_held *h, uint64_t inner, struct spi in);
+/* What a request of ADD_ has added. */
+void apart_book_added(struct apart_slot *s, enum apart_op op);
 /* So many parts are no more; a context without parts is gone. */
 void apart_book_lost(struct apart_held *h, struct apart_slot *s, uint8_t parts);
 /* The slot of the back end's number, or NULL; the number on the wire of a slot. */

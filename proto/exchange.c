@@ -229,39 +229,42 @@ static bool make_sa(const struct exchange *x, struct sa_keys *sa, bool inbound)
 	sa->lifetime_s = x->lifetime_s_;
 	sa->window = x->window_;
 	sa->esn = x->esn_;
-	return keysched_said(&c, &x->prk_, &sa->said) &&
-	       keysched_sa(&c, &x->prk_,
+	sa->said = x->said_;
+	return keysched_sa(&c, &x->prk_,
 			   inbound == x->is_leader ? FOLLOWER_TO_LEADER : LEADER_TO_FOLLOWER,
 			   &sa->key);
 }
 
-static bool make_probe_key(struct exchange *x)
+/* From both shares: all that is needed more than once, and the probes' key. */
+static bool make_keys(struct exchange *x, const struct secret *leaders,
+		      const struct secret *followers)
 {
 	const struct key_context c = context_of(x);
 
-	return keysched_probe(&c, &x->prk_, &x->probe_key);
+	return keysched_extract(&c, leaders, followers, &x->prk_) &&
+	       keysched_said(&c, &x->prk_, &x->said_) &&
+	       keysched_tag_key(&c, &x->prk_, &x->tag_key_) &&
+	       keysched_probe(&c, &x->prk_, &x->probe_key);
 }
 
 /* What an answer's tag covers ends before its own digits; that of confirm covers all of it. */
 static bool make_answer_tag(struct exchange *x, const char *answer, size_t len,
 			    uint8_t tag[TAG_LEN])
 {
-	const struct key_context c = context_of(x);
 	const struct bytes head = {answer, len - ANSWER_TAIL};
 	uint8_t hash[SHA256_LEN];
 
 	return sha256(&head, 1, hash) &&
-	       keysched_tag(&c, &x->prk_, TAG_FOLLOWER, x->offer_hash_, hash, tag);
+	       keysched_tag(&x->tag_key_, TAG_FOLLOWER, x->offer_hash_, hash, tag);
 }
 
 static bool make_confirm_tag(struct exchange *x, const char *answer, size_t len)
 {
-	const struct key_context c = context_of(x);
 	const struct bytes whole = {answer, len};
 	uint8_t hash[SHA256_LEN];
 
 	return sha256(&whole, 1, hash) &&
-	       keysched_tag(&c, &x->prk_, TAG_LEADER, x->offer_hash_, hash, x->confirm_tag_);
+	       keysched_tag(&x->tag_key_, TAG_LEADER, x->offer_hash_, hash, x->confirm_tag_);
 }
 
 static bool hash_offer(uint8_t hash[SHA256_LEN], const char *body, size_t len)
@@ -277,6 +280,7 @@ static void wipe_run_secrets(struct exchange *x)
 	wipe(&x->offer_, sizeof x->offer_);
 	secret_wipe(&x->share_);
 	secret_wipe(&x->prk_);
+	secret_wipe(&x->tag_key_);
 	wipe(x->confirm_tag_, sizeof x->confirm_tag_);
 }
 
@@ -363,7 +367,6 @@ static enum fault take_answer(struct exchange *x, const struct xevent *ev, struc
 {
 	const struct msg_answer *m = &ev->msg->u.answer;
 	enum fault fault = judge_answer(x, ev);
-	struct key_context c;
 	uint8_t tag[TAG_LEN];
 	bool same;
 
@@ -374,8 +377,7 @@ static enum fault take_answer(struct exchange *x, const struct xevent *ev, struc
 	x->lifetime_s_ = m->lifetime_s;
 	x->esn_ = m->esn;
 	x->window_ = x->offer_.window;
-	c = context_of(x);
-	if (!keysched_extract(&c, &x->offer_.share, &m->share, &x->prk_) ||
+	if (!make_keys(x, &x->offer_.share, &m->share) ||
 	    !make_answer_tag(x, ev->body, ev->body_len, tag))
 		return no_memory(x);
 	same = bytes_equal(tag, m->tag, TAG_LEN);
@@ -385,7 +387,7 @@ static enum fault take_answer(struct exchange *x, const struct xevent *ev, struc
 			    "wrong tag in the answer: the two hosts have derived "
 			    "different keys");
 	if (!make_confirm_tag(x, ev->body, ev->body_len) || !make_sa(x, &x->sa_in, true) ||
-	    !make_sa(x, &x->sa_out, false) || !make_probe_key(x))
+	    !make_sa(x, &x->sa_out, false))
 		return no_memory(x);
 	emit(out, XA_NO_TIMER);
 	emit(out, XA_ADD_IN);
@@ -476,16 +478,13 @@ static enum fault take_offer(struct exchange *x, const struct xevent *ev, struct
 
 static enum fault set_inbound(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
-	struct key_context c;
-
 	if (!spi_usable(ev->spi))
 		return deny(x, FAULT_SYSTEM, "the system chose the reserved SPI %u", ev->spi.n);
 	if (spi_equal(ev->spi, x->out_))
 		return deny(x, FAULT_SPI, "both hosts chose SPI %08x", ev->spi.n);
 	x->in_ = ev->spi;
-	c = context_of(x);
-	if (!keysched_extract(&c, &x->offer_.share, &x->share_, &x->prk_) ||
-	    !make_sa(x, &x->sa_in, true) || !make_probe_key(x))
+	if (!make_keys(x, &x->offer_.share, &x->share_) || !make_sa(x, &x->sa_in, true) ||
+	    !make_sa(x, &x->sa_out, false))
 		return no_memory(x);
 	emit(out, XA_ADD_IN);
 	return FAULT_NONE;
@@ -595,6 +594,7 @@ static void enter(struct exchange *x, enum xstate next)
 	wipe(x->offer_hash_, sizeof x->offer_hash_);
 	x->xid_ = 0;
 	x->epoch_ = 0;
+	x->said_ = 0;
 	x->in_ = x->out_ = (struct spi){0};
 }
 

@@ -35,6 +35,7 @@
 /* So many RETIRED generations stay until their clocks run out, the older ones go at once: as many whole
  * exchanges have gone to and fro since, so nothing sent on them is still under way. */
 #define EXCHANGE_DRAIN_MAX 128
+#define EXCHANGE_DRAIN_MORE 32 /* that may be more: they go together */
 
 enum xstate {
 	XS_IDLE,
@@ -82,8 +83,9 @@ struct xevent {
 };
 
 enum xaction_kind {
-	XA_RESERVE,  /* make NEW, ask the system for its SPI */
-	XA_ADD_IN,   /* NEW's inbound from x->sa_in */
+	XA_RESERVE, /* make NEW, ask the system for its SPI */
+	XA_ADD_IN, /* NEW's inbound from x->sa_in. x->sa_out is there too: who can install it so that nothing
+		      * is sent on it before XA_ADD_OUT may do so now */
 	XA_ADD_OUT,  /* NEW's outbound from x->sa_out, and send on it from now on */
 	XA_COMMIT,   /* NEW becomes CURRENT; the former CURRENT becomes HELD */
 	XA_UNCOMMIT, /* leader, the follower could not follow: CURRENT is removed (both SAs; the
@@ -91,7 +93,7 @@ enum xaction_kind {
 		      * x->current.epoch is CURRENT again (if it is gone: exchange_forget()) */
 	XA_RETIRE,   /* the peer is known to send on CURRENT: every HELD starts its clocks */
 	XA_DROP,     /* NEW is removed, both SAs: the peer never used it */
-	XA_HOLD,     /* NEW becomes HELD: inbound stays, an outbound is removed */
+	XA_HOLD,     /* NEW becomes HELD: inbound stays, an outbound is removed, sent on or not */
 	XA_SEND,     /* out->send[0..send_len): one frame body */
 	XA_TIMER,    /* call with XE_TIMEOUT in ms; replaces an earlier one */
 	XA_NO_TIMER,
@@ -168,7 +170,8 @@ struct exchange {
 	bool esn_;
 	struct msg_offer offer_; /* of the running exchange, ours or the peer's */
 	struct secret share_;    /* the follower's own; the leader's is in offer_ */
-	struct secret prk_;
+	struct secret prk_, tag_key_;
+	uint32_t said_;
 	uint8_t offer_hash_[SHA256_LEN];
 	uint8_t confirm_tag_[TAG_LEN];
 };

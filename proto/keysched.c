@@ -160,8 +160,20 @@ bool keysched_said(const struct key_context *c, const struct secret *prk, uint32
 	return ok;
 }
 
-/* Key: "sapair/1 tag" 00 xid epoch suite esn ids spis. Text: role H(offer) H(answer) */
-bool keysched_tag(const struct key_context *c, const struct secret *prk, enum tag_role role,
+/* "sapair/1 tag" 00 xid epoch suite esn ids spis */
+bool keysched_tag_key(const struct key_context *c, const struct secret *prk, struct secret *key)
+{
+	struct info i;
+
+	begin(&i, "sapair/1 tag");
+	put_run(&i, c);
+	put_choice(&i, c);
+	put_both(&i, c);
+	return expand(prk, &i, key, SHA256_LEN);
+}
+
+/* role H(offer) H(answer) */
+bool keysched_tag(const struct secret *key, enum tag_role role,
 		  const uint8_t offer_hash[SHA256_LEN], const uint8_t answer_hash[SHA256_LEN],
 		  uint8_t tag[TAG_LEN])
 {
@@ -169,17 +181,8 @@ bool keysched_tag(const struct key_context *c, const struct secret *prk, enum ta
 	const struct bytes text[] = {{&role_byte, 1},
 				     {offer_hash, SHA256_LEN},
 				     {answer_hash, SHA256_LEN}};
-	SECRET(key);
-	struct info i;
 
-	begin(&i, "sapair/1 tag");
-	put_run(&i, c);
-	put_choice(&i, c);
-	put_both(&i, c);
-	if (expand(prk, &i, &key, SHA256_LEN) && hmac_sha256(&key, text, 3, tag))
-		return true;
-	wipe(tag, TAG_LEN);
-	return false;
+	return hmac_sha256(key, text, 3, tag);
 }
 
 /* PRK of its own: HKDF-Extract(exporter, PPK). Info: "sapair/1 ppk" 00 role (1 client, 2 server) */

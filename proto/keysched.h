@@ -53,9 +53,10 @@ bool keysched_said(const struct key_context *c, const struct secret *prk, uint32
 
 /*
  * Tag of answer or of confirm, over SHA-256 of the exact bytes of the offer, and of the answer:
- * without its ANSWER_TAIL for the answer's own tag, whole for that of confirm.
+ * without its ANSWER_TAIL for the answer's own tag, whole for that of confirm. Both have one key.
  */
-bool keysched_tag(const struct key_context *c, const struct secret *prk, enum tag_role role,
+bool keysched_tag_key(const struct key_context *c, const struct secret *prk, struct secret *key);
+bool keysched_tag(const struct secret *key, enum tag_role role,
 		  const uint8_t offer_hash[SHA256_LEN], const uint8_t answer_hash[SHA256_LEN],
 		  uint8_t tag[TAG_LEN]);
 

@@ -20,48 +20,6 @@
 
 #define STOP_MS 1500 /* links have so long to say goodbye */
 
-/*
- * One reading of the clock serves a whole turn of the loop: not everywhere is it free (no vDSO in
- * user-mode Linux and in some virtual machines), and a rekey asks for the time thirty times.
- */
-static _Thread_local struct {
-	bool turns; /* this thread's loop marks its turns */
-	uint64_t now_ns;
-} turn;
-
-uint64_t agent_now_us(void)
-{
-	turn.now_ns = os_now_ns();
-	return turn.now_ns / 1000;
-}
-
-uint64_t agent_turn_us(void)
-{
-	if (!turn.turns || turn.now_ns == 0)
-		turn.now_ns = os_now_ns();
-	return turn.now_ns / 1000;
-}
-
-uint64_t agent_now_ms(void)
-{
-	return agent_turn_us() / 1000;
-}
-
-/* Before the loop waits. */
-static void on_turn(uv_prepare_t *h)
-{
-	(void)h;
-	turn.turns = true;
-	turn.now_ns = 0;
-}
-
-static void start_turns(struct agent *a)
-{
-	uv_prepare_init(&a->loop, &a->turn);
-	uv_prepare_start(&a->turn, on_turn);
-	uv_unref((uv_handle_t *)&a->turn);
-}
-
 /* ---- identity -------------------------------------------------------------------------- */
 
 struct identity_ref *identity_ref_take(struct identity_ref *r)
@@ -562,8 +520,7 @@ static void drain_loop(struct agent *a)
 	uv_run(&a->loop, UV_RUN_DEFAULT);
 	uv_close((uv_handle_t *)&a->stop_timer, NULL);
 	uv_close((uv_handle_t *)&a->watchdog, NULL);
-	uv_close((uv_handle_t *)&a->turn, NULL);
-	turn.turns = false;
+	turn_end(&a->turn);
 	for (int i = 0; i < 100 && uv_loop_close(&a->loop) == UV_EBUSY; i++)
 		uv_run(&a->loop, UV_RUN_NOWAIT);
 }
@@ -655,7 +612,7 @@ int agent_run(struct agent_start *s, struct err *e)
 		free(a);
 		return -1;
 	}
-	start_turns(a);
+	turn_start(&a->turn, &a->loop);
 	rc = start_signals(a, e) < 0 ? -1 : start(a, e);
 	if (rc < 0) {
 		a->stopping = true;

@@ -6,6 +6,7 @@
 #ifndef SAPAIR_AGENT_AGENT_H
 #define SAPAIR_AGENT_AGENT_H
 
+#include "agent/daemon/turn.h"
 #include "agent/os/creds.h"
 #include "agent/sadb/sadb.h"
 #include "proto/config.h"
@@ -74,21 +75,16 @@ struct agent {
 	struct renew *renew;
 	uv_signal_t signals[OS_SIGNALS];
 	uv_timer_t stop_timer, watchdog;
-	uv_prepare_t turn;       /* of the loop: the clock is read anew */
+	struct turn turn;        /* of the loop */
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
+	unsigned exchanges;     /* that are running */
 	size_t gens, gens_most; /* now, and at most since memory was given back */
 	uint64_t lines_ms;      /* of events in the log: when lines_left was last filled */
 	uint32_t lines_left;
 	uint64_t lines_dropped;
 	char read_room[READ_ROOM];
 };
-
-/* A clock that never steps back and goes on while the machine sleeps. Those of the loop's turn: its first
- * reading, or the last agent_now_us(), which really looks. */
-uint64_t agent_now_ms(void);
-uint64_t agent_turn_us(void);
-uint64_t agent_now_us(void);
 
 /* Reads the config and the identity anew and applies the differences. On -1 nothing changed. */
 struct reload_result {

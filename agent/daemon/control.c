@@ -207,6 +207,7 @@ static void on_connection(void *arg)
 	uv_pipe_init(&k->agent->loop, &c->pipe, 0);
 	uv_timer_init(&k->agent->loop, &c->timer);
 	c->open_handles = 2;
+	c->later.run = job_on_later;
 	c->next = k->clients;
 	k->clients = c;
 	k->n_clients++;

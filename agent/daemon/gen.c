@@ -17,6 +17,8 @@ void gen_remove_part(struct peer *p, struct gen *g, enum sadb_part part)
 {
 	struct err e = {0};
 
+	if (g->ctx.id == 0)
+		return; /* drawn, and nothing came of it */
 	if (sadb_remove(p->agent->db, g->ctx, part, &e) < 0) {
 		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
@@ -65,12 +67,16 @@ void gen_hold(struct peer *p, struct gen *g)
 
 void gen_unheld(struct peer *p, const struct gen *g)
 {
-	if (!g->retired && !g->adopted)
+	if (g->retired)
+		p->n_retired--;
+	else if (!g->adopted)
 		p->n_held--;
 }
 
 struct gen *gen_find(struct peer *p, struct sadb_ctx ctx)
 {
+	if (ctx.id == 0)
+		return NULL;
 	if (p->fresh != NULL && p->fresh->ctx.id == ctx.id)
 		return p->fresh;
 	if (p->current != NULL && p->current->ctx.id == ctx.id)

@@ -23,6 +23,7 @@ void job_free(struct job *j)
 		if (j->items[i].begun && !j->items[i].over)
 			waiter_cancel(&j->items[i].w);
 	uv_timer_stop(&c->timer);
+	turn_forget(&c->control->agent->turn, &c->later);
 	if (c->closing)
 		c->dead = j;
 	else
@@ -95,8 +96,8 @@ static void on_waiter_done(struct waiter *w, const struct err *e)
 	struct job *j = it->job;
 
 	item_over(it, e);
-	/* The rest from the loop: this may be called from deep inside a peer. */
-	uv_timer_start(&j->client->timer, on_job_timer, 0, 0);
+	/* The rest later: this may be called from deep inside a peer. */
+	turn_later(&j->client->control->agent->turn, &j->client->later);
 }
 
 static void item_begin(struct item *it)
@@ -172,9 +173,8 @@ static void job_wait(struct job *j)
 	uv_timer_start(&j->client->timer, on_job_timer, wait, 0); /* refused if it closes */
 }
 
-static void on_job_timer(uv_timer_t *t)
+static void go_on(struct caller *c)
 {
-	struct caller *c = t->data;
 	struct job *j = c->job;
 	uint64_t now = agent_now_ms();
 
@@ -195,6 +195,16 @@ static void on_job_timer(uv_timer_t *t)
 	if (now - j->items[0].w.since_us / 1000 >= PROGRESS_MS)
 		job_progress(j);
 	job_wait(j);
+}
+
+static void on_job_timer(uv_timer_t *t)
+{
+	go_on(t->data);
+}
+
+void job_on_later(struct later *l)
+{
+	go_on((struct caller *)(void *)((char *)l - offsetof(struct caller, later)));
 }
 
 static void job_next(struct job *j)

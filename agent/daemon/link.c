@@ -6,6 +6,7 @@
 #include "agent/daemon/event.h"
 #include "agent/daemon/listen.h"
 #include "agent/daemon/peer.h"
+#include "agent/os/os.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static void detach(struct link *l)
 {
 	struct peer *p = l->peer;
 
+	turn_expects_no_more(&l->agent->turn, l);
 	if (p == NULL)
 		return;
 	if (p->link == l)
@@ -473,7 +475,6 @@ static void take(struct link *l, const uint8_t *data, size_t n)
 			return;
 		}
 	}
-	l->heard_ms = agent_now_ms();
 	l->flushing = true;
 	f = tls_feed(l->tls, data, n, on_plain, l);
 	if (f == TLS_OK && l->state == LINK_SHAKING && tls_is_open(l->tls))
@@ -498,6 +499,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	if (n > 0) {
+		l->heard_ms = agent_now_ms();
 		take(l, (const uint8_t *)buf->base, (size_t)n);
 		return;
 	}
@@ -514,6 +516,21 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	if (l->state == LINK_SHAKING && l->dialled)
 		err_hint(&l->why, "does the config there have a peer with our address?");
 	link_lost(l);
+}
+
+bool link_take_near(struct link *l, int ms)
+{
+	struct agent *a = l->agent;
+	uv_os_fd_t fd;
+	long n = 0;
+
+	if (l->state == LINK_UP && uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
+		n = os_wait_near((intptr_t)fd, uv_backend_fd(&a->loop), ms, a->read_room,
+				 sizeof a->read_room);
+	if (n > 0)
+		take(l, (const uint8_t *)a->read_room,
+		     (size_t)n); /* heard_ms is that of the turn */
+	return n > 0;
 }
 
 /* ---- time ------------------------------------------------------------------------------ */

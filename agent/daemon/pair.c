@@ -5,6 +5,7 @@
  */
 #include "agent/daemon/pair.h"
 
+#include "agent/daemon/control.h"
 #include "agent/daemon/event.h"
 #include "agent/daemon/link.h"
 #include "agent/daemon/waiter.h"
@@ -41,11 +42,17 @@ static int reserve(struct peer *p, struct step *st)
 
 	if (g == NULL)
 		return err_set(&st->system, ERR_OS, "no memory for an SA");
+	assert(p->fresh == NULL);
+	/* Who follows installs before it tells: one that is drawn here is reserved by that. */
+	if (!p->x.is_leader && sadb_takes_spi(p->agent->db)) {
+		g->in = st->spi = p->drawn;
+		p->fresh = g;
+		return 0;
+	}
 	if (sadb_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
 		gen_free(p->agent, g);
 		return err_in(&st->system, "reserve an SPI");
 	}
-	assert(p->fresh == NULL);
 	p->fresh = g;
 	st->spi = g->in;
 	return 0;
@@ -62,6 +69,18 @@ static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, boo
 		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
 }
 
+/* The system has been at work: the clock has gone on. */
+static void look(const struct peer *p)
+{
+	if (p->receipt.timed)
+		agent_now_us();
+}
+
+static uint64_t since_start(const struct peer *p)
+{
+	return p->receipt.timed ? agent_turn_us() - p->receipt.started_us : 0;
+}
+
 static void added_in(struct peer *p)
 {
 	const struct sa_keys *k = &p->x.sa_in;
@@ -75,7 +94,7 @@ static void added_in(struct peer *p)
 	g->probe_key = p->x.probe_key;
 	wipe(&p->x.probe_key, sizeof p->x.probe_key);
 	g->hard_ms = agent_now_ms() + (uint64_t)k->lifetime_s * 1000;
-	p->receipt.inbound_us = agent_turn_us() - p->receipt.started_us;
+	p->receipt.inbound_us = since_start(p);
 }
 
 static void added_out(struct peer *p)
@@ -87,7 +106,7 @@ static void added_out(struct peer *p)
 	keep_key(p, g, k, false);
 	g->out = k->spi;
 	g->since_ms = agent_now_ms();
-	p->receipt.switch_us = agent_turn_us() - p->receipt.started_us;
+	p->receipt.switch_us = since_start(p);
 }
 
 static int not_added(struct step *st, const struct sa_keys *k, bool is_in)
@@ -99,11 +118,20 @@ static int not_added(struct step *st, const struct sa_keys *k, bool is_in)
 static int add_in(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_in;
+	const struct sa_keys *out = &p->x.sa_out;
+	enum sadb_part failed = SADB_INBOUND;
+	struct gen *g = p->fresh;
+	int rc;
 
 	gens_set_limits(p, k->esn);
-	if (sadb_add_inbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
-		return not_added(st, k, true);
-	agent_now_us();
+	if (g->ctx.id != 0)
+		rc = sadb_add_inbound(p->agent->db, g->ctx, k, &st->system);
+	else
+		rc = sadb_open_pair(p->agent->db, &p->policy, &g->ctx, k, out, &failed,
+				    &st->system);
+	if (rc < 0)
+		return not_added(st, failed == SADB_INBOUND ? k : out, failed == SADB_INBOUND);
+	look(p);
 	added_in(p);
 	return 0;
 }
@@ -114,7 +142,7 @@ static int add_out(struct peer *p, struct step *st)
 
 	if (sadb_add_outbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
 		return not_added(st, k, false);
-	agent_now_us();
+	look(p);
 	added_out(p);
 	return 0;
 }
@@ -128,7 +156,7 @@ static int add_both(struct peer *p, struct step *st)
 	gens_set_limits(p, in->esn);
 	if (sadb_add_both(p->agent->db, p->fresh->ctx, in, out, &failed, &st->system) < 0)
 		return not_added(st, failed == SADB_INBOUND ? in : out, failed == SADB_INBOUND);
-	agent_now_us();
+	look(p);
 	added_in(p);
 	added_out(p);
 	return 0;
@@ -178,6 +206,8 @@ static void drain_no_more(struct peer *p)
 	struct gen **at = &p->held;
 	unsigned retired = 0;
 
+	if (p->n_retired <= EXCHANGE_DRAIN_MAX + EXCHANGE_DRAIN_MORE)
+		return;
 	while (*at != NULL) {
 		struct gen *g = *at;
 
@@ -187,6 +217,7 @@ static void drain_no_more(struct peer *p)
 			continue;
 		}
 		*at = g->next;
+		gen_unheld(p, g);
 		gen_remove(p, g);
 	}
 }
@@ -202,6 +233,7 @@ void pair_retire_held(struct peer *p)
 	for (struct gen *g = p->held; g != NULL && !g->retired; g = g->next) {
 		gen_unheld(p, g);
 		g->retired = true;
+		p->n_retired++;
 		g->out_ms = out_ms;
 		g->in_ms = in_ms;
 		gens_due_by(p, gens_sooner(g->has_out ? out_ms : 0, in_ms));
@@ -211,8 +243,7 @@ void pair_retire_held(struct peer *p)
 
 static void hold_fresh(struct peer *p)
 {
-	if (p->fresh->has_out)
-		gen_remove_part(p, p->fresh, SADB_OUTBOUND);
+	gen_remove_part(p, p->fresh, SADB_OUTBOUND); /* one that only waits, too */
 	gen_hold(p, p->fresh);
 	gens_due_by(p, p->fresh->hard_ms);
 	p->fresh = NULL;
@@ -251,6 +282,8 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 	case XA_SEND:
 		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
 			st->send_failed = true;
+		else /* where many exchanges run, the loop serves them all */
+			turn_expects(&p->agent->turn, p->agent->exchanges == 0 ? p->link : NULL);
 		break;
 	case XA_TIMER:
 		peer_due(p, DUE_EXCHANGE, agent_now_ms() + a->ms);
@@ -283,6 +316,7 @@ static bool run(struct peer *p, const struct xevent *first)
 
 	assert(!a->stepping);
 	a->stepping = true;
+	a->exchanges -= p->x.state != XS_IDLE;
 	for (;;) {
 		bool failed = false;
 
@@ -306,6 +340,7 @@ static bool run(struct peer *p, const struct xevent *first)
 		ev.spi = st.spi;
 	}
 	a->stepping = false;
+	a->exchanges += p->x.state != XS_IDLE;
 	if (st.ended && p->link != NULL)
 		link_push(p->link); /* the peer need not wait for our log */
 	if (st.ended)
@@ -334,7 +369,8 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.reason = reason;
 	p->receipt.leader = leader;
 	p->receipt.limited = p->limited;
-	p->receipt.started_us = agent_turn_us();
+	p->receipt.timed = p->waiters != NULL || control_is_watched(p->agent);
+	p->receipt.started_us = p->receipt.timed ? agent_turn_us() : 0;
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
@@ -363,7 +399,8 @@ static void told_done(struct peer *p)
 		json_put_spi(&ev.json, "in", r->in);
 		json_put_spi(&ev.json, "out", r->out);
 		json_put_text(&ev.json, "suite", suite_info(r->suite)->name);
-		json_put_ms(&ev.json, "ms", r->total_us);
+		if (r->timed)
+			json_put_ms(&ev.json, "ms", r->total_us);
 	}
 	if (r->old_epoch == 0)
 		event_end(&ev, "up: epoch %llu, in %08x, out %08x, %s",
@@ -385,7 +422,8 @@ static void succeeded(struct peer *p)
 	p->receipt.in = p->x.current.in;
 	p->receipt.out = p->x.current.out;
 	p->receipt.suite = p->current->suite;
-	p->receipt.total_us = agent_turn_us() - p->receipt.started_us;
+	if (p->receipt.timed)
+		p->receipt.total_us = agent_turn_us() - p->receipt.started_us;
 	peer_trouble(p, NULL);
 	told_done(p);
 	waiters_on_exchange(p, NULL);
@@ -623,6 +661,19 @@ static bool offer_allowed(struct peer *p, uint64_t xid)
 	return false;
 }
 
+/* What a follower needs, in one go: its share, and an SPI that nobody could foretell. */
+static void draw(struct peer *p, struct secret *share)
+{
+	uint8_t fresh[SHARE_LEN + sizeof p->drawn.n];
+
+	random_bytes(fresh, sizeof fresh);
+	secret_set(share, fresh, SHARE_LEN);
+	memcpy(&p->drawn.n, fresh + SHARE_LEN, sizeof p->drawn.n);
+	wipe(fresh, sizeof fresh);
+	if (!spi_usable(p->drawn))
+		p->drawn.n += SPI_MIN; /* 256 of 2^32 are twice as likely as the others */
+}
+
 void pair_on_message(struct peer *p, const struct msg *m, const char *body, size_t len)
 {
 	static const enum xevent_kind kinds[MSG_COUNT] = {[MSG_OFFER] = XE_OFFER,
@@ -638,7 +689,7 @@ void pair_on_message(struct peer *p, const struct msg *m, const char *body, size
 
 		if (peer_cert_expired(p) || !offer_allowed(p, m->u.offer.xid))
 			return;
-		random_secret(&share, SHARE_LEN);
+		draw(p, &share);
 		ev.share = &share;
 		ev.held = p->n_held;
 		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
@@ -764,7 +815,7 @@ static void forget_all(struct peer *p, bool take_away)
 		else
 			gen_free(p->agent, g);
 	}
-	p->n_held = 0;
+	p->n_held = p->n_retired = 0;
 	if (p->current != NULL) {
 		if (take_away)
 			gen_remove(p, p->current);

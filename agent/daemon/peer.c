@@ -25,19 +25,21 @@
 
 static void on_timer(uv_timer_t *t);
 
+/* A timer that goes off too early is set anew then: most of these times are put off before they come. */
 static void arm(struct peer *p)
 {
-	uint64_t now = agent_now_ms(), at = 0;
+	uint64_t now, at = 0;
 
 	if (uv_is_closing((uv_handle_t *)&p->timer))
 		return;
 	for (int i = 0; i < DUE_COUNT; i++)
 		if (p->due[i] != 0 && (at == 0 || p->due[i] < at))
 			at = p->due[i];
-	if (at == 0)
-		uv_timer_stop(&p->timer);
-	else
-		uv_timer_start(&p->timer, on_timer, at > now ? at - now : 0, 0);
+	if (at == 0 || (p->armed_ms != 0 && p->armed_ms <= at))
+		return;
+	p->armed_ms = at;
+	now = agent_now_ms();
+	uv_timer_start(&p->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
 void peer_due(struct peer *p, enum peer_timer which, uint64_t at_ms)
@@ -319,6 +321,7 @@ static void on_timer(uv_timer_t *t)
 	struct peer *p = t->data;
 	uint64_t now = agent_now_ms();
 
+	p->armed_ms = 0;
 	for (int i = 0; i < DUE_COUNT && !p->removed; i++)
 		if (p->due[i] != 0 && p->due[i] <= now)
 			handlers[i](p);
@@ -386,6 +389,7 @@ static void quiet_all(struct peer *p)
 	for (int i = 0; i < DUE_COUNT; i++)
 		p->due[i] = 0;
 	uv_timer_stop(&p->timer);
+	p->armed_ms = 0;
 	while (p->verifies != NULL)
 		verify_cancel(p->verifies);
 	p->auto_run = NULL;

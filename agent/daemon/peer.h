@@ -44,6 +44,7 @@ struct receipt {
 	uint64_t old_epoch, epoch;
 	struct spi old_in, old_out, in, out;
 	enum suite suite;
+	bool timed; /* somebody will read the times: else nobody looks at the clock for them */
 	uint64_t started_us; /* agent clock */
 	uint64_t inbound_us, switch_us, total_us;
 	bool leader, limited;
@@ -87,6 +88,7 @@ struct peer {
 
 	uv_timer_t timer;
 	uint64_t due[DUE_COUNT]; /* ms, 0 = off */
+	uint64_t armed_ms;       /* when the timer goes off; 0: it does not */
 
 	struct link *link; /* up: the one that stays */
 	struct link *dialling;
@@ -105,8 +107,9 @@ struct peer {
 
 	struct secret ppk;
 	struct exchange x;
+	struct spi drawn; /* for our inbound SA, where the system takes one of ours */
 	struct gen *fresh, *current, *held; /* NEW, CURRENT, HELD and RETIRED */
-	unsigned n_held;
+	unsigned n_held, n_retired;
 	bool want_exchange; /* an exchange is to be started, or asked for */
 	bool asked;         /* we sent `rekey` on this link and wait for the offer */
 	bool limited;       /* its start was delayed by the rate limit */

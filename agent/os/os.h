@@ -120,6 +120,13 @@ void os_control_close(int fd);
 #define OS_UDP_BURST 32
 long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from);
 
+/*
+ * Waits until there are bytes on the socket fd, or something for the loop whose descriptor is loop_fd,
+ * or ms milliseconds are over, and reads what is on fd. 0: nothing was read, and the loop should look,
+ * for the end of the stream too. Where the system's loop has no descriptor: always 0, at once.
+ */
+long os_wait_near(intptr_t fd, int loop_fd, int ms, void *data, size_t room);
+
 /* Is the output a terminal that can do colour (and NO_COLOR is not set)? fd 1 or 2. */
 bool os_is_terminal(int fd);
 /* The host's name without domain, made fit for a sapair name. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +251,18 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	if (uv_fileno((uv_handle_t *)udp, &fd) != 0)
 		return -1;
 	return recvfrom(fd, data, room, MSG_DONTWAIT, (struct sockaddr *)from, &len);
+}
+
+long os_wait_near(intptr_t fd, int loop_fd, int ms, void *data, size_t room)
+{
+	struct pollfd on[] = {{.fd = (int)fd, .events = POLLIN}, {.fd = loop_fd, .events = POLLIN}};
+	ssize_t n;
+
+	/* An error on the socket is left there: it is the loop's to report. */
+	if (poll(on, 2, ms) <= 0 || on[0].revents != POLLIN)
+		return 0;
+	n = read(on[0].fd, data, room);
+	return n > 0 ? n : 0;
 }
 
 bool os_is_terminal(int fd)

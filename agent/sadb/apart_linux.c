@@ -30,7 +30,7 @@
 #define READY_MS 60000
 #define END_MS 1000
 #define POSTED_MAX 32
-#define WAITING_MAX (APART_RECORD - 2) /* removals; a call adds two requests at most */
+#define WAITING_MAX (APART_RECORD - 1) /* removals; a call adds its request */
 
 static char helper_name[] = "sapair-helper";
 
@@ -409,59 +409,77 @@ static int client_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx 
 	return 0;
 }
 
-/* Into c->request. */
-static int fill_sa(struct client *c, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
+static void fill_sa(struct apart_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
 {
-	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
-	struct apart_sa *sa = &c->request.sa;
-
-	if (p == NULL)
-		return err_set(e, ERR_BUG, "a context of no policy");
-	c->request.ctx = ctx.id;
 	sa->keys = *k;
 	sa->keys.said = 0;
 	sa->soft_bytes = p->soft_bytes;
 	sa->soft_packets = p->soft_packets;
 	sa->hard_bytes = p->hard_bytes;
 	sa->hard_packets = p->hard_packets;
+}
+
+/* Of a request for two SAs that failed. */
+static enum sadb_part part_that_failed(const struct client *c, enum apart_op op)
+{
+	return c->answer.op == op && c->answer.part == APART_OUT ? SADB_OUTBOUND : SADB_INBOUND;
+}
+
+static int client_open_pair(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx,
+			    const struct sa_keys *in, const struct sa_keys *out,
+			    enum sadb_part *failed, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	if (policy_of(c, (uint32_t)p->ref) != p)
+		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
+	c->request.policy = (uint32_t)p->ref;
+	fill_sa(&c->request.sa, p, in);
+	fill_sa(&c->request.out, p, out);
+	if (ask(c, APART_OPEN_PAIR, -1, e) < 0) {
+		*failed = part_that_failed(c, APART_OPEN_PAIR);
+		return -1;
+	}
+	ctx->id = c->answer.ctx;
 	return 0;
+}
+
+/* out NULL: one SA, as op says; else both. */
+static int add(struct client *c, enum apart_op op, struct sadb_ctx ctx, const struct sa_keys *k,
+	       const struct sa_keys *out, struct err *e)
+{
+	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
+
+	if (p == NULL)
+		return err_set(e, ERR_BUG, "a context of no policy");
+	c->request.ctx = ctx.id;
+	fill_sa(&c->request.sa, p, k);
+	if (out != NULL)
+		fill_sa(&c->request.out, p, out);
+	return ask(c, op, -1, e);
 }
 
 static int client_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			      struct err *e)
 {
-	struct client *c = client_of(db);
-
-	return fill_sa(c, ctx, k, e) < 0 ? -1 : ask(c, APART_ADD_INBOUND, -1, e);
+	return add(client_of(db), APART_ADD_INBOUND, ctx, k, NULL, e);
 }
 
 static int client_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			       struct err *e)
 {
-	struct client *c = client_of(db);
-
-	return fill_sa(c, ctx, k, e) < 0 ? -1 : ask(c, APART_ADD_OUTBOUND, -1, e);
+	return add(client_of(db), APART_ADD_OUTBOUND, ctx, k, NULL, e);
 }
 
-/* One way there, one back. */
 static int client_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
 			   const struct sa_keys *out, enum sadb_part *which, struct err *e)
 {
 	struct client *c = client_of(db);
-	const uint32_t seq = c->seq;
 
-	*which = SADB_INBOUND;
-	if (fill_sa(c, ctx, in, e) < 0)
-		return -1;
-	put_in(c, APART_ADD_INBOUND, seq + 1);
-	fill_sa(c, ctx, out, e);
-	put_in(c, APART_ADD_OUTBOUND, seq + 2);
-	c->seq += 2;
-	c->posted = 0;
-	if (put_out(c, -1, e) < 0 || await(c, APART_ADD_INBOUND, seq + 1, e) < 0)
-		return -1;
-	*which = SADB_OUTBOUND;
-	return await(c, APART_ADD_OUTBOUND, seq + 2, e);
+	if (add(c, APART_ADD_BOTH, ctx, in, out, e) == 0)
+		return 0;
+	*which = part_that_failed(c, APART_ADD_BOTH);
+	return -1;
 }
 
 static int client_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e)
@@ -702,6 +720,7 @@ const struct sadb_ops sadb_apart = {
 	.policy_remove = client_policy_remove,
 	.reserve = client_reserve,
 	.add_inbound = client_add_inbound,
+	.open_pair = client_open_pair,
 	.add_outbound = client_add_outbound,
 	.add_both = client_add_both,
 	.remove = client_remove,

@@ -1,6 +1,7 @@
 /*
  * agent/sadb/ask_xfrm.c - dialogue with the kernel: requests, answers, dumps, sockets.
  */
+#define _GNU_SOURCE /* for recvmmsg. NOLINT */
 #include "agent/sadb/db_xfrm.h"
 
 #include "agent/os/log.h"
@@ -22,7 +23,8 @@
 #define NETLINK_EXT_ACK 11
 #endif
 
-#define SEQ_LATER 0 /* of requests that nobody waits for; others count from 1 */
+#define ACK_ROOM 512 /* an error with the kernel's own words */
+#define SEQ_LATER 0  /* of requests that nobody waits for; others count from 1 */
 
 int xfrm_said(struct err *e, int os, const char *text)
 {
@@ -45,21 +47,22 @@ int xfrm_said(struct err *e, int os, const char *text)
 	}
 }
 
-/* Sends m, and what waits ahead of it; m NULL: that alone. */
-static ssize_t put_out(struct xfrm *db, union xfrm_msg *m)
+/* Sends n requests, and what waits ahead of them. */
+static ssize_t put_out(struct xfrm *db, union xfrm_msg *m, size_t count)
 {
-	struct iovec parts[] = {{db->later, db->n_later * sizeof db->later[0]},
-				{m, m != NULL ? m->head.nlmsg_len : 0}};
+	struct iovec parts[1 + XFRM_TOGETHER] = {{db->later, db->n_later * sizeof db->later[0]}};
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	struct msghdr msg = {.msg_name = &kernel,
 			     .msg_namelen = sizeof kernel,
 			     .msg_iov = parts,
-			     .msg_iovlen = 2};
+			     .msg_iovlen = 1 + count};
 	ssize_t n;
 
 	/* Events bear the number that their cause bore: filter_events() knows ours by it. */
-	if (m != NULL)
-		m->head.nlmsg_pid = mnl_socket_get_portid(db->ask);
+	for (size_t i = 0; i < count; i++) {
+		m[i].head.nlmsg_pid = mnl_socket_get_portid(db->ask);
+		parts[1 + i] = (struct iovec){&m[i], NLMSG_ALIGN(m[i].head.nlmsg_len)};
+	}
 	do
 		n = sendmsg(mnl_socket_get_fd(db->ask), &msg, 0);
 	while (n < 0 && errno == EINTR);
@@ -87,7 +90,7 @@ static void on_turn(uv_prepare_t *h)
 void xfrm_flush(struct xfrm *db)
 {
 	if (db->n_later > 0)
-		put_out(db, NULL); /* if it fails, at the next turn */
+		put_out(db, NULL, 0); /* if it fails, at the next turn */
 	if (db->n_later == 0)
 		uv_prepare_stop(&db->turn);
 }
@@ -123,7 +126,7 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 	ssize_t n;
 	int os;
 
-	n = put_out(db, m);
+	n = put_out(db, m, 1);
 	wipe(m, sizeof *m);
 	if (n < 0)
 		return xfrm_said(e, errno, "send by netlink");
@@ -150,13 +153,78 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 	}
 }
 
+/* The answer to one of n requests, numbered from first on; others are heard. */
+static unsigned take_answer(const struct nlmsghdr *h, size_t len, uint32_t first, size_t n,
+			    struct err *e)
+{
+	const uint32_t i = h->nlmsg_seq - first;
+	char text[160];
+	int os;
+
+	if (!mnl_nlmsg_ok(h, (int)len) || h->nlmsg_seq == SEQ_LATER || i >= n) {
+		hear_later(h, (int)len);
+		return 0;
+	}
+	if (!xfrm_get_error(h, &os, text, sizeof text))
+		err_set(&e[i], ERR_OS, "an answer of type %u by netlink", (unsigned)h->nlmsg_type);
+	else if (os != 0)
+		xfrm_said(&e[i], os, text);
+	return 1u << i;
+}
+
+static int fail_each(struct err *e, size_t n, int os, const char *what)
+{
+	for (size_t i = 0; i < n; i++)
+		xfrm_said(&e[i], os, what);
+	return -1;
+}
+
+int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct err *e)
+{
+	const uint32_t first = db->seq + 1;
+	uint32_t room[XFRM_TOGETHER][ACK_ROOM / 4];
+	struct iovec parts[XFRM_TOGETHER];
+	struct mmsghdr answers[XFRM_TOGETHER] = {{.msg_len = 0}};
+	unsigned missing = (1u << n) - 1;
+	int os = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		parts[i] = (struct iovec){&room[i], sizeof room[i]};
+		answers[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
+		m[i].head.nlmsg_seq = first + (uint32_t)i;
+	}
+	db->seq += (uint32_t)n;
+	if (put_out(db, m, n) < 0)
+		os = errno;
+	wipe(m, n * sizeof *m);
+	if (os != 0)
+		return fail_each(e, n, os, "send by netlink");
+	while (missing != 0) {
+		/* The kernel has answered all before it came back from the request. */
+		int got = recvmmsg(mnl_socket_get_fd(db->ask), answers, (unsigned)n, MSG_WAITFORONE,
+				   NULL);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return fail_each(e, n, errno, "receive by netlink");
+		for (int i = 0; i < got; i++)
+			missing &= ~take_answer((const void *)&room[i], answers[i].msg_len, first,
+						n, e);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (e[i].code != ERR_NONE)
+			return -1;
+	return 0;
+}
+
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e)
 {
 	const uint32_t seq = m->head.nlmsg_seq;
 	bool over = false;
 	int rc = 0;
 
-	if (put_out(db, m) < 0)
+	if (put_out(db, m, 1) < 0)
 		return xfrm_said(e, errno, "send by netlink");
 	while (!over) {
 		ssize_t n = mnl_socket_recvfrom(db->ask, db->answer, sizeof db->answer);

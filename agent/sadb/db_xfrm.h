@@ -37,6 +37,7 @@ struct xfrm_pair {
 	struct spi in, out;
 	uint32_t left_s; /* of an earlier run's: what is left of its lifetime */
 	bool is_reserved, has_in, has_out;
+	bool out_waits;         /* the outbound SA is there, and was never selected */
 	bool in_seen, out_seen; /* by the dump that looks for what is gone */
 	bool is_old;            /* of an earlier run, not told yet */
 };
@@ -150,6 +151,12 @@ int xfrm_said(struct err *e, int os, const char *text);
  * message, which stays in db->answer: wipe it when it is an SA. Wipes m in any case.
  */
 int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e);
+/*
+ * The same for up to XFRM_TOGETHER requests that are acknowledged, sent in one go and numbered here. Each
+ * is done whether the others are or not, and has its own e (empty before); -1 when any failed.
+ */
+#define XFRM_TOGETHER 8
+int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct err *e);
 typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
 /* Calls each for what a dump request brings; it may ask nothing itself. */
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);
@@ -171,7 +178,7 @@ struct xfrm_pair *xfrm_new_pair(struct xfrm *db, struct xfrm_policy *pol);
 void xfrm_free_pair(struct xfrm *db, struct xfrm_pair *pair);
 /* The SA of one half, as far as the kernel needs it to find it. */
 struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum sadb_part part);
-/* With an outbound half. */
+/* With an outbound half that may be sent on. */
 struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xfrm_pair *not_this);
 
 /* ---- rule_xfrm.c: policies ------------------------------------------------------------------- */

@@ -56,7 +56,7 @@ static void lost(struct xfrm *db, struct xfrm_pair *pair, enum sadb_part part,
 	if (part == SADB_INBOUND)
 		pair->has_in = false;
 	else
-		pair->has_out = false;
+		pair->has_out = pair->out_waits = false;
 	if (part == SADB_OUTBOUND && pol->selected == pair)
 		xfrm_pin(db, pol, xfrm_newest_but(pol, pair), NULL);
 	if (!pair->has_in && !pair->has_out)

@@ -177,23 +177,59 @@ static int reserve(struct helper *h, struct apart_held *held, struct err *e)
 	return err_set(e, ERR_OS, "no memory for an SA");
 }
 
+static void set_limits(struct sa_policy *p, const struct apart_sa *sa)
+{
+	p->soft_bytes = sa->soft_bytes;
+	p->soft_packets = sa->soft_packets;
+	p->hard_bytes = sa->hard_bytes;
+	p->hard_packets = sa->hard_packets;
+}
+
+static int open_pair(struct helper *h, struct apart_held *held, struct err *e)
+{
+	const struct apart_sa *sa = &h->request.sa;
+	struct owned *own = held->owner;
+	enum sadb_part failed;
+	struct sadb_ctx ctx;
+
+	set_limits(&own->p, sa); /* those of both are one policy's */
+	if (sadb_open_pair(h->db, &own->p, &ctx, &sa->keys, &h->request.out.keys, &failed, e) < 0) {
+		h->answer.part = (uint8_t)failed;
+		return -1;
+	}
+	h->answer.ctx = apart_book_new(&h->book, held, ctx.id, sa->keys.spi);
+	if (h->answer.ctx != 0)
+		return 0;
+	sadb_remove(h->db, ctx, SADB_BOTH, NULL);
+	return err_set(e, ERR_OS, "no memory for an SA");
+}
+
 static int add_sa(struct helper *h, struct apart_held *held, struct apart_slot *slot, struct err *e)
 {
 	const struct apart_sa *sa = &h->request.sa;
 	const struct sadb_ctx ctx = {slot->inner};
 	struct owned *own = held->owner;
-	const bool in = h->request.op == APART_ADD_INBOUND;
+	enum sadb_part failed = SADB_BOTH;
+	int rc;
 
-	own->p.soft_bytes = sa->soft_bytes;
-	own->p.soft_packets = sa->soft_packets;
-	own->p.hard_bytes = sa->hard_bytes;
-	own->p.hard_packets = sa->hard_packets;
-	if ((in ? sadb_add_inbound : sadb_add_outbound)(h->db, ctx, &sa->keys, e) < 0)
-		return -1;
-	slot->parts |= in ? APART_IN : APART_OUT;
-	if (in)
-		slot->reserved = false;
-	return 0;
+	set_limits(&own->p, sa);
+	switch (h->request.op) {
+	case APART_ADD_INBOUND:
+		rc = sadb_add_inbound(h->db, ctx, &sa->keys, e);
+		break;
+	case APART_ADD_OUTBOUND:
+		rc = sadb_add_outbound(h->db, ctx, &sa->keys, e);
+		break;
+	default:
+		rc = sadb_add_both(h->db, ctx, &sa->keys, &h->request.out.keys, &failed, e);
+		if (rc < 0)
+			h->answer.part = (uint8_t)failed;
+	}
+	if (rc == 0)
+		apart_book_added(slot, h->request.op);
+	else if (failed == SADB_OUTBOUND)
+		apart_book_added(slot, APART_ADD_INBOUND);
+	return rc;
 }
 
 static int remove_sa(struct helper *h, struct apart_held *held, struct apart_slot *slot,
@@ -306,8 +342,11 @@ static int do_request(struct helper *h, int fd, struct err *e)
 		return remove_policy(h, held, e);
 	case APART_RESERVE:
 		return reserve(h, held, e);
+	case APART_OPEN_PAIR:
+		return open_pair(h, held, e);
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
+	case APART_ADD_BOTH:
 		return add_sa(h, held, slot, e);
 	case APART_REMOVE:
 		return remove_sa(h, held, slot, e);
@@ -390,8 +429,8 @@ static void serve_all(struct helper *h, size_t n, int fd)
 		tell(h, h->answers, h->n_answers * APART_LEN);
 }
 
-/* One record, if there is one. False: there was none, or not all of it was answered, and the back end
- * may have put something off to the end of the loop's turn. */
+/* One record, if there is one. Removals may be put off to the next request, or to the loop's turn when
+ * none comes. */
 static bool take_record(struct helper *h, int flags)
 {
 	union {
@@ -416,7 +455,7 @@ static bool take_record(struct helper *h, int flags)
 	serve_all(h, (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)n, fd);
 	if (fd >= 0)
 		close(fd);
-	return h->n_answers * APART_LEN == (size_t)n;
+	return true;
 }
 
 /*

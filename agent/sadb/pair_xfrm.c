@@ -102,7 +102,8 @@ struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xf
 	struct xfrm_pair *newest = NULL;
 
 	for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy)
-		if (q != not_this && q->has_out && (newest == NULL || q->order > newest->order))
+		if (q != not_this && q->has_out && !q->out_waits &&
+		    (newest == NULL || q->order > newest->order))
 			newest = q;
 	return newest;
 }

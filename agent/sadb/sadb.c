@@ -170,12 +170,10 @@ int sadb_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx, str
 	return db->ops->reserve(db, p, ctx, in, e);
 }
 
-static int check_sa(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
+static int check_keys(struct sadb *db, const struct sa_keys *k, struct err *e)
 {
 	struct sadb_can can;
 
-	if (ctx.id == 0)
-		return err_set(e, ERR_BUG, "no context: reserve first");
 	if (!spi_usable(k->spi))
 		return err_set(e, ERR_BUG, "SPI %u is reserved: 0 to 255", (unsigned)k->spi.n);
 	if ((unsigned)k->suite >= SUITE_COUNT)
@@ -189,6 +187,45 @@ static int check_sa(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *
 	if (k->esn && !can.esn)
 		return lacks(db, "extended sequence numbers", e);
 	return 0;
+}
+
+static int no_context(struct err *e)
+{
+	return err_set(e, ERR_BUG, "no context: reserve first");
+}
+
+static int check_sa(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
+{
+	if (ctx.id == 0)
+		return no_context(e);
+	return check_keys(db, k, e);
+}
+
+bool sadb_takes_spi(const struct sadb *db)
+{
+	return db->ops->open_pair != NULL;
+}
+
+static int check_both(struct sadb *db, const struct sa_keys *in, const struct sa_keys *out,
+		      enum sadb_part *failed, struct err *e)
+{
+	*failed = SADB_INBOUND;
+	if (check_keys(db, in, e) < 0)
+		return err_in(e, "inbound SA");
+	if (check_keys(db, out, e) == 0)
+		return 0;
+	*failed = SADB_OUTBOUND;
+	return err_in(e, "outbound SA");
+}
+
+int sadb_open_pair(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx,
+		   const struct sa_keys *in, const struct sa_keys *out, enum sadb_part *failed,
+		   struct err *e)
+{
+	ctx->id = 0;
+	if (check_both(db, in, out, failed, e) < 0)
+		return -1;
+	return db->ops->open_pair(db, p, ctx, in, out, failed, e);
 }
 
 int sadb_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e)
@@ -215,12 +252,10 @@ int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in
 		*failed = SADB_OUTBOUND;
 		return sadb_add_outbound(db, ctx, out, e);
 	}
-	if (check_sa(db, ctx, in, e) < 0)
-		return err_in(e, "inbound SA");
-	if (check_sa(db, ctx, out, e) < 0) {
-		*failed = SADB_OUTBOUND;
-		return err_in(e, "outbound SA");
-	}
+	if (ctx.id == 0)
+		return no_context(e);
+	if (check_both(db, in, out, failed, e) < 0)
+		return -1;
 	return db->ops->add_both(db, ctx, in, out, failed, e);
 }
 

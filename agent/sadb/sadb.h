@@ -7,9 +7,9 @@
  *
  * Every call is synchronous, on the loop's thread, and all or nothing: after -1 the system is as
  * it was before. Keys are borrowed for the call and never kept by the caller's side of it.
- * Order per context: policy_add, reserve, add_inbound, add_outbound (add_both is the two of them),
- * remove. Anything else is our
- * own bug: soft answers ERR_BUG, so that a unit test finds it before a kernel does.
+ * Order per context: policy_add, reserve, add_inbound (open_pair is the two of them), add_outbound
+ * (add_both is the last two), remove. Anything else is our own bug: soft answers ERR_BUG, so that a
+ * unit test finds it before a kernel does.
  */
 #ifndef SAPAIR_AGENT_SADB_H
 #define SAPAIR_AGENT_SADB_H
@@ -166,6 +166,13 @@ struct sadb_ops {
 		       struct err *e);
 	int (*add_inbound)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			   struct err *e);
+	/* reserve and add_inbound in one, for an SPI that the caller drew (in->spi), where that costs less.
+	 * The outbound SA may go in as well, selected by nobody before add_outbound is called for it: what
+	 * can fail has not failed then. NULL: the system's choice is all that there is. On -1 nothing was
+	 * done, and *failed is the part that could not be. */
+	int (*open_pair)(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx,
+			 const struct sa_keys *in, const struct sa_keys *out,
+			 enum sadb_part *failed, struct err *e);
 	/* Also selects: the policy's traffic goes out on this SA from now on. */
 	int (*add_outbound)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			    struct err *e);
@@ -232,6 +239,10 @@ int sadb_policy_remove(struct sadb *db, struct sa_policy *p, struct err *e);
 int sadb_reserve(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx, struct spi *in,
 		 struct err *e);
 int sadb_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
+bool sadb_takes_spi(const struct sadb *db); /* has open_pair */
+int sadb_open_pair(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx,
+		   const struct sa_keys *in, const struct sa_keys *out, enum sadb_part *failed,
+		   struct err *e);
 int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
 int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
 		  const struct sa_keys *out, enum sadb_part *failed, struct err *e);

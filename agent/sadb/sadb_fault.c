@@ -111,6 +111,16 @@ static int fault_add_inbound(struct sadb *db, struct sadb_ctx ctx, const struct 
 	return sadb_add_inbound(of(db)->inner, ctx, k, e);
 }
 
+static int fault_open_pair(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx,
+			   const struct sa_keys *in, const struct sa_keys *out,
+			   enum sadb_part *failed, struct err *e)
+{
+	*failed = SADB_INBOUND;
+	if (fails(db, RESERVE, e) < 0 || fails(db, ADD_INBOUND, e) < 0)
+		return -1;
+	return sadb_open_pair(of(db)->inner, p, ctx, in, out, failed, e);
+}
+
 static int fault_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			      struct err *e)
 {
@@ -213,6 +223,7 @@ struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule)
 		.policy_remove = fault_policy_remove,
 		.reserve = fault_reserve,
 		.add_inbound = fault_add_inbound,
+		.open_pair = fault_open_pair,
 		.add_outbound = fault_add_outbound,
 		.remove = fault_remove,
 		.query = fault_query,
@@ -230,6 +241,8 @@ struct sadb *sadb_fault_wrap(struct sadb *inner, const char *rule)
 	f->inner = inner;
 	f->ops = ops;
 	f->ops.name = inner->ops->name;
+	if (!sadb_takes_spi(inner))
+		f->ops.open_pair = NULL;
 	if (!sadb_sends(inner))
 		f->ops.send = NULL;
 	f->db.ops = &f->ops;

@@ -3,7 +3,8 @@
  *
  *     reserve       ALLOCSPI             the kernel chooses the SPI: an SA without a key
  *     add_inbound   UPDSA                gives it one
- *     add_outbound  NEWSA, UPDPOLICY     and the out policies name its SPI from now on
+ *     open_pair     NEWSA, NEWSA         the SPI is ours if the kernel takes it: nobody has it then
+ *     add_outbound  (NEWSA,) UPDPOLICY   the out policies name its SPI from now on
  *     remove        (UPDPOLICY,) DELSA   what is still selected never goes first
  *
  * Two sockets: requests, each answered before the next one (but for removals, which wait for the
@@ -289,6 +290,92 @@ static void set_limits(struct xfrm_sa *sa, const struct sa_policy *p, const stru
 	sa->seq = UINT32_C(0x80000000) | (uint32_t)k->epoch;
 }
 
+static void hint_at_spi(struct err *e)
+{
+	if (e->os == EEXIST)
+		err_hint(e, "another SA has the SPI that the peer chose: try again");
+}
+
+/* What did not become a pair: a lost answer is no answer, each SA may be there. */
+static void give_up(struct xfrm *db, struct xfrm_pair *pair, const struct err *in,
+		    const struct err *out)
+{
+	struct xfrm_sa sa = xfrm_sa_of(pair, SADB_INBOUND);
+
+	if (in->os != EEXIST)
+		xfrm_delete_sa(db, &sa, NULL);
+	sa = xfrm_sa_of(pair, SADB_OUTBOUND);
+	if (out != NULL && out->os != EEXIST)
+		xfrm_delete_sa(db, &sa, NULL);
+	xfrm_free_pair(db, pair);
+}
+
+/* The outbound SA waits beside the selected one, where there is one: policies that name no SPI would
+ * take it at once. */
+static int xfrm_open_pair(struct sadb *sadb, struct sa_policy *p, struct sadb_ctx *ctx,
+			  const struct sa_keys *in, const struct sa_keys *out,
+			  enum sadb_part *failed, struct err *e)
+{
+	struct xfrm *db = xfrm_of(sadb);
+	struct xfrm_policy *pol = policy_of(p, e);
+	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct err why[2] = {{0}};
+	union xfrm_msg m[2];
+	struct xfrm_sa sa;
+	bool waits;
+
+	*failed = SADB_INBOUND;
+	if (pair == NULL)
+		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+	waits = pol->selected != NULL;
+	pair->in = in->spi;
+	pair->out = out->spi;
+	sa = xfrm_sa_of(pair, SADB_INBOUND);
+	set_limits(&sa, p, in);
+	xfrm_put_sa(&m[0], 0, XFRM_MSG_NEWSA, &sa, in, true);
+	sa = xfrm_sa_of(pair, SADB_OUTBOUND);
+	set_limits(&sa, p, out);
+	if (waits)
+		xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &sa, out, false);
+	if (xfrm_ask_each(db, m, waits ? 2 : 1, why) < 0) {
+		if (why[0].code == ERR_NONE) {
+			*failed = SADB_OUTBOUND;
+			hint_at_spi(&why[1]);
+		}
+		if (e != NULL)
+			*e = why[0].code != ERR_NONE ? why[0] : why[1];
+		give_up(db, pair, &why[0], waits ? &why[1] : NULL);
+		return -1;
+	}
+	pair->has_in = pair->in_seen = true;
+	pair->has_out = pair->out_seen = pair->out_waits = waits;
+	ctx->id = pair->id;
+	return 0;
+}
+
+/* The kernel takes a second key without a word, and goes on with the first. */
+static int check_inbound(const struct xfrm_pair *pair, const struct sa_keys *k, struct err *e)
+{
+	if (!pair->is_reserved || pair->has_in)
+		return err_set(e, ERR_BUG, "inbound SA of SPI %08" PRIx32 " installed twice",
+			       pair->in.n);
+	if (!spi_equal(k->spi, pair->in))
+		return err_set(e, ERR_BUG, "inbound SPI %08" PRIx32 "; %08" PRIx32 " was reserved",
+			       k->spi.n, pair->in.n);
+	return 0;
+}
+
+/* The reservation ran out (net.core.xfrm_acq_expires): nothing is there to be given a key. */
+static int add_anew(struct xfrm *db, const struct xfrm_sa *sa, const struct sa_keys *k,
+		    struct err *e)
+{
+	union xfrm_msg m;
+
+	memset(e, 0, sizeof *e);
+	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, sa, k, true);
+	return xfrm_ask(db, &m, false, e);
+}
+
 static int xfrm_add_inbound(struct sadb *sadb, struct sadb_ctx ctx, const struct sa_keys *k,
 			    struct err *e)
 {
@@ -301,22 +388,14 @@ static int xfrm_add_inbound(struct sadb *sadb, struct sadb_ctx ctx, const struct
 
 	if (pair == NULL)
 		return no_context(db, ctx, e);
-	/* The kernel takes a second key without a word, and goes on with the first. */
-	if (!pair->is_reserved || pair->has_in)
-		return err_set(e, ERR_BUG, "inbound SA of SPI %08" PRIx32 " installed twice",
-			       pair->in.n);
-	if (!spi_equal(k->spi, pair->in))
-		return err_set(e, ERR_BUG, "inbound SPI %08" PRIx32 "; %08" PRIx32 " was reserved",
-			       k->spi.n, pair->in.n);
+	if (check_inbound(pair, k, e) < 0)
+		return -1;
 	sa = xfrm_sa_of(pair, SADB_INBOUND);
 	set_limits(&sa, pair->policy->p, k);
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_UPDSA, &sa, k, true);
 	rc = xfrm_ask(db, &m, false, &why);
-	if (rc < 0 && why.os == ESRCH) { /* the reservation ran out: net.core.xfrm_acq_expires */
-		memset(&why, 0, sizeof why);
-		xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, k, true);
-		rc = xfrm_ask(db, &m, false, &why);
-	}
+	if (rc < 0 && why.os == ESRCH)
+		rc = add_anew(db, &sa, k, &why);
 	if (rc < 0) {
 		if (e != NULL)
 			*e = why;
@@ -327,45 +406,101 @@ static int xfrm_add_inbound(struct sadb *sadb, struct sadb_ctx ctx, const struct
 	return 0;
 }
 
+static void take_out_back(struct xfrm *db, struct xfrm_pair *pair)
+{
+	const struct xfrm_sa sa = xfrm_sa_of(pair, SADB_OUTBOUND);
+
+	xfrm_delete_sa(db, &sa, NULL);
+	pair->has_out = pair->out_waits = false;
+}
+
+/* The outbound SA is in: from now on it is what the policies send on. All or nothing. */
+static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
+{
+	struct xfrm_pair *before = pair->policy->selected;
+
+	pair->has_out = pair->out_seen = true;
+	pair->out_waits = false;
+	pair->order = ++db->installed;
+	if (xfrm_pin(db, pair->policy, pair, e) == 0)
+		return 0;
+	xfrm_pin(db, pair->policy, before, NULL);
+	take_out_back(db, pair);
+	return -1;
+}
+
 static int xfrm_add_outbound(struct sadb *sadb, struct sadb_ctx ctx, const struct sa_keys *k,
 			     struct err *e)
 {
 	struct xfrm *db = xfrm_of(sadb);
-	struct xfrm_pair *pair = xfrm_pair(db, ctx), *before;
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
 	struct err why = {0};
 	struct xfrm_sa sa;
 	union xfrm_msg m;
 
 	if (pair == NULL)
 		return no_context(db, ctx, e);
-	if (pair->has_out || !pair->has_in)
+	if ((pair->has_out && !pair->out_waits) || !pair->has_in)
 		return err_set(e, ERR_BUG, "outbound SA of context %" PRIu64 " %s", ctx.id,
 			       pair->has_out ? "installed twice" : "before the inbound one");
+	if (pair->out_waits && spi_equal(pair->out, k->spi))
+		return select_pair(db, pair, e);
+	if (pair->out_waits)
+		return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 "; %08" PRIx32 " waits",
+			       k->spi.n, pair->out.n);
 	pair->out = k->spi;
 	sa = xfrm_sa_of(pair, SADB_OUTBOUND);
 	set_limits(&sa, pair->policy->p, k);
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, k, false);
-	if (xfrm_ask(db, &m, false, &why) < 0) {
-		if (why.os == EEXIST)
-			err_hint(&why, "another SA has the SPI that the peer chose: try again");
-		else /* it may be the answer that is lost, with the SA in place */
-			xfrm_delete_sa(db, &sa, NULL);
-		if (e != NULL)
-			*e = why;
-		return -1;
-	}
-	before = pair->policy->selected;
-	pair->has_out = pair->out_seen = true;
-	pair->order = ++db->installed;
-	if (xfrm_pin(db, pair->policy, pair, &why) < 0) {
-		xfrm_pin(db, pair->policy, before, NULL);
+	if (xfrm_ask(db, &m, false, &why) == 0)
+		return select_pair(db, pair, e);
+	hint_at_spi(&why);
+	if (why.os != EEXIST) /* it may be the answer that is lost, with the SA in place */
 		xfrm_delete_sa(db, &sa, NULL);
-		pair->has_out = false;
-		if (e != NULL)
-			*e = why;
+	if (e != NULL)
+		*e = why;
+	return -1;
+}
+
+/* Both SAs in one go. Only when they are in is the outbound one selected: a request of those that go
+ * together is done whatever became of the others. */
+static int xfrm_add_both(struct sadb *sadb, struct sadb_ctx ctx, const struct sa_keys *in,
+			 const struct sa_keys *out, enum sadb_part *failed, struct err *e)
+{
+	struct xfrm *db = xfrm_of(sadb);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	struct err why[2] = {{0}};
+	struct xfrm_sa to, from;
+	union xfrm_msg m[2];
+
+	*failed = SADB_INBOUND;
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if (check_inbound(pair, in, e) < 0)
 		return -1;
+	pair->out = out->spi;
+	to = xfrm_sa_of(pair, SADB_INBOUND);
+	from = xfrm_sa_of(pair, SADB_OUTBOUND);
+	set_limits(&to, pair->policy->p, in);
+	set_limits(&from, pair->policy->p, out);
+	xfrm_put_sa(&m[0], 0, XFRM_MSG_UPDSA, &to, in, true);
+	xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &from, out, false);
+	xfrm_ask_each(db, m, 2, why);
+	if (why[0].os == ESRCH)
+		add_anew(db, &to, in, &why[0]);
+	if (why[0].code == ERR_NONE) {
+		pair->is_reserved = false;
+		pair->has_in = pair->in_seen = true;
+		*failed = SADB_OUTBOUND;
 	}
-	return 0;
+	if (why[0].code == ERR_NONE && why[1].code == ERR_NONE)
+		return select_pair(db, pair, e);
+	hint_at_spi(&why[1]);
+	if (why[1].os != EEXIST)
+		take_out_back(db, pair);
+	if (e != NULL)
+		*e = why[0].code != ERR_NONE ? why[0] : why[1];
+	return -1;
 }
 
 static int xfrm_remove(struct sadb *sadb, struct sadb_ctx ctx, enum sadb_part part, struct err *e)
@@ -383,7 +518,7 @@ static int xfrm_remove(struct sadb *sadb, struct sadb_ctx ctx, enum sadb_part pa
 			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
 		sa = xfrm_sa_of(pair, SADB_OUTBOUND);
 		xfrm_delete_later(db, &sa);
-		pair->has_out = false;
+		pair->has_out = pair->out_waits = false;
 	}
 	if ((part & SADB_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
 		sa = xfrm_sa_of(pair, SADB_INBOUND);
@@ -538,7 +673,9 @@ const struct sadb_ops sadb_xfrm = {
 	.policy_remove = xfrm_policy_remove,
 	.reserve = xfrm_reserve,
 	.add_inbound = xfrm_add_inbound,
+	.open_pair = xfrm_open_pair,
 	.add_outbound = xfrm_add_outbound,
+	.add_both = xfrm_add_both,
 	.remove = xfrm_remove,
 	.query = xfrm_query,
 	.leftovers = xfrm_leftovers,

@@ -188,6 +188,8 @@ CALL(ssize_t, writev, EIO, (int fd, const struct iovec *v, int n), (fd, v, n))
 CALL(ssize_t, recv, EIO, (int s, void *p, size_t n, int f), (s, p, n, f))
 CALL(ssize_t, send, EIO, (int s, const void *p, size_t n, int f), (s, p, n, f))
 TALK(ssize_t, recvmsg, ENOMEM, (int s, struct msghdr *m, int f), (s, m, f), s)
+TALK(int, recvmmsg, ENOMEM, (int s, struct mmsghdr *m, unsigned n, int f, struct timespec *t),
+     (s, m, n, f, t), s)
 TALK(ssize_t, sendmsg, ENOBUFS, (int s, const struct msghdr *m, int f), (s, m, f), s)
 TALK(ssize_t, recvfrom, ENOMEM, (int s, void *p, size_t n, int f, struct sockaddr *a, socklen_t *l),
      (s, p, n, f, a, l), s)

@@ -119,8 +119,28 @@ static void policy_remove(const struct apart_request *r, struct apart_held *held
 	apart_book_remove(&book, held);
 }
 
-/* old: an SA of an earlier run, which the system tells by itself. */
-static void reserve(uint32_t policy, struct apart_held *held, uint8_t old)
+/* Within what the config allows that peer. */
+static void judge(const struct policy *p, const struct apart_sa *sa)
+{
+	const struct sa_keys *k = &sa->keys;
+
+	MUST(p != NULL && p->allowed && k->spi.n >= SPI_MIN);
+	MUST(secret_len(&k->key) == suite_key_len(k->suite) && k->lifetime_s > 0);
+	MUST(k->esn || (sa->hard_packets > 0 && sa->hard_packets <= APART_PACKETS_MAX));
+	if (p->peer == 1) {
+		MUST(k->suite == SUITE_AES128GCM16 && !k->esn && k->window <= 64);
+		MUST(k->lifetime_s <= 60 && sa->hard_bytes <= 1000 && sa->hard_bytes > 0);
+		MUST(sa->hard_packets <= 100 && sa->soft_packets <= 50);
+		MUST(sa->soft_bytes > 0 && sa->soft_bytes <= 500 && sa->soft_packets > 0);
+	} else {
+		MUST(k->suite == SUITE_AES256GCM16 || k->suite == SUITE_AES128GCM16 ||
+		     k->suite == SUITE_AES256_SHA256);
+	}
+}
+
+/* old: an SA of an earlier run, which the system tells by itself. sa: its inbound SA goes in with it. */
+static void reserve(uint32_t policy, struct apart_held *held, uint8_t old,
+		    const struct apart_sa *sa)
 {
 	struct policy *p = policy_of(policy);
 	struct ctx *c = NULL;
@@ -140,7 +160,14 @@ static void reserve(uint32_t policy, struct apart_held *held, uint8_t old)
 			  .policy = policy,
 			  .parts = old};
 	c->in.n = 256 + (uint32_t)inners;
-	c->ctx = apart_book_reserve(&book, held, c->inner, c->in, old);
+	if (sa != NULL) {
+		judge(p, sa);
+		c->in = sa->keys.spi;
+		c->parts = APART_IN;
+		c->ctx = apart_book_new(&book, held, c->inner, c->in);
+	} else {
+		c->ctx = apart_book_reserve(&book, held, c->inner, c->in, old);
+	}
 	MUST(c->ctx != 0 && (old != 0 || own < 4 + EXCHANGE_HELD_MAX + 2));
 	for (size_t i = 0; i < n_seen; i++)
 		MUST(seen[i] != c->ctx); /* a number never comes twice */
@@ -150,30 +177,23 @@ static void reserve(uint32_t policy, struct apart_held *held, uint8_t old)
 
 static void add_sa(const struct apart_request *r, struct apart_slot *slot)
 {
-	const uint8_t part = r->op == APART_ADD_INBOUND ? APART_IN : APART_OUT;
-	const struct sa_keys *k = &r->sa.keys;
 	struct ctx *c = ctx_of(r->ctx);
-	const struct policy *p;
 
-	MUST(c != NULL && slot != NULL && slot->inner == c->inner);
-	p = policy_of(c->policy);
-	MUST(p != NULL && p->allowed && !c->old);
-	MUST(c->parts == (part == APART_IN ? 0 : APART_IN));
-	MUST(k->spi.n >= SPI_MIN && (part == APART_OUT || k->spi.n == c->in.n));
-	MUST(secret_len(&k->key) == suite_key_len(k->suite) && k->lifetime_s > 0);
-	MUST(k->esn || (r->sa.hard_packets > 0 && r->sa.hard_packets <= APART_PACKETS_MAX));
-	if (p->peer == 1) {
-		MUST(k->suite == SUITE_AES128GCM16 && !k->esn && k->window <= 64);
-		MUST(k->lifetime_s <= 60 && r->sa.hard_bytes <= 1000 && r->sa.hard_bytes > 0);
-		MUST(r->sa.hard_packets <= 100 && r->sa.soft_packets <= 50);
-		MUST(r->sa.soft_bytes > 0 && r->sa.soft_bytes <= 500 && r->sa.soft_packets > 0);
+	MUST(c != NULL && slot != NULL && slot->inner == c->inner && !c->old);
+	judge(policy_of(c->policy), &r->sa);
+	if (r->op == APART_ADD_OUTBOUND) {
+		MUST(c->parts == APART_IN);
+		c->parts |= APART_OUT;
 	} else {
-		MUST(k->suite == SUITE_AES256GCM16 || k->suite == SUITE_AES128GCM16 ||
-		     k->suite == SUITE_AES256_SHA256);
+		MUST(c->parts == 0 && r->sa.keys.spi.n == c->in.n);
+		c->parts |= APART_IN;
 	}
-	c->parts |= part;
-	slot->parts |= part;
-	slot->reserved = false;
+	if (r->op == APART_ADD_BOTH) {
+		judge(policy_of(c->policy), &r->out);
+		c->parts |= APART_OUT;
+	}
+	apart_book_added(slot, r->op);
+	MUST(slot->parts == c->parts && !slot->reserved);
 }
 
 static void lose(struct apart_held *held, struct apart_slot *slot, struct ctx *c, uint8_t parts)
@@ -204,10 +224,15 @@ static void perform(const struct apart_request *r)
 		policy_remove(r, held);
 		break;
 	case APART_RESERVE:
-		reserve(r->policy, held, 0);
+		reserve(r->policy, held, 0, NULL);
+		break;
+	case APART_OPEN_PAIR:
+		reserve(r->policy, held, 0, &r->sa);
+		judge(policy_of(r->policy), &r->out);
 		break;
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
+	case APART_ADD_BOTH:
 		add_sa(r, slot);
 		break;
 	case APART_REMOVE:
@@ -244,6 +269,7 @@ static void receive(const uint8_t *wire, size_t n)
 		wipe(&r, sizeof r);
 	} else {
 		MUST(e.code == ERR_BUG && is_zero(&r.sa, sizeof r.sa));
+		MUST(is_zero(&r.out, sizeof r.out));
 	}
 	if (apart_get_answer(&a, wire, n, &e) == 0) {
 		apart_put_answer(again, &a);
@@ -261,12 +287,31 @@ static uint64_t some_ctx(struct tape *t)
 	return n_seen > 0 ? seen[(n_seen - 1 - which % n_seen) % n_seen] : which;
 }
 
+/* Keys that are nearly right. */
+static void made_up_sa(struct tape *t, struct apart_sa *sa, const struct ctx *in)
+{
+	struct sa_keys *k = &sa->keys;
+	uint8_t wrong;
+
+	k->spi.n = 256u + tape_byte(t);
+	if (in != NULL && (k->spi.n & 7) != 7)
+		k->spi.n = in->in.n;
+	wrong = tape_byte(t);
+	k->suite = wrong & 1 ? SUITE_AES128GCM16 : (enum suite)(tape_byte(t) % SUITE_COUNT);
+	(void)secret_room(&k->key, suite_key_len(k->suite));
+	k->esn = (wrong & 2) != 0;
+	k->window = wrong & 4 ? 1u << tape_byte(t) % 32 : 64;
+	k->lifetime_s = wrong & 8 ? tape_u32(t) : 60;
+	sa->hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
+	sa->soft_bytes = wrong & 32 ? tape_u32(t) : 500;
+	sa->hard_packets = wrong & 64 ? tape_u32(t) : 100;
+	sa->soft_packets = wrong & 128 ? tape_u32(t) : 50;
+}
+
 /* A request that is nearly right. */
 static void made_up(struct tape *t, enum apart_op op)
 {
 	struct apart_request r = {.op = op, .seq = tape_byte(t)};
-	struct sa_keys *k = &r.sa.keys;
-	const struct ctx *c;
 	uint8_t wire[APART_LEN], wrong;
 
 	switch (op) {
@@ -280,23 +325,18 @@ static void made_up(struct tape *t, enum apart_op op)
 	case APART_RESERVE:
 		r.policy = tape_byte(t) % 8;
 		break;
+	case APART_OPEN_PAIR:
+		r.policy = tape_byte(t) % 8;
+		made_up_sa(t, &r.sa, NULL);
+		made_up_sa(t, &r.out, NULL);
+		break;
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
+	case APART_ADD_BOTH:
 		r.ctx = some_ctx(t);
-		c = ctx_of(r.ctx);
-		k->spi.n = 256u + tape_byte(t);
-		if (op == APART_ADD_INBOUND && c != NULL && (k->spi.n & 7) != 7)
-			k->spi.n = c->in.n;
-		wrong = tape_byte(t);
-		k->suite = wrong & 1 ? SUITE_AES128GCM16 : (enum suite)(tape_byte(t) % SUITE_COUNT);
-		(void)secret_room(&k->key, suite_key_len(k->suite));
-		k->esn = (wrong & 2) != 0;
-		k->window = wrong & 4 ? 1u << tape_byte(t) % 32 : 64;
-		k->lifetime_s = wrong & 8 ? tape_u32(t) : 60;
-		r.sa.hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
-		r.sa.soft_bytes = wrong & 32 ? tape_u32(t) : 500;
-		r.sa.hard_packets = wrong & 64 ? tape_u32(t) : 100;
-		r.sa.soft_packets = wrong & 128 ? tape_u32(t) : 50;
+		made_up_sa(t, &r.sa, op != APART_ADD_OUTBOUND ? ctx_of(r.ctx) : NULL);
+		if (op == APART_ADD_BOTH)
+			made_up_sa(t, &r.out, NULL);
 		break;
 	case APART_REMOVE:
 	case APART_QUERY:
@@ -330,7 +370,7 @@ static void by_itself(struct tape *t)
 		MUST(s != NULL);
 		lose(h, s, ctx_of(c->ctx), c->parts != 0 ? how & 3 : APART_IN);
 	} else if (p->on) {
-		reserve(p->number, &book.held[p->number - 1], 1 + how % 3);
+		reserve(p->number, &book.held[p->number - 1], 1 + how % 3, NULL);
 	}
 }
 

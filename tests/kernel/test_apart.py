@@ -12,9 +12,10 @@ from kernel import *  # noqa: F403
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500}
 LEN = 768
-READY, ADD, DROP, RESERVE, ADD_IN, ADD_OUT, REMOVE, QUERY, LEFTOVER, EXEMPT, RELOAD, EVENT = range(1, 13)
+READY, ADD, DROP, RESERVE, ADD_IN, ADD_OUT, REMOVE, QUERY, LEFTOVER, EXEMPT, RELOAD, OPEN, ADD_BOTH, \
+    EVENT = range(1, 15)
 IN, OUT, BOTH = 1, 2, 3
-PERM, BUG = 9, 1  # classes, by their place in proto/err.h
+PERM, BUG, OS = 9, 1, 7  # classes, by their place in proto/err.h
 AES256GCM16, AES128GCM16 = 0, 1
 
 
@@ -35,8 +36,28 @@ def add(peer="beta", local=v4("alpha"), remote=v4("beta"), port=PORT, peer_port=
     )
 
 
-def sa(ctx, spi, suite=AES256GCM16, esn=1, lifetime=5400, window=1024, limits=(0, 0, 0, 0), key=b"k" * 36):
-    return struct.pack(">QIBBIIQ4QB", ctx, spi, suite, esn, lifetime, window, 7, *limits, len(key)) + key
+def keys(spi, suite=AES256GCM16, esn=1, lifetime=5400, window=1024, limits=(0, 0, 0, 0), key=b"k" * 36):
+    return struct.pack(">IBBIIQ4QB", spi, suite, esn, lifetime, window, 7, *limits, len(key)) + key.ljust(64, b"\0")
+
+
+def sa(ctx, spi, **more):
+    return struct.pack(">Q", ctx) + keys(spi, **more)
+
+
+def pair(policy, spi, out, **more):
+    return struct.pack(">I", policy) + keys(spi, **more) + keys(out, **more)
+
+
+def spis_of(w, host="alpha"):
+    """The SPIs of its SAs, and those that its policies name."""
+    found = {"in": set(), "out": set(), "selected": set()}
+    for s in w.states(host):
+        way = "out" if s.startswith("src %s " % v4(host)) else "in"
+        found[way].add(int(s.split("spi ")[1].split()[0].split("(")[0], 16))
+    for p in w.policies(host):
+        if "dir out" in p and "proto esp" in p:
+            found["selected"].add(int(p.split("spi ")[1].split()[0], 16) if "spi " in p else 0)
+    return found
 
 
 class Helper:
@@ -180,6 +201,53 @@ def sas_that_the_config_does_not_have_are_refused(w):
 
 
 @test
+def two_sas_in_one_request_are_judged_each(w):
+    h, _ = helper(w)
+    number = lambda n: struct.pack(">I", n)
+    policy = h.done(ADD, add())["policy"]
+    both = lambda ctx, spi, out, **more: sa(ctx, spi) + keys(out, **more)
+    got = h.done(RESERVE, number(policy))
+    with h.unchanged():
+        h.refused("another SPI than the reserved one", ADD_BOTH, both(got["ctx"], got["spi"] ^ 1, 5000))
+        h.refused("a reserved SPI for the other", ADD_BOTH, both(got["ctx"], got["spi"], 255))
+        h.refused("a longer life of the other", ADD_BOTH, both(got["ctx"], got["spi"], 5000, lifetime=86400 * 30))
+        h.refused("a policy that there is not", OPEN, pair(policy + 1, 4000, 5000), code=BUG)
+        h.refused("a pair with a reserved SPI", OPEN, pair(policy, 200, 5000))
+        h.refused("a pair whose other SPI is reserved", OPEN, pair(policy, 4000, 200))
+        h.refused("a pair that lives for ever", OPEN, pair(policy, 4000, 5000, lifetime=0))
+    h.done(ADD_BOTH, both(got["ctx"], got["spi"], 5000))
+    h.refused("both a second time", ADD_BOTH, both(got["ctx"], got["spi"], 5001), code=BUG)
+    equal(spis_of(w), {"in": {got["spi"]}, "out": {5000}, "selected": {5000}}, "with the first pair")
+    # What waits is in the kernel, but not what the policies name; then it is.
+    new = h.done(OPEN, pair(policy, 4000, 6000))["ctx"]
+    equal(spis_of(w), {"in": {got["spi"], 4000}, "out": {5000, 6000}, "selected": {5000}}, "with a new pair")
+    with h.unchanged():
+        h.refused("the same SPI again", OPEN, pair(policy, 4000, 6001), code=OS)
+        h.refused("an outbound SPI that is there", OPEN, pair(policy, 4001, 6000), code=OS)
+        h.refused("another SPI than the one that waits", ADD_OUT, sa(new, 6001), code=BUG)
+    h.done(ADD_OUT, sa(new, 6000))
+    equal(spis_of(w)["selected"], {6000}, "selected")
+    # Without one that may be sent on, what waits would be taken: it goes first.
+    h.done(OPEN, pair(policy, 4002, 7000))
+    h.done(REMOVE, struct.pack(">QB", got["ctx"], BOTH))
+    h.done(REMOVE, struct.pack(">QB", new, BOTH))
+    until(lambda: spis_of(w) == {"in": {4002}, "out": set(), "selected": {0}}, "nothing to send on")
+    h.done(DROP, number(policy))
+    equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
+
+
+@test
+def the_first_pair_has_no_outbound_sa_before_it_is_asked_for(w):
+    h, _ = helper(w)
+    policy = h.done(ADD, add())["policy"]
+    ctx = h.done(OPEN, pair(policy, 4000, 6000))["ctx"]
+    equal(spis_of(w), {"in": {4000}, "out": set(), "selected": {0}}, "before")
+    h.done(ADD_OUT, sa(ctx, 6000))
+    equal(spis_of(w), {"in": {4000}, "out": {6000}, "selected": {6000}}, "behind")
+    h.done(DROP, struct.pack(">I", policy))
+
+
+@test
 def noise_is_refused_and_nothing_happens(w):
     h, _ = helper(w)
     r = random.Random(1)
@@ -192,7 +260,7 @@ def noise_is_refused_and_nothing_happens(w):
     for n in (1, 6, LEN - 1, LEN + 1, 3 * LEN):
         h.send(struct.pack(">BBI", 1, RESERVE, 1).ljust(n, b"\0")[:n])
         equal(h.answer()[0], BUG, "%d bytes" % n)
-    for op in (0, READY, 12, 13, 255):
+    for op in (0, READY, EVENT, EVENT + 1, 255):
         h.refused("operation %d" % op, op, code=BUG)
     good = struct.pack(">BBI", 1, ADD_IN, 9) + sa(ctx, 1000)
     for at in range(0, len(good)):  # whatever one byte makes of it, it is for another SPI

@@ -158,7 +158,7 @@ def each_request_to_the_kernel_may_fail_and_the_pair_in_force_stays(w):
         if not hit:
             break
         until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "in force after failure %d" % n)
-    check(failed >= 8, "only %d requests failed" % failed)
+    check(failed >= 4, "only %d requests failed" % failed)
     print("# %d requests failed, one in each rekey" % failed)
     well(a.cli("rekey", "beta", "--no-verify"))
     w.crossed(a, b)

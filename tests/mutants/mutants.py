@@ -73,7 +73,7 @@ MUTANTS = [
     ("S10 wiping of frames", "proto/frame.c", "\t\twipe(r->body, r->len + 1);\n",
      "\t\t(void)r->body;\n", ["test_frame", "soft/test_secrets.py"]),
     ("S10 wiping of PRK and shares", "proto/exchange.c",
-     "\tsecret_wipe(&x->share_);\n\tsecret_wipe(&x->prk_);\n\twipe(x->confirm_tag_,",
+     "\tsecret_wipe(&x->share_);\n\tsecret_wipe(&x->prk_);\n\tsecret_wipe(&x->tag_key_);\n\twipe(x->confirm_tag_,",
      "\twipe(x->confirm_tag_,", ["test_exchange", "soft/test_secrets.py"]),
     ("S10 wiping of JSON blocks", "proto/json.c", "\twipe(b + 1, b->size);\n", "",
      ["test_json", "soft/test_secrets.py"]),

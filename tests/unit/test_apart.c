@@ -32,8 +32,10 @@ static struct apart_request sa_request(enum apart_op op, uint64_t ctx, struct sp
 	return r;
 }
 
+#define SAMPLES 11
+
 /* One of each, all that it has filled. */
-static size_t samples(struct apart_request out[9])
+static size_t samples(struct apart_request out[SAMPLES])
 {
 	const struct spi spi = {0x12345678};
 	struct apart_request add = {.op = APART_POLICY_ADD, .seq = 1};
@@ -59,12 +61,17 @@ static size_t samples(struct apart_request out[9])
 	out[6] = (struct apart_request){.op = APART_QUERY, .ctx = 3, .part = APART_IN};
 	out[7] = (struct apart_request){.op = APART_EXEMPT, .ipv6 = true};
 	out[8] = (struct apart_request){.op = APART_RELOAD, .seq = UINT32_MAX};
-	return 9;
+	out[9] = sa_request(APART_OPEN_PAIR, 0, spi);
+	out[9].policy = 1;
+	out[9].out = sa_request(APART_ADD_OUTBOUND, 0, (struct spi){0x11223344}).sa;
+	out[10] = sa_request(APART_ADD_BOTH, 0x10000100001, spi);
+	out[10].out = sa_request(APART_ADD_OUTBOUND, 0, (struct spi){0x87654321}).sa;
+	return SAMPLES;
 }
 
 static void every_request_comes_back_as_it_was(void)
 {
-	struct apart_request all[9], back;
+	struct apart_request all[SAMPLES], back;
 	uint8_t wire[APART_LEN], again[APART_LEN];
 
 	for (size_t i = 0; i < samples(all); i++) {
@@ -75,6 +82,8 @@ static void every_request_comes_back_as_it_was(void)
 		CHECK(back.op == all[i].op && back.seq == all[i].seq && back.ctx == all[i].ctx);
 	}
 	CHECK(apart_get_request(&back, wire, sizeof wire, &e) == 0);
+	CHECK_U64(back.sa.keys.spi.n, 0x12345678);
+	CHECK_U64(back.out.keys.spi.n, 0x87654321);
 	apart_put_request(wire, &all[3]);
 	CHECK(apart_get_request(&back, wire, sizeof wire, &e) == 0);
 	CHECK(secret_equal(&back.sa.keys.key, &all[3].sa.keys.key));
@@ -88,7 +97,7 @@ static void every_request_comes_back_as_it_was(void)
 
 static void no_other_size_and_no_other_version_is_read(void)
 {
-	struct apart_request all[9], back;
+	struct apart_request all[SAMPLES], back;
 	uint8_t wire[APART_LEN + 1] = {0};
 	struct apart_answer answer;
 
@@ -115,7 +124,7 @@ static void no_other_size_and_no_other_version_is_read(void)
 /* Whatever is read would be written the same way: no bit is looked past. */
 static void every_changed_byte_is_refused_or_seen(void)
 {
-	struct apart_request all[9], back;
+	struct apart_request all[SAMPLES], back;
 	uint8_t wire[APART_LEN], again[APART_LEN];
 	size_t refused = 0;
 
@@ -153,7 +162,7 @@ static void what_is_refused_leaves_no_key(void)
 
 static void texts_that_would_hurt_a_terminal_are_refused(void)
 {
-	struct apart_request all[9], back;
+	struct apart_request all[SAMPLES], back;
 	uint8_t wire[APART_LEN];
 
 	samples(all);
@@ -366,14 +375,13 @@ static void sas_are_for_policies_in_force_and_in_turn(void)
 	}
 	r = sa_request(APART_ADD_INBOUND, ctx, in);
 	CHECK(allows(&r) && slot != NULL && slot->inner == 17);
-	slot->reserved = false;
-	slot->parts = APART_IN;
+	apart_book_added(slot, APART_ADD_INBOUND);
 	CHECK(refuses(&r, ERR_BUG, "out of turn"));
 	r = sa_request(APART_ADD_OUTBOUND, ctx, (struct spi){255});
 	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
 	r = sa_request(APART_ADD_OUTBOUND, ctx, out);
 	CHECK(allows(&r));
-	slot->parts |= APART_OUT;
+	apart_book_added(slot, APART_ADD_OUTBOUND);
 	CHECK(refuses(&r, ERR_BUG, "out of turn"));
 	r = (struct apart_request){.op = APART_QUERY, .ctx = ctx, .part = APART_OUT};
 	CHECK(allows(&r));
@@ -386,6 +394,80 @@ static void sas_are_for_policies_in_force_and_in_turn(void)
 	apart_book_lost(held, slot, APART_OUT);
 	r = (struct apart_request){.op = APART_QUERY, .ctx = ctx, .part = APART_OUT};
 	CHECK(refuses(&r, ERR_DOWN, "no such SA"));
+	apart_book_free(&book);
+}
+
+static void both_sas_in_one_are_judged_each(void)
+{
+	const struct spi in = {4096}, out = {5000};
+	struct apart_request r;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	ctx = reserved(added(0), 17, in);
+	r = sa_request(APART_ADD_BOTH, ctx, in);
+	r.out = sa_request(APART_ADD_OUTBOUND, ctx, out).sa;
+	CHECK(allows(&r) && slot != NULL && slot->inner == 17);
+	r.sa.keys.spi = out;
+	CHECK(refuses(&r, ERR_PERM, "was not reserved"));
+	r.sa.keys.spi = in;
+	r.out.keys.spi.n = 255;
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r.out.keys.spi = out;
+	r.out.keys.lifetime_s = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "lifetime"));
+	r.out.keys.lifetime_s = r.sa.keys.lifetime_s;
+	r.sa.keys.window = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "window"));
+	r.sa.keys.window = r.out.keys.window;
+	CHECK(allows(&r));
+	apart_book_added(slot, APART_ADD_BOTH);
+	CHECK_U64(slot->parts, APART_IN | APART_OUT);
+	CHECK(!slot->reserved);
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	apart_book_free(&book);
+}
+
+/* An SPI of the other side's choice: what is looked at is the same but for whose choice it is. */
+static void a_new_pair_needs_a_policy_and_room(void)
+{
+	struct apart_request r = sa_request(APART_OPEN_PAIR, 0, (struct spi){4096});
+	uint32_t policy, n = 0;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	r.out = sa_request(APART_ADD_OUTBOUND, 0, (struct spi){6000}).sa;
+	r.policy = 1;
+	CHECK(refuses(&r, ERR_BUG, "no policy"));
+	policy = added(0);
+	r.policy = policy;
+	CHECK(allows(&r));
+	r.sa.keys.spi.n = 255;
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r.sa.keys.spi.n = 4096;
+	r.sa.keys.lifetime_s = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "lifetime"));
+	r.sa.keys.lifetime_s = 5400;
+	r.out.keys.spi.n = 1;
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r.out.keys.spi.n = 6000;
+	r.out.keys.window = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "window"));
+	r.out.keys.window = 1024;
+	CHECK(allows(&r));
+	ctx = apart_book_new(&book, held, 21, r.sa.keys.spi);
+	CHECK(ctx != 0 && apart_book_find(held, 21)->parts == APART_IN);
+	CHECK(!apart_book_find(held, 21)->reserved);
+	for (; n < 1000 && allows(&r); n++)
+		CHECK(apart_book_new(&book, held, 100 + n, (struct spi){5000 + n}) != 0);
+	CHECK(n > 64 && n < 1000);
+	CHECK(refuses(&r, ERR_PERM, "so many SAs"));
+	r = sa_request(APART_ADD_INBOUND, ctx, (struct spi){4096});
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = sa_request(APART_ADD_OUTBOUND, ctx, (struct spi){6000});
+	CHECK(allows(&r));
 	apart_book_free(&book);
 }
 
@@ -588,6 +670,7 @@ T_MAIN(T(every_request_comes_back_as_it_was), T(no_other_size_and_no_other_versi
        T(every_changed_byte_is_refused_or_seen), T(what_is_refused_leaves_no_key),
        T(texts_that_would_hurt_a_terminal_are_refused), T(answers_come_back_as_they_were),
        T(policies_are_those_of_the_config), T(sas_are_for_policies_in_force_and_in_turn),
+       T(both_sas_in_one_are_judged_each), T(a_new_pair_needs_a_policy_and_room),
        T(a_context_that_is_gone_stays_gone), T(limits_are_those_of_the_config_or_stricter),
        T(so_many_sas_and_no_more), T(what_an_earlier_run_left_can_only_be_removed),
        T(a_peer_that_left_the_config_gets_nothing_more),

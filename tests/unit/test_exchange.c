@@ -514,16 +514,21 @@ static void no_secret_is_left_after_any_end(void)
 
 static void keys_are_there_for_one_step_only(void)
 {
+	SECRET(waits);
+
 	reach(XS_L_INSTALLING);
 	CHECK(secret_len(&lead.sa_in.key) > 0 && secret_len(&lead.sa_out.key) > 0);
 	ok_spi(&lead, 0);
 	CHECK(all_zero(&lead.sa_in, sizeof lead.sa_in));
 	reach(XS_F_INSTALLING);
-	CHECK(secret_len(&follow.sa_in.key) > 0 && secret_len(&follow.sa_out.key) == 0);
+	CHECK(secret_len(&follow.sa_in.key) > 0 && secret_len(&follow.sa_out.key) > 0);
+	waits = follow.sa_out.key;
 	ok_spi(&follow, 0);
 	CHECK(all_zero(&follow.sa_in, sizeof follow.sa_in));
+	CHECK(all_zero(&follow.sa_out, sizeof follow.sa_out));
 	reach(XS_F_OPENING);
 	CHECK(secret_len(&follow.sa_out.key) > 0 && secret_len(&follow.sa_in.key) == 0);
+	CHECK(secret_equal(&follow.sa_out.key, &waits)); /* one SA, one key */
 }
 
 static void the_follower_takes_the_smaller_of_what_both_want(void)

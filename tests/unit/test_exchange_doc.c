@@ -80,7 +80,7 @@ static void check_tag(const struct key_context *c, enum tag_role role, const cha
 	struct bytes parts[] = {{offer, strlen(offer)}, {answer, answer_len}};
 	uint8_t offer_hash[SHA256_LEN], answer_hash[SHA256_LEN], tag[TAG_LEN];
 	uint8_t leader[SHARE_LEN], follower[SHARE_LEN];
-	struct secret leader_share, follower_share, prk;
+	struct secret leader_share, follower_share, prk, key;
 
 	count_up(leader, 0x20, SHARE_LEN);
 	count_up(follower, 0x40, SHARE_LEN);
@@ -88,7 +88,8 @@ static void check_tag(const struct key_context *c, enum tag_role role, const cha
 	secret_set(&follower_share, follower, SHARE_LEN);
 	CHECK(keysched_extract(c, &leader_share, &follower_share, &prk));
 	CHECK(sha256(&parts[0], 1, offer_hash) && sha256(&parts[1], 1, answer_hash));
-	CHECK(keysched_tag(c, &prk, role, offer_hash, answer_hash, tag));
+	CHECK(keysched_tag_key(c, &prk, &key));
+	CHECK(keysched_tag(&key, role, offer_hash, answer_hash, tag));
 	CHECK_MEM(tag, want, TAG_LEN);
 }
 

@@ -767,12 +767,18 @@ static int check_spi(const struct apart_held *h, struct spi spi, const struct sp
 		       reserved != NULL ? "was not reserved" : "is none for an SA");
 }
 
-/* The outbound one of two. */
+/* The outbound one of two. Both get the limits of the first. */
 static int check_out(const struct apart_book *b, const struct apart_request *r,
 		     const struct apart_held *h, struct err *e)
 {
-	if (check_spi(h, r->out.keys.spi, NULL, e) < 0)
+	const struct apart_sa *in = &r->sa, *out = &r->out;
+
+	if (check_spi(h, out->keys.spi, NULL, e) < 0)
 		return -1;
+	if (out->keys.esn != in->keys.esn || out->soft_bytes != in->soft_bytes ||
+	    out->hard_bytes != in->hard_bytes || out->soft_packets != in->soft_packets ||
+	    out->hard_packets != in->hard_packets)
+		return forbidden(e, h->name, "two SAs with different limits");
 	return check_limits(&b->peers[h->peer], &r->out, e);
 }
 

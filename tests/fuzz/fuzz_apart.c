@@ -190,6 +190,8 @@ static void add_sa(const struct apart_request *r, struct apart_slot *slot)
 	}
 	if (r->op == APART_ADD_BOTH) {
 		judge(policy_of(c->policy), &r->out);
+		MUST(r->out.keys.esn == r->sa.keys.esn);
+		MUST(r->out.hard_packets == r->sa.hard_packets);
 		c->parts |= APART_OUT;
 	}
 	apart_book_added(slot, r->op);

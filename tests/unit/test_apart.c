@@ -421,6 +421,12 @@ static void both_sas_in_one_are_judged_each(void)
 	r.sa.keys.window = UINT32_MAX;
 	CHECK(refuses(&r, ERR_PERM, "window"));
 	r.sa.keys.window = r.out.keys.window;
+	r.out.hard_packets = 1000; /* stricter, but both get those of the first */
+	CHECK(refuses(&r, ERR_PERM, "different limits"));
+	r.out.hard_packets = 0;
+	r.out.keys.esn = false;
+	CHECK(refuses(&r, ERR_PERM, "different limits"));
+	r.out.keys.esn = true;
 	CHECK(allows(&r));
 	apart_book_added(slot, APART_ADD_BOTH);
 	CHECK_U64(slot->parts, APART_IN | APART_OUT);

@@ -84,8 +84,8 @@ struct xevent {
 
 enum xaction_kind {
 	XA_RESERVE, /* make NEW, ask the system for its SPI */
-	XA_ADD_IN, /* NEW's inbound from x->sa_in. x->sa_out is there too: who can install it so that nothing
-		      * is sent on it before XA_ADD_OUT may do so now */
+	XA_ADD_IN, /* NEW's inbound from x->sa_in; the outbound of x->sa_out may be put in place, too,
+		      * if nothing is sent on it before XA_ADD_OUT */
 	XA_ADD_OUT,  /* NEW's outbound from x->sa_out, and send on it from now on */
 	XA_COMMIT,   /* NEW becomes CURRENT; the former CURRENT becomes HELD */
 	XA_UNCOMMIT, /* leader, the follower could not follow: CURRENT is removed (both SAs; the

@@ -70,8 +70,8 @@ void serve_request(struct caller *c, const char *line, size_t n);
 /* job.c. Begins one that waits for a peer, or for all (only NULL). */
 void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind kind,
 	       struct peer *only, bool changed);
-/* Run by c->later. */
-void job_on_later(struct later *l);
+/* Goes on with the job of a caller, if it has one: c->later's. */
+void job_go_on(void *caller);
 /* Tells the end, and goes on with what the client has sent meanwhile. */
 void job_finish(struct job *j);
 /* Calls off what is under way. */

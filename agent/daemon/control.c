@@ -207,7 +207,8 @@ static void on_connection(void *arg)
 	uv_pipe_init(&k->agent->loop, &c->pipe, 0);
 	uv_timer_init(&k->agent->loop, &c->timer);
 	c->open_handles = 2;
-	c->later.run = job_on_later;
+	c->later.run = job_go_on;
+	c->later.arg = c;
 	c->next = k->clients;
 	k->clients = c;
 	k->n_clients++;

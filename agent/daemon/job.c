@@ -173,8 +173,9 @@ static void job_wait(struct job *j)
 	uv_timer_start(&j->client->timer, on_job_timer, wait, 0); /* refused if it closes */
 }
 
-static void go_on(struct caller *c)
+void job_go_on(void *caller)
 {
+	struct caller *c = caller;
 	struct job *j = c->job;
 	uint64_t now = agent_now_ms();
 
@@ -199,12 +200,7 @@ static void go_on(struct caller *c)
 
 static void on_job_timer(uv_timer_t *t)
 {
-	go_on(t->data);
-}
-
-void job_on_later(struct later *l)
-{
-	go_on((struct caller *)(void *)((char *)l - offsetof(struct caller, later)));
+	job_go_on(t->data);
 }
 
 static void job_next(struct job *j)

@@ -527,10 +527,10 @@ bool link_take_near(struct link *l, int ms)
 	if (l->state == LINK_UP && uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
 		n = os_wait_near((intptr_t)fd, uv_backend_fd(&a->loop), ms, a->read_room,
 				 sizeof a->read_room);
-	if (n > 0)
-		take(l, (const uint8_t *)a->read_room,
-		     (size_t)n); /* heard_ms is that of the turn */
-	return n > 0;
+	if (n <= 0)
+		return false;
+	take(l, (const uint8_t *)a->read_room, (size_t)n); /* heard_ms is that of the turn */
+	return true;
 }
 
 /* ---- time ------------------------------------------------------------------------------ */

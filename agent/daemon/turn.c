@@ -68,7 +68,7 @@ static void run_later(struct turn *t)
 	while ((l = t->first) != NULL) {
 		t->first = l->next;
 		l->waits = false;
-		l->run(l);
+		l->run(l->arg);
 	}
 }
 

@@ -23,7 +23,8 @@ struct link;
 /* Something to do when what runs now has come to its end; its owner's memory. */
 struct later {
 	struct later *next;
-	void (*run)(struct later *l);
+	void (*run)(void *arg);
+	void *arg;
 	bool waits;
 };
 

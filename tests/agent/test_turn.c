@@ -15,9 +15,9 @@ struct job {
 	struct job *next; /* that it puts off in turn */
 };
 
-static void run(struct later *l)
+static void run(void *arg)
 {
-	struct job *j = (struct job *)(void *)l;
+	struct job *j = arg;
 	size_t n = strlen(order);
 
 	order[n] = j->name;
@@ -51,8 +51,8 @@ static void end(void)
 
 static void what_is_put_off_comes_once_in_order_and_with_what_it_puts_off(void)
 {
-	struct job c = {{.run = run}, 'c', NULL}, a = {{.run = run}, 'a', &c},
-		   b = {{.run = run}, 'b', NULL};
+	struct job c = {{.run = run, .arg = &c}, 'c', NULL}, a = {{.run = run, .arg = &a}, 'a', &c},
+		   b = {{.run = run, .arg = &b}, 'b', NULL};
 
 	begin();
 	turn_later(&turn, &a.later);
@@ -71,8 +71,9 @@ static void what_is_put_off_comes_once_in_order_and_with_what_it_puts_off(void)
 
 static void what_is_forgotten_does_not_come(void)
 {
-	struct job a = {{.run = run}, 'a', NULL}, b = {{.run = run}, 'b', NULL},
-		   c = {{.run = run}, 'c', NULL};
+	struct job a = {{.run = run, .arg = &a}, 'a', NULL},
+		   b = {{.run = run, .arg = &b}, 'b', NULL},
+		   c = {{.run = run, .arg = &c}, 'c', NULL};
 
 	begin();
 	turn_forget(&turn, &a.later); /* was not put off at all */

@@ -248,6 +248,20 @@ def the_first_pair_has_no_outbound_sa_before_it_is_asked_for(w):
 
 
 @test
+def a_reservation_that_ran_out_is_made_up_for(w):
+    h, _ = helper(w)
+    policy = h.done(ADD, add())["policy"]
+    sh("sh", "-c", "echo 1 >/proc/sys/net/core/xfrm_acq_expires", host="alpha")
+    one, two = (h.done(RESERVE, struct.pack(">I", policy)) for _ in range(2))
+    until(lambda: w.states("alpha") == [], "the kernel has let go of both")
+    h.done(ADD_BOTH, sa(one["ctx"], one["spi"]) + keys(5000))
+    h.done(ADD_IN, sa(two["ctx"], two["spi"]))
+    equal(spis_of(w), {"in": {one["spi"], two["spi"]}, "out": {5000}, "selected": {5000}}, "SAs")
+    h.done(DROP, struct.pack(">I", policy))
+    equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
+
+
+@test
 def noise_is_refused_and_nothing_happens(w):
     h, _ = helper(w)
     r = random.Random(1)

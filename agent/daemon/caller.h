@@ -8,7 +8,8 @@
 #include "agent/daemon/peer.h"
 #include "proto/ctl.h"
 
-#define END_MAX 128 /* room for "sapair.end/1" */
+#define END_MAX 128   /* room for "sapair.end/1" */
+#define HELD_MAX 8192 /* answers for a client whose next request is there already */
 
 /* One peer's part of a request. */
 struct item {
@@ -41,6 +42,8 @@ struct caller {
 	struct job *job;
 	struct job *dead; /* of a client that closes: its callers may be under way in it */
 	size_t queued;
+	char *held; /* answers, HELD_MAX of room; NULL: none */
+	size_t n_held;
 	size_t have;
 	char line[CTL_LINE_MAX];
 };
@@ -50,6 +53,7 @@ struct control {
 	struct os_control *door;
 	struct caller *clients;
 	size_t n_clients, n_watching;
+	uv_prepare_t turn; /* the loop waits: what is held goes out */
 	bool closed;
 };
 

@@ -19,6 +19,15 @@ struct reply_req {
 	char data[];
 };
 
+static void drop_held(struct caller *c)
+{
+	if (c->held != NULL)
+		wipe(c->held, c->n_held); /* it may have been a key */
+	free(c->held);
+	c->held = NULL;
+	c->n_held = 0;
+}
+
 /* ---- clients --------------------------------------------------------------------------- */
 
 static void on_caller_closed(uv_handle_t *h)
@@ -39,6 +48,7 @@ void caller_close(struct caller *c)
 	if (c->closing)
 		return;
 	c->closing = true;
+	drop_held(c);
 	if (c->job != NULL)
 		job_free(c->job);
 	if (c->watching)
@@ -67,12 +77,12 @@ static void on_sent(uv_write_t *req, int status)
 }
 
 /* Whole lines. A client that does not read loses the connection. */
-static void reply_bytes(struct caller *c, const char *json, size_t n)
+static void send_bytes(struct caller *c, const char *json, size_t n)
 {
 	struct reply_req *r;
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)json, (unsigned)n);
 
-	if (c->closing || n == 0)
+	if (c->closing)
 		return;
 	if (c->queued + n > CONTROL_QUEUE_MAX) {
 		caller_close(c);
@@ -105,6 +115,63 @@ static void reply_bytes(struct caller *c, const char *json, size_t n)
 		return;
 	}
 	c->queued += r->n;
+}
+
+static void send_held(struct caller *c)
+{
+	char *held = c->held;
+	const size_t n = c->n_held;
+
+	if (held == NULL)
+		return;
+	c->held = NULL;
+	c->n_held = 0;
+	send_bytes(c, held, n);
+	wipe(held, n);
+	free(held);
+}
+
+static void on_turn(uv_prepare_t *h)
+{
+	struct control *k = h->data;
+	struct caller *next;
+
+	for (struct caller *c = k->clients; c != NULL; c = next) {
+		next = c->next;
+		send_held(c);
+	}
+	uv_prepare_stop(h);
+}
+
+static bool hold(struct caller *c, const char *json, size_t n)
+{
+	if (c->n_held + n > HELD_MAX)
+		return false;
+	if (c->held == NULL)
+		c->held = malloc(HELD_MAX);
+	if (c->held == NULL)
+		return false;
+	memcpy(c->held + c->n_held, json, n);
+	c->n_held += n;
+	uv_prepare_start(&c->control->turn, on_turn);
+	return true;
+}
+
+/* Answers to requests that came together go together, at the end of the turn at the latest: each is a
+ * system call here, and wakes the client. */
+static void reply_bytes(struct caller *c, const char *json, size_t n)
+{
+	const bool more = !c->ending && memchr(c->line, '\n', c->have) != NULL;
+	bool is_held;
+
+	if (c->closing || n == 0)
+		return;
+	is_held = (more || c->held != NULL) && hold(c, json, n);
+	if (is_held && more)
+		return;
+	send_held(c);
+	if (!is_held)
+		send_bytes(c, json, n);
 }
 
 /* One document and its newline. */
@@ -238,6 +305,8 @@ int control_open(struct agent *a, struct err *e)
 		free(k);
 		return err_in(e, "control socket");
 	}
+	uv_prepare_init(&a->loop, &k->turn);
+	k->turn.data = k;
 	a->control = k;
 	return 0;
 }
@@ -259,9 +328,11 @@ void control_close(struct agent *a)
 				c->job->exit_status = err_exit_status(ERR_DOWN);
 			job_finish(c->job);
 		}
+		send_held(c);
 		if (c->queued == 0)
 			caller_close(c);
 	}
+	uv_close((uv_handle_t *)&k->turn, NULL);
 }
 
 void control_cut(struct agent *a)

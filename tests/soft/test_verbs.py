@@ -295,6 +295,29 @@ def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
 
 
 @test
+def requests_that_come_together_are_answered_in_order_each_with_its_own(lab):
+    a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
+    kinds = ["rekey", "status", "status", "rekey", "dance", "status"]  # an answer to status is long
+    with Control(a.control) as c:
+        for kind in kinds * 5:
+            c.send({"verb": kind, "peer": "beta"})
+        for i, kind in enumerate(kinds * 5):
+            want = "error" if kind == "dance" else kind
+            equal([c.line()["schema"] for _ in range(2)], ["sapair.%s/1" % want, "sapair.end/1"], "answer %d" % i)
+        # What is slow does not hold back the answers before it: the agent says them when it waits.
+        c.send_raw(b'{"verb":"status"}\n{"verb":"verify","peer":"beta","count":4,"interval_ms":700}\n')
+        start = time.monotonic()
+        equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"], "the first answer")
+        check(time.monotonic() - start < 1.5, "an answer waited for the one behind it")
+        equal([c.line()["schema"] for _ in range(2)], ["sapair.verify/1", "sapair.end/1"], "the slow one")
+    # The agent ends: what was asked and answered before is not lost.
+    with Control(a.control) as c:
+        c.send_raw(b'{"verb":"status"}\n{"verb":"stop"}\n')
+        equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"], "before the end")
+    equal(a.wait_exit(), 0, "exit")
+
+
+@test
 def clients_that_hang_up_do_no_harm(lab):
     a, b = lab.pair()
     for verb in ("status", "watch", "verify", "up", "rekey"):

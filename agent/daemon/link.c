@@ -434,6 +434,11 @@ static void tls_failed(struct link *l, enum tls_fault f)
 
 static void on_timer(uv_timer_t *t);
 
+static void arm(struct link *l, uint64_t ms)
+{
+	uv_timer_start(&l->timer, on_timer, ms, 0);
+}
+
 static void greet(struct link *l)
 {
 	struct msg m = {.type = MSG_HELLO};
@@ -518,27 +523,32 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	link_lost(l);
 }
 
-bool link_take_near(struct link *l, int ms)
+void link_is_up(struct link *l)
+{
+	uv_os_fd_t fd;
+
+	l->state = LINK_UP;
+	arm(l, LINK_PING_MS);
+	if (uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
+		os_near_open((intptr_t)fd, NEAR_MS);
+}
+
+bool link_take_near(struct link *l)
 {
 	struct agent *a = l->agent;
 	uv_os_fd_t fd;
 	long n = 0;
 
 	if (l->state == LINK_UP && uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
-		n = os_wait_near((intptr_t)fd, uv_backend_fd(&a->loop), ms, a->read_room,
-				 sizeof a->read_room);
-	if (n <= 0)
-		return false;
-	take(l, (const uint8_t *)a->read_room, (size_t)n); /* heard_ms is that of the turn */
-	return true;
+		n = os_read_near((intptr_t)fd, a->read_room, sizeof a->read_room);
+	if (n > 0) /* heard_ms is that of the turn */
+		take(l, (const uint8_t *)a->read_room, (size_t)n);
+	else if (n < 0)
+		on_read((uv_stream_t *)&l->tcp, n, NULL);
+	return n > 0;
 }
 
 /* ---- time ------------------------------------------------------------------------------ */
-
-static void arm(struct link *l, uint64_t ms)
-{
-	uv_timer_start(&l->timer, on_timer, ms, 0);
-}
 
 static void on_timer(uv_timer_t *t)
 {

@@ -56,9 +56,10 @@ struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e);
 /* Sends one message body (copied, encrypted); false: the link is going down. */
 bool link_send(struct link *l, const struct msg *m);
 bool link_send_body(struct link *l, const char *body, size_t len);
-/* Waits for more on a link that is up, for ms at most, and takes it in. False: nothing came, or the
- * loop has something to do. */
-bool link_take_near(struct link *l, int ms);
+/* The hellos agree: messages of all kinds go to and fro from now on. */
+void link_is_up(struct link *l);
+/* Waits for more on a link that is up, for NEAR_MS at most, and takes it in. False: nothing came. */
+bool link_take_near(struct link *l);
 /* What was sent within a callback of the link goes out when that ends; or now. */
 void link_push(struct link *l);
 

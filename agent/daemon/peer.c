@@ -680,8 +680,7 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 	p->peer_last = h->last;
 	take_facts(p, l);
 	p->link = l;
-	l->state = LINK_UP;
-	uv_timer_start(&l->timer, l->timer.timer_cb, LINK_PING_MS, 0);
+	link_is_up(l);
 	p->dial_failures = 0;
 	peer_due(p, DUE_DIAL, 0);
 	leave_queue(p);

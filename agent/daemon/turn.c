@@ -91,12 +91,11 @@ static void serve_near(struct turn *t, uv_loop_t *loop)
 	uint64_t since_ns = reading.now_ns; /* 0: nobody has looked yet */
 
 	for (int i = 0; i < NEAR_MESSAGES && t->awaited != NULL; i++) {
-		const int ms = uv_backend_timeout(loop);
 		struct link *l = t->awaited;
 
 		t->awaited = NULL;
 		reading.looked = false;
-		if (ms == 0 || !link_take_near(l, ms < 0 || ms > NEAR_MS ? NEAR_MS : ms))
+		if (uv_backend_timeout(loop) == 0 || !link_take_near(l))
 			return;
 		run_later(t);
 		if (since_ns == 0)

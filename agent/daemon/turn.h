@@ -3,9 +3,9 @@
  * that are so near that the loop is not asked for them.
  *
  * A turn of libuv's loop asks for the time twice, and waits for events before it reads any. In the
- * middle of an exchange the peer's next message is a round trip away: it is waited for and read in
- * one go (os_wait_near), still within the turn, for NEAR_MS at most. Whatever else there is to do
- * ends that wait; and whatever there is to say on the link, the loop has its turn after NEAR_ALL_MS.
+ * middle of an exchange the peer's next message is a round trip away: it is waited for and read by
+ * one system call, still within the turn. All else has to wait meanwhile: for NEAR_MS at most where the
+ * peer is slow, and for NEAR_ALL_MS where it is quick and has more and more to say.
  */
 #ifndef SAPAIR_AGENT_TURN_H
 #define SAPAIR_AGENT_TURN_H
@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define NEAR_MS 20
+#define NEAR_MS 4
 #define NEAR_ALL_MS 50   /* as far as somebody looked at the clock meanwhile, */
-#define NEAR_MESSAGES 32 /* and anyway */
+#define NEAR_MESSAGES 64 /* and anyway */
 
 struct link;
 

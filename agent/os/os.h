@@ -121,11 +121,14 @@ void os_control_close(int fd);
 long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from);
 
 /*
- * Waits until there are bytes on the socket fd, or something for the loop whose descriptor is loop_fd,
- * or ms milliseconds are over, and reads what is on fd. 0: nothing was read, and the loop should look,
- * for the end of the stream too. Where the system's loop has no descriptor: always 0, at once.
+ * A connected socket of the loop's whose next bytes are sometimes waited for without the loop, in one
+ * system call: from os_near_open() on a read by os_read_near() waits for ms milliseconds (or what the
+ * kernel's clock makes of that), and a write into a full buffer for one tick of that clock. The loop reads
+ * what is there already, and does not notice. os_read_near(): 0 when nothing came, and at the end of the
+ * stream, which is left to the loop; negative, libuv's error. Where the system cannot: always 0, at once.
  */
-long os_wait_near(intptr_t fd, int loop_fd, int ms, void *data, size_t room);
+void os_near_open(intptr_t fd, unsigned ms);
+long os_read_near(intptr_t fd, void *data, size_t room);
 
 /* Is the output a terminal that can do colour (and NO_COLOR is not set)? fd 1 or 2. */
 bool os_is_terminal(int fd);

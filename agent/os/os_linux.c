@@ -253,16 +253,25 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	return recvfrom(fd, data, room, MSG_DONTWAIT, (struct sockaddr *)from, &len);
 }
 
-long os_wait_near(intptr_t fd, int loop_fd, int ms, void *data, size_t room)
+/* Nobody but a peer that stopped reading can make us wait for room, and that for a tick. */
+void os_near_open(intptr_t fd, unsigned ms)
 {
-	struct pollfd on[] = {{.fd = (int)fd, .events = POLLIN}, {.fd = loop_fd, .events = POLLIN}};
-	ssize_t n;
+	const struct timeval wait = {.tv_usec = (suseconds_t)ms * 1000}, tick = {.tv_usec = 1};
+	const int flags = fcntl((int)fd, F_GETFL);
 
-	/* An error on the socket is left there: it is the loop's to report. */
-	if (poll(on, 2, ms) <= 0 || on[0].revents != POLLIN)
-		return 0;
-	n = read(on[0].fd, data, room);
-	return n > 0 ? n : 0;
+	/* Both limits first: without them it must not become one that waits. */
+	if (flags >= 0 && setsockopt((int)fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) == 0 &&
+	    setsockopt((int)fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) == 0)
+		(void)fcntl((int)fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+long os_read_near(intptr_t fd, void *data, size_t room)
+{
+	const ssize_t n = recv((int)fd, data, room, 0);
+
+	if (n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+		return n > 0 ? n : 0;
+	return uv_translate_sys_error(errno);
 }
 
 bool os_is_terminal(int fd)

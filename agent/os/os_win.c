@@ -168,9 +168,14 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	return -1; /* reads are begun ahead here, one at a time: they are handed out as they end */
 }
 
-long os_wait_near(intptr_t fd, int loop_fd, int ms, void *data, size_t room)
+void os_near_open(intptr_t fd, unsigned ms)
 {
-	(void)fd, (void)loop_fd, (void)ms, (void)data, (void)room;
+	(void)fd, (void)ms;
+}
+
+long os_read_near(intptr_t fd, void *data, size_t room)
+{
+	(void)fd, (void)data, (void)room;
 	return 0;
 }
 

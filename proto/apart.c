@@ -209,8 +209,10 @@ void apart_put_request(uint8_t out[APART_LEN], const struct apart_request *r)
 	case APART_ADD_BOTH:
 		put_uint(&p, r->ctx, 8);
 		put_sa(&p, &r->sa);
-		if (r->op == APART_ADD_BOTH)
-			put_sa(&p, &r->out);
+		if (r->op != APART_ADD_BOTH)
+			break;
+		put_sa(&p, &r->out);
+		put_uint(&p, r->next, 1);
 		break;
 	case APART_REMOVE:
 	case APART_QUERY:
@@ -268,8 +270,10 @@ int apart_get_request(struct apart_request *r, const uint8_t *in, size_t n, stru
 	case APART_ADD_BOTH:
 		r->ctx = get_uint(&g, 8);
 		get_sa(&g, &r->sa);
-		if (op == APART_ADD_BOTH)
-			get_sa(&g, &r->out);
+		if (op != APART_ADD_BOTH)
+			break;
+		get_sa(&g, &r->out);
+		r->next = get_bool(&g);
 		break;
 	case APART_REMOVE:
 	case APART_QUERY:
@@ -800,7 +804,7 @@ static int check_sa(const struct apart_book *b, const struct apart_request *r,
 	return r->op == APART_ADD_BOTH ? check_out(b, r, h, e) : 0;
 }
 
-static int check_reserve(const struct apart_book *b, const struct apart_held *h, struct err *e)
+int apart_check_more(const struct apart_book *b, const struct apart_held *h, struct err *e)
 {
 	if (h->peer == APART_NO_PEER)
 		return forbidden(e, h->name, "it any more");
@@ -812,7 +816,7 @@ static int check_reserve(const struct apart_book *b, const struct apart_held *h,
 static int check_new(const struct apart_book *b, const struct apart_request *r,
 		     const struct apart_held *h, struct err *e)
 {
-	if (check_reserve(b, h, e) < 0 || check_spi(h, r->sa.keys.spi, NULL, e) < 0 ||
+	if (apart_check_more(b, h, e) < 0 || check_spi(h, r->sa.keys.spi, NULL, e) < 0 ||
 	    check_limits(&b->peers[h->peer], &r->sa, e) < 0)
 		return -1;
 	return check_out(b, r, h, e);
@@ -829,7 +833,7 @@ int apart_check(struct apart_book *b, const struct apart_request *r, apart_route
 	case APART_POLICY_REMOVE:
 		return find_policy(b, r->policy, held, e);
 	case APART_RESERVE:
-		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_reserve(b, *held, e);
+		return find_policy(b, r->policy, held, e) < 0 ? -1 : apart_check_more(b, *held, e);
 	case APART_OPEN_PAIR:
 		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_new(b, r, *held, e);
 	case APART_ADD_INBOUND:

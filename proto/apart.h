@@ -38,7 +38,7 @@ enum apart_op {
 	APART_RELOAD,   /* read the config again */
 	APART_OPEN_PAIR, /* RESERVE and ADD_INBOUND in one, for an SPI that the other side drew; the outbound
 	                  * SA may wait there for ADD_OUTBOUND */
-	APART_ADD_BOTH, /* ADD_INBOUND and ADD_OUTBOUND */
+	APART_ADD_BOTH, /* ADD_INBOUND and ADD_OUTBOUND; and, if the config allows one more, RESERVE */
 	APART_EVENT,    /* no request, and nobody asked */
 	APART_OPS
 };
@@ -68,6 +68,7 @@ struct apart_request {
 	uint64_t ctx;    /* ADD_INBOUND, ADD_OUTBOUND, ADD_BOTH, REMOVE, QUERY */
 	uint8_t part;    /* REMOVE: APART_IN, APART_OUT or both; QUERY: one of them */
 	bool ipv6;       /* EXEMPT */
+	bool next;       /* ADD_BOTH: one more pair is to be reserved */
 	struct apart_policy add;
 	struct apart_sa sa;  /* of OPEN_PAIR and ADD_BOTH: the inbound one */
 	struct apart_sa out; /* OPEN_PAIR, ADD_BOTH */
@@ -83,9 +84,9 @@ struct apart_answer {
 	char cause[ERR_CAUSE]; /* of an error; EVENT: its text */
 	char hint[APART_HINT]; /* empty: none */
 	uint32_t policy;       /* POLICY_ADD, LEFTOVER, EVENT; 0: none */
-	uint64_t ctx;          /* RESERVE, OPEN_PAIR, LEFTOVER, EVENT; 0: none */
-	uint8_t part;          /* LEFTOVER, EVENT; OPEN_PAIR and ADD_BOTH that failed: which */
-	struct spi spi;        /* RESERVE, LEFTOVER, EVENT */
+	uint64_t ctx;   /* RESERVE, OPEN_PAIR, LEFTOVER, EVENT; ADD_BOTH: the next; 0: none */
+	uint8_t part;   /* LEFTOVER, EVENT; OPEN_PAIR and ADD_BOTH that failed: which */
+	struct spi spi; /* RESERVE, LEFTOVER, EVENT; ADD_BOTH: of the next */
 	struct addr local, remote;
 	uint32_t left_s;
 	uint8_t kind, reason; /* EVENT: enum sadb_event_kind, enum rekey_reason */
@@ -166,6 +167,9 @@ typedef int apart_route(void *arg, const struct addr *remote, struct addr *local
  */
 int apart_check(struct apart_book *b, const struct apart_request *r, apart_route *route, void *arg,
 		struct apart_held **held, struct apart_slot **slot, struct err *e);
+
+/* May the policy have one more pair? ERR_PERM if not. */
+int apart_check_more(const struct apart_book *b, const struct apart_held *h, struct err *e);
 
 /* What was done. */
 uint32_t apart_book_add(struct apart_book *b, struct apart_held *h, const struct apart_request *r);

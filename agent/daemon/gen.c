@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AHEAD_MS 1000 /* so long an SPI waits for the next rekey */
 #define TRIM_GENS 100 /* smaller bursts leave nothing worth the trouble */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
 #define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
@@ -56,6 +57,37 @@ void gen_remove(struct peer *p, struct gen *g)
 {
 	gen_remove_part(p, g, SADB_BOTH);
 	gen_free(p->agent, g);
+}
+
+void gens_keep_ahead(struct peer *p, const struct sadb_next *next)
+{
+	struct gen *g = gen_new(p->agent);
+
+	if (g == NULL) {
+		sadb_remove(p->agent->db, next->ctx, SADB_BOTH, NULL);
+		return;
+	}
+	g->ctx = next->ctx;
+	g->in = next->in;
+	g->hard_ms = agent_now_ms() + AHEAD_MS;
+	p->ahead = g;
+	gens_due_by(p, g->hard_ms);
+}
+
+struct gen *gens_take_ahead(struct peer *p)
+{
+	struct gen *g = p->ahead;
+
+	p->ahead = NULL;
+	return g;
+}
+
+void gens_drop_ahead(struct peer *p)
+{
+	struct gen *g = gens_take_ahead(p);
+
+	if (g != NULL)
+		gen_remove(p, g);
 }
 
 void gen_hold(struct peer *p, struct gen *g)
@@ -126,6 +158,8 @@ void gens_schedule(struct peer *p)
 {
 	uint64_t at = p->current != NULL ? p->current->hard_ms : 0;
 
+	if (p->ahead != NULL)
+		at = gens_sooner(at, p->ahead->hard_ms);
 	for (const struct gen *g = p->held; g != NULL; g = g->next) {
 		at = gens_sooner(at, gen_in_end(g));
 		if (g->has_out)

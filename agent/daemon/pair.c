@@ -21,6 +21,7 @@
 #define TOGETHER_MS 32
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
+#define FOLLOWS_MS 100    /* behind the one before: another rekey is likely to follow */
 #define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
 
 /* ---- the actions of one step ----------------------------------------------------------- */
@@ -38,13 +39,20 @@ struct step {
 
 static int reserve(struct peer *p, struct step *st)
 {
-	struct gen *g = gen_new(p->agent);
+	/* Who follows installs before it tells: one that is drawn here is reserved by that. */
+	const bool draws = !p->x.is_leader && sadb_takes_spi(p->agent->db);
+	struct gen *g = draws ? NULL : gens_take_ahead(p);
 
+	assert(p->fresh == NULL);
+	if (g != NULL) {
+		st->spi = g->in;
+		p->fresh = g;
+		return 0;
+	}
+	g = gen_new(p->agent);
 	if (g == NULL)
 		return err_set(&st->system, ERR_OS, "no memory for an SA");
-	assert(p->fresh == NULL);
-	/* Who follows installs before it tells: one that is drawn here is reserved by that. */
-	if (!p->x.is_leader && sadb_takes_spi(p->agent->db)) {
+	if (draws) {
 		g->in = st->spi = p->drawn;
 		p->fresh = g;
 		return 0;
@@ -150,15 +158,19 @@ static int add_out(struct peer *p, struct step *st)
 static int add_both(struct peer *p, struct step *st)
 {
 	const struct sa_keys *in = &p->x.sa_in, *out = &p->x.sa_out;
+	struct sadb_next next = {.ctx = {0}};
 	enum sadb_part failed;
 
 	st->answer = true;
 	gens_set_limits(p, in->esn);
-	if (sadb_add_both(p->agent->db, p->fresh->ctx, in, out, &failed, &st->system) < 0)
+	if (sadb_add_both(p->agent->db, p->fresh->ctx, in, out,
+			  p->follows && p->ahead == NULL ? &next : NULL, &failed, &st->system) < 0)
 		return not_added(st, failed == SADB_INBOUND ? in : out, failed == SADB_INBOUND);
 	look(p);
 	added_in(p);
 	added_out(p);
+	if (next.ctx.id != 0)
+		gens_keep_ahead(p, &next);
 	return 0;
 }
 
@@ -249,6 +261,15 @@ static void hold_fresh(struct peer *p)
 	p->fresh = NULL;
 }
 
+/* More from the peer is near while an exchange goes on, or if it is likely to begin another: the orders do
+ * not come from here. Where many exchanges run, the loop serves them all. */
+static void expect(struct peer *p)
+{
+	const bool near_by = p->x.state != XS_IDLE || (p->follows && p->waiters == NULL);
+
+	turn_expects(&p->agent->turn, p->agent->exchanges == 0 && near_by ? p->link : NULL);
+}
+
 static int perform_one(struct peer *p, const struct xactions *out, const struct xaction *a,
 		       struct step *st)
 {
@@ -283,7 +304,7 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
 			st->send_failed = true;
 		else /* where many exchanges run, the loop serves them all */
-			turn_expects(&p->agent->turn, p->agent->exchanges == 0 ? p->link : NULL);
+			expect(p);
 		break;
 	case XA_TIMER:
 		peer_due(p, DUE_EXCHANGE, agent_now_ms() + a->ms);
@@ -374,6 +395,7 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
+	p->follows = p->last_start_ms != 0 && agent_now_ms() - p->last_start_ms < FOLLOWS_MS;
 	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
 		p->last_start_ms = agent_now_ms();
 	p->limited = false;
@@ -535,7 +557,8 @@ static void ask_leader(struct peer *p)
 
 	if (!p->asked) {
 		m.u.rekey.reason = (int)p->want_reason;
-		link_send(p->link, &m);
+		if (link_send(p->link, &m) && p->agent->exchanges == 0)
+			turn_expects(&p->agent->turn, p->link);
 		p->asked = true;
 	} else {
 		p->asked = false; /* nobody offered: once more at the next turn */
@@ -742,6 +765,8 @@ void pair_due_gens(struct peer *p)
 	uint64_t now = agent_now_ms();
 	struct gen **at = &p->held;
 
+	if (p->ahead != NULL && now >= p->ahead->hard_ms)
+		gens_drop_ahead(p);
 	while (*at != NULL) {
 		struct gen *g = *at;
 
@@ -808,6 +833,7 @@ static void forget_all(struct peer *p, bool take_away)
 {
 	struct gen *g;
 
+	gens_drop_ahead(p); /* nothing in force */
 	while ((g = p->held) != NULL) {
 		p->held = g->next;
 		if (take_away)

@@ -472,14 +472,19 @@ static int client_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struc
 }
 
 static int client_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
-			   const struct sa_keys *out, enum sadb_part *which, struct err *e)
+			   const struct sa_keys *out, struct sadb_next *next, enum sadb_part *which,
+			   struct err *e)
 {
 	struct client *c = client_of(db);
 
-	if (add(c, APART_ADD_BOTH, ctx, in, out, e) == 0)
-		return 0;
-	*which = part_that_failed(c, APART_ADD_BOTH);
-	return -1;
+	c->request.next = next != NULL;
+	if (add(c, APART_ADD_BOTH, ctx, in, out, e) < 0) {
+		*which = part_that_failed(c, APART_ADD_BOTH);
+		return -1;
+	}
+	if (next != NULL)
+		*next = (struct sadb_next){.ctx = {c->answer.ctx}, .in = c->answer.spi};
+	return 0;
 }
 
 static int client_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e)

@@ -155,7 +155,7 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 
 /* The answer to one of n requests, numbered from first on; others are heard. */
 static unsigned take_answer(const struct nlmsghdr *h, size_t len, uint32_t first, size_t n,
-			    struct err *e)
+			    struct xfrm_sa *got, struct err *e)
 {
 	const uint32_t i = h->nlmsg_seq - first;
 	char text[160];
@@ -165,10 +165,12 @@ static unsigned take_answer(const struct nlmsghdr *h, size_t len, uint32_t first
 		hear_later(h, (int)len);
 		return 0;
 	}
-	if (!xfrm_get_error(h, &os, text, sizeof text))
+	if (xfrm_get_error(h, &os, text, sizeof text)) {
+		if (os != 0)
+			xfrm_said(&e[i], os, text);
+	} else if (got == NULL || i != n - 1 || !xfrm_get_sa(h, got)) {
 		err_set(&e[i], ERR_OS, "an answer of type %u by netlink", (unsigned)h->nlmsg_type);
-	else if (os != 0)
-		xfrm_said(&e[i], os, text);
+	}
 	return 1u << i;
 }
 
@@ -179,7 +181,7 @@ static int fail_each(struct err *e, size_t n, int os, const char *what)
 	return -1;
 }
 
-int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct err *e)
+int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct xfrm_sa *got, struct err *e)
 {
 	const uint32_t first = db->seq + 1;
 	uint32_t room[XFRM_TOGETHER][ACK_ROOM / 4];
@@ -201,16 +203,16 @@ int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct err *e)
 		return fail_each(e, n, os, "send by netlink");
 	while (missing != 0) {
 		/* The kernel has answered all before it came back from the request. */
-		int got = recvmmsg(mnl_socket_get_fd(db->ask), answers, (unsigned)n, MSG_WAITFORONE,
-				   NULL);
+		int come = recvmmsg(mnl_socket_get_fd(db->ask), answers, (unsigned)n,
+				    MSG_WAITFORONE, NULL);
 
-		if (got < 0 && errno == EINTR)
+		if (come < 0 && errno == EINTR)
 			continue;
-		if (got < 0)
+		if (come < 0)
 			return fail_each(e, n, errno, "receive by netlink");
-		for (int i = 0; i < got; i++)
+		for (int i = 0; i < come; i++)
 			missing &= ~take_answer((const void *)&room[i], answers[i].msg_len, first,
-						n, e);
+						n, got, e);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (e[i].code != ERR_NONE)

@@ -153,10 +153,11 @@ int xfrm_said(struct err *e, int os, const char *text);
 int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e);
 /*
  * The same for up to XFRM_TOGETHER requests that are acknowledged, sent in one go and numbered here. Each
- * is done whether the others are or not, and has its own e (empty before); -1 when any failed.
+ * is done whether the others are or not, and has its own e (empty before); -1 when any failed. got not
+ * NULL: the last one is answered by an SA.
  */
 #define XFRM_TOGETHER 8
-int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct err *e);
+int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct xfrm_sa *got, struct err *e);
 typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
 /* Calls each for what a dump request brings; it may ask nothing itself. */
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);

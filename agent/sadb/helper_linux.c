@@ -204,12 +204,23 @@ static int open_pair(struct helper *h, struct apart_held *held, struct err *e)
 	return err_set(e, ERR_OS, "no memory for an SA");
 }
 
+static void note_next(struct helper *h, struct apart_held *held, const struct sadb_next *next)
+{
+	h->answer.ctx = apart_book_reserve(&h->book, held, next->ctx.id, next->in, 0);
+	if (h->answer.ctx != 0)
+		h->answer.spi = next->in;
+	else
+		sadb_remove(h->db, next->ctx, SADB_BOTH, NULL);
+}
+
 static int add_sa(struct helper *h, struct apart_held *held, struct apart_slot *slot, struct err *e)
 {
 	const struct apart_sa *sa = &h->request.sa;
 	const struct sadb_ctx ctx = {slot->inner};
 	struct owned *own = held->owner;
 	enum sadb_part failed = SADB_BOTH;
+	struct sadb_next next = {.ctx = {0}};
+	bool more;
 	int rc;
 
 	set_limits(&own->p, sa);
@@ -221,7 +232,9 @@ static int add_sa(struct helper *h, struct apart_held *held, struct apart_slot *
 		rc = sadb_add_outbound(h->db, ctx, &sa->keys, e);
 		break;
 	default:
-		rc = sadb_add_both(h->db, ctx, &sa->keys, &h->request.out.keys, &failed, e);
+		more = h->request.next && apart_check_more(&h->book, held, NULL) == 0;
+		rc = sadb_add_both(h->db, ctx, &sa->keys, &h->request.out.keys, more ? &next : NULL,
+				   &failed, e);
 		if (rc < 0)
 			h->answer.part = (uint8_t)failed;
 	}
@@ -229,6 +242,8 @@ static int add_sa(struct helper *h, struct apart_held *held, struct apart_slot *
 		apart_book_added(slot, h->request.op);
 	else if (failed == SADB_OUTBOUND)
 		apart_book_added(slot, APART_ADD_INBOUND);
+	if (next.ctx.id != 0) /* the book may move: slot is not looked at any more */
+		note_next(h, held, &next);
 	return rc;
 }
 

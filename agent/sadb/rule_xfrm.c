@@ -189,7 +189,7 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 	while ((n = put_pins(pol, spi, m)) > 0) {
 		struct err why[XFRM_TOGETHER] = {{0}};
 
-		if (xfrm_ask_each(db, m, n, why) == 0)
+		if (xfrm_ask_each(db, m, n, NULL, why) == 0)
 			continue;
 		for (size_t i = 0; i < n && e != NULL; i++)
 			if (why[i].code != ERR_NONE)

@@ -243,9 +243,12 @@ int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys
 }
 
 int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
-		  const struct sa_keys *out, enum sadb_part *failed, struct err *e)
+		  const struct sa_keys *out, struct sadb_next *next, enum sadb_part *failed,
+		  struct err *e)
 {
 	*failed = SADB_INBOUND;
+	if (next != NULL)
+		*next = (struct sadb_next){.ctx = {0}};
 	if (db->ops->add_both == NULL) {
 		if (sadb_add_inbound(db, ctx, in, e) < 0)
 			return -1;
@@ -256,7 +259,7 @@ int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in
 		return no_context(e);
 	if (check_both(db, in, out, failed, e) < 0)
 		return -1;
-	return db->ops->add_both(db, ctx, in, out, failed, e);
+	return db->ops->add_both(db, ctx, in, out, next, failed, e);
 }
 
 int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e)

@@ -31,6 +31,12 @@ struct sadb_ctx {
 };
 enum sadb_part { SADB_INBOUND = 1, SADB_OUTBOUND = 2, SADB_BOTH = 3 };
 
+/* What the next pair of a policy will begin with, reserved ahead. ctx.id 0: nothing was. */
+struct sadb_next {
+	struct sadb_ctx ctx;
+	struct spi in;
+};
+
 enum policy_start { START_CLOSED, START_SEAMLESS };
 
 /*
@@ -177,9 +183,11 @@ struct sadb_ops {
 	int (*add_outbound)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k,
 			    struct err *e);
 	/* Both, where they cost less together; NULL: they do not. On -1 *failed is the part that could
-	 * not be added, and the inbound may be there: remove the context. */
+	 * not be added, and the inbound may be there: remove the context. Behind both, next (NULL: not
+	 * wanted) is reserved for the same policy in the same go; that it could not be is no error. */
 	int (*add_both)(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
-			const struct sa_keys *out, enum sadb_part *failed, struct err *e);
+			const struct sa_keys *out, struct sadb_next *next, enum sadb_part *failed,
+			struct err *e);
 	/* Removing the selected outbound selects the newest of the same policy that is left first.
 	 * Parts that are not there (any more) are no error. A context without parts is gone, and
 	 * so is one that was reserved only. */
@@ -245,7 +253,8 @@ int sadb_open_pair(struct sadb *db, struct sa_policy *p, struct sadb_ctx *ctx,
 		   struct err *e);
 int sadb_add_outbound(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *k, struct err *e);
 int sadb_add_both(struct sadb *db, struct sadb_ctx ctx, const struct sa_keys *in,
-		  const struct sa_keys *out, enum sadb_part *failed, struct err *e);
+		  const struct sa_keys *out, struct sadb_next *next, enum sadb_part *failed,
+		  struct err *e);
 int sadb_remove(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct err *e);
 int sadb_query(struct sadb *db, struct sadb_ctx ctx, enum sadb_part part, struct sa_counts *counts,
 	       struct err *e);

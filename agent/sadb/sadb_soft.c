@@ -386,6 +386,22 @@ static int soft_add_outbound(struct sadb *sadb, struct sadb_ctx ctx, const struc
 	return 0;
 }
 
+static int soft_add_both(struct sadb *sadb, struct sadb_ctx ctx, const struct sa_keys *in,
+			 const struct sa_keys *out, struct sadb_next *next, enum sadb_part *failed,
+			 struct err *e)
+{
+	*failed = SADB_INBOUND;
+	if (soft_add_inbound(sadb, ctx, in, e) < 0)
+		return -1;
+	*failed = SADB_OUTBOUND;
+	if (soft_add_outbound(sadb, ctx, out, e) < 0)
+		return -1;
+	if (next != NULL)
+		soft_reserve(sadb, pair_of_ctx(of(sadb), ctx)->policy->p, &next->ctx, &next->in,
+			     NULL);
+	return 0;
+}
+
 static int soft_remove(struct sadb *sadb, struct sadb_ctx ctx, enum sadb_part part, struct err *e)
 {
 	struct soft *db = of(sadb);
@@ -526,6 +542,7 @@ const struct sadb_ops sadb_soft = {
 	.reserve = soft_reserve,
 	.add_inbound = soft_add_inbound,
 	.add_outbound = soft_add_outbound,
+	.add_both = soft_add_both,
 	.remove = soft_remove,
 	.query = soft_query,
 	.leftovers = soft_leftovers,

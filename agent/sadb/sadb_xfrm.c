@@ -241,40 +241,54 @@ static int xfrm_policy_remove(struct sadb *sadb, struct sa_policy *p, struct err
 	return rc;
 }
 
+static void put_reserve(const struct xfrm_pair *pair, union xfrm_msg *m, uint32_t seq)
+{
+	struct xfrm_sa sa = xfrm_sa_of(pair, SADB_INBOUND);
+
+	sa.reqid = TAG_RESERVED << 16 | pair->policy->number;
+	xfrm_put_allocspi(m, seq, &sa, SPI_MIN);
+}
+
+static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, struct err *e)
+{
+	if (!spi_usable(got->spi))
+		return err_set(e, ERR_OS, "the kernel gave the SPI %u: it is reserved",
+			       (unsigned)got->spi.n);
+	pair->is_reserved = true;
+	pair->in = got->spi;
+	return 0;
+}
+
 static int xfrm_reserve(struct sadb *sadb, struct sa_policy *p, struct sadb_ctx *ctx,
 			struct spi *in, struct err *e)
 {
 	struct xfrm *db = xfrm_of(sadb);
 	struct xfrm_policy *pol = policy_of(p, e);
 	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
-	struct xfrm_sa sa, got;
+	struct err why = {0};
 	union xfrm_msg m;
+	struct xfrm_sa got;
 	unsigned tries = 0;
+	int rc;
 
 	if (pair == NULL)
 		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
-	sa = xfrm_sa_of(pair, SADB_INBOUND);
-	sa.reqid = TAG_RESERVED << 16 | pol->number;
-	for (;;) {
-		struct err why = {0};
-		int rc;
-
-		xfrm_put_allocspi(&m, ++db->seq, &sa, SPI_MIN);
+	do {
+		memset(&why, 0, sizeof why);
+		put_reserve(pair, &m, ++db->seq);
 		rc = xfrm_ask(db, &m, true, &why);
-		if (rc == 0 && xfrm_get_sa((const void *)db->answer, &got) && spi_usable(got.spi))
-			break;
-		if (rc < 0 && (why.os == EEXIST || why.os == ENOENT) && ++tries < RESERVE_TRIES)
-			continue;
-		if (rc == 0)
-			err_set(&why, ERR_OS, "the kernel gave the SPI %u: it is reserved",
-				(unsigned)got.spi.n);
+	} while (rc < 0 && (why.os == EEXIST || why.os == ENOENT) && ++tries < RESERVE_TRIES);
+	if (rc == 0 && !xfrm_get_sa((const void *)db->answer, &got))
+		rc = err_set(&why, ERR_OS, "an answer that is no SA");
+	if (rc == 0)
+		rc = take_reserved(pair, &got, &why);
+	if (rc < 0) {
 		if (e != NULL)
 			*e = why;
 		xfrm_free_pair(db, pair);
 		return -1;
 	}
-	pair->is_reserved = true;
-	pair->in = *in = got.spi;
+	*in = pair->in;
 	ctx->id = pair->id;
 	return 0;
 }
@@ -337,7 +351,7 @@ static int xfrm_open_pair(struct sadb *sadb, struct sa_policy *p, struct sadb_ct
 	set_limits(&sa, p, out);
 	if (waits)
 		xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &sa, out, false);
-	if (xfrm_ask_each(db, m, waits ? 2 : 1, why) < 0) {
+	if (xfrm_ask_each(db, m, waits ? 2 : 1, NULL, why) < 0) {
 		if (why[0].code == ERR_NONE) {
 			*failed = SADB_OUTBOUND;
 			hint_at_spi(&why[1]);
@@ -462,22 +476,23 @@ static int xfrm_add_outbound(struct sadb *sadb, struct sadb_ctx ctx, const struc
 	return -1;
 }
 
-/* Both SAs in one go. Only when they are in is the outbound one selected: a request of those that go
- * together is done whatever became of the others. */
-static int xfrm_add_both(struct sadb *sadb, struct sadb_ctx ctx, const struct sa_keys *in,
-			 const struct sa_keys *out, enum sadb_part *failed, struct err *e)
+static void give_back(struct xfrm *db, struct xfrm_pair *pair)
 {
-	struct xfrm *db = xfrm_of(sadb);
-	struct xfrm_pair *pair = xfrm_pair(db, ctx);
-	struct err why[2] = {{0}};
-	struct xfrm_sa to, from;
-	union xfrm_msg m[2];
+	const struct xfrm_sa sa = xfrm_sa_of(pair, SADB_INBOUND);
 
-	*failed = SADB_INBOUND;
-	if (pair == NULL)
-		return no_context(db, ctx, e);
-	if (check_inbound(pair, in, e) < 0)
-		return -1;
+	if (pair->is_reserved)
+		xfrm_delete_sa(db, &sa, NULL);
+	xfrm_free_pair(db, pair);
+}
+
+/* Both SAs go in, and more (or NULL) is reserved. What became of the first two is told. */
+static void put_both(struct xfrm *db, struct xfrm_pair *pair, struct xfrm_pair *more,
+		     const struct sa_keys *in, const struct sa_keys *out, struct err why[2])
+{
+	struct xfrm_sa to, from, got = {.spi = {0}};
+	struct err each[3] = {{0}};
+	union xfrm_msg m[3];
+
 	pair->out = out->spi;
 	to = xfrm_sa_of(pair, SADB_INBOUND);
 	from = xfrm_sa_of(pair, SADB_OUTBOUND);
@@ -485,22 +500,54 @@ static int xfrm_add_both(struct sadb *sadb, struct sadb_ctx ctx, const struct sa
 	set_limits(&from, pair->policy->p, out);
 	xfrm_put_sa(&m[0], 0, XFRM_MSG_UPDSA, &to, in, true);
 	xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &from, out, false);
-	xfrm_ask_each(db, m, 2, why);
-	if (why[0].os == ESRCH)
-		add_anew(db, &to, in, &why[0]);
+	if (more != NULL)
+		put_reserve(more, &m[2], 0);
+	xfrm_ask_each(db, m, more != NULL ? 3 : 2, more != NULL ? &got : NULL, each);
+	if (each[0].os == ESRCH)
+		add_anew(db, &to, in, &each[0]);
+	if (more != NULL && each[2].code == ERR_NONE)
+		take_reserved(more, &got, NULL);
+	why[0] = each[0];
+	why[1] = each[1];
+}
+
+/* Both SAs in one go. Only when they are in is the outbound one selected: a request of those that go
+ * together is done whatever became of the others. */
+static int xfrm_add_both(struct sadb *sadb, struct sadb_ctx ctx, const struct sa_keys *in,
+			 const struct sa_keys *out, struct sadb_next *next, enum sadb_part *failed,
+			 struct err *e)
+{
+	struct xfrm *db = xfrm_of(sadb);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx), *more;
+	struct err why[2];
+	int rc = -1;
+
+	*failed = SADB_INBOUND;
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if (check_inbound(pair, in, e) < 0)
+		return -1;
+	more = next != NULL ? xfrm_new_pair(db, pair->policy) : NULL;
+	put_both(db, pair, more, in, out, why);
 	if (why[0].code == ERR_NONE) {
 		pair->is_reserved = false;
 		pair->has_in = pair->in_seen = true;
 		*failed = SADB_OUTBOUND;
 	}
-	if (why[0].code == ERR_NONE && why[1].code == ERR_NONE)
-		return select_pair(db, pair, e);
-	hint_at_spi(&why[1]);
-	if (why[1].os != EEXIST)
-		take_out_back(db, pair);
-	if (e != NULL)
-		*e = why[0].code != ERR_NONE ? why[0] : why[1];
-	return -1;
+	if (why[0].code == ERR_NONE && why[1].code == ERR_NONE) {
+		rc = select_pair(db, pair, e);
+	} else {
+		hint_at_spi(&why[1]);
+		if (why[1].os != EEXIST)
+			take_out_back(db, pair);
+		if (e != NULL)
+			*e = why[0].code != ERR_NONE ? why[0] : why[1];
+	}
+	if (rc == 0 && more != NULL && more->is_reserved)
+		*next = (struct sadb_next){.ctx = {more->id}, .in = more->in};
+	else if (more != NULL)
+		give_back(db, more);
+	return rc;
 }
 
 static int xfrm_remove(struct sadb *sadb, struct sadb_ctx ctx, enum sadb_part part, struct err *e)

@@ -247,6 +247,34 @@ static void ipv6_carries_a_payload(void)
 	close_both();
 }
 
+static void behind_both_the_next_is_reserved_when_wanted(void)
+{
+	struct sadb_next next = {.ctx = {1}};
+	enum sadb_part failed = SADB_BOTH;
+	struct pair_of_sides p;
+	struct sa_keys k;
+
+	open_both();
+	add_both();
+	p = reserve_both(SUITE_AES256GCM16, true);
+	CHECK(CALL(sadb_add_both(a.db, p.a, &p.to_a, &p.to_b, NULL, &failed, &e)) == 0);
+	k = p.to_a;
+	k.spi.n ^= 1; /* none that was reserved */
+	CHECK(CALL(sadb_add_both(b.db, p.b, &k, &p.to_a, &next, &failed, &e)) < 0);
+	CHECK(failed == SADB_INBOUND && next.ctx.id == 0);
+	CHECK(CALL(sadb_add_both(b.db, p.b, &p.to_b, &p.to_a, &next, &failed, &e)) == 0);
+	CHECK(next.ctx.id != 0 && next.ctx.id != p.b.id);
+	CHECK(spi_usable(next.in) && !spi_equal(next.in, p.b_in));
+	CHECK(send_text(&a, "to b") == 0 && wait_events(&b, 1));
+
+	k = p.to_b;
+	k.spi = next.in;
+	random_secret(&k.key, suite_key_len(k.suite));
+	CHECK(CALL(sadb_add_inbound(b.db, next.ctx, &k, &e)) == 0);
+	CHECK(CALL(sadb_remove(b.db, next.ctx, SADB_BOTH, &e)) == 0);
+	close_both();
+}
+
 static void a_wrong_order_of_calls_is_our_bug(void)
 {
 	struct pair_of_sides p, q;
@@ -783,11 +811,12 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 }
 
 T_MAIN(T(crypto_starts), T(every_suite_carries_a_payload_both_ways), T(ipv6_carries_a_payload),
-       T(a_wrong_order_of_calls_is_our_bug), T(parts_that_are_gone_are_no_error),
-       T(removing_the_selected_selects_the_newest_left), T(nothing_is_lost_across_rekeys),
-       T(what_no_sa_takes_is_dropped_and_told), T(an_authentic_packet_of_another_flow_is_dropped),
-       T(drops_are_told_once_a_second), T(limits_warn_once_and_then_end_the_sa),
-       T(an_inbound_hard_limit_lets_nothing_more_through), T(what_was_removed_is_not_spoken_of),
-       T(one_socket_serves_several_peers), T(a_peer_twice_is_refused),
-       T(a_bind_that_fails_says_what_to_do), T(what_it_cannot_do_is_refused), T(names_are_known),
-       T(a_callback_may_remove_or_close), T(ten_thousand_sas_stay_small_and_quick))
+       T(behind_both_the_next_is_reserved_when_wanted), T(a_wrong_order_of_calls_is_our_bug),
+       T(parts_that_are_gone_are_no_error), T(removing_the_selected_selects_the_newest_left),
+       T(nothing_is_lost_across_rekeys), T(what_no_sa_takes_is_dropped_and_told),
+       T(an_authentic_packet_of_another_flow_is_dropped), T(drops_are_told_once_a_second),
+       T(limits_warn_once_and_then_end_the_sa), T(an_inbound_hard_limit_lets_nothing_more_through),
+       T(what_was_removed_is_not_spoken_of), T(one_socket_serves_several_peers),
+       T(a_peer_twice_is_refused), T(a_bind_that_fails_says_what_to_do),
+       T(what_it_cannot_do_is_refused), T(names_are_known), T(a_callback_may_remove_or_close),
+       T(ten_thousand_sas_stay_small_and_quick))

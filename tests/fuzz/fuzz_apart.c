@@ -175,7 +175,7 @@ static void reserve(uint32_t policy, struct apart_held *held, uint8_t old,
 	MUST(apart_book_find(held, c->inner) != NULL);
 }
 
-static void add_sa(const struct apart_request *r, struct apart_slot *slot)
+static void add_sa(const struct apart_request *r, struct apart_held *held, struct apart_slot *slot)
 {
 	struct ctx *c = ctx_of(r->ctx);
 
@@ -196,6 +196,8 @@ static void add_sa(const struct apart_request *r, struct apart_slot *slot)
 	}
 	apart_book_added(slot, r->op);
 	MUST(slot->parts == c->parts && !slot->reserved);
+	if (r->next && apart_check_more(&book, held, NULL) == 0)
+		reserve(c->policy, held, 0, NULL);
 }
 
 static void lose(struct apart_held *held, struct apart_slot *slot, struct ctx *c, uint8_t parts)
@@ -235,7 +237,7 @@ static void perform(const struct apart_request *r)
 	case APART_ADD_INBOUND:
 	case APART_ADD_OUTBOUND:
 	case APART_ADD_BOTH:
-		add_sa(r, slot);
+		add_sa(r, held, slot);
 		break;
 	case APART_REMOVE:
 		MUST((slot == NULL) == (c == NULL) && (r->part & ~3) == 0);
@@ -337,8 +339,10 @@ static void made_up(struct tape *t, enum apart_op op)
 	case APART_ADD_BOTH:
 		r.ctx = some_ctx(t);
 		made_up_sa(t, &r.sa, op != APART_ADD_OUTBOUND ? ctx_of(r.ctx) : NULL);
-		if (op == APART_ADD_BOTH)
-			made_up_sa(t, &r.out, NULL);
+		if (op != APART_ADD_BOTH)
+			break;
+		made_up_sa(t, &r.out, NULL);
+		r.next = (tape_byte(t) & 1) != 0;
 		break;
 	case APART_REMOVE:
 	case APART_QUERY:

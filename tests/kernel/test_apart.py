@@ -237,6 +237,46 @@ def two_sas_in_one_request_are_judged_each(w):
 
 
 @test
+def behind_both_sas_the_next_is_reserved_if_it_may_be(w):
+    h, _ = helper(w, **DRAIN)
+    policy = struct.pack(">I", h.done(ADD, add())["policy"])
+    both = lambda got, out, next=b"\1": sa(got["ctx"], got["spi"]) + keys(out) + next
+    one = h.done(RESERVE, policy)
+    h.refused("neither a yes nor a no", ADD_BOTH, both(one, 5000, b"\2"), code=BUG)
+    h.refused("an outbound SPI that is none", ADD_BOTH, both(one, 255))
+    # One that is in the kernel already: what was reserved with it is given back.
+    h.done(ADD_OUT, sa(h.done(OPEN, policy + keys(4000) + keys(6000))["ctx"], 6000))
+    with h.unchanged():
+        other = h.done(RESERVE, policy)
+        h.refused("an outbound SPI that is there", ADD_BOTH, both(other, 6000), code=OS)
+        h.done(REMOVE, struct.pack(">QB", other["ctx"], BOTH))
+        until(lambda: len(w.states("alpha")) == 3, "what had been reserved is gone")
+    two = h.done(ADD_BOTH, both(one, 5000))
+    equal(spis_of(w)["in"] >= {one["spi"], two["spi"]}, True, "inbound SPIs")
+    three = h.done(ADD_BOTH, both(two, 5001))
+    check(len({one["ctx"], two["ctx"], three["ctx"]}) == 3, "one context twice: %s" % [one, two, three])
+    none = h.done(ADD_BOTH, both(three, 5002, b"\0"))
+    equal((none["ctx"], none["spi"]), (0, 0), "what nobody wanted")
+    h.done(DROP, policy)
+    equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
+
+
+@test
+def where_the_config_allows_no_more_none_is_reserved(w):
+    h, _ = helper(w, rekey={"min_interval_ms": 1000}, **DRAIN)
+    policy = struct.pack(">I", h.done(ADD, add())["policy"])
+    last = h.done(RESERVE, policy)
+    for _ in range(200):
+        code, rest = h.ask(RESERVE, policy)
+        if code != 0:
+            break
+    equal(code, PERM, "one too many")
+    got = h.done(ADD_BOTH, sa(last["ctx"], last["spi"]) + keys(5000) + b"\1")
+    equal((got["ctx"], got["spi"]), (0, 0), "the next, where there may be none")
+    h.done(DROP, policy)
+
+
+@test
 def the_first_pair_has_no_outbound_sa_before_it_is_asked_for(w):
     h, _ = helper(w)
     policy = h.done(ADD, add())["policy"]

@@ -66,6 +66,7 @@ static size_t samples(struct apart_request out[SAMPLES])
 	out[9].out = sa_request(APART_ADD_OUTBOUND, 0, (struct spi){0x11223344}).sa;
 	out[10] = sa_request(APART_ADD_BOTH, 0x10000100001, spi);
 	out[10].out = sa_request(APART_ADD_OUTBOUND, 0, (struct spi){0x87654321}).sa;
+	out[10].next = true;
 	return SAMPLES;
 }
 
@@ -84,6 +85,7 @@ static void every_request_comes_back_as_it_was(void)
 	CHECK(apart_get_request(&back, wire, sizeof wire, &e) == 0);
 	CHECK_U64(back.sa.keys.spi.n, 0x12345678);
 	CHECK_U64(back.out.keys.spi.n, 0x87654321);
+	CHECK(back.next);
 	apart_put_request(wire, &all[3]);
 	CHECK(apart_get_request(&back, wire, sizeof wire, &e) == 0);
 	CHECK(secret_equal(&back.sa.keys.key, &all[3].sa.keys.key));
@@ -589,8 +591,10 @@ static void so_many_sas_and_no_more(void)
 	CHECK_U64(n, book.peers[0].pairs_max);
 	CHECK(n >= EXCHANGE_HELD_MAX + 2 && n < 100); /* one rekey a second, a drain of 5 s */
 	CHECK(refuses(&r, ERR_PERM, "so many SAs"));
+	CHECK(apart_check_more(&book, held, &e) < 0 && e.code == ERR_PERM);
 	apart_book_lost(held, apart_book_find(held, 1), APART_IN);
 	CHECK(allows(&r));
+	CHECK(apart_check_more(&book, held, &e) == 0);
 	apart_book_free(&book);
 }
 

@@ -2,13 +2,8 @@
  * proto/apart.h - what the process that talks to the network asks of the helper that has the rights.
  *
  * Fixed-size requests and answers over a socket that keeps records apart, some requests in one record
- * and their answers in one; and the helper's own
- * judgement of each request: against the peers of the config, which it read by itself, and against
- * its book of what is in force. Bytes in, a decision out: no I/O in here. Both ends are one program
- * of one version; whatever else arrives is a fault of the sender.
- *
- * The helper takes from the other side which configured peer is meant, SPIs of outbound SAs, keys, and
- * epochs. Everything else has to be what the config says, or stricter.
+ * and their answers in one; as bytes and back, without I/O. Both ends are one program of one version;
+ * whatever else arrives is a fault of the sender. What the helper makes of a request: proto/book.h.
  */
 #ifndef SAPAIR_PROTO_APART_H
 #define SAPAIR_PROTO_APART_H
@@ -21,8 +16,6 @@
 #define APART_RECORD \
 	16 /* requests in one record, at most; what is behind one that fails is not done */
 #define APART_HINT 256
-#define APART_LIFETIME_MAX_S (7 * 86400)      /* where the config sets no time */
-#define APART_PACKETS_MAX (UINT64_C(1) << 32) /* without ESN: a limit below it must be set */
 
 enum apart_op {
 	APART_READY = 1, /* the helper's first word: what the back end can; no request */
@@ -103,90 +96,5 @@ void apart_put_request(uint8_t out[APART_LEN], const struct apart_request *r);
 int apart_get_request(struct apart_request *r, const uint8_t *in, size_t n, struct err *e);
 void apart_put_answer(uint8_t out[APART_LEN], const struct apart_answer *a);
 int apart_get_answer(struct apart_answer *a, const uint8_t *in, size_t n, struct err *e);
-
-/* ---- the helper's book ------------------------------------------------------------------- */
-
-/* One configured peer, as far as the helper must know it. */
-struct apart_peer {
-	struct apart_policy policy;
-	bool held; /* its policy is in force */
-	struct suite_list suites;
-	bool esn;
-	uint32_t window;
-	uint32_t lifetime_s;               /* at most */
-	uint64_t soft_bytes, soft_packets; /* at most; 0: none need be */
-	uint64_t hard_bytes, hard_packets;
-	uint32_t pairs_max; /* that may be there at once, beside those of an earlier run */
-};
-
-/* What the config says about a peer. */
-void apart_peer_of(struct apart_peer *p, const struct config *c, const struct peer_config *pc);
-
-/* One context that is in force. */
-struct apart_slot {
-	uint64_t inner; /* the back end's own number of it */
-	uint32_t turn;  /* part of its number: another one for who has the place next */
-	struct spi in;
-	bool used, reserved, old;
-	uint8_t parts; /* APART_IN, APART_OUT */
-};
-
-/* One policy that is in force. */
-struct apart_held {
-	bool used;
-	size_t peer; /* of the list; APART_NO_PEER: the config has it no more, or another one */
-	char name[MSG_NAME_MAX + 1];
-	struct addr local;
-	struct apart_slot *slots;
-	uint32_t n_slots, used_slots, own_slots;
-	uint32_t turns; /* so far, that no number comes twice */
-	void *owner;    /* the helper's */
-};
-#define APART_NO_PEER SIZE_MAX
-
-struct apart_book {
-	struct apart_peer *peers;
-	size_t n_peers;
-	struct apart_held *held;
-	size_t n_held, used_held;
-	size_t next; /* where to look for a free one */
-};
-
-/* Takes the peers of a config in place of those before. -1: no memory, and all is as it was. */
-int apart_book_config(struct apart_book *b, const struct config *c, struct err *e);
-void apart_book_free(struct apart_book *b); /* owners are the helper's to free before */
-
-/* The address that this host sends to the remote one from. */
-typedef int apart_route(void *arg, const struct addr *remote, struct addr *local, struct err *e);
-
-/*
- * May it be done? ERR_PERM when config or book forbid it, ERR_BUG when it makes no sense, ERR_DOWN
- * for what is gone. *held and *slot (either may stay NULL) are what it is about; REMOVE of a context
- * that is gone is 0 with a NULL slot. POLICY_ADD: *held is a free one, for apart_book_add(). Changes
- * nothing but the room in the book.
- */
-int apart_check(struct apart_book *b, const struct apart_request *r, apart_route *route, void *arg,
-		struct apart_held **held, struct apart_slot **slot, struct err *e);
-
-/* May the policy have one more pair? ERR_PERM if not. */
-int apart_check_more(const struct apart_book *b, const struct apart_held *h, struct err *e);
-
-/* What was done. */
-uint32_t apart_book_add(struct apart_book *b, struct apart_held *h, const struct apart_request *r);
-void apart_book_remove(struct apart_book *b, struct apart_held *h);
-/* A context of its own (RESERVE) or of an earlier run (with the parts that it has); its number on the
- * wire. 0: no memory. */
-uint64_t apart_book_reserve(struct apart_book *b, struct apart_held *h, uint64_t inner,
-			    struct spi in, uint8_t old_parts);
-/* The same for OPEN_PAIR: the inbound SA is there already. */
-uint64_t apart_book_new(struct apart_book *b, struct apart_held *h, uint64_t inner, struct spi in);
-/* What a request of ADD_ has added. */
-void apart_book_added(struct apart_slot *s, enum apart_op op);
-/* So many parts are no more; a context without parts is gone. */
-void apart_book_lost(struct apart_held *h, struct apart_slot *s, uint8_t parts);
-/* The slot of the back end's number, or NULL; the number on the wire of a slot. */
-struct apart_slot *apart_book_find(const struct apart_held *h, uint64_t inner);
-uint64_t apart_book_ctx(const struct apart_book *b, const struct apart_held *h,
-			const struct apart_slot *s);
 
 #endif

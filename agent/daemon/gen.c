@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define AHEAD_MS 1000 /* so long an SPI waits for the next rekey */
+#define TOGETHER_MS 32
 #define TRIM_GENS 100 /* smaller bursts leave nothing worth the trouble */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
 #define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
@@ -212,4 +213,51 @@ void gens_set_limits(struct peer *p, bool esn)
 	p->policy.soft_packets = esn ? o->rekey_packets
 				     : gens_sooner(o->rekey_packets, NON_ESN_SOFT);
 	p->policy.hard_packets = esn ? o->hard_packets : gens_sooner(o->hard_packets, NON_ESN_HARD);
+}
+
+/* Ends that are close to each other come together: fewer turns where rekeys are many. */
+static uint64_t together(uint64_t ms)
+{
+	return ms + TOGETHER_MS - ms % TOGETHER_MS;
+}
+
+/* Where rekeys come in quick succession: the kernel looks at each SA of the pair for each new one. */
+static void drain_no_more(struct peer *p)
+{
+	struct gen **at = &p->held;
+	unsigned retired = 0;
+
+	if (p->n_retired <= EXCHANGE_DRAIN_MAX + EXCHANGE_DRAIN_MORE)
+		return;
+	while (*at != NULL) {
+		struct gen *g = *at;
+
+		retired += g->retired;
+		if (retired <= EXCHANGE_DRAIN_MAX) {
+			at = &g->next;
+			continue;
+		}
+		*at = g->next;
+		gen_unheld(p, g);
+		gen_remove(p, g);
+	}
+}
+
+void gens_retire(struct peer *p)
+{
+	uint64_t now = agent_now_ms();
+	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
+	uint64_t in_ms = together(now + p->cfg.opt.drain_ms);
+
+	out_ms = together(out_ms > now ? out_ms : now);
+	/* Newest first: behind one that is retired, all are. */
+	for (struct gen *g = p->held; g != NULL && !g->retired; g = g->next) {
+		gen_unheld(p, g);
+		g->retired = true;
+		p->n_retired++;
+		g->out_ms = out_ms;
+		g->in_ms = in_ms;
+		gens_due_by(p, gens_sooner(g->has_out ? out_ms : 0, in_ms));
+	}
+	drain_no_more(p);
 }

@@ -40,6 +40,8 @@ uint64_t gen_in_end(const struct gen *g);
 /* Looks again when the next generation ends or loses a half; at the time given, if that is sooner. */
 void gens_schedule(struct peer *p);
 void gens_due_by(struct peer *p, uint64_t at);
+/* The peer is known to send on the pair in force: the older ones start their clocks. */
+void gens_retire(struct peer *p);
 /* The next rekey by time of the pair in force. */
 void gens_schedule_rekey(struct peer *p);
 /* Seconds until that, and until the hard end of the pair in force; false: none set. */

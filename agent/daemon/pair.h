@@ -1,5 +1,5 @@
 /*
- * agent/daemon/pair.h - the SAs of one peer: runs the exchange machine, performs its actions.
+ * agent/daemon/pair.h - the exchanges of one peer, and what becomes of the SAs that they made.
  */
 #ifndef SAPAIR_AGENT_PAIR_H
 #define SAPAIR_AGENT_PAIR_H
@@ -17,8 +17,6 @@ void pair_due_start(struct peer *p);
 void pair_due_exchange(struct peer *p);
 void pair_due_rekey(struct peer *p);
 void pair_due_gens(struct peer *p);
-/* The peer is known to send on the pair in force: the older ones start their clocks. */
-void pair_retire_held(struct peer *p);
 /* Takes over half a pair of an earlier run: in force until a new pair is, or its lifetime ends. */
 int pair_adopt(struct peer *p, const struct sadb_leftover *l, struct err *e);
 /* Takes every SA of the peer away; nothing is in force then. */

@@ -10,7 +10,7 @@
 #include "agent/daemon/waiter.h"
 #include "agent/os/creds.h"
 #include "crypto/random.h"
-#include "proto/apart.h"
+#include "proto/book.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -692,7 +692,7 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 	event_plain(p->agent, EVENT_LINK_UP, p->cfg.name,
 		    l->dialled ? "link is up, we lead" : "link is up, the peer leads");
 	if (verdict == HELLO_EQUAL) {
-		pair_retire_held(p);
+		gens_retire(p);
 		/* Wanted only because the last link went before both were known to agree. */
 		if (p->want_reason == REASON_START || p->want_reason == REASON_MISMATCH)
 			p->want_exchange = false;

@@ -11,7 +11,7 @@
 #include "agent/os/confine.h"
 #include "agent/os/log.h"
 #include "agent/os/os.h"
-#include "proto/apart.h"
+#include "proto/book.h"
 
 #include <errno.h>
 #include <fcntl.h>

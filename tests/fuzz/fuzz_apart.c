@@ -5,7 +5,7 @@
  *
  * The judge here is a second, plain one: the config's text below, and a list of what the system has.
  */
-#include "proto/apart.h"
+#include "proto/book.h"
 #include "proto/json.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
 /* proto/apart: one way to write each record; the helper does what its own config says, or less. */
-#include "proto/apart.h"
+#include "proto/book.h"
 #include "tests/t.h"
 
 #include <stdlib.h>

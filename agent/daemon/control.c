@@ -252,6 +252,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
 	(void)buf;
 	if (n < 0) { /* UV_ENOBUFS: more requests than the buffer holds while one waits */
+		send_held(c);
 		caller_close(c);
 		return;
 	}

@@ -8,8 +8,7 @@
 #include "agent/daemon/peer.h"
 #include "proto/ctl.h"
 
-#define END_MAX 128   /* room for "sapair.end/1" */
-#define HELD_MAX 8192 /* answers for a client whose next request is there already */
+#define END_MAX 128 /* room for "sapair.end/1" */
 
 /* One peer's part of a request. */
 struct item {
@@ -42,7 +41,7 @@ struct caller {
 	struct job *job;
 	struct job *dead; /* of a client that closes: its callers may be under way in it */
 	size_t queued;
-	char *held; /* answers, HELD_MAX of room; NULL: none */
+	char *held; /* answers that wait for more of them; NULL: none */
 	size_t n_held;
 	size_t have;
 	char line[CTL_LINE_MAX];

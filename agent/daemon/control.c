@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HOLD_ROOM 8192 /* answers for a client whose next request is there already */
+
 struct reply_req {
 	uv_write_t req;
 	struct caller *client;
@@ -119,16 +121,9 @@ static void send_bytes(struct caller *c, const char *json, size_t n)
 
 static void send_held(struct caller *c)
 {
-	char *held = c->held;
-	const size_t n = c->n_held;
-
-	if (held == NULL)
-		return;
-	c->held = NULL;
-	c->n_held = 0;
-	send_bytes(c, held, n);
-	wipe(held, n);
-	free(held);
+	if (c->held != NULL)
+		send_bytes(c, c->held, c->n_held);
+	drop_held(c);
 }
 
 static void on_turn(uv_prepare_t *h)
@@ -145,10 +140,10 @@ static void on_turn(uv_prepare_t *h)
 
 static bool hold(struct caller *c, const char *json, size_t n)
 {
-	if (c->n_held + n > HELD_MAX)
+	if (c->n_held + n > HOLD_ROOM)
 		return false;
 	if (c->held == NULL)
-		c->held = malloc(HELD_MAX);
+		c->held = malloc(HOLD_ROOM);
 	if (c->held == NULL)
 		return false;
 	memcpy(c->held + c->n_held, json, n);

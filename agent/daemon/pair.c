@@ -14,7 +14,6 @@
 #include "agent/os/os.h"
 #include "crypto/random.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define RETRY_FIRST_MS 250

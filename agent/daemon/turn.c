@@ -107,10 +107,20 @@ static void serve_near(struct turn *t, uv_loop_t *loop)
 
 /* ---- the loop's turn --------------------------------------------------------------------- */
 
-/* Before the loop waits. */
+static void on_idle(uv_idle_t *h)
+{
+	(void)h;
+}
+
+/* Before the loop waits: not now, if something was done here. What that put off in its turn, to a handle
+ * like this one, comes with the next turn only. */
 static void on_prepare(uv_prepare_t *h)
 {
-	run_later(h->data);
+	struct turn *t = h->data;
+
+	if (t->first != NULL)
+		uv_idle_start(&t->idle, on_idle);
+	run_later(t);
 	reading.turns = true;
 	reading.looked = false;
 	reading.now_ns = 0;
@@ -119,24 +129,30 @@ static void on_prepare(uv_prepare_t *h)
 /* Behind its events. */
 static void on_check(uv_check_t *h)
 {
-	run_later(h->data);
-	serve_near(h->data, h->loop);
+	struct turn *t = h->data;
+
+	uv_idle_stop(&t->idle);
+	run_later(t);
+	serve_near(t, h->loop);
 }
 
 void turn_start(struct turn *t, uv_loop_t *loop)
 {
 	uv_prepare_init(loop, &t->prepare);
 	uv_check_init(loop, &t->check);
+	uv_idle_init(loop, &t->idle);
 	t->prepare.data = t->check.data = t;
 	uv_prepare_start(&t->prepare, on_prepare);
 	uv_check_start(&t->check, on_check);
 	uv_unref((uv_handle_t *)&t->prepare);
 	uv_unref((uv_handle_t *)&t->check);
+	uv_unref((uv_handle_t *)&t->idle);
 }
 
 void turn_end(struct turn *t)
 {
 	uv_close((uv_handle_t *)&t->prepare, NULL);
 	uv_close((uv_handle_t *)&t->check, NULL);
+	uv_close((uv_handle_t *)&t->idle, NULL);
 	reading.turns = false;
 }

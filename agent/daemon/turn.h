@@ -32,11 +32,12 @@ struct later {
 struct turn {
 	uv_prepare_t prepare;
 	uv_check_t check;
+	uv_idle_t idle; /* while it is there, the loop does not wait */
 	struct later *first;
 	struct link *awaited; /* whose next message is awaited; NULL: none is near */
 };
 
-/* Both handles do not keep the loop alive. turn_end() closes them: the loop has to run after it. */
+/* The handles do not keep the loop alive. turn_end() closes them: the loop has to run after it. */
 void turn_start(struct turn *t, uv_loop_t *loop);
 void turn_end(struct turn *t);
 

@@ -485,12 +485,11 @@ static void give_back(struct xfrm *db, struct xfrm_pair *pair)
 	xfrm_free_pair(db, pair);
 }
 
-/* Both SAs go in, and more (or NULL) is reserved. What became of the first two is told. */
+/* Both SAs go in, and more (or NULL) is reserved; why is empty before. */
 static void put_both(struct xfrm *db, struct xfrm_pair *pair, struct xfrm_pair *more,
-		     const struct sa_keys *in, const struct sa_keys *out, struct err why[2])
+		     const struct sa_keys *in, const struct sa_keys *out, struct err why[3])
 {
 	struct xfrm_sa to, from, got = {.spi = {0}};
-	struct err each[3] = {{0}};
 	union xfrm_msg m[3];
 
 	pair->out = out->spi;
@@ -502,13 +501,11 @@ static void put_both(struct xfrm *db, struct xfrm_pair *pair, struct xfrm_pair *
 	xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &from, out, false);
 	if (more != NULL)
 		put_reserve(more, &m[2], 0);
-	xfrm_ask_each(db, m, more != NULL ? 3 : 2, more != NULL ? &got : NULL, each);
-	if (each[0].os == ESRCH)
-		add_anew(db, &to, in, &each[0]);
-	if (more != NULL && each[2].code == ERR_NONE)
+	xfrm_ask_each(db, m, more != NULL ? 3 : 2, more != NULL ? &got : NULL, why);
+	if (why[0].os == ESRCH)
+		add_anew(db, &to, in, &why[0]);
+	if (more != NULL && why[2].code == ERR_NONE)
 		take_reserved(more, &got, NULL);
-	why[0] = each[0];
-	why[1] = each[1];
 }
 
 /* Both SAs in one go. Only when they are in is the outbound one selected: a request of those that go
@@ -519,7 +516,7 @@ static int xfrm_add_both(struct sadb *sadb, struct sadb_ctx ctx, const struct sa
 {
 	struct xfrm *db = xfrm_of(sadb);
 	struct xfrm_pair *pair = xfrm_pair(db, ctx), *more;
-	struct err why[2];
+	struct err why[3] = {{0}};
 	int rc = -1;
 
 	*failed = SADB_INBOUND;

@@ -501,6 +501,21 @@ def a_flood_of_offers_is_limited(lab):
 
 
 @test
+def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
+    a, b = honest(lab, **NO_LIMIT)
+    with lab.untouched(a, b):
+        for _ in range(5):
+            link = greeted(a, lab)
+            link.send(offer(int(link.hello_got["last"]) + 1))
+            link.recv_until("answer")  # a confirmation is what the agent waits for now
+            link.tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            link.close()
+        until(lambda: a.log().count("peer gamma: link-down: ") == 5, "five links are lost")
+        equal(a.log().count("the link broke: connection reset by peer"), 5, "what became of them")
+        paired(a, lab)
+
+
+@test
 def a_leader_that_never_confirms_makes_us_hold_a_bounded_number(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.untouched(a, b):

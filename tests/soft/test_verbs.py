@@ -318,6 +318,22 @@ def requests_that_come_together_are_answered_in_order_each_with_its_own(lab):
 
 
 @test
+def an_answer_that_a_clock_brings_does_not_wait_for_the_next_one(lab):
+    nobody = {"name": "gamma", "address": GAMMA, "role": "listen"}
+    a = lab.agent("alpha", lab.peer_of("beta"), nobody, defaults={"drain_ms": 300, "switch_ms": 100}).start()
+    b = lab.agent("beta", lab.peer_of("alpha")).start()
+    together(a, b)
+    with Control(a.control) as c:
+        c.send_raw(b'{"verb":"rekey","peer":"beta","verify":false,"wait":"drain"}\n'
+                   b'{"verb":"up","peer":"gamma","timeout_ms":2500}\n')
+        start = time.monotonic()
+        equal([c.line()["schema"] for _ in range(2)], ["sapair.rekey/1", "sapair.end/1"], "the first answer")
+        took = time.monotonic() - start
+        # Without a word of the other peer, the next thing that happens is the second one's first progress.
+        check(0.2 < took < 1.2, "the first answer came after %.2f s" % took)
+
+
+@test
 def clients_that_hang_up_do_no_harm(lab):
     a, b = lab.pair()
     for verb in ("status", "watch", "verify", "up", "rekey"):

@@ -197,7 +197,16 @@ test: | test-tools ## every test there is; closes with "N passed, N failed"
 	@if command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) TARGET=win programs; fi
 	@$(RUN)
 
-.PHONY: test-tools fuzz-programs no-fuzzer windows dist-windows test-windows
+KERNELS = 6.1,6.12,7.x
+test-kernels: programs ## the kernel suite on Linux 6.1, 6.12 and 7.x, in user-mode Linux
+	@scripts/setup.sh kernels
+	@$(RUN) --build $(BUILD) --kernels $(KERNELS)
+
+test-kernels-smp: programs ## the same on one of our build, with two processors
+	@scripts/setup.sh kernels-smp
+	@$(RUN) --build $(BUILD) --kernels smp
+
+.PHONY: test-kernels test-kernels-smp test-tools fuzz-programs no-fuzzer windows dist-windows test-windows
 test-tools:
 	@scripts/setup.sh build test
 
@@ -347,4 +356,4 @@ distclean: ## remove all of build/
 	@rm -rf build
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

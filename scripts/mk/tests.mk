@@ -36,7 +36,7 @@ $(fuzzers): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o $(call o,$(proto) $(crypto))
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -fsanitize=fuzzer -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 
-$(BUILD)/standin/fwpuclnt.dll: $(BUILD)/tests/windows/fwpuclnt.o
+$(BUILD)/standin/fwpuclnt.dll: $(call o,$(wildcard tests/windows/standin/*.c))
 	@echo '  LD      $@'
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) $(harden) -Wl,--no-insert-timestamp -shared -static -o $@ $^ -lws2_32

@@ -9,6 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from harness.agent import same_pair
 from harness.control import Gone
 from harness.identity import identity
 from harness.program import expect_exit
@@ -41,13 +42,13 @@ def pair(lab, env=None, leads=True, **options):
     return a, b
 
 
-def same_pair(a, b, epoch=1):
+def have_same_pair(a, b, epoch=1):
     x, y = a.peer(b.name), b.peer(a.name)
     return x and y and same_pair(x, y) and x["state"] == y["state"] == "up" and int(x["epoch"]) >= epoch
 
 
 def paired(a, b, epoch=1):
-    until(lambda: same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
+    until(lambda: have_same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
 
 
 def settled(*engines):
@@ -224,7 +225,7 @@ def a_restart_adopts_and_replaces_the_pair(lab):
         equal(a.engine.pairs(), [old], "contexts without an agent")
         equal(a.engine.state()["filters"], filters, "filters without an agent")
         a.start()
-        until(lambda: same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
+        until(lambda: have_same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
         settled(a.engine)
         equal(a.engine.state()["filters"], filters, "filters")
         has(a.log(), "adopted" if "adopted" in a.log() else "of an earlier run")
@@ -384,7 +385,7 @@ def every_call_of_a_restart_can_fail_once(lab):
         before = a.engine.state()
         a.engine.fail(call, 1, CODE)
         a.start(ready=False)
-        until(lambda: not a.alive() or answers(a) and same_pair(a, b), "it ends, or has a pair")
+        until(lambda: not a.alive() or answers(a) and have_same_pair(a, b), "it ends, or has a pair")
         if not a.alive():
             ended.append(call)
             equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # a code of ours
@@ -439,7 +440,7 @@ def what_somebody_removes_is_made_anew(lab):
     paired(a, b)
     was = a.peer("beta")
     a.engine.forget()
-    until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
+    until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
     until(lambda: len(a.engine.state()["filters"]) == 8, "the filters are back")
     has(a.log(), "somebody removed")
 
@@ -457,7 +458,7 @@ def what_the_engine_tells_is_acted_upon_at_once(lab):
         a.engine.forget()
         began = time.monotonic()
         a.engine.post_event("%s %d" % (what, told))
-        until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
+        until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
         check(time.monotonic() - began < 8, "%s: %.1f s" % (what, time.monotonic() - began))
     a.engine.post_event("drop %s 12345678 c000a010" % BETA)
     until(lambda: "peer beta: 1 packets that no SA took; the last: SPI 12345678, status 0xc000a010" in log(),

@@ -141,11 +141,11 @@ def a_token_expires_on_both_ends(lab):
     inviter = Inviter(lab, "beta", "--ttl", "1s")
     has(inviter.wait(4).doc("error")["cause"], "expired")
     check(not os.path.exists(peer_file(lab, "a", "beta")), "nobody came, and a pin is there")
-    until(lambda: time.time() > sapairtest_until(inviter), "its end")
+    until(lambda: time.time() > end_of_invitation(inviter), "its end")
     has(join(lab, inviter.token, rc=5).doc("error")["cause"], "the token expired at")
 
 
-def sapairtest_until(inviter):
+def end_of_invitation(inviter):
     return int(inviter.token.split("/")[1][96:112], 16) + 1
 
 

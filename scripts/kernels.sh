@@ -148,7 +148,7 @@ unpack_kernel() { # NAME FOLDER
 # --- a kernel of our own --------------------------------------------------------------------
 
 build_kernel() { # FOLDER
-	local suite package source=$1/source out=$1/objects log=$1.log
+	local suite package source=$1/source out=$1/objects log=$1/build.log
 	suite=$(suite_of smp)
 	package=$(source_package "$suite")
 	unpack "$suite" "$package" "$1/package"

@@ -237,7 +237,7 @@ def wrong_usage_is_exit_2_and_names_the_right_word(lab):
         ("ca isue x", ["ca issue"]),
         ("status --jsno", ["unknown option", "--json"]),
         ("status -v", ["two dashes"]),
-        ("rekey", ["name a peer, or say --all"]),
+        ("rekey", ["give a peer or --all"]),
         ("rekey beta --all", ["exclude"]),
         ("rekey beta --wait --no-wait", ["exclude"]),
         ("rekey beta gamma", ["too many"]),

@@ -10,6 +10,7 @@
 #include "agent/cli/verb.h"
 #include "agent/ipsec/ipsec.h"
 #include "crypto/tls.h"
+#include "proto/json/decode.h"
 
 #define HELP_MAX 65536 /* of all verbs as JSON */
 #define VERB_WIDTH 28

@@ -9,7 +9,7 @@
 #include "agent/cli/out.h"
 #include "agent/cli/show.h"
 #include "agent/cli/verb.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "proto/json/scan.h"
 
 #define GRACE_MS 2000 /* the agent keeps the time itself: it knows what was waited for */

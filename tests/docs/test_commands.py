@@ -138,7 +138,7 @@ class Shell:
         r = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
         # On a busy machine a receipt has a line more.
-        said = [line for line in r.stdout.splitlines() if not line.startswith("  begun after ")]
+        said = [line for line in r.stdout.splitlines() if not line.startswith("  started after ")]
         return r.returncode, said, r.stderr.splitlines()
 
     def close(self):

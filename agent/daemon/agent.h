@@ -78,7 +78,6 @@ struct agent {
 	struct turn turn;        /* of the loop */
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
-	unsigned exchanges;     /* that are running */
 	size_t gens, gens_most; /* now, and at most since memory was given back */
 	uint64_t lines_ms;      /* of events in the log: when lines_left was last filled */
 	uint32_t lines_left;

@@ -121,11 +121,11 @@ static void perform(struct side *s, const struct side *peer, const struct xactio
 		MUST(!s->has_new);
 		s->has_new = s->waits = s->asked_spi = true;
 		break;
-	case XA_ADD_IN:
+	case XA_INSTALL:
 		add_in(s);
 		s->waits = true;
 		break;
-	case XA_ADD_OUT:
+	case XA_ACTIVATE:
 		add_out(s, peer);
 		s->waits = true;
 		break;
@@ -139,7 +139,7 @@ static void perform(struct side *s, const struct side *peer, const struct xactio
 		MUST(s->may_uncommit && s->x.current.epoch < s->current.epoch);
 		s->current = s->x.current;
 		break;
-	case XA_DROP:
+	case XA_REMOVE:
 	case XA_HOLD:
 		new_gone(s);
 		break;

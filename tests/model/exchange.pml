@@ -38,7 +38,7 @@ mtype = { HELLO, OFFER, ANSWER, CONFIRM, DONE, REJECT, REKEY };
 #define L_CONFIRMED 4
 #define F_INSTALLING 5 /* inbound is in, answer not yet sent */
 #define F_ANSWERED 6
-#define F_OPENING 7 /* outbound is in, done not yet sent */
+#define F_ACTIVATING 7 /* outbound is in, done not yet sent */
 #define WAITS(h) (st[h] == IDLE || st[h] == L_OFFERED || st[h] == L_CONFIRMED || st[h] == F_ANSWERED)
 
 /* ---- what the system has (tests/sim: struct sim_db); survives the agent ------------------ */
@@ -199,7 +199,7 @@ inline end_early(h, tells) {
 		:: else
 		fi;
 		end_run(h, true)
-	:: st[h] == F_ANSWERED || st[h] == F_OPENING ->
+	:: st[h] == F_ANSWERED || st[h] == F_ACTIVATING ->
 		hold(h);
 		if
 		:: tells -> send(h, REJECT, mine[h], OTHER_FAULT, 0)
@@ -297,7 +297,7 @@ inline take_confirm(h) {
 	:: st[h] == F_ANSWERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
-		:: true -> add_out(h, r); st[h] = F_OPENING
+		:: true -> add_out(h, r); st[h] = F_ACTIVATING
 		fi
 	:: else
 	fi
@@ -383,7 +383,7 @@ end:	do
 		send(h, CONFIRM, mine[h], 0, 0);
 		exposed[h] = exposed[h] | BIT(mine[h]);
 		st[h] = L_CONFIRMED; check() }
-	:: atomic { alive[h] && st[h] == F_OPENING -> begin_step();
+	:: atomic { alive[h] && st[h] == F_ACTIVATING -> begin_step();
 		commit(h);
 		send(h, DONE, mine[h], 0, 0);
 		retire(h); end_run(h, false); check() }

@@ -278,10 +278,10 @@ static bool perform(struct world *w, int h, const struct xactions *out, const st
 	case XA_RESERVE:
 		s->asked = true;
 		return reserve(w, h, s);
-	case XA_ADD_IN:
+	case XA_INSTALL:
 		s->asked = true;
 		return add_in(w, h);
-	case XA_ADD_OUT:
+	case XA_ACTIVATE:
 		s->asked = true;
 		return add_out(w, h);
 	case XA_COMMIT:
@@ -293,7 +293,7 @@ static bool perform(struct world *w, int h, const struct xactions *out, const st
 	case XA_RETIRE:
 		retire_held(w, h);
 		break;
-	case XA_DROP:
+	case XA_REMOVE:
 		drop(w, h, s->first->kind == XE_REJECT);
 		break;
 	case XA_HOLD:

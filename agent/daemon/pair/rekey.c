@@ -20,7 +20,6 @@
 #define RETRY_MAX_MS 30000
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
-#define FOLLOWS_MS 100    /* behind the one before: another rekey is likely to follow */
 #define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
 
 static void exchange_over(struct peer *p, const struct step *st);
@@ -59,12 +58,10 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.reason = reason;
 	p->receipt.leader = leader;
 	p->receipt.limited = p->limited;
-	p->receipt.timed = p->waiters != NULL || control_is_watched(p->agent);
-	p->receipt.started_us = p->receipt.timed ? agent_turn_us() : 0;
+	p->receipt.started_us = agent_now_us();
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
-	p->follows = p->last_start_ms != 0 && agent_now_ms() - p->last_start_ms < FOLLOWS_MS;
 	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
 		p->last_start_ms = agent_now_ms();
 	p->limited = false;
@@ -90,8 +87,7 @@ static void told_done(struct peer *p)
 		json_put_spi(&ev.json, "in", r->in);
 		json_put_spi(&ev.json, "out", r->out);
 		json_put_text(&ev.json, "suite", suite_info(r->suite)->name);
-		if (r->timed)
-			json_put_ms(&ev.json, "ms", r->total_us);
+		json_put_ms(&ev.json, "ms", r->total_us);
 	}
 	if (r->old_epoch == 0)
 		event_end(&ev, "up: epoch %llu, in %08x, out %08x, %s",
@@ -113,8 +109,7 @@ static void succeeded(struct peer *p)
 	p->receipt.in = p->x.current.in;
 	p->receipt.out = p->x.current.out;
 	p->receipt.suite = p->current->suite;
-	if (p->receipt.timed)
-		p->receipt.total_us = agent_turn_us() - p->receipt.started_us;
+	p->receipt.total_us = agent_now_us() - p->receipt.started_us;
 	peer_trouble(p, NULL);
 	told_done(p);
 	waiters_on_exchange(p, NULL);
@@ -226,8 +221,7 @@ static void ask_leader(struct peer *p)
 
 	if (!p->asked) {
 		m.u.rekey.reason = (int)p->want_reason;
-		if (link_send(p->link, &m) && p->agent->exchanges == 0)
-			turn_expects(&p->agent->turn, p->link);
+		link_send(p->link, &m);
 		p->asked = true;
 	} else {
 		p->asked = false; /* nobody offered: once more at the next turn */
@@ -353,19 +347,6 @@ static bool offer_allowed(struct peer *p, uint64_t xid)
 	return false;
 }
 
-/* What a follower needs, in one go: its share, and an SPI that nobody could foretell. */
-static void draw(struct peer *p, struct secret *share)
-{
-	uint8_t fresh[SHARE_LEN + sizeof p->drawn.n];
-
-	random_bytes(fresh, sizeof fresh);
-	secret_set(share, fresh, SHARE_LEN);
-	memcpy(&p->drawn.n, fresh + SHARE_LEN, sizeof p->drawn.n);
-	wipe(fresh, sizeof fresh);
-	if (!spi_usable(p->drawn))
-		p->drawn.n += SPI_MIN; /* 256 of 2^32 are twice as likely as the others */
-}
-
 void pair_on_message(struct peer *p, const struct msg *m, const char *body, size_t len)
 {
 	static const enum xevent_kind kinds[MSG_COUNT] = {[MSG_OFFER] = XE_OFFER,
@@ -381,7 +362,7 @@ void pair_on_message(struct peer *p, const struct msg *m, const char *body, size
 
 		if (peer_cert_expired(p) || !offer_allowed(p, m->u.offer.xid))
 			return;
-		draw(p, &share);
+		random_secret(&share, SHARE_LEN);
 		ev.share = &share;
 		ev.held = p->n_held;
 		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
@@ -434,8 +415,6 @@ void pair_due_gens(struct peer *p)
 	uint64_t now = agent_now_ms();
 	struct gen **at = &p->held;
 
-	if (p->ahead != NULL && now >= p->ahead->hard_ms)
-		gens_drop_ahead(p);
 	while (*at != NULL) {
 		struct gen *g = *at;
 
@@ -502,7 +481,6 @@ static void forget_all(struct peer *p, bool take_away)
 {
 	struct gen *g;
 
-	gens_drop_ahead(p); /* nothing in force */
 	while ((g = p->held) != NULL) {
 		p->held = g->next;
 		if (take_away)

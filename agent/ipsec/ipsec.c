@@ -208,8 +208,7 @@ int ipsec_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *
 	return db->ops->install(db, ctx, in, out, e);
 }
 
-int ipsec_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
-		   struct err *e)
+int ipsec_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out, struct err *e)
 {
 	if (check_context(ctx, e) < 0 || check_sa(db, out, "outbound", e) < 0)
 		return -1;

@@ -575,7 +575,8 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 		n = poll(&p, 1, READY_MS);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0 || recv(c->fd, c->wire, sizeof c->wire, MSG_DONTWAIT) != PRIVSEP_LEN ||
-	    privsep_get_answer(&c->answer, c->wire, PRIVSEP_LEN, NULL) < 0 || a->op != PRIVSEP_READY)
+	    privsep_get_answer(&c->answer, c->wire, PRIVSEP_LEN, NULL) < 0 ||
+	    a->op != PRIVSEP_READY)
 		return err_set(e, ERR_OS, "the helper process does not start");
 	*absent = a->absent;
 	if (a->code != ERR_NONE)

@@ -31,8 +31,8 @@ void privsep_peer_of(struct privsep_peer *p, const struct config *c, const struc
 
 /* One context that is in force. */
 struct privsep_slot {
-	uint64_t inner; /* the back end's own number of it */
-	uint32_t turn;  /* part of its number: another one for who has the place next */
+	uint64_t inner;     /* the back end's own number of it */
+	uint32_t turn;      /* part of its number: another one for who has the place next */
 	struct spi in, out; /* reserved; installed */
 	bool used, reserved, old;
 	uint8_t parts; /* PRIVSEP_IN, PRIVSEP_OUT */

@@ -24,10 +24,10 @@ enum privsep_op {
 	PRIVSEP_ACTIVATE,
 	PRIVSEP_REMOVE,
 	PRIVSEP_QUERY,
-	PRIVSEP_RECOVER,  /* the next SA of an earlier run */
-	PRIVSEP_EXEMPT,   /* the socket comes with it */
-	PRIVSEP_RELOAD,   /* read the config again */
-	PRIVSEP_EVENT,    /* no request: the helper sends it by itself */
+	PRIVSEP_RECOVER, /* the next SA of an earlier run */
+	PRIVSEP_EXEMPT,  /* the socket comes with it */
+	PRIVSEP_RELOAD,  /* read the config again */
+	PRIVSEP_EVENT,   /* no request: the helper sends it by itself */
 	PRIVSEP_OPS
 };
 #define PRIVSEP_IN 1u

@@ -102,9 +102,9 @@ const char *xevent_name(enum xevent_kind k)
 const char *xaction_name(enum xaction_kind k)
 {
 	static const char *const names[] = {
-		[XA_RESERVE] = "RESERVE", [XA_INSTALL] = "INSTALL",     [XA_ACTIVATE] = "ACTIVATE",
+		[XA_RESERVE] = "RESERVE", [XA_INSTALL] = "INSTALL",   [XA_ACTIVATE] = "ACTIVATE",
 		[XA_COMMIT] = "COMMIT",   [XA_UNCOMMIT] = "UNCOMMIT", [XA_RETIRE] = "RETIRE",
-		[XA_REMOVE] = "REMOVE",       [XA_HOLD] = "HOLD",         [XA_SEND] = "SEND",
+		[XA_REMOVE] = "REMOVE",   [XA_HOLD] = "HOLD",         [XA_SEND] = "SEND",
 		[XA_TIMER] = "TIMER",     [XA_NO_TIMER] = "NO_TIMER", [XA_CLOSE] = "CLOSE",
 		[XA_END] = "END",
 	};

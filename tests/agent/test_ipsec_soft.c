@@ -313,7 +313,8 @@ static void a_wrong_order_of_calls_is_our_bug(void)
 	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "was reserved");
 	k = p.to_a;
 	k.suite = SUITE_AES128GCM16;
-	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "a key of 36 bytes; aes128gcm16 needs 20");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e),
+		"a key of 36 bytes; aes128gcm16 needs 20");
 	k.suite = SUITE_COUNT;
 	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "no suite of number");
 	k = p.to_b;

@@ -41,8 +41,10 @@ static struct privsep_request install_request(uint64_t ctx, struct spi in, struc
 
 static struct privsep_request activate_request(uint64_t ctx, struct spi out)
 {
-	return (struct privsep_request){
-		.op = PRIVSEP_ACTIVATE, .seq = 7, .ctx = ctx, .out = sa_with(out, 9)};
+	return (struct privsep_request){.op = PRIVSEP_ACTIVATE,
+					.seq = 7,
+					.ctx = ctx,
+					.out = sa_with(out, 9)};
 }
 
 #define SAMPLES 9
@@ -658,8 +660,8 @@ T_MAIN(T(every_request_comes_back_as_it_was), T(no_other_size_and_no_other_versi
        T(every_changed_byte_is_refused_or_seen), T(what_is_refused_leaves_no_key),
        T(texts_that_would_hurt_a_terminal_are_refused), T(answers_come_back_as_they_were),
        T(policies_are_those_of_the_config), T(sas_are_for_policies_in_force_and_in_turn),
-       T(both_sas_of_a_request_are_judged),
-       T(a_context_that_is_gone_stays_gone), T(limits_are_those_of_the_config_or_stricter),
-       T(so_many_sas_and_no_more), T(what_an_earlier_run_left_can_only_be_removed),
+       T(both_sas_of_a_request_are_judged), T(a_context_that_is_gone_stays_gone),
+       T(limits_are_those_of_the_config_or_stricter), T(so_many_sas_and_no_more),
+       T(what_an_earlier_run_left_can_only_be_removed),
        T(a_peer_that_left_the_config_gets_nothing_more),
        T(thousands_of_policies_have_numbers_of_their_own))

@@ -362,8 +362,9 @@ static int check_install(const struct pair *pair, const struct sa_keys *in,
 		return err_set(e, ERR_BUG, "inbound SPI %08" PRIx32 "; %08" PRIx32 " was reserved",
 			       in->spi.n, pair->spi.n);
 	if (secret_equal(&in->key, &out->key))
-		return err_set(e, ERR_BUG, "one key for both SAs of SPI %08" PRIx32
-			       ": one key, one SA", pair->spi.n);
+		return err_set(e, ERR_BUG,
+			       "one key for both SAs of SPI %08" PRIx32 ": one key, one SA",
+			       pair->spi.n);
 	return check_unused(pair, in, false, e) < 0 ? -1 : check_unused(pair, out, true, e);
 }
 
@@ -408,8 +409,9 @@ static int soft_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct
 		return err_set(e, ERR_BUG, "outbound SA of context %" PRIx64 " activated twice",
 			       ctx.id);
 	if (!spi_equal(out->esp.spi, k->spi) || !secret_equal(&out->esp.key, &k->key))
-		return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed",
-			       k->spi.n, out->esp.spi.n);
+		return err_set(e, ERR_BUG,
+			       "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed", k->spi.n,
+			       out->esp.spi.n);
 	out->order = ++db->activated;
 	pair->policy->selected = pair;
 	return 0;

@@ -430,7 +430,8 @@ static int xfrm_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct
 		return err_set(e, ERR_BUG, "outbound SA of context %" PRIu64 " activated %s",
 			       ctx.id, pair->has_out ? "twice" : "before the inbound is installed");
 	if (pair->out_waits && !spi_equal(pair->out, out->spi))
-		return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed",
+		return err_set(e, ERR_BUG,
+			       "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed",
 			       out->spi.n, pair->out.n);
 	if (!pair->has_out && install_outbound(db, pair, out, e) < 0)
 		return -1;

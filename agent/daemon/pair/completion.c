@@ -189,7 +189,7 @@ void peer_wait(struct peer *p, struct waiter *w)
 {
 	struct err e = {0};
 
-	w->since_us = agent_turn_us();
+	w->since_us = loop_now_us();
 	w->peer = p;
 	w->next = p->waiters;
 	p->waiters = w;

@@ -38,7 +38,7 @@ static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, boo
 
 static uint64_t since_start(const struct peer *p)
 {
-	return agent_now_us() - p->receipt.started_us;
+	return loop_now_us() - p->receipt.started_us;
 }
 
 static int install(struct peer *p, struct step *st)
@@ -57,7 +57,7 @@ static int install(struct peer *p, struct step *st)
 	g->esn = k->esn;
 	g->probe_key = p->x.probe_key;
 	wipe(&p->x.probe_key, sizeof p->x.probe_key);
-	g->hard_ms = agent_now_ms() + (uint64_t)k->lifetime_s * 1000;
+	g->hard_ms = loop_now_ms() + (uint64_t)k->lifetime_s * 1000;
 	p->receipt.inbound_us = since_start(p);
 	return 0;
 }
@@ -73,7 +73,7 @@ static int activate(struct peer *p, struct step *st)
 	g->has_out = true;
 	keep_key(p, g, k, false);
 	g->out = k->spi;
-	g->since_ms = agent_now_ms();
+	g->since_ms = loop_now_ms();
 	p->receipt.switch_us = since_start(p);
 	return 0;
 }
@@ -153,7 +153,7 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 			st->send_failed = true;
 		break;
 	case XA_TIMER:
-		peer_due(p, DUE_EXCHANGE, agent_now_ms() + a->ms);
+		peer_due(p, DUE_EXCHANGE, loop_now_ms() + a->ms);
 		break;
 	case XA_NO_TIMER:
 		peer_due(p, DUE_EXCHANGE, 0);

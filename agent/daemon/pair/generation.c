@@ -152,7 +152,7 @@ void gens_schedule_rekey(struct peer *p)
 
 bool gens_rekey_in(const struct peer *p, uint64_t *s)
 {
-	uint64_t now = agent_now_ms(), at = p->due[DUE_REKEY];
+	uint64_t now = loop_now_ms(), at = p->due[DUE_REKEY];
 
 	*s = at > now ? (at - now) / 1000 : 0;
 	return p->current != NULL && at != 0;
@@ -160,7 +160,7 @@ bool gens_rekey_in(const struct peer *p, uint64_t *s)
 
 bool gens_hard_in(const struct peer *p, uint64_t *s)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 
 	if (p->current == NULL)
 		return false;
@@ -209,7 +209,7 @@ static void drain_no_more(struct peer *p)
 
 void gens_retire(struct peer *p)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
 	uint64_t in_ms = together(now + p->cfg.opt.drain_ms);
 

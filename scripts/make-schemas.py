@@ -14,8 +14,8 @@ import sys
 
 sys.dont_write_bytecode = True
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-sys.path.insert(0, os.path.join(ROOT, "tests", "docs"))
-import docs  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from harness.documents import read, section, table, tables
 
 TYPES = {
     "text": {"type": "string"},
@@ -91,13 +91,13 @@ def require(node, steps):
 
 def documents():
     """{schema: [(member, type, when)]}, as docs/output.md has them."""
-    text = docs.read("docs/output.md")
+    text = read("docs/output.md")
     found = {}
     for name in re.findall(r"^### (sapair\.[\w-]+/1)$", text, re.M):
-        rows = docs.table(docs.section(text, "### " + name))
+        rows = table(section(text, "### " + name))
         found[name] = [(r[0], r[1], r[2]) for r in rows]
     found["sapair.event/1"] = [
-        (r[0], r[1], r[2]) for r in docs.tables(docs.section(text, "## Events"))[0]
+        (r[0], r[1], r[2]) for r in tables(section(text, "## Events"))[0]
     ]
     found["sapair.end/1"] = [("exit", "number", "")]
     found["sapair.progress/1"] = [("text", "text", "")]

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "crypto/hex.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define RAW (PIN_LEN + INVITE_SECRET + 8)
 #define CHECK_LEN 4

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "crypto/hex.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define LIFETIME_MIN 30
 #define LIFETIME_MAX 604800

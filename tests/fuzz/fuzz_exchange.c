@@ -6,7 +6,7 @@
  */
 #include "crypto/random.h"
 #include "proto/exchange/exchange.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 #define KEPT 64

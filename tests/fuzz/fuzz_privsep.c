@@ -6,7 +6,7 @@
  * The judge here is a second, plain one: the config's text below, and a list of what the system has.
  */
 #include "agent/privsep/policy.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 #define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"

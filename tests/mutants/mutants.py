@@ -77,7 +77,7 @@ MUTANTS = [
     ("S10 wiping of PRK and shares", "proto/exchange/exchange.c",
      "\tsecret_wipe(&x->share_);\n\tsecret_wipe(&x->prk_);\n\tsecret_wipe(&x->tag_key_);\n\twipe(x->confirm_tag_,",
      "\twipe(x->confirm_tag_,", ["test_exchange", "soft/test_secrets.py"]),
-    ("S10 wiping of JSON blocks", "proto/json/json.c", "\twipe(b + 1, b->size);\n", "",
+    ("S10 wiping of JSON blocks", "proto/json/decode.c", "\twipe(b + 1, b->size);\n", "",
      ["test_json", "soft/test_secrets.py"]),
     ("S10 wiping of decrypted bytes on the stack", "crypto/tls.c",
      "\twipe(plain, sizeof plain);\n", "", ["soft/test_secrets.py"]),

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define PIN "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"

@@ -1,5 +1,6 @@
 /* proto/json: a struct by a table or a reason with its place; a text that fits or none. */
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 #include "proto/json/scan.h"
 #include "tests/t.h"
 

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 #include "tests/t.h"
 
 #define HOSTS                                                    \

@@ -11,7 +11,7 @@
 #include "agent/cli/args.h"
 #include "agent/cli/lab/fleet.h"
 #include "agent/cli/lab/labfile.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 
 /* Options of every verb of a lab that runs. */
 /* clang-format off */

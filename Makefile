@@ -78,8 +78,10 @@ fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 program := $(if $(wildcard agent/main.c),$(BUILD)/sapair$(EXE))
 # Windows' filter engine for tests, beside a program that finds it there first.
 standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/standin/sapair.exe)
+# Libraries that tests load before user-mode Linux: tests/kernel/uml.py.
+preload := $(if $(filter win,$(TARGET)),,$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/kernel/preload/*.c)))
 sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
-tests   := $(units) $(agents) $(sims) $(kernel) $(program) $(standin)
+tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(standin)
 
 .PHONY: all setup deps demo demo-kernel soak-kernel test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
@@ -164,6 +166,11 @@ $(BUILD)/fault.so: tests/fault/fault.c
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror -fPIC -shared -o $@ $< -ldl
 
+$(preload): $(BUILD)/%.so: %.c
+	@echo '  LD      $@'
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warn) -fPIC -shared -o $@ $< -ldl
+
 $(BUILD)/support.a: $(call o,$(support))
 	@rm -f $@ && ar rcs $@ $^
 
@@ -193,7 +200,16 @@ test: | test-tools ## every test there is; closes with "N passed, N failed"
 	@if command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) TARGET=win programs; fi
 	@$(RUN)
 
-.PHONY: test-tools fuzz-programs no-fuzzer windows dist-windows test-windows
+KERNELS = 6.1,6.12,7.x
+test-kernels: programs ## the kernel suite on Linux 6.1, 6.12 and 7.x, in user-mode Linux
+	@scripts/setup.sh kernels
+	@$(RUN) --build $(BUILD) --kernels $(KERNELS)
+
+test-kernels-smp: programs ## the same on one of our build, with two processors
+	@scripts/setup.sh kernels-smp
+	@$(RUN) --build $(BUILD) --kernels smp
+
+.PHONY: test-kernels test-kernels-smp test-tools fuzz-programs no-fuzzer windows dist-windows test-windows
 test-tools:
 	@scripts/setup.sh build test
 
@@ -240,10 +256,10 @@ clang: | test-tools ## build everything with clang
 demo: $(program) ## two agents pair and prove it: by the kernel's IPsec where it can, else without
 	@SAPAIR=$(abspath $(BUILD)/sapair) scripts/demo.sh
 
-demo-kernel: $(program) ## the same in a kernel that has IPsec: user-mode Linux
+demo-kernel: $(program) $(preload) ## the same in a kernel that has IPsec: user-mode Linux
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/kernel/demo.py
 
-bench-kernel: $(program) $(kernel) ## measure with the kernel's own IPsec, in user-mode Linux
+bench-kernel: $(program) $(kernel) $(preload) ## measure with the kernel's own IPsec, in user-mode Linux
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/bench/bench_kernel.py $(BENCH)
 
 bench: $(program) ## measure
@@ -253,7 +269,7 @@ MINUTES = 1
 soak: $(program) ## rekeys and random faults for MINUTES
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/soak/soak.py $(MINUTES)
 
-soak-kernel: $(program) $(kernel) ## the same with the kernel's own IPsec, in user-mode Linux
+soak-kernel: $(program) $(kernel) $(preload) ## the same with the kernel's own IPsec, in user-mode Linux
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/soak/soak_kernel.py $(MINUTES)
 
 # What a sanitizer does not see: the use of what was never set. Ends with 1 at the first report.
@@ -273,7 +289,7 @@ mutants: programs ## take out one guard at a time: the tests must fail
 # faults: it is skipped, unless LINT_ANY=1.
 
 sources := $(wildcard crypto/*.[ch] proto/*/*.[ch] agent/*.[ch] agent/*/*.[ch] agent/*/*/*.[ch] tests/*.h \
-           tests/*/*.[ch])
+           tests/*/*.[ch] tests/*/*/*.[ch])
 tidy    := $(patsubst %.c,$(BUILD)/%.tidy,$(wildcard agent/main.c) $(agent) $(proto) $(crypto))
 is_14    = $(if $(LINT_ANY),:,$(1) --version | grep -q 'version 14\.' || \
            { echo "SKIP $(1): its rules here are for version 14 (LINT_ANY=1 runs it)"; exit 0; })
@@ -344,4 +360,4 @@ distclean: ## remove all of build/
 	@rm -rf build
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

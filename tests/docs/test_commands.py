@@ -8,7 +8,8 @@
     ```console norun: REASON     shown, not run
     ```console whole             the first line is the command, all else what it prints
 
-The blocks of one document share a folder, with docs/examples in it and `sapair` on the path.
+The blocks of one document share a folder, with docs/examples and build/linux in it and `sapair` on the
+path.
 `COMMAND &` goes on in the background and is ended with its document. A command fails as its output
 says: `(exit 4)`, else its status has to be 0. SPIs, pins, dates and times may differ. Addresses
 127.0.0.x become others, so that documents can be tried side by side.
@@ -101,6 +102,8 @@ class Shell:
         self.folder = tempfile.mkdtemp(prefix="sapair-docs-")
         os.mkdir(os.path.join(self.folder, "bin"), 0o700)
         os.symlink(SAPAIR, os.path.join(self.folder, "bin", "sapair"))
+        os.mkdir(os.path.join(self.folder, "build"))
+        os.symlink(os.path.dirname(SAPAIR), os.path.join(self.folder, "build", "linux"))
         shutil.copytree(os.path.join(ROOT, "docs", "examples"),
                         os.path.join(self.folder, "docs", "examples"))
         self.env = dict(os.environ, HOME=self.folder, XDG_CONFIG_HOME=self.folder,
@@ -135,7 +138,7 @@ class Shell:
         r = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
         # On a busy machine a receipt has a line more.
-        said = [line for line in r.stdout.splitlines() if not line.startswith("  begun after ")]
+        said = [line for line in r.stdout.splitlines() if not line.startswith("  started after ")]
         return r.returncode, said, r.stderr.splitlines()
 
     def close(self):

@@ -10,19 +10,16 @@ wire, and no agent may have ended badly.
 
     SAPAIR=build/linux/sapair python3 tests/kernel/test_pairing.py [WORD ...]    tests with a WORD
 
-The whole file runs inside user-mode Linux, on a view of this machine's own root file system, whose
-files it leaves alone; SAPAIR_KERNEL=own runs it on this machine's own kernel (root, ESP; it makes
-network namespaces of its own there).
+The whole file runs inside user-mode Linux (uml.py says which), on a view of this machine's root file
+system, which it does not change. SAPAIR_KERNEL=own runs it on this machine's own kernel, in network
+namespaces that it makes there; that needs root and ESP.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import shlex
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -30,173 +27,13 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(HERE, "..", "soft"))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "soft")]
+
+import uml  # noqa: E402
 
 INSIDE = os.environ.get("SAPAIR_KERNEL", "")
-LIMIT = int(os.environ.get("SAPAIR_KERNEL_LIMIT", "280"))  # seconds for one file of tests
-MODULES = (
-    "xfrm_algo xfrm_user esp4 esp6 gcm ccm seqiv echainiv authenc authencesn cbc ctr hmac "
-    "ghash-generic sha1_generic sha256_generic sha512_generic veth bridge sch_netem"
-)
-
-INIT = """#!/bin/bash
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmpfs /run
-mkdir -p /run/netns /run/tmp /run/m/lib
-ln -s {modules} /run/m/lib/modules
-printf '#!/bin/sh\\nexec modprobe -d /run/m "$@"\\n' >/run/m/probe; chmod +x /run/m/probe
-echo /run/m/probe >/proc/sys/kernel/modprobe
-modprobe -d /run/m -q -a {names} 2>/dev/null
-ip link set lo up
-{python} {here} seed {work}/seed
-cd {cwd}
-export TMPDIR=/run/tmp SAPAIR_KERNEL=uml {env}
-echo >{work}/begun
-{command} >{work}/out 2>&1 </dev/null
-echo $? >{work}/rc
-echo o >/proc/sysrq-trigger
-sleep 5
-"""
-
-
-def seed(path):
-    """A machine that has just been born has no random numbers yet, and makes who asks wait for them
-    for a minute."""
-    with open(path, "rb") as f, open("/dev/random", "wb", buffering=0) as random:
-        data = f.read()
-        fcntl.ioctl(random, 0x40085203, struct.pack("=ii", 8 * len(data), len(data)) + data)
-        fcntl.ioctl(random, 0x5207)
-
-
-def skip(why):
-    print("1..0 # SKIP %s" % why)
-    sys.exit(0)
-
-
-def module_tree():
-    for path in ("/usr/lib/uml/modules", "/lib/modules"):
-        if os.path.isdir(path):
-            return path
-    return None
-
-
-BOOT_LIMIT = 60
-
-
-@contextlib.contextmanager
-def own_cpu():
-    """A processor for one machine: unpinned, each system call costs several times more, and two machines
-    on one get in each other's way."""
-    cpus = sorted(os.sched_getaffinity(0), reverse=True)
-    for cpu in cpus:
-        with open(os.path.join(tempfile.gettempdir(), "sapair-uml-%d-%d" % (os.getuid(), cpu)), "w") as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield cpu
-            return
-    yield cpus[0]
-
-
-def boot(command, limit=LIMIT, memory=512, follow=None):
-    """Runs the command inside; its exit status and what it printed. None: it did not come to an end."""
-    with own_cpu() as cpu:
-        return boot_on(cpu, command, limit, memory, follow, True)
-
-
-def boot_on(cpu, command, limit, memory, follow, again):
-    work = tempfile.mkdtemp(prefix="sapair-uml-", dir=os.environ.get("TMPDIR", "/tmp"))
-    words = [
-        "%s=%s" % (k, shlex.quote(v))
-        for k, v in os.environ.items()
-        if k.startswith("SAPAIR") and k != "SAPAIR_KERNEL" or k == "JOBS"
-    ]
-    init = os.path.join(work, "init")
-    with open(init, "w") as f:
-        f.write(
-            INIT.format(
-                python=sys.executable, here=os.path.join(HERE, "kernel.py"), modules=module_tree(),
-                names=os.environ.get("SAPAIR_KERNEL_MODULES", MODULES), cwd=shlex.quote(ROOT), work=work,
-                env=" ".join(words), command=" ".join(map(shlex.quote, command)),
-            )
-        )
-    os.chmod(init, 0o755)
-    with open(os.path.join(work, "seed"), "wb") as f:
-        f.write(os.urandom(256))
-    argv = [
-        "linux.uml", "mem=%dM" % memory, "rootfstype=hostfs", "rootflags=/", "rw", "init=" + init,
-        "umid=sapair%d" % os.getpid(), "con=null", "con0=null,fd:1", "quiet",
-    ]
-    process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True, cwd=work,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-        # its memory is a file there: on a disk, writing it back would make all stand for seconds
-        env=dict(os.environ, TMPDIR="/dev/shm" if os.access("/dev/shm", os.W_OK) else work, HOME=work),
-    )
-    rc, at = None, 0
-    try:
-        start = time.monotonic()
-        begun = os.path.join(work, "begun")
-        while process.poll() is None and time.monotonic() < start + limit:
-            if time.monotonic() > start + BOOT_LIMIT and again and not os.path.exists(begun):
-                break  # on a busy machine one in many stands still before its first line
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
-            if follow:
-                at = follow(os.path.join(work, "out"), at)
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            rc = int(open(os.path.join(work, "rc")).read())
-        text = ""
-        with contextlib.suppress(FileNotFoundError):
-            text = open(os.path.join(work, "out"), errors="replace").read()
-        return rc, text
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        hung = again and not os.path.exists(os.path.join(work, "begun"))
-        shutil.rmtree(work, ignore_errors=True)
-        if hung:
-            return boot_on(cpu, command, limit, memory, follow, False)
-
-
-def show(path, at):
-    with contextlib.suppress(FileNotFoundError), open(path, errors="replace") as f:
-        f.seek(at)
-        sys.stdout.write(f.read())
-        sys.stdout.flush()
-        return f.tell()
-    return at
-
-
-def outside():
-    """Why this machine cannot boot one, or None."""
-    for tool, package in (
-        ("linux.uml", "user-mode-linux"), ("modprobe", "kmod"), ("ip", "iproute2"),
-        ("ping", "iputils-ping"), ("nsenter", "util-linux"),
-    ):
-        if shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
-            return "no %s: install the package %s" % (tool, package)
-    return None if module_tree() else "user-mode Linux has no modules here"
-
-
-def run_inside_uml():
-    why = outside()
-    if why:
-        skip(why)
-    rc, text = boot([sys.executable, "-B", os.path.abspath(sys.argv[0])] + sys.argv[1:], follow=show)
-    if rc is None:
-        print("not ok 9999 - user-mode Linux came to no end in %d s" % LIMIT)
-    sys.exit(1 if rc is None else rc)
-
-
-if __name__ == "__main__":
-    seed(sys.argv[2])
-    sys.exit(0)
 if not INSIDE:
-    run_inside_uml()
+    uml.run_this_program()
 
 from sapairtest import (  # noqa: E402
     Agent, Failure, Lab, Result, SAPAIR, Skip, check, crossed, equal, finished, has, identity,

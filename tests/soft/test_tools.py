@@ -94,7 +94,7 @@ def other_shells_take_their_completions(lab):
         if check_words and shutil.which(check_words[0]):
             r = subprocess.run([*check_words, path], capture_output=True, text=True)
             equal((r.returncode, r.stderr), (0, ""), shell)
-    has(well(tool("completion", "tcsh"), 2).err, "no shell")
+    has(well(tool("completion", "tcsh"), 2).err, "unknown shell")
 
 
 

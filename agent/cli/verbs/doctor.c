@@ -689,7 +689,7 @@ static int print_all(const struct doctor *d)
 	return status;
 }
 
-int v_doctor(const struct args *a, struct err *e)
+static int run_doctor(const struct args *a, struct err *e)
 {
 	struct doctor d = {.args = a, .list = calloc(FINDINGS_MAX, sizeof *d.list)};
 	int rc;
@@ -711,3 +711,20 @@ int v_doctor(const struct args *a, struct err *e)
 	free(d.list);
 	return rc;
 }
+
+static const struct option doctor_options[] = {
+	{"config", "FILE", "config file (default: sapair.json in the config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_doctor = {
+	.name = "doctor",
+	.words = "[PEER]",
+	.text = "diagnose this host and the path to its peers",
+	.more = "Changes nothing. Reports each problem with its cause and a remedy. The exit\n"
+		"status is that of the first problem.",
+	.example = "sapair doctor beta",
+	.options = {doctor_options, verb_control},
+	.most = 1,
+	.run = run_doctor,
+};

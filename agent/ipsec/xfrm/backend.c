@@ -641,6 +641,7 @@ static void free_all(struct xfrm *db)
 		mnl_socket_close(db->ask);
 	if (db->events != NULL)
 		mnl_socket_close(db->events);
+	xfrm_drop_lock(db);
 	free(db->buckets);
 	free(db->old_rules);
 	free(db->old_sas);
@@ -658,12 +659,15 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 		return err_set(e, ERR_OS, "no memory");
 	db->db.ops = &ipsec_xfrm;
 	db->env = *env;
+	db->lock = -1;
 	db->n_buckets = 64;
 	db->buckets = calloc(db->n_buckets, sizeof(struct xfrm_pair *));
 	if (db->buckets == NULL) {
 		err_set(&why, ERR_OS, "no memory");
 		goto free_all;
 	}
+	if (!env->looks_only && xfrm_take_lock(db, &why) < 0)
+		goto free_all;
 	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0)) {
 		if (xfrm_is_absent((int)why.os))
 			rc = IPSEC_ABSENT;

@@ -76,6 +76,7 @@ struct xfrm {
 	uv_prepare_t turn; /* the loop waits: what may come later goes out */
 	unsigned open_handles;
 	bool closing, has_ipv6;
+	int lock;     /* against other processes of sapair; -1: not held */
 	uint32_t seq; /* of requests */
 
 	/* Removals that nobody waits for: they go ahead of the next request, or at the turn's end. */
@@ -142,6 +143,11 @@ static inline uint16_t xfrm_sa_number(const struct xfrm_sa *sa)
 /* ---- ask_xfrm.c: the kernel ------------------------------------------------------------------ */
 
 int xfrm_open_sockets(struct xfrm *db, struct err *e);
+
+/* lock.c. Waits up to 5 seconds for another process of sapair that changes IPsec in this network
+ * namespace; ERR_USAGE if it does not end. Held until xfrm_drop_lock() or the end of the process. */
+int xfrm_take_lock(struct xfrm *db, struct err *e);
+void xfrm_drop_lock(struct xfrm *db);
 /* Whether errno os says that this kernel has no ESP, or no interface to it. */
 bool xfrm_is_absent(int os);
 /* Fills e with errno os and the kernel's own words; -1. */

@@ -175,7 +175,11 @@ int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 
-	if (clean_sas(db, told, arg, e) < 0)
+	/* Under the lock, or an agent's helper that still runs would put back what is removed here. */
+	if (xfrm_take_lock(db, e) < 0)
+		return -1;
+	db->n_old_rules = db->n_old_sas = 0;
+	if (xfrm_find_old(db, e) < 0 || clean_sas(db, told, arg, e) < 0)
 		return -1;
 	for (size_t i = 0; i < db->n_old_rules; i++) {
 		if (xfrm_delete_rule(db, &db->old_rules[i], e) < 0)

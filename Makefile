@@ -81,7 +81,9 @@ standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/s
 # Libraries that tests load before user-mode Linux: tests/kernel/uml.py.
 preload := $(if $(filter win,$(TARGET)),,$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/kernel/preload/*.c)))
 sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
-tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(standin)
+# Prints the table of the config file, for scripts/make-schemas.py.
+dump    := $(if $(filter linux,$(TARGET)),$(BUILD)/config_table)
+tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(standin) $(dump)
 
 .PHONY: all setup deps demo demo-kernel soak-kernel test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
@@ -144,6 +146,14 @@ $(units) $(agents) $(sims): $(if $(support),$(BUILD)/support.a)
 	@$(CC) $(all_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS) $(LDLIBS)
 
 $(kernel): %: %.o $(call o,agent/ipsec/xfrm/message.c $(proto) $(crypto))
+	@echo '  LD      $@'
+	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
+
+$(dump): $(BUILD)/%: $(BUILD)/tests/docs/%.o $(call o,$(proto) $(crypto))
+	@echo '  LD      $@'
+	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
+
+$(dump): $(BUILD)/%: $(BUILD)/tests/docs/%.o $(call o,$(proto) $(crypto))
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 

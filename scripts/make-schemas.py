@@ -18,8 +18,8 @@ import sys
 
 sys.dont_write_bytecode = True
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-sys.path.insert(0, os.path.join(ROOT, "tests", "docs"))
-import docs  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from harness.documents import read, section, table, tables
 
 TYPES = {
     "text": {"type": "string"},
@@ -95,13 +95,13 @@ def require(node, steps):
 
 def documents():
     """{schema: [(member, type, when)]}, as docs/output.md has them."""
-    text = docs.read("docs/output.md")
+    text = read("docs/output.md")
     found = {}
     for name in re.findall(r"^### (sapair\.[\w-]+/1)$", text, re.M):
-        rows = docs.table(docs.section(text, "### " + name))
+        rows = table(section(text, "### " + name))
         found[name] = [(r[0], r[1], r[2]) for r in rows]
     found["sapair.event/1"] = [
-        (r[0], r[1], r[2]) for r in docs.tables(docs.section(text, "## Events"))[0]
+        (r[0], r[1], r[2]) for r in tables(section(text, "## Events"))[0]
     ]
     found["sapair.end/1"] = [("exit", "number", "")]
     found["sapair.progress/1"] = [("text", "text", "")]
@@ -133,11 +133,11 @@ KINDS = {  # the type of a value in docs/config.md
 def config_rows():
     """{table: rows} with the members of the config file, as the program has them."""
     text = subprocess.run([CONFIG_TABLE], capture_output=True, text=True, check=True).stdout
-    tables = {}
+    found = {}
     for line in text.splitlines():
         row = json.loads(line)
-        tables.setdefault(row.pop("table"), []).append(row)
-    return tables
+        found.setdefault(row.pop("table"), []).append(row)
+    return found
 
 
 def config_value(row, suites):
@@ -172,20 +172,20 @@ def config_object(members, required=()):
     return {"type": "object", **needed, "additionalProperties": False, "properties": members}
 
 
-def config_schema(tables):
-    suites = [r["name"] for r in tables["suite"]]
+def config_schema(rows):
+    suites = [r["name"] for r in rows["suite"]]
     options = {}
-    for row in tables["option"]:
+    for row in rows["option"]:
         group, _, name = row["name"].rpartition(".")
         at = options if not group else options.setdefault(group, config_object({}))["properties"]
         at[name] = config_value(row, suites)
         if "default" in row:
             at[name]["default"] = row["default"]
     refs = {name: {"$ref": "#/$defs/options/" + name} for name in options}
-    peer = {r["name"]: config_value(r, suites) for r in tables["peer"]}
-    needed = [r["name"] for r in tables["peer"] if r["required"]]
+    peer = {r["name"]: config_value(r, suites) for r in rows["peer"]}
+    needed = [r["name"] for r in rows["peer"] if r["required"]]
     agent = {}
-    for row in tables["agent"]:
+    for row in rows["agent"]:
         if row["kind"] == "group":
             agent[row["name"]] = config_object(refs)
         elif row["kind"] == "peers":
@@ -232,20 +232,20 @@ def config_default(row):
     return str(value) if type(value) is int else "`%s`" % str(value).replace("F", "f").replace("T", "t")
 
 
-def config_changes(tables, change):
+def config_changes(rows, change):
     """The members whose change has this effect at a reload, without peers' own and test_fault."""
-    names = [r["name"].split(".")[0] for r in tables["option"] + tables["agent"]
+    names = [r["name"].split(".")[0] for r in rows["option"] + rows["agent"]
              if r["change"] == change and r["name"] != "test_fault"]
     return list(dict.fromkeys(names))
 
 
-def config_document(tables):
+def config_document(rows):
     """docs/config.md with the tables of members, the names in the table of what a reload does, and
     the example written anew."""
-    text = docs.read("docs/config.md")
-    for heading, table in (("## Agent", "agent"), ("## Peer", "peer"), ("## Options", "option")):
+    text = read("docs/config.md")
+    for heading, name in (("## Agent", "agent"), ("## Peer", "peer"), ("## Options", "option")):
         lines = ["| Member | Type | Range | Default | Meaning |", "|---|---|---|---|---|"]
-        for r in tables[table]:
+        for r in rows[name]:
             cells = (KINDS.get(r["kind"], r["kind"]), config_range(r), config_default(r), r["text"])
             lines.append("| `%s` | %s |" % (r["name"], " | ".join(cells)))
         lines = [re.sub(r"\|  (?=\|)", "| ", line) for line in lines]
@@ -254,11 +254,11 @@ def config_document(tables):
             lambda m: m.group(1) + "\n".join(lines) + "\n", text, count=1, flags=re.M,
         )
     for change in ("rekey", "apply", "restart"):  # rows of two cells
-        names = config_changes(tables, change)
+        names = config_changes(rows, change)
         any_of = "|".join(names)
         text = re.sub(r"^\| (?:`(?:%s)` ?)+ \|(?=[^|]*\|$)" % any_of,
                       lambda m: "| %s |" % " ".join("`%s`" % n for n in names), text, flags=re.M)
-    example = docs.read("docs/examples/full.json")
+    example = read("docs/examples/full.json")
     return re.sub(r"```json\n\{\n.*?```", lambda m: "```json\n" + example + "```", text, flags=re.S)
 
 

@@ -10,7 +10,11 @@ import subprocess
 import sys
 import tempfile
 
-from docs import ROOT, SAPAIR, bare, check, equal, read, run_all, section, source, table, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, read, section, source, table
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, test
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 make_schemas = __import__("make-schemas")
@@ -82,4 +86,5 @@ def every_example_passes_check():
             check(not warnings, "%s: %s" % (path, warnings))
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

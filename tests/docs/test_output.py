@@ -10,8 +10,12 @@ import sys
 import tempfile
 import time
 
-from docs import ROOT, SAPAIR, bare, check, equal, number, read, run_all, section, source, table, tables, test, x_list
-from schema import faults, of_document
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, number, read, section, source, table, tables, x_list
+from harness.schema import faults, of_document
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, test
 
 doc = read("docs/output.md")
 ALPHA, BETA = "127.0.78.1", "127.0.78.2"
@@ -239,4 +243,5 @@ def real_documents_are_as_documented():
             check(not always or r[0] in seen[schema], "%s: %s never came" % (schema, r[0]))
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """docs/protocol.md against the headers and tables of the code."""
 
+import os
 import re
 import subprocess
 import sys
 
-from docs import ROOT, bare, check, equal, number, read, run_all, section, source, table, test, x_list
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, number, read, section, source, table, x_list
+from harness.settings import ROOT
+from harness.tap import check, equal, main, test
 
 doc = read("docs/protocol.md")
 msg_h = source("proto/wire/msg.h")
@@ -211,4 +216,5 @@ print((body + v.hmac256(v.probe(prk), body)[:16]).hex())
     equal(re.findall(r"^    .*? ([0-9a-f]{64,})$", text, re.M), out.stdout.split(), "values")
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -9,8 +9,12 @@ import subprocess
 import sys
 import tempfile
 
-from docs import ROOT, SAPAIR, bare, check, equal, read, run_all, section, table, test
-from schema import FOLDER, faults, load
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, read, section, table
+from harness.schema import FOLDER, faults, load
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, test
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 make_schemas = __import__("make-schemas")
@@ -93,4 +97,5 @@ def what_the_lab_schema_refuses_the_program_refuses_too():
                   "%s: exit %d %s" % (lab, r.returncode, r.stderr))
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

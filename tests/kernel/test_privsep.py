@@ -2,13 +2,25 @@
 """The helper that configures the kernel: what it refuses to whom it serves, and what happens when either
 of the two processes dies."""
 
+import contextlib
+import os
 import random
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import PORT, main
+from harness.netns import inside, sh, v4, v6
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, has, test, until
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500}
 LEN = 768
@@ -395,8 +407,8 @@ def an_agent_whose_helper_is_killed_says_so_and_its_traffic_goes_on(w):
     a.process = None
     time.sleep(0.5)
     a.start()
-    together(a, b)
-    quiet(a, b, limit=20)
+    wait_paired(a, b)
+    wait_single_pair(a, b, limit=20)
     for agent in (a, b):
         w.at_rest(agent.name)
     u.no_loss(least=500)
@@ -411,7 +423,7 @@ def a_helper_that_is_killed_in_the_middle_of_rekeys_costs_no_packet(w):
         victim = (a, b)[turn % 2]
         other, name = ((b, "alpha"), (a, "beta"))[turn % 2]
         helper_pid = victim.helper()
-        with sapairtest.Control(other.control) as c:
+        with Control(other.control) as c:
             for _ in range(3):
                 c.send({"verb": "rekey", "peer": name, "verify": False})
             time.sleep(0.002 * turn)
@@ -419,7 +431,7 @@ def a_helper_that_is_killed_in_the_middle_of_rekeys_costs_no_packet(w):
         equal(victim.process.wait(10), 7, "exit status of %s" % victim.name)
         victim.process = None
         victim.start()
-        until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "the same pair again")
+        until(lambda: same_pair(a.peer("beta"), b.peer("alpha")), "the same pair again")
     u.no_loss(least=500)
 
 
@@ -431,7 +443,7 @@ def an_agent_that_is_killed_takes_its_helper_with_it(w):
     gone(helper_pid)
     check(len(w.states("alpha")) >= 2 and len(w.policies("alpha")) == 4, "SAs and policies stay")
     a.start()
-    together(a, b)
+    wait_paired(a, b)
     helper_pid = a.helper()
     a.stop()
     check(not os.path.exists("/proc/%d" % helper_pid), "the helper outlived its agent's end")
@@ -460,16 +472,16 @@ def a_peer_can_be_added_by_the_config_and_by_nothing_else(w):
     c = w.agent("gamma", dict({"name": "alpha", "address": v4("alpha")}, **DRAIN)).start()
     a.config["peers"].append(dict({"name": "gamma", "address": v4("gamma")}, **DRAIN))
     a.write_config()
-    well(a.cli("reload"))
-    together(a, c)
+    expect_exit(a.cli("reload"))
+    wait_paired(a, c)
     a.config["peers"][0]["mode"] = "permissive"  # another policy for a peer that is there
     a.write_config()
-    well(a.cli("reload"))
-    together(a, b)
+    expect_exit(a.cli("reload"))
+    wait_paired(a, b)
     check(any("level use" in p for p in w.policies("alpha")), "policies: %s" % w.policies("alpha"))
     a.config["peers"].pop()
     a.write_config()
-    well(a.cli("reload"))
+    expect_exit(a.cli("reload"))
     check(not any(v4("gamma") in p for p in w.policies("alpha")), "policies: %s" % w.policies("alpha"))
     w.expect_clear = True
 

@@ -1,9 +1,17 @@
 #!/usr/bin/env python3
 """New SPIs and keys in the kernel, under load, without one lost packet."""
 
+import os
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_single_pair
+from harness.control import Control
+from harness.kernel import main, set_clock
+from harness.netns import sh, v4
+from harness.tap import Failure, check, equal, test, until
 
 FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 
@@ -11,7 +19,7 @@ FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 def rekeys(agent, peer, n, pause=0.0):
     """n on demand, one after the other; milliseconds of each."""
     took = []
-    with sapairtest.Control(agent.control) as c:
+    with Control(agent.control) as c:
         for _ in range(n):
             start = time.monotonic()
             rc, docs = c.ask("rekey", peer=peer, verify=False)
@@ -30,9 +38,9 @@ def a_thousand_rekeys_under_udp_and_tcp_lose_nothing(w):
     print("# a rekey took %.1f ms (p99 %.1f)" % (sorted(took)[500], sorted(took)[990]))
     n = u.no_loss(least=2000)
     t.whole(again=3)
-    x, y = w.crossed(a, b, epoch=1001)
+    x, y = w.wait_same_pair(a, b, epoch=1001)
     w.no_errors()
-    quiet(a, b)
+    wait_single_pair(a, b)
     w.at_rest("alpha")
     w.at_rest("beta")
     c = w.wire()
@@ -88,7 +96,7 @@ def the_clock_may_step_and_nothing_is_lost(w):
         rekeys(b, "alpha", 3)
         time.sleep(0.2)
     u.no_loss()
-    x, y = w.crossed(a, b)
+    x, y = w.wait_same_pair(a, b)
     for agent, peer in ((a, x), (b, y)):
         pinned = [p for p in w.policies(agent.name) if "spi 0x" + peer["out"]["spi"] in p]
         check(pinned, "%s does not send on what is in force: %s" % (agent.name, w.policies(agent.name)))
@@ -103,7 +111,7 @@ def packets_ask_for_a_rekey_before_the_limit(w):
     until(lambda: int(a.peer("beta")["epoch"]) >= 5, "rekeys by packets")
     u.no_loss()
     w.no_errors()
-    quiet(a, b, limit=20)
+    wait_single_pair(a, b, limit=20)
 
 
 if __name__ == "__main__":

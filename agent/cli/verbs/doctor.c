@@ -420,7 +420,7 @@ static void look_at_backend(struct doctor *d)
 		find(d, "back end", FINE, "%s", db->ops->name);
 		if (d->has_config)
 			look_at_suites(d, db);
-		if (ipsec_leftovers(db, count_leftover, &left, &e) == 0 && left > 0)
+		if (ipsec_recover(db, count_leftover, &left, &e) == 0 && left > 0)
 			find(d, "leftovers", DOUBTFUL, "%zu SAs and policies of an earlier run",
 			     left)
 				->hint =

@@ -47,45 +47,6 @@ def a_thousand_rekeys_under_udp_and_tcp_lose_nothing(w):
     check(c["others"] == 0 and c["esp"] >= 2 * n, "wire: %s, %d datagrams" % (c, n))
 
 
-def reserved(w, host):
-    """SPIs that are reserved and have no key yet."""
-    return [s.split("spi ")[1].split("(")[0] for s in w.states(host) if "(0x5a5b" in s]
-
-
-def until_reserved(w, a):
-    """Rekeys, one right behind the other, until an SPI is reserved for the next one."""
-    for _ in range(20):
-        rekeys(a, "beta", 3)
-        spis = reserved(w, "alpha")
-        if spis:
-            equal(len(spis), 1, "SPIs that are reserved ahead")
-            return spis[0]
-    raise Failure("no SPI was reserved ahead")
-
-
-@test
-def rekeys_that_follow_each_other_find_their_spi_reserved(w):
-    a, b = w.pair(both=FAST, alpha={"role": "dial"}, beta={"role": "listen"})
-    u = w.udp(rate=500)
-    rekeys(a, "beta", 1)
-    equal(reserved(w, "alpha"), [], "reserved behind a single rekey")
-    spi = until_reserved(w, a)
-    rekeys(a, "beta", 1)
-    equal("0x" + a.peer("beta")["in"]["spi"], spi, "the SPI of the next rekey")
-    # Somebody else takes it away: the next rekey puts its SA in without.
-    spi = until_reserved(w, a)
-    sh("ip", "xfrm", "state", "delete", "src", v4("beta"), "dst", v4("alpha"), "proto", "esp", "spi", spi, host="alpha")
-    rekeys(a, "beta", 1)
-    until(lambda: reserved(w, "alpha") == [], "the SPI that nobody came for is given back", 5)
-    u.no_loss()
-    w.no_errors()
-    until_reserved(w, a)
-    for agent, peer in ((a, "beta"), (b, "alpha")):
-        equal(agent.cli("down", peer).rc, 0, "down")
-        equal(w.states(agent.name), [], "SAs that stay behind `down`")
-    w.expect_clear = True
-
-
 @test
 def the_clock_may_step_and_nothing_is_lost(w):
     a, b = w.pair(both=FAST)

@@ -28,8 +28,8 @@ from harness.tap import check, equal
 FAST = {"rekey": {"min_interval_ms": 0}, "drain_ms": 1000, "switch_ms": 200}
 BACK = 60  # seconds in which a pair must be back after a fault
 RULES = [
-    "add_inbound:3", "add_outbound:2", "add_outbound:3", "reserve:2", "reserve:4", "remove:2",
-    "remove:5", "send:2", "query:7", "policy_add:1", "add_inbound:2,add_outbound:4,remove:1",
+    "install:3", "activate:2", "activate:3", "reserve:2", "reserve:4", "remove:2",
+    "remove:5", "send:2", "query:7", "policy_add:1", "install:2,activate:4,remove:1",
 ]
 
 

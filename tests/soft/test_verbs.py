@@ -549,7 +549,7 @@ def fault_test(call, role):
     return fails
 
 
-for call in ("reserve", "add_inbound", "add_outbound"):
+for call in ("reserve", "install", "activate"):
     for role in ("leader", "follower"):
         fault_test(call, role)
 
@@ -558,7 +558,7 @@ for call in ("reserve", "add_inbound", "add_outbound"):
 def the_other_side_of_a_failed_install_says_so_too(lab):
     for role, other in (("dial", "listen"), ("listen", "dial")):
         a, b = lab.pair(
-            alpha={"test_fault": "add_outbound:2"},
+            alpha={"test_fault": "activate:2"},
             peer_beta={"role": role}, peer_alpha={"role": other},
             both={"defaults": {"rekey": {"min_interval_ms": 0}}},
         )
@@ -571,9 +571,9 @@ def the_other_side_of_a_failed_install_says_so_too(lab):
 
 @test
 def an_install_that_never_works_is_told_and_nothing_is_left(lab):
-    a = lab.agent("alpha", "beta", test_fault="add_outbound:*").start()
+    a = lab.agent("alpha", "beta", test_fault="activate:*").start()
     b = lab.agent("beta", "alpha").start()
-    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test_fault", "install the outbound SA")
+    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test_fault", "activate the outbound SA")
     equal(a.peer("beta")["state"] in ("waiting", "pairing"), True, "state")
     expect_exit(a.cli("down", "beta"))
     equal(a.peer("beta")["held"], 0, "held by alpha")

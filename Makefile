@@ -81,7 +81,7 @@ standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/s
 # Libraries that tests load before user-mode Linux: tests/kernel/uml.py.
 preload := $(if $(filter win,$(TARGET)),,$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/kernel/preload/*.c)))
 sbom    := $(if $(filter linux,$(TARGET)),$(program:%=$(BUILD)/sbom.json))
-tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(standin)
+tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(program:$(BUILD)/%=$(BUILD)-test/%) $(standin)
 
 .PHONY: all setup deps demo demo-kernel soak-kernel test check sim fuzz lint lint-format lint-tidy lint-cppcheck \
 	lint-floors lint-shell format bench bench-kernel clang coverage soak install deb clean distclean \
@@ -128,6 +128,12 @@ $(BUILD)/agent/sapair_win.res: agent/sapair_win.rc agent/daemon/event.h scripts/
 	@$(WINDRES) -I $(@D) -D SAPAIR_VERSION='\"$(VERSION)\"' \
 		-D VERSION_NUMBERS=$(subst .,$(comma),$(VERSION)),0 -O coff -o $@ $<
 endif
+
+# The program with fault injection, for tests alone: tests/support/ipsec_fault.h.
+$(BUILD)-test/sapair$(EXE): $(call o,agent/main.c $(agent) $(proto) $(crypto) tests/support/ipsec_fault.c)
+	@echo '  LD      $@'
+	@mkdir -p $(@D)
+	@$(CC) $(all_ld) -Wl,--wrap=ipsec_open -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 
 # What the program is made of, in CycloneDX.
 $(BUILD)/sbom.json: $(BUILD)/sapair$(EXE) scripts/sbom.py

@@ -35,6 +35,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SAPAIR = os.path.abspath(
     os.environ.get("SAPAIR", os.path.join(HERE, "..", "..", "build", "linux", "sapair"))
 )
+TEST_SAPAIR = os.path.join(os.path.dirname(SAPAIR) + "-test", "sapair")  # with fault injection
 SAN = os.environ.get("SAPAIR_SAN") == "1"
 WRAP = os.environ.get("SAPAIR_WRAP", "").split()
 SLOW = 4 if SAN else 1  # how much longer all may take
@@ -243,14 +244,20 @@ class Agent:
 
     def write_config(self, text=None):
         with open(self.config_path, "w") as f:
-            f.write(text if text is not None else json.dumps(self.config, indent=1))
+            config = {k: v for k, v in self.config.items() if k != "test_fault"}
+            f.write(text if text is not None else json.dumps(config, indent=1))
 
     def start(self, ready=True, env=None):
+        """Where the config has test_fault, the program with fault injection runs with that rule."""
+        program = SAPAIR
+        if "test_fault" in self.config:
+            program = TEST_SAPAIR
+            env = dict(env or {}, SAPAIR_TEST_FAULT=self.config["test_fault"])
         if self.flags is None:
             self.write_config()
-            argv = self.prefix + [SAPAIR, "run", "--config", self.config_path]
+            argv = self.prefix + [program, "run", "--config", self.config_path]
         else:
-            argv = self.prefix + [SAPAIR, "run", *self.flags, "--control", self.control]
+            argv = self.prefix + [program, "run", *self.flags, "--control", self.control]
         self.process = None
         self.started = time.monotonic()
         with open(self.log_path, "ab") as log:

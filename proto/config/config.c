@@ -443,7 +443,6 @@ static const struct json_field config_fields[] = {
 	CONFIG("log", log, get_word_text, 0, SIZE(log), levels),
 	CONFIG("allow_lab", allow_lab, json_get_bool, 0, 0, NULL),
 	CONFIG("export_keys", export_keys, json_get_bool, 0, 0, NULL),
-	CONFIG("test_fault", fault, json_get_text, 0, SIZE(fault), NULL),
 	CONFIG("defaults", defaults, get_defaults, 0, 0, NULL),
 	{"peers", get_peers, 0, 0, 0, NULL, true},
 };

@@ -17,7 +17,7 @@ fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/standin/sapair.exe)
 # Libraries that tests/harness/uml.py preloads into user-mode Linux.
 preload := $(if $(filter win,$(TARGET)),,$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/kernel/preload/*.c)))
-tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(standin)
+tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(program:$(BUILD)/%=$(BUILD)-test/%) $(standin)
 
 # Unit tests and the simulation are linked with proto/ and crypto/ only: a call upwards does not link.
 $(units): $(BUILD)/%$(EXE): $(BUILD)/tests/unit/%.o $(call o,$(proto) $(crypto))

@@ -6,7 +6,7 @@
 #include "agent/cli/verbs/list.h"
 #include "agent/os/os.h"
 #include "crypto/random.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 
 int main(int argc, char **argv)
 {

@@ -7,7 +7,7 @@
 #include "agent/cli/args.h"
 #include "agent/os/os.h"
 #include "crypto/cert.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 
 /* Options of every verb that makes a certificate. */
 /* clang-format off */

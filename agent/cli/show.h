@@ -7,7 +7,7 @@
 #define SAPAIR_AGENT_CLI_SHOW_H
 
 #include "agent/cli/out.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 
 /* Prints a document. several: the command concerns many peers, each gets one line. */
 typedef void show_document(const struct cJSON *d, bool several);

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.lab import Lab
+from harness.tap import Skip, check, equal, has, main, test
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(HERE, "..", "soft"))
 
-from sapairtest import Skip, check, equal, has, main, test  # noqa: E402
 
 NOBODY = "http://127.0.0.1:9/debian"  # nothing listens there
 
@@ -87,4 +90,4 @@ def the_table_counts_kernels_that_cannot_be_had_as_skipped(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -25,8 +25,11 @@ import subprocess
 import sys
 import tempfile
 
-import docs
-from docs import ROOT, SAPAIR, check, read, run_all
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import read
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, main, test
 
 NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))
 PORT = str(random.randint(20000, 30000))
@@ -189,7 +192,7 @@ def mark(path):
     def f():
         try_document(path)
     f.__name__ = "commands_of_%s_do_what_it_says" % path
-    docs.test(f)
+    test(f)
 
 
 def links():
@@ -208,7 +211,8 @@ def links():
 
 
 links.__name__ = "links_lead_somewhere"
-docs.test(links)
+test(links)
 for document in shown():
     mark(document)
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -90,8 +90,7 @@ static int find_config(struct side *s, struct err *e)
 		return -1;
 	if (os_exists(path))
 		return conf_read(&s->cfg, path, e);
-	config_init(&s->cfg);
-	return 0;
+	return config_init(&s->cfg, e);
 }
 
 static int find_port(struct side *s, struct err *e)

@@ -10,6 +10,7 @@
 #include "agent/cli/verb.h"
 #include "agent/ipsec/ipsec.h"
 #include "crypto/tls.h"
+#include "proto/json/decode.h"
 
 /* "soft, xfrm" as an array. */
 static void put_backends(struct json_out *o)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boots user-mode Linux (UML) on a view of this machine's root file system and runs one command in it.
 
-    tests/kernel/uml.py COMMAND...    its output and its exit status
+    tests/harness/uml.py COMMAND...    its output and its exit status
 
     SAPAIR_UML=FOLDER      the kernel in FOLDER (scripts/kernels.sh get NAME) instead of the packaged one
     SAPAIR_UML_CPUS=2      processors; the kernel must have been built with SMP
@@ -28,7 +28,6 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SAPAIR = os.path.abspath(os.environ.get("SAPAIR", os.path.join(ROOT, "build", "linux", "sapair")))
-LIMIT = int(os.environ.get("SAPAIR_KERNEL_LIMIT", "280"))
 CPUS = int(os.environ.get("SAPAIR_UML_CPUS", "1"))
 BOOT_LIMIT = 60  # seconds; on a busy machine one boot in many stops before its first program
 CONSOLE_LINES = 25
@@ -151,9 +150,10 @@ def own_cpus(count):
         yield mine if len(mine) == count else set(cpus[:count])
 
 
-def boot(command, limit=LIMIT, memory=512, follow=None, init=INIT, preloads=None):
+def boot(command, limit=None, memory=512, follow=None, init=INIT, preloads=None):
     """Runs the command inside; returns an Outcome. follow is called with the path of the output and its last
     result, several times a second. preloads replaces the libraries that the kernel needs."""
+    limit = limit or int(os.environ.get("SAPAIR_KERNEL_LIMIT", "280"))
     kernel = Kernel()
     if preloads is None:
         preloads = [kernel.preload()] if kernel.preload() else []

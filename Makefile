@@ -115,12 +115,6 @@ $(BUILD)/agent/sapair_win.res: agent/sapair_win.rc agent/daemon/event.h scripts/
 		-D VERSION_NUMBERS=$(subst .,$(comma),$(VERSION)),0 -O coff -o $@ $<
 endif
 
-# The program with fault injection, for tests alone: tests/support/ipsec_fault.h.
-$(BUILD)-test/sapair$(EXE): $(call o,agent/main.c $(agent) $(proto) $(crypto) tests/support/ipsec_fault.c)
-	@echo '  LD      $@'
-	@mkdir -p $(@D)
-	@$(CC) $(all_ld) -Wl,--wrap=ipsec_open -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
-
 # The components of the program, as CycloneDX.
 $(BUILD)/sbom.json: $(BUILD)/sapair$(EXE) scripts/sbom.py
 	@python3 scripts/sbom.py $< $(VERSION) >$@

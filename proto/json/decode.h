@@ -10,11 +10,8 @@
 
 #include "crypto/secret.h"
 #include "proto/base/addr.h"
-#include "proto/base/err.h"
 #include "proto/base/spi.h"
-
-struct cJSON;
-struct json_field;
+#include "proto/json/field.h"
 
 /* Makes cJSON allocate through functions that wipe on free. Call once, at start. */
 void json_start(void);
@@ -44,18 +41,6 @@ const struct cJSON *json_root(const struct json_doc *doc);
 int json_place(const char *text, size_t len, struct err *e);
 
 /* ---- decoding -------------------------------------------------------------------------- */
-
-typedef int json_get(const struct cJSON *v, const struct json_field *f, void *to, struct err *e);
-
-struct json_field {
-	const char *name;
-	json_get *get;
-	size_t off;       /* of the destination in the struct */
-	uint64_t min;     /* get's limits: least number, */
-	uint64_t max;     /* greatest number (0: the type's), or bytes, or elements */
-	const void *more; /* what the get function needs beyond (word list, inner table) */
-	bool optional;    /* absent leaves the destination as it was before the call */
-};
 
 /*
  * Members of obj into *to, by the table (n at most 64). Unknown, repeated and missing members

@@ -258,3 +258,74 @@ void json_put_raw(struct json_out *o, const char *name, const char *json, size_t
 	if (len == 0)
 		o->full = true; /* no value: the text would be broken */
 }
+
+/* ---- fields ---------------------------------------------------------------------------- */
+
+void json_put_fields(struct json_out *o, const struct json_field *fields, size_t n,
+		     const void *from)
+{
+	for (size_t i = 0; i < n; i++)
+		if (fields[i].put != NULL)
+			fields[i].put(o, &fields[i], (const char *)from + fields[i].off);
+}
+
+void json_put_field_u16(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_u64(o, f->name, *(const uint16_t *)from);
+}
+
+void json_put_field_u32(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_u64(o, f->name, *(const uint32_t *)from);
+}
+
+void json_put_field_bool(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_bool(o, f->name, *(const bool *)from);
+}
+
+void json_put_field_dec64(struct json_out *o, const struct json_field *f, const void *from)
+{
+	const uint64_t *n = from;
+
+	if (*n != 0 || !f->optional)
+		json_put_dec64(o, f->name, *n);
+}
+
+void json_put_field_hex64(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_hex64(o, f->name, *(const uint64_t *)from);
+}
+
+void json_put_field_spi(struct json_out *o, const struct json_field *f, const void *from)
+{
+	const struct spi *spi = from;
+
+	if (spi->n != 0 || !f->optional)
+		json_put_spi(o, f->name, *spi);
+}
+
+void json_put_field_hexbytes(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_hexbytes(o, f->name, from, (size_t)f->max);
+}
+
+void json_put_field_secret(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_secret(o, f->name, from);
+}
+
+void json_put_field_text(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_text(o, f->name, from);
+}
+
+void json_put_field_word(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_text(o, f->name, ((const char *const *)f->more)[*(const int *)from]);
+}
+
+void json_put_field_addr(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_addr(o, f->name, from);
+}

@@ -9,6 +9,7 @@
 #include "crypto/secret.h"
 #include "proto/base/addr.h"
 #include "proto/base/spi.h"
+#include "proto/json/field.h"
 
 /* Writes into buf; once full, everything is refused and json_end() says so. */
 struct json_out {
@@ -42,6 +43,16 @@ void json_put_addr(struct json_out *o, const char *name, const struct addr *a);
 /* Milliseconds with three digits behind the point, from microseconds: a reader of such a text
  * adds SCAN_DECIMALS to its depth. */
 void json_put_ms(struct json_out *o, const char *name, uint64_t us);
+/* The members of *from, by the table. */
+void json_put_fields(struct json_out *o, const struct json_field *fields, size_t n,
+		     const void *from);
+/*
+ * For tables, the counterparts of json_get_u16() and so on. An optional SPI or 64-bit number of
+ * zero is absent.
+ */
+json_put json_put_field_u16, json_put_field_u32, json_put_field_bool, json_put_field_dec64,
+	json_put_field_hex64, json_put_field_spi, json_put_field_hexbytes, json_put_field_secret,
+	json_put_field_text, json_put_field_word, json_put_field_addr;
 /* A finished JSON value, copied as it is. */
 void json_put_raw(struct json_out *o, const char *name, const char *json, size_t len);
 

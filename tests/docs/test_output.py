@@ -4,6 +4,7 @@
 import glob
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from harness.settings import ROOT, SAPAIR
 from harness.tap import check, equal, main, test
 
 doc = read("docs/output.md")
-ALPHA, BETA = "127.0.78.1", "127.0.78.2"
+NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))  # tests may run side by side
+ALPHA, BETA = NET + "1", NET + "2"
 
 
 @test
@@ -49,10 +51,14 @@ def requests_are_those_of_the_code():
             m = re.search(r"#define %s (\S+)" % v, ctl)
             limit[k] = str(number(m.group(1) if m else v))
         equal(rows[name][1], "%(min)s to %(max)s" % limit, name)
-    for array, row in (("verbs", rows["verb"]), ("waits", rows["wait"])):
-        m = re.search(r"\b%s\[\] = \{(.*?)NULL" % array, ctl, re.S)
-        want = " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", m.group(1)))
-        equal(row[1], want, array)
+    verbs = {r[1]: " ".join(r[2:]) for r in x_list(source("proto/wire/ctl.h"), "CTL_VERBS")}
+    equal(rows["verb"][1], " ".join("`%s`" % v for v in verbs), "verbs")
+    waits = re.search(r"\bwaits\[\] = \{(.*?)NULL", ctl, re.S).group(1)
+    equal(rows["wait"][1], " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", waits)), "waits")
+    for name, bit in re.findall(r"\{\"(\w+)\", CTL_HAS_(\w+),", ctl):
+        having = [v for v, has in verbs.items()
+                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_PEERS" in has)]
+        equal(rows[name][3], " ".join("`%s`" % v for v in having), "verbs that have " + name)
 
 
 @test
@@ -200,7 +206,7 @@ def real_documents_are_as_documented():
         got += a.alpha("verify", BETA, status=3) + a.alpha("status", BETA, status=3)
         got += a.alpha("status", "nobody", status=2)
         got += a.alpha("up", BETA, "--no-wait") + a.alpha("up", BETA)
-        got += a.alpha("up", "127.0.78.9", "--timeout", "0.5", status=4) + a.alpha("status")
+        got += a.alpha("up", NET + "9", "--timeout", "0.5", status=4) + a.alpha("status")
         got += a.run("check", "alpha.json") + a.run("check", "nothing.json", status=2)
         got += a.run("id", "new", "--name", "gamma", "--dir", "gamma")
         got += a.run("id", "show", "alpha/alpha.crt")
@@ -211,7 +217,7 @@ def real_documents_are_as_documented():
         got += a.run("ca", "issue", "delta", "--address", "2001:db8::4", "--dir", "ca")
         got += a.run("lab", "init", os.path.join(ROOT, "docs", "examples", "lab-star.json"))
         inviter = subprocess.Popen([SAPAIR, "invite", "beta", "--json", "--dir", "i", "--listen",
-                                    "127.0.78.1:4599"], cwd=a.folder.name, text=True,
+                                    ALPHA + ":4599"], cwd=a.folder.name, text=True,
                                    stdout=subprocess.PIPE)
         got.append(json.loads(inviter.stdout.readline()))
         got += a.run("join", got[-1]["token"], "--dir", "j", "--name", "alpha")

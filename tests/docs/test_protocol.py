@@ -83,11 +83,11 @@ def fields(kind):
         if line == "TYPE":
             rows.append(["type", "yes", *described(kind, "get_type", "", "", "")])
             continue
-        m = re.fullmatch(r"(FIELD|WORDS|NAMED)\((.*)\)", line)
+        m = re.fullmatch(r"(FIELD|WORDS|OPTIONAL)\((.*)\)", line)
         if m:
             a = [x.strip().strip('"') for x in m.group(2).split(",")]
             if m.group(1) == "FIELD":
-                rows.append([a[1], "yes", *described(kind, a[2], a[3], a[4], "")])
+                rows.append([a[1], "yes", *described(kind, a[2], a[4], a[5], "")])
             elif m.group(1) == "WORDS":
                 rows.append([a[1], "yes", *described(kind, a[2], "", "", a[3])])
             else:
@@ -104,7 +104,7 @@ def fields(kind):
 
 @test
 def every_message_has_its_section():
-    names = re.findall(r"= \"(\w+)\"", re.search(r"type_words.*?\};", msg_c, re.S).group(0))
+    names = [r[1] for r in x_list(msg_h, "MSG_LIST")]
     equal(sorted(MESSAGES), sorted(names), "messages")
     equal(re.findall(r"^### ([a-z]+)$", doc, re.M), MESSAGES, "sections of messages")
 

@@ -7,7 +7,7 @@ import re
 from harness.settings import ROOT
 
 FOLDER = os.path.join(ROOT, "docs", "schema")
-SILENT = {"$schema", "$id", "$defs", "title", "description"}
+SILENT = {"$schema", "$id", "$defs", "title", "description", "default"}
 KINDS = {
     "object": dict, "array": list, "string": str, "boolean": bool,
     "integer": int, "number": (int, float),

@@ -122,13 +122,10 @@ static void look_at_config(struct doctor *d)
 			"flags of \"sapair run\" do without one; --config says where it is";
 		return;
 	}
-	if (os_exists(path) || config != NULL) {
-		if (conf_read(&d->cfg, path, &e) < 0) {
-			find_err(d, "config", &e);
-			return;
-		}
-	} else {
-		config_init(&d->cfg);
+	if ((os_exists(path) || config != NULL ? conf_read(&d->cfg, path, &e)
+					       : config_init(&d->cfg, &e)) < 0) {
+		find_err(d, "config", &e);
+		return;
 	}
 	if (conf_peers(&d->cfg, dir, &e) < 0) {
 		find_err(d, "config", &e);

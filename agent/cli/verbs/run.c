@@ -239,9 +239,9 @@ static int bundle_identity(void *arg, const struct config *c, struct identity **
 
 static int build(const struct source *s, struct config *c, struct err *e)
 {
-	if (!s->is_bundle && s->path[0] == '\0')
-		config_init(c);
-	else if ((s->is_bundle ? take_bundle(s, c, e) : conf_read(c, s->path, e)) < 0)
+	if ((s->is_bundle         ? take_bundle(s, c, e)
+	     : s->path[0] == '\0' ? config_init(c, e)
+				  : conf_read(c, s->path, e)) < 0)
 		return -1;
 	if (!s->is_bundle && !s->by_flags && conf_peers(c, s->dir, e) < 0)
 		return -1;

@@ -99,7 +99,7 @@ def the_role_brings_a_lab_up_and_takes_it_away():
         equal(book.run("--check", "--limit", "h1")[0], {"h1": 0}, "changes by a check after")
         book.kill("h2")
         text = book.run("--limit", "h2", "-e", "sapair_lab_host_program=/nowhere/sapair", rc=2)[1]
-        check("fatal: [h2]: FAILED!" in text and "/nowhere/sapair: no program" in text, text)
+        check("fatal: [h2]: FAILED!" in text and "/nowhere/sapair does not exist" in text, text)
         equal(book.run()[0], {"h1": 0, "h2": 1}, "changes by a second run, where one agent had died")
         changed, text = book.run(state="absent")
         check(min(changed.values()) > 0, "absent says: %s\n%s" % (changed, text))

@@ -83,7 +83,6 @@ struct config {
 	char log[8];                   /* "log": error, warn, info, debug */
 	bool export_keys; /* "export_keys": `sapair export` may print keys; default false */
 	bool allow_lab;   /* "allow_lab": lab identities are accepted; default false */
-	char fault[64];   /* "test_fault": rule of ipsec_fault_wrap(); tests only */
 	struct peer_options defaults;
 	struct peer_config *peers; /* allocated; freed by config_free() */
 	size_t n_peers;

@@ -83,7 +83,7 @@ static void every_member_is_read(void)
 		"{\"name\":\"alpha\",\"listen\":[\"127.0.0.1:4600\",\"[::1]\"],"
 		"\"esp_port\":4601,\"backend\":\"soft\",\"certificate\":\"a.crt\","
 		"\"key\":\"a.key\",\"ca\":\"ca.crt\",\"control\":\"/tmp/s\",\"log\":\"debug\","
-		"\"allow_lab\":true,\"export_keys\":true,\"test_fault\":\"reserve:1\","
+		"\"allow_lab\":true,\"export_keys\":true,"
 		"\"peers\":[{\"name\":\"beta\",\"address\":\"127.0.0.2:4602\","
 		"\"local\":\"127.0.0.1\",\"esp_port\":4603,\"pin\":\"" PIN "\","
 		"\"identity\":\"beta.lab\",\"ppk\":\"beta.ppk\",\"role\":\"dial\","
@@ -115,7 +115,6 @@ static void every_member_is_read(void)
 	CHECK_STR(c.log, "debug");
 	CHECK(c.allow_lab);
 	CHECK(c.export_keys);
-	CHECK_STR(c.fault, "reserve:1");
 	CHECK_STR(p->name, "beta");
 	ep_is(&p->remote, "127.0.0.2:4602");
 	CHECK(p->local.len == 4 && p->local.bytes[3] == 1);

@@ -160,7 +160,7 @@ static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args 
 }
 
 /* Is what we would write there already? */
-static bool is_there(const char *path, const struct ca *ca, const struct cert_wish *w,
+static bool is_there(const char *path, const struct ca *ca, const struct cert_params *w,
 		     const uint8_t *pin, struct cert_facts *f)
 {
 	struct err ignored = {0};

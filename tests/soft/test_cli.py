@@ -130,7 +130,7 @@ def id_new_makes_an_identity_once(lab):
     check(forced["changed"] and forced["pin"] != d["pin"], str(forced))
     text = expect_exit(run_sapair("id", *where)).out
     has(text, forced["pin"])
-    has(text, "readable by its owner only")
+    has(text, "readable only by its owner")
 
 
 @test
@@ -164,11 +164,11 @@ def wishes_that_no_certificate_can_keep_are_refused(lab):
     where = ["--dir", lab.path("conf")]
     error(run_sapair("id", "new", "--name", "a b", *where), 2, "letters, digits")
     error(run_sapair("id", "new", "--address", "beta", *where), 2, "--address")
-    error(run_sapair("id", "new", "--address", "224.0.0.1", *where), 2, "not the address of one host")
+    error(run_sapair("id", "new", "--address", "224.0.0.1", *where), 2, "not a unicast address")
     error(run_sapair("id", "new", "--days", "0", *where), 2, "--days")
-    error(run_sapair("id", "new", "--days", "9", "--not-after", "2030-01-01", *where), 2, "exclude")
+    error(run_sapair("id", "new", "--days", "9", "--not-after", "2030-01-01", *where), 2, "mutually exclusive")
     error(run_sapair("id", "new", "--not-after", "tomorrow", *where), 2, "is not a date")
-    error(run_sapair("id", "new", "--not-after", "2001-01-01", *where), 2, "end before it begins")
+    error(run_sapair("id", "new", "--not-after", "2001-01-01", *where), 2, "expire before it is valid")
     check(not os.path.exists(lab.path("conf/sapair.key")), "a key was written")
 
 
@@ -232,7 +232,7 @@ def the_certificate_of_another_ca_is_not_replaced(lab):
     os.mkdir(lab.path("out"))
     lab.write("out/ca.crt", "another")
     r = expect_exit(issue(lab, "--address", ALPHA), 2)
-    has(r.doc("error")["cause"], "of another CA")
+    has(r.doc("error")["cause"], "from another CA")
     check(not os.path.exists(lab.path("out/alpha.key")), "a key was written")
 
 
@@ -242,7 +242,7 @@ def no_certificate_outlives_its_ca_and_lab_is_inherited(lab):
     r = expect_exit(issue(lab, "--address", ALPHA))
     d = r.doc("ca")
     equal((d["not_after"], d["lab"]), (ca["not_after"], True), "issued")
-    has(r.err, "the CA ends then")
+    has(r.err, "when the CA expires")
 
 
 @test
@@ -286,11 +286,11 @@ def check_reads_all_that_an_agent_would(lab):
 def check_tells_what_is_wrong_and_where(lab):
     path = lab.write("sapair.json", '{\n  "peers": [\n    {"adress": "192.0.2.1"}\n  ]\n}\n')
     error(run_sapair("check", path), 2, path + ': line 3, column 6: peers[0]: unknown member "adress"')
-    error(run_sapair("check", lab.path("none.json")), 2, "No such file", "say which file")
+    error(run_sapair("check", lab.path("none.json")), 2, "No such file", "give the file")
     error(run_sapair("check", config(lab, backend="carrier-pigeon")), 2, "carrier-pigeon", "soft")
     error(run_sapair("check", config(lab, certificate="none.crt")), 2, lab.path("none.crt"), "id new")
     error(run_sapair("check", config(lab, certificate=identity("beta").cert)), 2, "does not belong to")
-    error(run_sapair("check", config(lab, ca=None)), 2, "nothing to recognise beta by", "sapair id")
+    error(run_sapair("check", config(lab, ca=None)), 2, "cannot authenticate beta", "sapair id")
     expect_exit(run_sapair("check", config(lab, ca=None, peers=[{"address": BETA, "pin": PIN}])))
     lab.write("short.ppk", "00ff\n")
     error(run_sapair("check", config(lab, peers=[{"address": BETA, "ppk": "short.ppk"}])), 2,
@@ -313,7 +313,7 @@ def check_warns_before_it_is_too_late(lab):
     equal(r.out, "ok: 1 peer\n", "stdout")
     has(r.err, "alpha.crt expires in ")
     has(r.err, "ca.crt expires in ")
-    has(r.err, "permissive lets clear text through")
+    has(r.err, "permissive allows clear text")
     equal(len(expect_exit(run_sapair("check", path, "--json")).doc("check")["warnings"]), 3, "warnings")
 
 
@@ -332,7 +332,7 @@ def run_without_a_peer_says_what_to_type(lab):
     env = {"XDG_CONFIG_HOME": lab.dir, "HOME": lab.dir, "PATH": ""}
     if os.geteuid() == 0 and os.path.exists("/etc/sapair"):
         raise Skip("/etc/sapair is here")
-    error(run_sapair("run", env=env), 2, "no peer to pair with", "sapair run --peer ADDRESS")
+    error(run_sapair("run", env=env), 2, "no peer, and no config file", "sapair run --peer ADDRESS")
     error(run_sapair("run", "--peer", BETA, env=env), 2, "no identity", "sapair id new")
 
 
@@ -359,7 +359,7 @@ def flags_that_do_not_fit_are_refused_before_anything_starts(lab):
     error(run_sapair(*base[:-1], "wfp2", *peer), 2, "wfp2", "soft")
     error(run_sapair(*base, *peer, "--esp-port", "0"), 2, "--esp-port")
     error(run_sapair(*base, *peer, "--pin", "abc"), 2, "--pin", "sapair id")
-    error(run_sapair(*base, "--pin", PIN, *peer, "--peer", "127.0.0.3"), 2, "behind the --peer")
+    error(run_sapair(*base, "--pin", PIN, *peer, "--peer", "127.0.0.3"), 2, "must follow the --peer")
     error(run_sapair(*base, *peer, "--peer", BETA), 2, "the same pair of addresses")
     error(run_sapair(*base, *peer, "--listen", BETA), 2, "is our own")
     error(run_sapair(*base, *peer, "--ppk", lab.path("none")), 2, "none")

@@ -134,7 +134,7 @@ def doctor_names_cause_and_next_step(lab):
     a.stop()
     r = a.cli("doctor", "--config", a.config_path)
     got = checks(r)
-    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it: sapair run"), "no agent")
+    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it with \"sapair run\""), "no agent")
     equal(got["back end", ""][1], "soft", "the back end is tried")
     a.config["key"] = shutil.copy(a.config["key"], lab.path("own.key"))
     a.write_config()
@@ -162,7 +162,7 @@ def doctor_looks_at_addresses_ports_links_and_suites(lab):
     r = a.cli("doctor", "--config", a.config_path)
     taken.close()
     equal((checks(r)["port", ""][0], r.rc), ("fail", 2), "a port that is taken: %s" % r)
-    has(checks(r)["port", ""][1], "another program listens")
+    has(checks(r)["port", ""][1], "in use by another program")
     has(checks(r)["port", ""][2], "ss -ltnp")
     a.config["peers"][0]["local"] = "192.0.2.77"
     a.write_config()
@@ -178,7 +178,7 @@ def doctor_sees_a_clock_that_is_off(lab):
         raise Skip("no libfaketime")
     a = lab.agent("alpha", lab.peer_of("beta"))
     a.write_config()
-    for shift, check_, part in (("-1d", "clock", "begins at"), ("+10y", "certificate", "expired at")):
+    for shift, check_, part in (("-1d", "clock", "is not valid before"), ("+10y", "certificate", "expired at")):
         r = run_sapair("doctor", "--config", a.config_path, "--json", "--control", a.control, limit=60,
                  env=dict(os.environ, LD_PRELOAD=shim, FAKETIME=shift))
         got = checks(r)

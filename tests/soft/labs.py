@@ -1,5 +1,6 @@
 """Labs that run, and a real sshd to reach their hosts by; for the scripts of tests/soft and tests/windows."""
 
+import glob
 import json
 import os
 import shutil
@@ -69,6 +70,31 @@ def failed(doc):
     return {h["name"]: h["cause"] for h in doc["hosts"] if h["state"] == "failed"}
 
 
+# scripts/setup.sh unpacks an sshd where none is installed.
+SSHD = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
+UNPACKED = None
+if not SSHD:
+    folder = os.path.join(sapairtest.HERE, "..", "..", "build", "deps", "sshd")
+    if os.path.exists(folder + "/usr/sbin/sshd"):
+        UNPACKED = os.path.abspath(folder)
+        SSHD = UNPACKED + "/usr/sbin/sshd"
+# An unpacked sshd finds its helpers, its user, and its libraries in a mount namespace of its own.
+MOUNTS = """
+set -e
+mount --bind "$1/usr/lib/openssh" /usr/lib/openssh
+mount --bind "$2/passwd" /etc/passwd
+mount --bind "$2/ld.so.cache" /etc/ld.so.cache
+shift 2
+exec "$@"
+"""
+
+
+def sftp_server():
+    """Where a session of Sshd finds it."""
+    return next((p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
+                 if os.path.exists((UNPACKED or "") + p)), None)
+
+
 class Sshd:
     """A real sshd, with keys of its own. command: what every session runs; inside: how a program gets to
     where it shall listen."""
@@ -109,11 +135,24 @@ class Sshd:
               Port %d
             """ % (self.path("good"), self.path("known"), address, self.port))
         self.process = subprocess.Popen(
-            [*self.inside, shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", self.path("sshd_config")],
+            [*self.inside, *self.mounts(), SSHD, "-D", "-e", "-f", self.path("sshd_config")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=open(self.path("log"), "w"))
         lab.cleanups.append(self.close)
         until(self.answers, "sshd answers")
+
+    def mounts(self):
+        """The words before the command line of an sshd that is unpacked."""
+        if not UNPACKED:
+            return []
+        with open("/etc/passwd") as f:
+            self.write("passwd", "\n".join(line for line in f.read().splitlines() if not line.startswith("sshd:"))
+                       + "\nsshd:x:65534:65534::/run/sshd:/usr/sbin/nologin")
+        libraries = {os.path.dirname(p) for p in glob.glob(UNPACKED + "/**/lib*.so.*", recursive=True)}
+        self.write("ld.so.conf", "\n".join(["include /etc/ld.so.conf.d/*.conf", *libraries]))
+        subprocess.run(["ldconfig", "-i", "-X", "-f", self.path("ld.so.conf"), "-C", self.path("ld.so.cache")],
+                       check=True, env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", MOUNTS, "sh", UNPACKED, self.dir]
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -138,6 +177,9 @@ class Sshd:
 def need_ssh():
     if sapairtest.SAN:
         raise sapairtest.Skip("the plain build does it")
-    if os.geteuid() != 0 or not (shutil.which("ssh") and (
-            shutil.which("sshd") or os.path.exists("/usr/sbin/sshd"))):
-        raise sapairtest.Skip("no sshd, or not root")
+    if os.geteuid() != 0:
+        raise sapairtest.Skip("only root can run an sshd")
+    if not (SSHD and shutil.which("ssh")):
+        raise sapairtest.Skip("no sshd, not even an unpacked one (scripts/setup.sh test)")
+    if UNPACKED and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        raise sapairtest.Skip("no mount namespaces: an sshd that is not installed needs one")

@@ -13,7 +13,7 @@ import tempfile
 from wintest import *
 from wintest import ENV, PREFIX, WINE, begin, finished, test, tool, well
 from wintest import EXE as PROGRAM
-from labs import Running, Sshd, failed, lab_file, need_ssh
+from labs import Running, Sshd, failed, lab_file, need_ssh, sftp_server
 from standin import EXE as STANDIN
 from standin import Engine
 
@@ -22,8 +22,6 @@ SLOW = {"limit": 200}
 
 def windows_sshd(lab, home):
     """Sessions begin in a folder of the user's, and what they write is his alone, as on Windows."""
-    server = next(p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
-                  if os.path.exists(p))
     # Wine lets a detached program keep stderr of the system below, which would keep the session open.
     command = lab.write("session", """#!/bin/sh
 umask 077
@@ -36,7 +34,7 @@ rc=$?
 cat "$said" >&2
 rm "$said"
 exit $rc
-""" % (PREFIX, home, server, WINE))
+""" % (PREFIX, home, sftp_server(), WINE))
     os.chmod(command, 0o700)
     return Sshd(lab, command)
 

@@ -60,10 +60,13 @@ all_ld   = $(CFLAGS) $(harden) $(link) $(LDFLAGS)
 # One variable for each floor. A file named after the other system is left out, and a test that
 # has Unix sockets as strangers.
 
-away    := $(if $(filter win,$(TARGET)),%_linux.c %_xfrm.c %/test_sadb_soft.c,%_win.c %_wfp.c)
+away    := $(if $(filter win,$(TARGET)),%_linux.c agent/os/linux/% agent/ipsec/xfrm/% agent/privsep/helper.c \
+             %/test_ipsec_soft.c,%_win.c agent/os/windows/% agent/ipsec/wfp/%)
 crypto  := $(wildcard crypto/*.c)
-proto   := $(wildcard proto/*.c)
-agent   := $(filter-out $(away),$(wildcard agent/*/*.c))
+# Pure, like proto/: what the helper reads, and how it judges it.
+pure    := agent/privsep/record.c agent/privsep/policy.c
+proto   := $(wildcard proto/*/*.c) $(pure)
+agent   := $(filter-out $(away) $(pure),$(wildcard agent/*/*.c agent/*/*/*.c agent/*/*/*/*.c))
 support := $(wildcard tests/support/*.c)
 o        = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -138,7 +141,7 @@ $(units) $(agents) $(sims): $(if $(support),$(BUILD)/support.a)
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS) $(LDLIBS)
 
-$(kernel): %: %.o $(call o,agent/sadb/msg_xfrm.c $(proto) $(crypto))
+$(kernel): %: %.o $(call o,agent/ipsec/xfrm/message.c $(proto) $(crypto))
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 
@@ -269,7 +272,8 @@ mutants: programs ## take out one guard at a time: the tests must fail
 # The rules of clang-format and clang-tidy are those of version 14. Another version sees other
 # faults: it is skipped, unless LINT_ANY=1.
 
-sources := $(wildcard crypto/*.[ch] proto/*.[ch] agent/*.[ch] agent/*/*.[ch] tests/*.h tests/*/*.[ch])
+sources := $(wildcard crypto/*.[ch] proto/*/*.[ch] agent/*.[ch] agent/*/*.[ch] agent/*/*/*.[ch] tests/*.h \
+           tests/*/*.[ch])
 tidy    := $(patsubst %.c,$(BUILD)/%.tidy,$(wildcard agent/main.c) $(agent) $(proto) $(crypto))
 is_14    = $(if $(LINT_ANY),:,$(1) --version | grep -q 'version 14\.' || \
            { echo "SKIP $(1): its rules here are for version 14 (LINT_ANY=1 runs it)"; exit 0; })

@@ -6,7 +6,7 @@
 #include "agent/cli/verb.h"
 #include "agent/os/os.h"
 #include "crypto/random.h"
-#include "proto/json.h"
+#include "proto/json/json.h"
 
 int main(int argc, char **argv)
 {

@@ -17,17 +17,20 @@ BEGIN {
 		"tgmath time uchar wchar wctype", words, " ")
 	for (i = 1; i <= n; i++)
 		iso[words[i] ".h"] = 1
-	system_files = "^agent/os/|^agent/sadb/.*_(linux|xfrm|win|wfp)\\.[ch]$|^agent/sadb/api_wfp\\.h$"
+	system_files = "^agent/os/|^agent/ipsec/(xfrm|wfp)/|^agent/privsep/(.*_(linux|win)|helper)\\.c$"
 }
 
 function floor_of(path)
 {
 	if (path ~ /^crypto\//) return 0
-	if (path ~ /^proto\//) return 1
-	if (path ~ /^agent\/(os|sadb)\//) return 2
-	if (path ~ /^agent\/daemon\//) return 3
-	if (path ~ /^agent\/cli\//) return 4
-	if (path ~ /^agent\/main\.c$/) return 5
+	if (path ~ /^proto\/(base|json)\//) return 1
+	if (path ~ /^proto\//) return 2
+	if (path ~ /^agent\/(os|ipsec)\//) return 3
+	if (path ~ /^agent\/privsep\/(record|policy)\./) return 2
+	if (path ~ /^agent\/privsep\//) return 4
+	if (path ~ /^agent\/daemon\//) return 5
+	if (path ~ /^agent\/cli\//) return 6
+	if (path ~ /^agent\/main\.c$/) return 7
 	return -1
 }
 
@@ -49,7 +52,7 @@ function dir_of(path)
 	if (to !~ /\//)
 		to = dir_of(FILENAME) to
 	if (floor_of(to) < 0)
-		fault("\"" part[2] "\" is on no floor: name it from the top, \"proto/err.h\"")
+		fault("\"" part[2] "\" is on no floor: name it from the top, \"proto/base/err.h\"")
 	else if (floor_of(to) > floor_of(FILENAME))
 		fault("upward: floor " floor_of(FILENAME) " includes " to " of floor " floor_of(to))
 }
@@ -63,8 +66,8 @@ function dir_of(path)
 		if (FILENAME !~ /^crypto\//)
 			fault("<" to "> outside crypto/")
 	} else if (to ~ /cJSON/) {
-		if (FILENAME != "proto/json.c")
-			fault("<" to "> outside proto/json.c")
+		if (FILENAME != "proto/json/json.c")
+			fault("<" to "> outside proto/json/json.c")
 	} else if (to ~ /^uv(\.h$|\/)/) {
 		if (FILENAME !~ /^agent\//)
 			fault("<" to "> outside agent/")

@@ -4,7 +4,7 @@
 #ifndef SAPAIR_AGENT_ARGS_H
 #define SAPAIR_AGENT_ARGS_H
 
-#include "proto/err.h"
+#include "proto/base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>

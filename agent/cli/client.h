@@ -4,7 +4,7 @@
 #ifndef SAPAIR_AGENT_CLIENT_H
 #define SAPAIR_AGENT_CLIENT_H
 
-#include "proto/ctl.h"
+#include "proto/wire/ctl.h"
 
 struct client;
 

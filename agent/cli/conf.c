@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-#include "agent/sadb/sadb.h"
+#include "agent/ipsec/ipsec.h"
 
 int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, struct err *e)
 {
@@ -75,9 +75,9 @@ int conf_read(struct config *c, const char *path, struct err *e)
 		return err_in(e, "%s", path);
 	os_dir_of(dir, path);
 	rc = resolve_all(c, dir, e);
-	if (rc == 0 && !sadb_known(c->backend))
+	if (rc == 0 && !ipsec_known(c->backend))
 		rc = err_set(e, ERR_USAGE, "backend \"%s\": this program has auto, %s", c->backend,
-			     sadb_names());
+			     ipsec_names());
 	if (rc < 0) {
 		config_free(c);
 		return err_in(e, "%s", path);

@@ -5,7 +5,7 @@
 #define SAPAIR_AGENT_CONF_H
 
 #include "agent/os/os.h"
-#include "proto/config.h"
+#include "proto/config/config.h"
 
 #define CONF_NAME "sapair.json"
 #define CONF_CERT "sapair.crt"

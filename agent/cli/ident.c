@@ -9,7 +9,7 @@
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
 #include "agent/cli/out.h"
-#include "proto/addr.h"
+#include "proto/base/addr.h"
 #include "agent/os/creds.h"
 
 #define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */

@@ -7,7 +7,7 @@
 #include "agent/cli/args.h"
 #include "agent/os/os.h"
 #include "crypto/cert.h"
-#include "proto/json.h"
+#include "proto/json/json.h"
 
 #define IDENT_DAYS 825 /* of a host: browsers' old limit, well known */
 #define IDENT_CA_DAYS 3650

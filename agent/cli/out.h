@@ -4,8 +4,8 @@
 #ifndef SAPAIR_AGENT_OUT_H
 #define SAPAIR_AGENT_OUT_H
 
-#include "proto/err.h"
-#include "proto/json.h"
+#include "proto/base/err.h"
+#include "proto/json/json.h"
 
 #include <stdbool.h>
 

@@ -4,7 +4,7 @@
 #ifndef SAPAIR_AGENT_SHOW_H
 #define SAPAIR_AGENT_SHOW_H
 
-#include "proto/json.h"
+#include "proto/json/json.h"
 
 /* several: the command is about many peers, so each gets one line. */
 typedef void show_document(const struct cJSON *d, bool several);

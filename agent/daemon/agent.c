@@ -3,12 +3,12 @@
  */
 #include "agent/daemon/agent.h"
 
-#include "agent/daemon/control.h"
+#include "agent/daemon/control/server.h"
 #include "agent/daemon/event.h"
-#include "agent/daemon/link.h"
-#include "agent/daemon/listen.h"
-#include "agent/daemon/peer.h"
-#include "agent/daemon/renew.h"
+#include "agent/daemon/link/link.h"
+#include "agent/daemon/link/listen.h"
+#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/cert_reload.h"
 #include "agent/os/confine.h"
 #include "agent/os/creds.h"
 #include "crypto/random.h"
@@ -108,7 +108,7 @@ static void fill_name(struct agent *a)
 static int check_can(const struct agent *a, const struct peer_config *p, struct err *e)
 {
 	const struct peer_options *o = &p->opt;
-	const struct sadb_can *can = &a->can;
+	const struct ipsec_can *can = &a->can;
 	const char *lacks = NULL;
 	bool suite = false;
 
@@ -309,7 +309,7 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 	if (check_restart(a, &c, e) < 0)
 		goto free_config;
 	if (check_peers(a, &c, e) < 0 || load_identity(a, &c, &id, e) < 0 ||
-	    sadb_reload(a->db, e) < 0) {
+	    ipsec_reload(a->db, e) < 0) {
 		err_in(e, "reload: nothing was applied");
 		if (e != NULL && e->os == EACCES)
 			err_hint(e, hint_closed);
@@ -344,7 +344,7 @@ int agent_add_address(struct agent *a, const char *address, const char *pin, str
 	size_t before = a->cfg.n_peers;
 	struct peer_config pc;
 
-	if (a->start->apart != NULL && !sadb_sends(a->db)) {
+	if (a->start->privsep != NULL && !ipsec_sends(a->db)) {
 		err_set(e, ERR_USAGE,
 			"the process that has the right to install SAs takes peers from the config only");
 		return err_hint(
@@ -408,7 +408,7 @@ void agent_stop(struct agent *a)
 	os_ignore_signals();
 	renew_stop(a->renew);
 	a->renew = NULL;
-	sadb_close(a->db);
+	ipsec_close(a->db);
 	a->db = NULL;
 	uv_timer_start(&a->stop_timer, on_stop_timer, STOP_MS, 0);
 	uv_unref((uv_handle_t *)&a->stop_timer); /* nothing left: the loop ends at once */
@@ -484,14 +484,14 @@ static void mind_session(const struct agent *a, const struct peer_config *p)
 		a->can.selectors ? "\"] on both hosts keeps it open" : "");
 }
 
-static int open_sadb(struct agent *a, struct err *e)
+static int open_ipsec(struct agent *a, struct err *e)
 {
-	struct sadb_env env = {.loop = &a->loop,
-			       .on_event = peer_on_sadb,
-			       .arg = a,
-			       .apart = a->start->apart};
+	struct ipsec_env env = {.loop = &a->loop,
+				.on_event = peer_on_ipsec,
+				.arg = a,
+				.privsep = a->start->privsep};
 
-	if (sadb_open(&a->db, a->cfg.backend, &env, e) < 0)
+	if (ipsec_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
 	if (e->code != ERR_NONE) { /* "auto" found none of the system's own */
 		err_in(e, "this host's traffic is NOT protected, back end %s only proves pairs",
@@ -500,13 +500,13 @@ static int open_sadb(struct agent *a, struct err *e)
 		memset(e, 0, sizeof *e);
 	}
 	if (a->cfg.fault[0] != '\0') {
-		struct sadb *wrapped = sadb_fault_wrap(a->db, a->cfg.fault);
+		struct ipsec *wrapped = ipsec_fault_wrap(a->db, a->cfg.fault);
 
 		if (wrapped == NULL)
 			return err_set(e, ERR_USAGE, "test_fault: %s is no rule", a->cfg.fault);
 		a->db = wrapped;
 	}
-	sadb_can(a->db, &a->can);
+	ipsec_can(a->db, &a->can);
 	for (size_t i = 0; i < a->cfg.n_peers; i++) {
 		if (check_can(a, &a->cfg.peers[i], e) < 0)
 			return -1;
@@ -564,7 +564,7 @@ static int start(struct agent *a, struct err *e)
 		return -1;
 	fill_name(a);
 	a->renew = renew_start(a);
-	if (open_sadb(a, e) < 0 || control_open(a, e) < 0)
+	if (open_ipsec(a, e) < 0 || control_open(a, e) < 0)
 		return -1;
 	/* Policy first: from here on a declared pair is closed. */
 	for (size_t i = 0; i < a->cfg.n_peers; i++)
@@ -624,7 +624,7 @@ int agent_run(struct agent_start *s, struct err *e)
 		renew_stop(a->renew);
 		a->renew = NULL;
 		if (a->db != NULL)
-			sadb_close(a->db);
+			ipsec_close(a->db);
 		a->db = NULL;
 	} else {
 		log_line(LOG_INFO, "agent: %s is running, back end %s, %zu peers", a->cfg.name,

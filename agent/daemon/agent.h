@@ -6,10 +6,10 @@
 #ifndef SAPAIR_AGENT_AGENT_H
 #define SAPAIR_AGENT_AGENT_H
 
-#include "agent/daemon/turn.h"
+#include "agent/daemon/loop.h"
 #include "agent/os/creds.h"
-#include "agent/sadb/sadb.h"
-#include "proto/config.h"
+#include "agent/ipsec/ipsec.h"
+#include "proto/config/config.h"
 
 #include <uv.h>
 
@@ -33,7 +33,7 @@ void identity_ref_drop(struct identity_ref *r); /* NULL allowed */
 /* What agent_run() needs. Paths in cfg are absolute. */
 struct agent_start {
 	struct config cfg;
-	struct apart *apart; /* the helper, where the back end needs a right; else NULL */
+	struct privsep *privsep; /* the helper, where the back end needs a right; else NULL */
 	const char *paths[AGENT_PATHS_MAX +
 			  1];          /* files that reload reads, beside those of the config */
 	char config_path[OS_PATH_MAX]; /* for messages; empty: started by flags alone */
@@ -57,8 +57,8 @@ struct agent {
 	struct agent_start *start;
 	struct config cfg;
 	struct identity_ref *identity;
-	struct sadb *db;
-	struct sadb_can can;
+	struct ipsec *db;
+	struct ipsec_can can;
 	uint8_t instance[INSTANCE_LEN];
 	uint64_t started_ms;
 	bool stopping;

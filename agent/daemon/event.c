@@ -3,7 +3,7 @@
  */
 #include "agent/daemon/event.h"
 
-#include "agent/daemon/control.h"
+#include "agent/daemon/control/server.h"
 
 #include <stdio.h>
 #include <string.h>

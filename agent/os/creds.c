@@ -4,7 +4,7 @@
 #include "agent/os/creds.h"
 
 #include "crypto/hex.h"
-#include "proto/keysched.h"
+#include "proto/exchange/keysched.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 
 #include "agent/os/os.h"
 #include "crypto/cert.h"
-#include "proto/config.h"
+#include "proto/config/config.h"
 
 /* Certificate, key and (if there is one) CA that the config names. 0 or -1; *out is the caller's,
  * who gives it back by identity_free(). */

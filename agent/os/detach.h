@@ -7,7 +7,7 @@
 #ifndef SAPAIR_AGENT_OS_DETACH_H
 #define SAPAIR_AGENT_OS_DETACH_H
 
-#include "proto/err.h"
+#include "proto/base/err.h"
 
 #include <stdbool.h>
 

@@ -8,7 +8,7 @@
 #ifndef SAPAIR_AGENT_LOG_H
 #define SAPAIR_AGENT_LOG_H
 
-#include "proto/err.h"
+#include "proto/base/err.h"
 
 #include <stdbool.h>
 

@@ -2,13 +2,13 @@
  * agent/os/os.h - what differs by system and is not IPsec.
  *
  * One implementation a system, in three files: os_* is the process, file_* files, control_* the control
- * socket or pipe. No other file outside agent/os and agent/sadb includes system headers.
+ * socket or pipe. No other file outside agent/os and agent/ipsec includes system headers.
  */
 #ifndef SAPAIR_AGENT_OS_H
 #define SAPAIR_AGENT_OS_H
 
-#include "proto/addr.h"
-#include "proto/err.h"
+#include "proto/base/addr.h"
+#include "proto/base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>

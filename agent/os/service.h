@@ -4,7 +4,7 @@
 #ifndef SAPAIR_AGENT_OS_SERVICE_H
 #define SAPAIR_AGENT_OS_SERVICE_H
 
-#include "proto/err.h"
+#include "proto/base/err.h"
 
 #include <stdbool.h>
 

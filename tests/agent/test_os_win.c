@@ -11,7 +11,7 @@
 
 #include "agent/daemon/event.h"
 #include "agent/os/os.h"
-#include "agent/sadb/db_wfp.h"
+#include "agent/ipsec/wfp/db.h"
 #include "tests/t.h"
 
 /* The program that was built with us: build/win/sapair.exe, from build/win/tests/agent. */

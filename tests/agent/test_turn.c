@@ -1,5 +1,5 @@
 /* agent/daemon/turn: what is put off comes at the end, once; the clock stands still within a turn. */
-#include "agent/daemon/turn.h"
+#include "agent/daemon/loop.h"
 #include "tests/t.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/config.md and docs/examples/*.json against proto/config.c and `sapair check`."""
+"""docs/config.md and docs/examples/*.json against proto/config/config.c and `sapair check`."""
 
 import glob
 import json
@@ -13,7 +13,7 @@ import tempfile
 from docs import ROOT, SAPAIR, bare, check, equal, number, read, run_all, section, source, table, test
 
 doc = read("docs/config.md")
-code = source("proto/config.c", "proto/config.h", "proto/msg.h", "crypto/cert.h")
+code = source("proto/config/config.c", "proto/config/config.h", "proto/wire/msg.h", "crypto/cert.h")
 
 
 def define(name):
@@ -93,7 +93,7 @@ def words_are_those_of_the_code():
 
 @test
 def default_suites_are_those_of_the_code():
-    names = re.findall(r"\{\"([\w-]+)\", SUITE_\w+(?:, \d+){5}, true", source("proto/suite.c"))
+    names = re.findall(r"\{\"([\w-]+)\", SUITE_\w+(?:, \d+){5}, true", source("proto/base/suite.c"))
     equal(rows("## Options")["suites"][2], " ".join("`%s`" % n for n in names), "suites")
 
 

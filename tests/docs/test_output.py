@@ -20,7 +20,7 @@ ALPHA, BETA = "127.0.78.1", "127.0.78.2"
 @test
 def exit_statuses_are_those_of_the_code():
     rows = [r[:3] for r in table(section(doc, "## Exit status"))]
-    equal(rows, [r[1:] for r in x_list(source("proto/err.h"), "ERR_LIST")], "exit statuses")
+    equal(rows, [r[1:] for r in x_list(source("proto/base/err.h"), "ERR_LIST")], "exit statuses")
 
 
 @test
@@ -34,7 +34,7 @@ def events_are_those_of_the_code():
 @test
 def requests_are_those_of_the_code():
     rows = {bare(r[0]): r[1:] for r in table(section(doc, "## Control socket"))}
-    ctl = source("proto/ctl.c")
+    ctl = source("proto/wire/ctl.c")
     fields = re.findall(r"FIELD\((\w+),\s*(\w+)(.*?)\),?\n", ctl)
     equal(sorted(rows), sorted(f[0] for f in fields), "members")
     for name, get, rest in fields:
@@ -54,7 +54,7 @@ def requests_are_those_of_the_code():
 @test
 def every_schema_of_the_code_is_documented():
     used = set()
-    for path in glob.glob(os.path.join(ROOT, "agent", "*", "*.c")):
+    for path in glob.glob(os.path.join(ROOT, "agent", "**", "*.c"), recursive=True):
         used |= set(re.findall(r"\"(sapair\.\w+/\d+)\"", read(path)))
     equal(sorted(used), sorted(documented()), "schemas")
 

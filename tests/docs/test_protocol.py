@@ -8,8 +8,8 @@ import sys
 from docs import ROOT, bare, check, equal, number, read, run_all, section, source, table, test, x_list
 
 doc = read("docs/protocol.md")
-msg_h = source("proto/msg.h")
-msg_c = source("proto/msg.c")
+msg_h = source("proto/wire/msg.h")
+msg_c = source("proto/wire/msg.c")
 WORDS = {
     "mode_words": ["required", "permissive"],
     "encap_words": ["transport", "tunnel"],
@@ -34,7 +34,7 @@ def defined(name):
 
 
 def suites():
-    return re.findall(r"\[SUITE_\w+\] = \{(.*?)\}", source("proto/suite.c"))
+    return re.findall(r"\[SUITE_\w+\] = \{(.*?)\}", source("proto/base/suite.c"))
 
 
 def words(name):
@@ -114,7 +114,7 @@ def fields_of_messages_are_those_of_the_code():
 @test
 def faults_are_those_of_the_code():
     rows = [[bare(r[0]), r[1], r[2]] for r in table(section(doc, "## 11. Faults"))]
-    classes = {r[0]: r[2] for r in x_list(source("proto/err.h"), "ERR_LIST")}
+    classes = {r[0]: r[2] for r in x_list(source("proto/base/err.h"), "ERR_LIST")}
     want = [[r[1], classes[r[2]], r[3]] for r in x_list(msg_h, "FAULT_LIST")]
     equal(rows, want, "faults")
 
@@ -138,9 +138,9 @@ def suites_are_those_of_the_code():
 
 @test
 def constants_are_those_of_the_code():
-    paths = ("proto/msg.h proto/frame.h proto/scan.h proto/keysched.h proto/probe.h proto/exchange.h "
-             "agent/daemon/link.h agent/daemon/listen.h agent/daemon/agent.h agent/daemon/peer.c "
-             "agent/daemon/peer.h agent/daemon/pair.c agent/daemon/verify.h").split()
+    paths = ("proto/wire/msg.h proto/wire/frame.h proto/json/scan.h proto/exchange/keysched.h proto/exchange/probe.h proto/exchange/exchange.h "
+             "agent/daemon/link/link.h agent/daemon/link/listen.h agent/daemon/agent.h agent/daemon/peer/peer.c "
+             "agent/daemon/peer/peer.h agent/daemon/pair/rekey.c agent/daemon/verify/verify.h").split()
     code = source(*paths)
     for name, value, _ in table(section(doc, "## 12. Constants")):
         m = re.search(r"#define %s (.+)" % name, code)
@@ -150,7 +150,7 @@ def constants_are_those_of_the_code():
 
 @test
 def labels_and_alpn_are_those_of_the_code():
-    keysched = source("proto/keysched.c")
+    keysched = source("proto/exchange/keysched.c")
     for label in re.findall(r"begin\(&i, \"([^\"]+)\"\)", keysched):
         check(label in doc, "label %r is not in the document" % label)
     for path, pattern in (("crypto/tls.c", r"exporter_label\[\] = \"([^\"]+)\""),

@@ -1,8 +1,8 @@
 /*
  * proto/config: any text becomes a config that passes its own check, or an error with a place.
  */
-#include "proto/config.h"
-#include "proto/json.h"
+#include "proto/config/config.h"
+#include "proto/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 static void use(const struct config *c)

@@ -1,8 +1,8 @@
 /*
  * proto/ctl: a request that is understood is written back as the same request.
  */
-#include "proto/ctl.h"
-#include "proto/json.h"
+#include "proto/wire/ctl.h"
+#include "proto/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

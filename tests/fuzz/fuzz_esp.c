@@ -5,7 +5,7 @@
  *     u8 suite | u8 bits | u16 window | u32 first number | orders
  */
 #include "crypto/random.h"
-#include "proto/esp.h"
+#include "proto/esp/esp.h"
 #include "tests/fuzz/fuzz.h"
 
 #define KEPT 16

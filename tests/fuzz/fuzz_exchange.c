@@ -5,8 +5,8 @@
  * twice, nobody sends with a key that the other never installed, and an honest exchange works.
  */
 #include "crypto/random.h"
-#include "proto/exchange.h"
-#include "proto/json.h"
+#include "proto/exchange/exchange.h"
+#include "proto/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 #define KEPT 64
@@ -221,7 +221,7 @@ static void start(struct side *s)
 
 static void system_answers(struct side *s, uint8_t how)
 {
-	struct xevent ev = {.kind = how % 8 == 7 ? XE_SADB_FAILED : XE_SADB_OK};
+	struct xevent ev = {.kind = how % 8 == 7 ? XE_IPSEC_FAILED : XE_IPSEC_OK};
 
 	if (s->asked_spi)
 		ev.spi.n = how % 8 == 6 ? how % 3 * 0x80u : 0x1000u + (uint32_t)++counter;

@@ -4,7 +4,7 @@
  *     u8 piece | stream
  */
 #include "crypto/random.h"
-#include "proto/frame.h"
+#include "proto/wire/frame.h"
 #include "tests/fuzz/fuzz.h"
 
 struct seen {

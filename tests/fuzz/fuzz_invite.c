@@ -4,8 +4,8 @@
  *     u8 what | token, or body of a join, or of a welcome
  */
 #include "crypto/random.h"
-#include "proto/invite.h"
-#include "proto/json.h"
+#include "proto/wire/invite.h"
+#include "proto/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 static void token(const char *text, size_t size)

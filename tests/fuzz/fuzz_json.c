@@ -4,8 +4,8 @@
  *
  *     u8 depth | u8 length of a path | path | text
  */
-#include "proto/json.h"
-#include "proto/scan.h"
+#include "proto/json/json.h"
+#include "proto/json/scan.h"
 #include "tests/fuzz/fuzz.h"
 
 static void walk(const struct cJSON *v, unsigned depth)

@@ -2,8 +2,8 @@
  * proto/lab and proto/bundle: from any lab file that is taken, each host's bundle can be written and
  * is read back as the same host's; any text as a bundle.
  */
-#include "proto/bundle.h"
-#include "proto/json.h"
+#include "proto/config/bundle.h"
+#include "proto/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 #define HOSTS 4 /* whose bundles are written */

@@ -1,8 +1,8 @@
 /*
  * proto/msg: what decodes is written back, and decodes to the same; what does not leaves nothing.
  */
-#include "proto/json.h"
-#include "proto/msg.h"
+#include "proto/json/json.h"
+#include "proto/wire/msg.h"
 #include "tests/fuzz/fuzz.h"
 
 /* Both are wiped first, so that padding does not count. */

@@ -4,9 +4,9 @@
 #include "crypto/cert.h"
 #include "crypto/hex.h"
 #include "crypto/random.h"
-#include "proto/addr.h"
-#include "proto/probe.h"
-#include "proto/suite.h"
+#include "proto/base/addr.h"
+#include "proto/exchange/probe.h"
+#include "proto/base/suite.h"
 #include "tests/fuzz/fuzz.h"
 
 static void address(const char *text)

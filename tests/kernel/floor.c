@@ -7,7 +7,7 @@
  * request at a time, each acknowledged. Prints one JSON object, in microseconds for both hosts.
  */
 #define _GNU_SOURCE /* for setns. NOLINT */
-#include "agent/sadb/msg_xfrm.h"
+#include "agent/ipsec/xfrm/message.h"
 #include "crypto/random.h"
 
 #include <errno.h>

@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """plan says what will be, clean removes what is left, and the policies can come before the agent."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 from kernel import *  # noqa: F403
@@ -61,6 +65,56 @@ def clean_removes_what_a_dead_agent_left_and_nothing_else(w):
     equal((len(docs), changes(docs)), (6, ["remove"]), "what was removed")
     equal((len(w.states("alpha")), len(w.policies("alpha"))), (0, 1), "SAs and policies")
     equal(verb(w, "alpha", "clean", "--check"), [], "what is left")
+
+
+@test
+def clean_waits_for_the_helper_of_a_killed_agent_and_then_leaves_nothing(w):
+    a, b = w.pair()
+    helper = a.helper()
+    os.kill(helper, signal.SIGSTOP)  # as if it waited for a processor
+    a.kill()
+    clean = subprocess.Popen(inside("alpha") + [SAPAIR, "clean"], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    equal(clean.poll(), None, "clean's exit status while the helper is there")
+    equal(len(w.policies("alpha")), 4, "policies while the helper is there")
+    os.kill(helper, signal.SIGCONT)
+    text = clean.communicate(timeout=20)[0]
+    equal((clean.returncode, w.policies("alpha"), w.states("alpha")), (0, [], []), "after clean: %s" % text)
+    time.sleep(0.5)
+    equal(w.policies("alpha"), [], "policies a moment later")
+
+
+@test
+def what_a_stopped_helper_still_manages_is_not_cleaned(w):
+    a, b = w.pair()
+    helper = a.helper()
+    os.kill(helper, signal.SIGSTOP)
+    a.kill()
+    try:
+        r = a.run("clean")
+        check(r.rc == 2 and "process %d " % helper in r.err, "clean beside a stopped helper: %s" % r)
+        verb(w, "alpha", "plan", a.config_path, "--apply", rc=2)
+        equal(len(w.policies("alpha")), 4, "policies")
+    finally:
+        os.kill(helper, signal.SIGKILL)
+    equal(a.run("clean").rc, 0, "clean when the helper is gone")
+    equal(w.policies("alpha"), [], "policies at the end")
+
+
+@test
+def another_user_cannot_hold_the_lock_against_an_agent(w):
+    squatter = subprocess.Popen(
+        inside("alpha") + ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c",
+        "import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET);"
+        "s.bind(chr(0) + 'sapair-xfrm'); s.listen(); print('held', flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE, text=True)
+    try:
+        equal(squatter.stdout.readline(), "held\n", "the lock's name is held by another user")
+        a, b = w.pair()
+        check("continuing without the lock" in a.log(), "the log names the user: %s" % a.log())
+    finally:
+        squatter.kill()
+        squatter.wait()
 
 
 @test

@@ -1,5 +1,5 @@
 /*
- * tests/model/exchange.pml - the exchange of proto/exchange.c in Promela, for spin.
+ * tests/model/exchange.pml - the exchange of proto/exchange/exchange.c in Promela, for spin.
  *
  * Two hosts, the link between them, and an environment that cuts the link, kills agents, lets
  * system calls fail and replies come too late, FAULTS times in all, and asks for REKEYS rekeys. Spin

@@ -1,7 +1,7 @@
 /*
  * tests/sim/db.c - the system's security associations, strict about the order of calls.
  *
- * Keeps agent/sadb/sadb.h's promises: a call that fails has changed nothing; an outbound needs its
+ * Keeps agent/ipsec/ipsec.h's promises: a call that fails has changed nothing; an outbound needs its
  * inbound; adding an outbound selects it; when the selected one goes, the newest that is left is
  * selected.
  */

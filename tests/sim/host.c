@@ -371,7 +371,7 @@ static void run(struct world *w, int h, const struct xevent *first)
 			ok = perform(w, h, &out, &out.v[i], &s);
 		if (!s.asked)
 			break;
-		ev = (struct xevent){.kind = ok ? XE_SADB_OK : XE_SADB_FAILED, .spi = {s.spi}};
+		ev = (struct xevent){.kind = ok ? XE_IPSEC_OK : XE_IPSEC_FAILED, .spi = {s.spi}};
 	}
 	if (s.close && o->link >= 0)
 		lose_link(w, h);

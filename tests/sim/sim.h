@@ -1,7 +1,7 @@
 /*
  * tests/sim/sim.h - two hosts with an exchange machine each, in a world that is simulated whole.
  *
- *     world ── host A, host B ── exchange     the real machine (proto/exchange.c)
+ *     world ── host A, host B ── exchange     the real machine (proto/exchange/exchange.c)
  *           │                 ├─ generations  what the agent knows of its SAs (host.c)
  *           │                 └─ database     what the system has: survives the agent (db.c)
  *           ├─ links          queues of letters, lossless until they are cut (link.c)
@@ -17,8 +17,8 @@
 #ifndef SAPAIR_SIM_H
 #define SAPAIR_SIM_H
 
-#include "proto/election.h"
-#include "proto/exchange.h"
+#include "proto/exchange/election.h"
+#include "proto/exchange/exchange.h"
 
 #define CTXS 32       /* SA contexts of a host's system */
 #define GENS CTXS     /* generations that an agent knows */
@@ -42,7 +42,7 @@ enum { A, B };
 
 struct sim_ctx {
 	uint32_t id;   /* 0: the place is free */
-	uint8_t parts; /* enum: SADB_INBOUND 1, SADB_OUTBOUND 2; 0: an SPI is reserved */
+	uint8_t parts; /* enum: IPSEC_INBOUND 1, IPSEC_OUTBOUND 2; 0: an SPI is reserved */
 	uint8_t suite;
 	bool esn;
 	bool exposed; /* the peer may be sending to the inbound: I6 */

@@ -1,7 +1,7 @@
 """The far end of a link in Python: what a stranger or a hostile peer may do, and an honest one.
 
 The handshake is Python's ssl; frames, messages and keys are done here from docs/protocol.md and
-proto/keysched.h, independently of the program's code. A whole exchange is possible: OpenSSL's key
+proto/exchange/keysched.h, independently of the program's code. A whole exchange is possible: OpenSSL's key
 log tells the exporter secret.
 """
 
@@ -60,7 +60,7 @@ def sha(data):
 
 
 class Keys:
-    """proto/keysched.h, for one exchange."""
+    """proto/exchange/keysched.h, for one exchange."""
 
     def __init__(self, exporter, leader_id, follower_id, offer, answer_fields, ppk=b""):
         o, a = offer, answer_fields

@@ -1,9 +1,9 @@
 /* proto/config: defaults, every member, and what is wrong told by line, column and path. */
-#include "proto/config.h"
+#include "proto/config/config.h"
 
 #include <stdlib.h>
 
-#include "proto/json.h"
+#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define PIN "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"

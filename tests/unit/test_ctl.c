@@ -1,5 +1,5 @@
 /* proto/ctl: a request is what differs from the verb's defaults, and nothing is guessed. */
-#include "proto/ctl.h"
+#include "proto/wire/ctl.h"
 
 #include "tests/t.h"
 

@@ -2,7 +2,7 @@
  * proto/election: both hosts elect the same link; equal hellos mean equal pairs and nothing left
  * over; a refusal says what differs on which side.
  */
-#include "proto/election.h"
+#include "proto/exchange/election.h"
 #include "tests/t.h"
 
 static const uint8_t small[PIN_LEN] = {1}, great[PIN_LEN] = {2};

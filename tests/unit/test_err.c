@@ -1,5 +1,5 @@
 /* proto/err: texts are escaped, cut between characters, and put together from the inside out. */
-#include "proto/err.h"
+#include "proto/base/err.h"
 #include "tests/t.h"
 
 static struct err e;

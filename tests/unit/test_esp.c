@@ -1,7 +1,7 @@
 /*
  * proto/esp: published packets byte by byte, every suite there and back, and nothing forged.
  */
-#include "proto/esp.h"
+#include "proto/esp/esp.h"
 #include "crypto/cipher.h"
 #include "crypto/hex.h"
 #include "crypto/random.h"

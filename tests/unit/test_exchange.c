@@ -5,7 +5,7 @@
  * Two machines, `lead` and `follow`, are driven by hand. The messages that they sent last are kept
  * by kind, so that any can be given again, changed, or to the wrong one.
  */
-#include "proto/exchange.h"
+#include "proto/exchange/exchange.h"
 #include "crypto/random.h"
 #include "tests/t.h"
 
@@ -75,7 +75,7 @@ static void start(struct exchange *x, uint64_t peer_last)
 
 static void ok_spi(struct exchange *x, uint32_t spi)
 {
-	step(x, &(struct xevent){.kind = XE_SADB_OK, .spi = {spi}});
+	step(x, &(struct xevent){.kind = XE_IPSEC_OK, .spi = {spi}});
 }
 
 static struct xevent event_of(const struct sent *s)
@@ -254,7 +254,7 @@ static void feed(struct exchange *x, enum xevent_kind kind)
 		write_reject(XID, FAULT_SYSTEM, "no", 0);
 		give(x, MSG_REJECT);
 		return;
-	case XE_SADB_OK:
+	case XE_IPSEC_OK:
 		ok_spi(x, follows(x->state) ? FOLLOWER_SPI : LEADER_SPI);
 		return;
 	default:
@@ -356,7 +356,7 @@ static void any_other_event_changes_nothing_or_ends_as_undo_says(void)
 				want = ends[s].lost;
 			else if (kind == XE_TIMEOUT)
 				want = ends[s].late;
-			else if (kind == XE_SADB_FAILED)
+			else if (kind == XE_IPSEC_FAILED)
 				want = ends[s].failed;
 			ok = CHECK_STR(actions(), want);
 			if (want[0] != '\0')
@@ -491,7 +491,7 @@ static bool holds_no_secret(const struct exchange *x)
 
 static void no_secret_is_left_after_any_end(void)
 {
-	static const enum xevent_kind enders[] = {XE_LINK_LOST, XE_TIMEOUT, XE_SADB_FAILED,
+	static const enum xevent_kind enders[] = {XE_LINK_LOST, XE_TIMEOUT, XE_IPSEC_FAILED,
 						  XE_REJECT};
 
 	pair_up();

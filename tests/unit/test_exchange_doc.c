@@ -7,8 +7,8 @@
 
 #include "crypto/hex.h"
 #include "crypto/random.h"
-#include "proto/exchange.h"
-#include "proto/json.h"
+#include "proto/exchange/exchange.h"
+#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define DOCUMENT "docs/protocol.md"

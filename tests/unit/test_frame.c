@@ -1,5 +1,5 @@
 /* proto/frame: any cut of the stream gives the same frames; bad lengths are refused at once. */
-#include "proto/frame.h"
+#include "proto/wire/frame.h"
 #include "tests/t.h"
 
 static struct err e;

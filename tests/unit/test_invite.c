@@ -1,5 +1,5 @@
 /* proto/invite: tokens are read back or refused whole, proofs fit one session and one sender. */
-#include "proto/invite.h"
+#include "proto/wire/invite.h"
 
 #include "crypto/hex.h"
 #include "tests/t.h"

@@ -1,6 +1,6 @@
 /* proto/json: a struct by a table or a reason with its place; a text that fits or none. */
-#include "proto/json.h"
-#include "proto/scan.h"
+#include "proto/json/json.h"
+#include "proto/json/scan.h"
 #include "tests/t.h"
 
 static struct err e;
@@ -225,7 +225,7 @@ static void failure_wipes_the_whole_struct(void)
 	}
 }
 
-static void sixty_four_members_are_told_apart(void)
+static void sixty_four_members_are_told_privsep(void)
 {
 	struct json_field many[64];
 	char names[64][4], text[1000] = "{";
@@ -761,7 +761,7 @@ static void encoding_what_was_decoded_gives_the_same_bytes(void)
 
 T_MAIN(T(members_fill_the_struct), T(absent_optional_members_stay_as_they_were),
        T(bad_values_are_refused_by_name_and_reason), T(failure_wipes_the_whole_struct),
-       T(sixty_four_members_are_told_apart), T(files_learn_where_the_error_is),
+       T(sixty_four_members_are_told_privsep), T(files_learn_where_the_error_is),
        T(causes_written_by_hand_have_places_too), T(long_unknown_names_have_a_place),
        T(members_are_looked_up_with_case), T(closing_wipes_the_strings),
        T(all_kinds_are_written_and_pass_the_scanner), T(a_text_that_does_not_fit_is_none),

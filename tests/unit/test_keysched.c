@@ -3,7 +3,7 @@
  *
  * The expected values come from tests/unit/vectors_keysched.py, which has its own HKDF.
  */
-#include "proto/keysched.h"
+#include "proto/exchange/keysched.h"
 #include "crypto/hex.h"
 #include "crypto/random.h"
 #include "tests/t.h"

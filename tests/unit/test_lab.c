@@ -1,10 +1,10 @@
 /* proto/lab and proto/bundle: pairs from names and groups, whose option counts, and what is wrong
  * told by line, column and path; what is written is read back. */
-#include "proto/bundle.h"
+#include "proto/config/bundle.h"
 
 #include <stdlib.h>
 
-#include "proto/json.h"
+#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define HOSTS                                                    \

@@ -2,8 +2,8 @@
  * proto/msg: one text for each message, every member with its range; what is not exactly so is
  * refused, says why, and leaves nothing behind.
  */
-#include "proto/msg.h"
-#include "proto/json.h"
+#include "proto/wire/msg.h"
+#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define XID "00112233445566ff"

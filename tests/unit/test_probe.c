@@ -1,7 +1,7 @@
 /*
  * proto/probe: what is made is read back; one changed bit anywhere is noticed.
  */
-#include "proto/probe.h"
+#include "proto/exchange/probe.h"
 #include "crypto/hex.h"
 #include "crypto/random.h"
 #include "tests/t.h"

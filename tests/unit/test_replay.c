@@ -1,7 +1,7 @@
 /*
  * proto/replay: the cases of RFC 4303 appendix A, and any order of packets against a plain set.
  */
-#include "proto/replay.h"
+#include "proto/esp/replay.h"
 #include "tests/t.h"
 
 #define HIGH(h) (UINT64_C(h) << 32)

@@ -1,5 +1,5 @@
 /* proto/scan: what is one JSON value and nothing else passes; the rest has a place and a reason. */
-#include "proto/scan.h"
+#include "proto/json/scan.h"
 #include "tests/t.h"
 
 static struct err e;

@@ -1,5 +1,5 @@
 /* proto/suite: the closed list, its lengths, and the choice between two hosts. */
-#include "proto/suite.h"
+#include "proto/base/suite.h"
 #include "tests/t.h"
 
 static void names_lead_to_suites_and_back(void)

@@ -1,7 +1,7 @@
 /*
  * proto/udp: checksums of known datagrams, and nothing taken that is not whole and ours.
  */
-#include "proto/udp.h"
+#include "proto/esp/udp.h"
 #include "tests/t.h"
 
 #include <string.h>

@@ -28,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/sadb/api_wfp.h"
+#include "agent/ipsec/wfp/api.h"
 
 #define API __declspec(dllexport) DWORD WINAPI
 #define FILTERS 64

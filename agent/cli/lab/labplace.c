@@ -1,0 +1,507 @@
+/*
+ * agent/cli/lab/labplace.c - where the hosts of a lab are: its folder, what others can see of it on a
+ * machine, and its hosts as namespaces or loopback addresses.
+ */
+#include "agent/cli/lab/labrun.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uv.h>
+
+#include "agent/cli/conf.h"
+#include "crypto/hex.h"
+#include "crypto/random.h"
+
+#define COPY "lab.json" /* of the lab file, in its folder */
+#define HOW "how"       /* where the hosts are: one of words[] */
+#define TAG "tag"       /* by which this lab's names differ from those of others of its name */
+#define TAG_BYTES (LAB_TAG_LEN / 2)
+#define TAG_TRIES 64
+#define SPACES "/run/netns"
+#define ROOM_FOR_SOCKET 24
+#define SUN_PATH_ROOM 108
+static const char *const files[] = {COPY, HOW, TAG}; /* the tag goes last: see make_tag() */
+
+static const char *const words[] = {"namespaces", "loopback", "ssh"};
+
+/* ---- the folder ------------------------------------------------------------------------ */
+
+/* Two lab files of one name have a folder each: beside its name there is a hash of the file's own. */
+int labrun_find_dir(struct labrun *r, struct err *e)
+{
+	const char *dir = args_text(r->args, "dir");
+	char usual[OS_PATH_MAX], parent[OS_PATH_MAX], name[LAB_NAME_MAX + LAB_TAG_LEN + 8];
+	char hex[LAB_TAG_LEN + 1];
+	uint8_t hash[SHA256_LEN];
+	uv_fs_t fs;
+	const char *file = r->file;
+
+	if (dir != NULL)
+		return conf_absolute(r->dir, NULL, dir, e);
+	if (uv_fs_realpath(NULL, &fs, r->file, NULL) == 0)
+		file = fs.ptr;
+	if (!sha256(&(struct bytes){file, strlen(file)}, 1, hash)) {
+		uv_fs_req_cleanup(&fs);
+		return err_set(e, ERR_BUG, "no memory for a hash");
+	}
+	uv_fs_req_cleanup(&fs);
+	hex_put(hex, hash, TAG_BYTES);
+	os_control_path(usual);
+	os_dir_of(parent, usual);
+	snprintf(name, sizeof name, "labs/%s-%s", r->lab.name, hex);
+	return os_path_join(r->dir, parent, name, e);
+}
+
+static int path_in(char out[OS_PATH_MAX], const struct labrun *r, const char *name, struct err *e)
+{
+	return os_path_join(out, r->dir, name, e);
+}
+
+/* Everything whose name others on a machine see has the tag in it. */
+static void set_tag(struct labrun *r, const char *tag)
+{
+	memcpy(r->tag, tag, LAB_TAG_LEN + 1);
+	snprintf(r->space, sizeof r->space, "sapair-%s-%s", r->lab.name, tag);
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		snprintf(r->hosts[i].space, sizeof r->hosts[i].space, "sapair-%s-%s.%s",
+			 r->lab.name, tag, r->lab.hosts[i].name);
+}
+
+bool labrun_read_tag(struct labrun *r)
+{
+	char path[OS_PATH_MAX], *text;
+	bool good;
+	size_t len;
+
+	if (path_in(path, r, TAG, NULL) < 0 || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
+		return false;
+	good = len == LAB_TAG_LEN && strspn(text, "0123456789abcdef") == LAB_TAG_LEN;
+	if (good)
+		set_tag(r, text);
+	os_free_text(text, len);
+	return good;
+}
+
+/* ---- where the hosts are --------------------------------------------------------------- */
+
+static bool is_loopback(const struct addr *a)
+{
+	static const struct addr six = {.bytes = {[15] = 1}, .len = 16};
+
+	return a->len == 4 ? a->bytes[0] == 127 : addr_equal(a, &six);
+}
+
+static bool has_loopback(const struct lab *lab)
+{
+	for (size_t i = 0; i < lab->n_hosts; i++)
+		for (size_t k = 0; k < lab->hosts[i].ats; k++)
+			if (is_loopback(&lab->hosts[i].at[k].addr))
+				return true;
+	return false;
+}
+
+static struct addr loopback_of(const struct labrun *r, size_t host)
+{
+	uint8_t net[TAG_BYTES];
+	struct addr a = {.len = 4};
+
+	hex_get(net, sizeof net, r->tag, LAB_TAG_LEN);
+	a.bytes[0] = 127;
+	a.bytes[1] = (uint8_t)(128 + net[0] % 127);
+	a.bytes[2] = net[1];
+	a.bytes[3] = (uint8_t)(host + 1);
+	return a;
+}
+
+/* Without namespaces every host gets a loopback address, by the lab's tag: two labs side by side
+ * have different ones. The bundles are of these, so the source is another one, too. */
+static void map_to_loopback(struct labrun *r)
+{
+	if (strcmp(r->lab.backend, "auto") == 0)
+		memcpy(r->lab.backend, "soft", sizeof "soft");
+	if (has_loopback(&r->lab))
+		return;
+	for (size_t i = 0; i < r->lab.n_hosts; i++) {
+		r->lab.hosts[i].ats = 1;
+		r->lab.hosts[i].at[0].addr = loopback_of(r, i);
+	}
+	for (size_t i = 0; i < r->lab.n_pairs; i++)
+		r->lab.pairs[i].at_a = r->lab.pairs[i].at_b = 0;
+	sha256((struct bytes[]){{r->source, SHA256_LEN}, {r->tag, LAB_TAG_LEN}}, 2, r->source);
+}
+
+static bool read_how(struct labrun *r)
+{
+	char path[OS_PATH_MAX], *text;
+	bool found = false;
+	size_t len;
+
+	if (path_in(path, r, HOW, NULL) < 0 || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(text, words[i]) != 0)
+			continue;
+		r->where = (enum lab_where)i;
+		found = true;
+	}
+	os_free_text(text, len);
+	return found;
+}
+
+bool labrun_is_up(struct labrun *r)
+{
+	if (r->tag[0] == '\0' || !read_how(r))
+		return false;
+	if (r->where == LAB_LOOPBACK)
+		map_to_loopback(r);
+	return true;
+}
+
+/* Another lab in the folder keeps it: its hosts would be forgotten. */
+int labrun_keep(const struct labrun *r, struct err *e)
+{
+	char path[OS_PATH_MAX], *text = NULL, *old = NULL;
+	size_t len = 0, old_len = 0;
+	int rc = -1;
+
+	if (path_in(path, r, COPY, e) < 0 || os_read_file(&text, &len, r->file, OS_ANYONE, e) < 0)
+		return -1;
+	if (!os_exists(path)) {
+		rc = os_write_file(path, text, len, true, true, e);
+	} else if (os_read_file(&old, &old_len, path, OS_CONFIG, e) == 0) {
+		rc = old_len == len && memcmp(old, text, len) == 0 ? 0 : -1;
+		if (rc < 0) {
+			err_set(e, ERR_USAGE, "lab %s is up by another file, %s", r->lab.name,
+				path);
+			err_hint(e,
+				 "take it down first: sapair lab down with that file; or give this "
+				 "one another name in \"lab\"");
+		}
+		os_free_text(old, old_len);
+	}
+	os_free_text(text, len);
+	return rc;
+}
+
+static bool has_ssh(const struct lab *lab)
+{
+	for (size_t i = 0; i < lab->n_hosts; i++)
+		if (lab->hosts[i].ssh[0] != '\0')
+			return true;
+	return false;
+}
+
+/* ---- namespaces ------------------------------------------------------------------------ */
+
+/* Runs a script here, its text on stdin of a shell. */
+static int run_here(const char *script, const char *what, struct err *e)
+{
+	struct fleet_job j = {.argv = {"sh", "-eu"}, .input = script, .input_len = strlen(script)};
+
+	if (fleet_run(&j, 1, 1, 60000, e) < 0)
+		return -1;
+	if (j.status == 0)
+		return 0;
+	return err_set(e, ERR_OS, "%s: %s", what, fleet_last_line(&j));
+}
+
+struct text {
+	char *buf;
+	size_t size, n;
+};
+
+static void add(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(t->buf + t->n, t->size - t->n, fmt, ap);
+	va_end(ap);
+	t->n = n < 0 || (size_t)n >= t->size - t->n ? t->size - 1 : t->n + (size_t)n;
+}
+
+static int spaces_script(struct labrun *r, void (*write)(struct text *t, const struct labrun *r),
+			 const char *what, struct err *e)
+{
+	struct text t = {.size = 1024 + r->lab.n_hosts * 2048};
+	int rc;
+
+	t.buf = calloc(1, t.size);
+	if (t.buf == NULL)
+		return err_set(e, ERR_BUG, "no memory for a script");
+	write(&t, r);
+	rc = run_here(t.buf, what, e);
+	free(t.buf);
+	return rc;
+}
+
+/* A switch in a namespace of its own, each host on it; whatever address is there is reached. Few
+ * processes: where many labs come up at once, these are what takes the time. */
+static void write_spaces(struct text *t, const struct labrun *r)
+{
+	char addr[ADDR_TEXT];
+
+	add(t, "s=%s\nip -batch - <<'END'\nnetns add %s\n", r->space, r->space);
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		add(t, "netns add %s\n", r->hosts[i].space);
+	add(t, "END\nip -n $s -batch - <<'END'\nlink add br0 type bridge\nlink set br0 up\n");
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		add(t,
+		    "link add p%zu type veth peer name eth0 netns %s\n"
+		    "link set p%zu master br0 up\n",
+		    i, r->hosts[i].space, i);
+	add(t, "END\n");
+	for (size_t i = 0; i < r->lab.n_hosts; i++) {
+		const struct lab_host *h = &r->lab.hosts[i];
+
+		add(t, "ip -n %s -batch - <<'END'\nlink set lo up\nlink set eth0 up\n",
+		    r->hosts[i].space);
+		for (size_t k = 0; k < h->ats; k++) {
+			bool six = h->at[k].addr.len == 16;
+
+			addr_put(addr, &h->at[k].addr);
+			add(t, "addr add %s/%s dev eth0\n", addr, six ? "128 nodad" : "32");
+			add(t, "route replace %s\n",
+			    six ? "::/0 dev eth0" : "0.0.0.0/0 dev eth0 scope link");
+		}
+		add(t, "END\n");
+	}
+}
+
+static void write_no_spaces(struct text *t, const struct labrun *r)
+{
+	for (size_t i = 0; i <= r->lab.n_hosts; i++) {
+		const char *name = i < r->lab.n_hosts ? r->hosts[i].space : r->space;
+
+		add(t,
+		    "if [ -e " SPACES "/%s ]; then\n"
+		    "for p in $(ip netns pids %s 2>/dev/null); do kill -9 $p; done\n"
+		    "ip netns del %s\nfi\n",
+		    name, name, name);
+	}
+}
+
+static bool spaces_work(void)
+{
+	struct err ignored = {0};
+
+	return run_here(
+		       "n=sapair-try-$$\nip netns add $n\nip -n $n link add br0 type bridge && rc=0 "
+		       "|| rc=1\nip netns del $n\nexit $rc\n",
+		       "namespaces", &ignored) == 0;
+}
+
+/* ---- settling -------------------------------------------------------------------------- */
+
+static int write_how(const struct labrun *r, struct err *e)
+{
+	char path[OS_PATH_MAX];
+
+	if (path_in(path, r, HOW, e) < 0)
+		return -1;
+	return os_write_file(path, words[r->where], strlen(words[r->where]), true, false, e);
+}
+
+/* Does nobody listen where the first host shall? */
+static bool is_free(const struct labrun *r)
+{
+	struct addr first = loopback_of(r, 0);
+	char host[ADDR_TEXT];
+	struct sockaddr_in sa;
+	uv_loop_t loop;
+	uv_tcp_t tcp;
+	bool free_;
+
+	addr_put(host, &first);
+	uv_ip4_addr(host, r->lab.hosts[0].at[0].port, &sa);
+	if (uv_loop_init(&loop) != 0)
+		return true;
+	uv_tcp_init(&loop, &tcp);
+	free_ = uv_tcp_bind(&tcp, (const struct sockaddr *)&sa, 0) == 0 &&
+		uv_listen((uv_stream_t *)&tcp, 1, NULL) == 0;
+	uv_close((uv_handle_t *)&tcp, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+	return free_;
+}
+
+/* Nothing of this machine has names with this tag. */
+static bool is_unused(struct labrun *r)
+{
+	char path[OS_PATH_MAX];
+
+	if (os_path_join(path, SPACES, r->space, NULL) == 0 && os_exists(path))
+		return false;
+	return r->where != LAB_LOOPBACK || has_loopback(&r->lab) || is_free(r);
+}
+
+/* A tag that is this lab's alone, before anything has it in its name: what an interrupted `up` made
+ * is found by it. */
+static int make_tag(struct labrun *r, struct err *e)
+{
+	uint8_t bytes[TAG_BYTES];
+	char path[OS_PATH_MAX], tag[LAB_TAG_LEN + 1];
+	int rc = -1;
+
+	if (labrun_read_tag(r))
+		return 0;
+	for (int i = 0; i < TAG_TRIES && rc < 0; i++) {
+		random_bytes(bytes, sizeof bytes);
+		hex_put(tag, bytes, sizeof bytes);
+		set_tag(r, tag);
+		rc = is_unused(r) ? 0 : -1;
+	}
+	if (rc < 0)
+		return err_set(e, ERR_OS, "no addresses or names are free for another lab here");
+	if (path_in(path, r, TAG, e) < 0)
+		return -1;
+	return os_write_file(path, tag, LAB_TAG_LEN, true, true, e);
+}
+
+/* Namespaces of which one is missing are made anew, all: a restart of the machine took them. */
+static bool spaces_are_there(const struct labrun *r)
+{
+	char path[OS_PATH_MAX];
+
+	if (os_path_join(path, SPACES, r->space, NULL) < 0 || !os_exists(path))
+		return false;
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		if (!labrun_has_space(r, i))
+			return false;
+	return true;
+}
+
+static int make_spaces(struct labrun *r, struct err *e)
+{
+	struct err ignored = {0};
+
+	spaces_script(r, write_no_spaces, "namespaces", &ignored);
+	if (spaces_script(r, write_spaces, "namespaces", e) == 0)
+		return 0;
+	spaces_script(r, write_no_spaces, "namespaces", &ignored);
+	return -1;
+}
+
+bool labrun_has_space(const struct labrun *r, size_t host)
+{
+	char path[OS_PATH_MAX];
+
+	return r->where == LAB_SPACES &&
+	       os_path_join(path, SPACES, r->hosts[host].space, NULL) == 0 && os_exists(path);
+}
+
+bool labrun_is_whole(const struct labrun *r)
+{
+	return r->where != LAB_SPACES || spaces_are_there(r);
+}
+
+int labrun_mend(struct labrun *r, struct err *e)
+{
+	return make_spaces(r, e);
+}
+
+int labrun_settle(struct labrun *r, struct err *e)
+{
+	bool here = args_has(r->args, "here");
+
+	if (!here && !has_ssh(&r->lab)) {
+		err_set(e, ERR_USAGE, "no host of the lab has \"ssh\": nobody could log in");
+		return err_hint(e,
+				"--here makes the hosts on this machine; \"sapair lab init\" makes "
+				"bundles to be copied by hand");
+	}
+	if (strlen(r->dir) + LAB_NAME_MAX + ROOM_FOR_SOCKET > SUN_PATH_ROOM)
+		return err_set(e, ERR_USAGE, "%s: too long for the control sockets in it: --dir",
+			       r->dir);
+	if (!here)
+		r->where = LAB_SSH;
+	else if (args_has(r->args, "loopback") || has_loopback(&r->lab) || !spaces_work())
+		r->where = LAB_LOOPBACK;
+	else
+		r->where = LAB_SPACES;
+	if (os_make_dir(r->dir, e) < 0 || make_tag(r, e) < 0 || labrun_keep(r, e) < 0)
+		return -1;
+	if (r->where == LAB_LOOPBACK)
+		map_to_loopback(r);
+	if (r->where == LAB_SPACES && make_spaces(r, e) < 0)
+		return -1;
+	return write_how(r, e);
+}
+
+bool labrun_is_begun(struct labrun *r)
+{
+	if (r->tag[0] == '\0')
+		return false;
+	r->where = LAB_SPACES; /* agents come after "how" is written: there is no more than these */
+	return true;
+}
+
+/* What stays of a lab's file when its writer is killed: see os_write_file(). */
+static bool is_half(const char *name, const char *of)
+{
+	const size_t n = strlen(of);
+
+	return strncmp(name, of, n) == 0 && name[n] == '.' &&
+	       strspn(name + n + 1, "0123456789abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 6 &&
+	       name[n + 7] == '\0';
+}
+
+static bool is_half_ours(const struct labrun *r, const char *name)
+{
+	char bundle[LAB_NAME_MAX + 8];
+
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		if (is_half(name, files[i]))
+			return true;
+	for (size_t i = 0; i < r->lab.n_hosts; i++) {
+		snprintf(bundle, sizeof bundle, "%s.bundle", r->lab.hosts[i].name);
+		if (is_half(name, bundle))
+			return true;
+	}
+	return false;
+}
+
+void labrun_sweep(const struct labrun *r)
+{
+	char path[OS_PATH_MAX];
+	uv_dirent_t entry;
+	uv_fs_t fs;
+
+	if (uv_fs_scandir(NULL, &fs, r->dir, 0, NULL) >= 0)
+		while (uv_fs_scandir_next(&fs, &entry) == 0)
+			if (is_half_ours(r, entry.name) &&
+			    os_path_join(path, r->dir, entry.name, NULL) == 0)
+				os_remove_file(path, NULL);
+	uv_fs_req_cleanup(&fs);
+	uv_fs_rmdir(NULL, &fs, r->dir, NULL); /* what else is there is not ours */
+	uv_fs_req_cleanup(&fs);
+}
+
+int labrun_forget(struct labrun *r, struct err *e)
+{
+	char path[OS_PATH_MAX];
+	uv_fs_t fs;
+
+	if (r->where == LAB_SPACES &&
+	    spaces_script(r, write_no_spaces, "removing namespaces", e) < 0)
+		return -1;
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		if (labfile_bundle_path(path, r->dir, r->lab.hosts[i].name, e) < 0 ||
+		    os_remove_file(path, e) < 0)
+			return -1;
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		if (path_in(path, r, files[i], e) < 0 || os_remove_file(path, e) < 0)
+			return -1;
+	labrun_sweep(r);
+	if (args_has(r->args, "dir"))
+		return 0;
+	os_dir_of(path, r->dir);
+	uv_fs_rmdir(NULL, &fs, path, NULL); /* of all labs: this was the last one */
+	uv_fs_req_cleanup(&fs);
+	return 0;
+}

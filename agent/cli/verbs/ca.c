@@ -1,0 +1,369 @@
+/*
+ * agent/cli/verbs/ca.c - a small CA in a directory: makes it, lets it certify hosts.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli/conf.h"
+#include "agent/cli/date.h"
+#include "agent/cli/ident.h"
+#include "agent/cli/out.h"
+#include "agent/cli/verb.h"
+#include "agent/os/creds.h"
+
+/* A CA that was read. */
+struct ca {
+	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX];
+	char *cert_pem, *key_pem;
+	size_t cert_len, key_len;
+	struct cert_facts facts;
+};
+
+static int ca_paths(struct ca *ca, const struct args *a, struct err *e)
+{
+	memset(ca, 0, sizeof *ca);
+	if (ident_dir(ca->dir, a, e) < 0 || ident_path(ca->cert, ca->dir, CONF_CA, e) < 0)
+		return -1;
+	return ident_path(ca->key, ca->dir, CONF_CA_KEY, e);
+}
+
+static void ca_free(struct ca *ca)
+{
+	os_free_text(ca->cert_pem, ca->cert_len);
+	os_free_text(ca->key_pem, ca->key_len);
+	memset(ca, 0, sizeof *ca);
+}
+
+static int ca_open(struct ca *ca, const struct args *a, struct err *e)
+{
+	if (ca_paths(ca, a, e) < 0)
+		return -1;
+	if (ident_read(&ca->facts, ca->cert, OS_CONFIG, &ca->cert_pem, &ca->cert_len, e) < 0 ||
+	    os_read_file(&ca->key_pem, &ca->key_len, ca->key, OS_SECRET, e) < 0) {
+		if (!os_exists(ca->cert) || !os_exists(ca->key))
+			err_hint(e, "make a CA with \"sapair ca new\", or say where it is: --dir");
+		ca_free(ca);
+		return -1;
+	}
+	return 0;
+}
+
+/* changed NULL: nothing could be; key NULL: none was made. */
+static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
+		  const char *cert, const char *key, const char *ca)
+{
+	char buf[4 * OS_PATH_MAX];
+	struct json_out o;
+
+	if (!a->json) {
+		ident_show(f);
+		out_field("file", "%s", cert);
+		if (key != NULL)
+			out_field("key", "%s", key);
+		if (ca != NULL)
+			out_field("CA", "%s", ca);
+		if (changed != NULL && !*changed)
+			out_note("there already: nothing was changed");
+		return;
+	}
+	out_begin(&o, buf, sizeof buf, "sapair.ca/1");
+	if (changed != NULL)
+		json_put_bool(&o, "changed", *changed);
+	ident_put(&o, f);
+	json_put_text(&o, "certificate", cert);
+	if (key != NULL)
+		json_put_text(&o, "key", key);
+	if (ca != NULL)
+		json_put_text(&o, "ca_certificate", ca);
+	out_end(&o);
+}
+
+/* ---- new, show ------------------------------------------------------------------------- */
+
+static int make_ca(const struct args *a, const struct ca *ca, struct err *e)
+{
+	const char *name = args_text(a, "name");
+	struct ident_wish w;
+	struct pem_pair pair;
+	int rc;
+
+	if (ident_wish(&w, a, name != NULL ? name : "sapair-ca", IDENT_CA_DAYS, e) < 0 ||
+	    os_make_dir(ca->dir, e) < 0)
+		return -1;
+	w.wish.is_ca = true;
+	if (!cert_self(&pair, &w.wish))
+		return err_set(e, ERR_USAGE,
+			       "no certificate can say that (see --days, --not-after)");
+	rc = ident_write(&pair, ca->cert, ca->key, args_has(a, "force"), e);
+	wipe(&pair, sizeof pair);
+	return rc;
+}
+
+int v_ca_new(const struct args *a, struct err *e)
+{
+	bool changed = args_has(a, "force");
+	struct cert_facts f;
+	struct ca ca;
+
+	if (ca_paths(&ca, a, e) < 0)
+		return -1;
+	changed = changed || !os_exists(ca.cert) || !os_exists(ca.key);
+	if (changed && make_ca(a, &ca, e) < 0)
+		return -1;
+	if (ident_read(&f, ca.cert, OS_CONFIG, NULL, NULL, e) < 0)
+		return -1;
+	print(a, &f, &changed, ca.cert, ca.key, NULL);
+	return 0;
+}
+
+int v_ca_show(const struct args *a, struct err *e)
+{
+	struct cert_facts f;
+	struct ca ca;
+
+	if (ca_paths(&ca, a, e) < 0)
+		return -1;
+	if (ident_read(&f, ca.cert, OS_CONFIG, NULL, NULL, e) < 0) {
+		if (!os_exists(ca.cert))
+			err_hint(e, "make a CA with \"sapair ca new\", or say where it is: --dir");
+		return -1;
+	}
+	print(a, &f, NULL, ca.cert, os_exists(ca.key) ? ca.key : NULL, NULL);
+	return 0;
+}
+
+/* ---- issue, sign ----------------------------------------------------------------------- */
+
+/* Peers know a host by name or address: without an address, `run --peer ADDRESS` would refuse it.
+ * No certificate outlives its CA, and a lab CA makes lab identities. */
+static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args *a,
+		   const char *name, struct err *e)
+{
+	char text[DATE_TEXT];
+
+	if (!args_has(a, "address")) {
+		err_set(e, ERR_USAGE, "%s: --address is missing", a->verb->name);
+		return err_hint(e, "give the addresses that peers will know this host by");
+	}
+	if (ident_wish(w, a, name, IDENT_DAYS, e) < 0)
+		return -1;
+	w->wish.is_lab = w->wish.is_lab || ca->facts.is_lab;
+	if (w->wish.not_after <= ca->facts.not_after)
+		return 0;
+	date_put(text, ca->facts.not_after);
+	if (w->wish.not_before >= ca->facts.not_after)
+		return err_set(e, ERR_USAGE, "the CA ends at %s: it certifies nothing after that",
+			       text);
+	w->wish.not_after = ca->facts.not_after;
+	out_note("valid until %s only: the CA ends then", text);
+	return 0;
+}
+
+/* Is what we would write there already? */
+static bool is_there(const char *path, const struct ca *ca, const struct cert_wish *w,
+		     const uint8_t *pin, struct cert_facts *f)
+{
+	struct err ignored = {0};
+
+	return ident_read(f, path, OS_ANYONE, NULL, NULL, &ignored) == 0 && ident_same(f, w) &&
+	       !f->self_signed && strcmp(f->issuer, ca->facts.subject) == 0 &&
+	       f->not_after > os_wall_ms() / 1000 &&
+	       (pin == NULL || bytes_equal(f->pin, pin, PIN_LEN));
+}
+
+/* A copy of the CA's certificate for the host; another CA's is not replaced silently. */
+static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *e)
+{
+	char *text;
+	size_t len;
+	bool same;
+
+	if (strcmp(to, ca->cert) == 0)
+		return 0;
+	if (!force && os_exists(to)) {
+		if (os_read_file(&text, &len, to, OS_ANYONE, e) < 0)
+			return -1;
+		same = len == ca->cert_len && memcmp(text, ca->cert_pem, len) == 0;
+		os_free_text(text, len);
+		if (same)
+			return 0;
+		err_set(e, ERR_USAGE, "%s: is there already, of another CA", to);
+		return err_hint(e, "--force replaces it, --out writes elsewhere");
+	}
+	return os_write_file(to, ca->cert_pem, ca->cert_len, false, false, e);
+}
+
+/* Where `ca issue` writes. */
+struct issue {
+	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX], ca[OS_PATH_MAX];
+};
+
+static int issue_paths(struct issue *i, const struct args *a, const char *name, struct err *e)
+{
+	const char *out = args_text(a, "out");
+	char file[CERT_NAME_MAX + 8];
+
+	if (os_path_join(i->dir, "", out != NULL ? out : "", e) < 0 ||
+	    (i->dir[0] != '\0' && os_make_dir(i->dir, e) < 0))
+		return -1;
+	snprintf(file, sizeof file, "%s.crt", name);
+	if (ident_path(i->cert, i->dir, file, e) < 0)
+		return -1;
+	snprintf(file, sizeof file, "%s.key", name);
+	if (ident_path(i->key, i->dir, file, e) < 0)
+		return -1;
+	return ident_path(i->ca, i->dir, CONF_CA, e);
+}
+
+static int issue(const struct args *a, const struct ca *ca, const char *name, struct err *e)
+{
+	bool force = args_has(a, "force"), changed;
+	enum identity_fault fault;
+	struct cert_facts f;
+	struct ident_wish w;
+	struct pem_pair pair;
+	struct issue i;
+	int rc;
+
+	if (wish_by(&w, ca, a, name, e) < 0 || issue_paths(&i, a, w.name, e) < 0 ||
+	    copy_ca(ca, i.ca, force, e) < 0)
+		return -1;
+	changed = force || !os_exists(i.key) || !is_there(i.cert, ca, &w.wish, NULL, &f);
+	if (changed) {
+		fault = cert_issue(&pair, &w.wish, ca->cert_pem, ca->key_pem);
+		rc = creds_fault(fault, ca->cert, ca->key, ca->cert, e);
+		if (rc == 0)
+			rc = ident_write(&pair, i.cert, i.key, force, e);
+		wipe(&pair, sizeof pair);
+		if (rc < 0 || ident_read(&f, i.cert, OS_ANYONE, NULL, NULL, e) < 0)
+			return -1;
+	}
+	print(a, &f, &changed, i.cert, i.key, i.ca);
+	if (changed && !a->json)
+		out_note("on %s, put them in the config directory as %s, %s and %s", w.name,
+			 CONF_CERT, CONF_KEY, CONF_CA);
+	return 0;
+}
+
+int v_ca_issue(const struct args *a, struct err *e)
+{
+	struct ca ca;
+	int rc;
+
+	if (ca_open(&ca, a, e) < 0)
+		return -1;
+	rc = issue(a, &ca, args_word(a, 0), e);
+	ca_free(&ca);
+	return rc;
+}
+
+static int sign(const struct args *a, const struct ca *ca, const struct cert_facts *subject,
+		const char *pem, struct err *e)
+{
+	const char *name = args_text(a, "name"), *out = args_text(a, "out");
+	bool force = args_has(a, "force"), changed;
+	char cert[CERT_PEM_MAX], to[OS_PATH_MAX], file[CERT_NAME_MAX + 8];
+	struct cert_facts f;
+	struct ident_wish w;
+
+	if (name == NULL && subject->name[0] == '\0') {
+		err_set(e, ERR_USAGE, "%s has no sapair name", args_word(a, 0));
+		return err_hint(e, "give one with --name");
+	}
+	if (wish_by(&w, ca, a, name != NULL ? name : subject->name, e) < 0)
+		return -1;
+	snprintf(file, sizeof file, "%s.crt", w.name);
+	if (os_path_join(to, "", out != NULL ? out : file, e) < 0)
+		return -1;
+	changed = force || !is_there(to, ca, &w.wish, subject->pin, &f);
+	if (changed) {
+		enum identity_fault fault =
+			cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem);
+
+		if (creds_fault(fault, args_word(a, 0), ca->key, ca->cert, e) < 0)
+			return -1;
+		if (os_write_file(to, cert, strlen(cert), false, !force, e) < 0) {
+			if (os_exists(to))
+				err_hint(e, "--out writes elsewhere, --force replaces it");
+			return -1;
+		}
+		if (ident_read(&f, to, OS_ANYONE, NULL, NULL, e) < 0)
+			return -1;
+	}
+	print(a, &f, &changed, to, NULL, ca->cert);
+	return 0;
+}
+
+/* The same host, key, names and addresses; new dates, by this CA. */
+static int renew(const struct args *a, const struct ca *ca, const char *path, const char *pem,
+		 const struct cert_facts *old, struct err *e)
+{
+	char cert[CERT_PEM_MAX], text[DATE_TEXT];
+	struct cert_facts f;
+	struct ident_wish w;
+	bool changed = true;
+
+	if (old->is_ca)
+		return err_set(e, ERR_USAGE,
+			       "%s is a CA: make a new one, and let both be trusted for "
+			       "a while",
+			       path);
+	if (ident_wish(&w, a, old->name, IDENT_DAYS, e) < 0)
+		return err_in(e, "%s", path);
+	for (size_t i = 0; i < old->addrs; i++) {
+		w.addr[i][0] = old->addr[i].len;
+		memcpy(w.addr[i] + 1, old->addr[i].bytes, old->addr[i].len);
+	}
+	w.wish.addrs = old->addrs;
+	w.wish.is_lab = old->is_lab || ca->facts.is_lab;
+	if (w.wish.not_after > ca->facts.not_after) {
+		date_put(text, ca->facts.not_after);
+		if (w.wish.not_before >= ca->facts.not_after)
+			return err_set(e, ERR_USAGE, "the CA ended at %s", text);
+		w.wish.not_after = ca->facts.not_after;
+		out_note("valid until %s only: the CA ends then", text);
+	}
+	if (creds_fault(cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem), path, ca->key,
+			ca->cert, e) < 0 ||
+	    os_write_file(path, cert, strlen(cert), false, false, e) < 0 ||
+	    ident_read(&f, path, OS_ANYONE, NULL, NULL, e) < 0)
+		return -1;
+	print(a, &f, &changed, path, NULL, ca->cert);
+	return 0;
+}
+
+int v_ca_renew(const struct args *a, struct err *e)
+{
+	struct cert_facts old;
+	char *pem = NULL;
+	size_t len = 0;
+	struct ca ca;
+	int rc;
+
+	if (ca_open(&ca, a, e) < 0)
+		return -1;
+	rc = ident_read(&old, args_word(a, 0), OS_ANYONE, &pem, &len, e);
+	if (rc == 0)
+		rc = renew(a, &ca, args_word(a, 0), pem, &old, e);
+	os_free_text(pem, len);
+	ca_free(&ca);
+	return rc;
+}
+
+int v_ca_sign(const struct args *a, struct err *e)
+{
+	struct cert_facts subject;
+	char *pem = NULL;
+	size_t len = 0;
+	struct ca ca;
+	int rc;
+
+	if (ca_open(&ca, a, e) < 0)
+		return -1;
+	rc = ident_read(&subject, args_word(a, 0), OS_ANYONE, &pem, &len, e);
+	if (rc == 0)
+		rc = sign(a, &ca, &subject, pem, e);
+	os_free_text(pem, len);
+	ca_free(&ca);
+	return rc;
+}

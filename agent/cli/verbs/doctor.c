@@ -1,0 +1,716 @@
+/*
+ * agent/cli/verbs/doctor.c - doctor: looks at what an agent needs on this host and on the way to its peers,
+ * and says of each what is wrong and what to do next. Changes nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uv.h>
+
+#include "agent/cli/client.h"
+#include "agent/cli/conf.h"
+#include "agent/cli/date.h"
+#include "agent/cli/out.h"
+#include "agent/cli/show.h"
+#include "agent/cli/verb.h"
+#include "agent/os/creds.h"
+#include "agent/ipsec/ipsec.h"
+#include "proto/json/scan.h"
+
+#define REACH_MS 3000
+#define ANSWER_MS 5000
+#define TEXT_MAX_ 400
+#define FINDINGS_MAX 256
+
+enum health { FINE, DOUBTFUL, WRONG };
+
+struct finding {
+	char check[24];
+	char peer[MSG_NAME_MAX + 1];
+	enum health health;
+	int exit;
+	char text[TEXT_MAX_];
+	const char *hint;
+};
+
+struct doctor {
+	const struct args *args;
+	struct config cfg;
+	bool has_config;
+	struct json_doc *status; /* of a running agent; NULL: none runs */
+	struct client *client;
+	struct finding *list;
+	size_t n;
+};
+
+/* ---- findings -------------------------------------------------------------------------- */
+
+static struct finding *find(struct doctor *d, const char *check, enum health h, const char *fmt,
+			    ...) PRINTF_LIKE(4, 5);
+static struct finding *find(struct doctor *d, const char *check, enum health h, const char *fmt,
+			    ...)
+{
+	struct finding *f = &d->list[d->n < FINDINGS_MAX ? d->n++ : FINDINGS_MAX - 1];
+	va_list ap;
+
+	memset(f, 0, sizeof *f);
+	snprintf(f->check, sizeof f->check, "%s", check);
+	f->health = h;
+	f->exit = h == WRONG ? err_exit_status(ERR_USAGE) : 0;
+	va_start(ap, fmt);
+	vsnprintf(f->text, sizeof f->text, fmt, ap);
+	va_end(ap);
+	return f;
+}
+
+static void find_err(struct doctor *d, const char *check, const struct err *e)
+{
+	struct finding *f = find(d, check, WRONG, "%s", e->cause);
+
+	f->exit = err_exit_status(e->code);
+	f->hint = e->hint;
+}
+
+/* ---- this host ------------------------------------------------------------------------- */
+
+static void look_at_agent(struct doctor *d)
+{
+	const char *control = args_text(d->args, "control");
+	struct ctl_request req;
+	struct err e = {0};
+	const char *line = NULL;
+	size_t len = 0;
+
+	if (control == NULL && d->cfg.control[0] != '\0')
+		control = d->cfg.control;
+	ctl_request_init(&req, CTL_STATUS);
+	if (client_open(&d->client, control, &e) < 0) {
+		if (e.code == ERR_DOWN)
+			find(d, "agent", DOUBTFUL, "no agent is running")->hint =
+				"start it: sapair run";
+		else
+			find_err(d, "agent", &e);
+		return;
+	}
+	if (client_send(d->client, &req, &e) < 0 ||
+	    client_line(d->client, client_now_ms() + ANSWER_MS, &line, &len, &e) <= 0 ||
+	    json_open(&d->status, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, &e) < 0) {
+		struct finding *f = find(d, "agent", WRONG, "it runs, but does not answer");
+
+		f->exit = err_exit_status(ERR_DOWN);
+		f->hint = "restart it; its log may tell why";
+		return;
+	}
+	find(d, "agent", FINE, "running, back end %s",
+	     show_text(json_root(d->status), "backend", "unknown"));
+}
+
+static void look_at_config(struct doctor *d)
+{
+	const char *config = args_text(d->args, "config");
+	char path[OS_PATH_MAX], dir[OS_PATH_MAX];
+	struct err e = {0};
+
+	if ((config != NULL ? conf_absolute(path, NULL, config, &e) : conf_usual(path, &e)) < 0) {
+		find_err(d, "config", &e);
+		return;
+	}
+	os_dir_of(dir, path);
+	if (config == NULL && !os_exists(path) && !conf_has_peers(dir)) {
+		find(d, "config", DOUBTFUL, "no config file %s", path)->hint =
+			"flags of \"sapair run\" do without one; --config says where it is";
+		return;
+	}
+	if (os_exists(path) || config != NULL) {
+		if (conf_read(&d->cfg, path, &e) < 0) {
+			find_err(d, "config", &e);
+			return;
+		}
+	} else {
+		config_init(&d->cfg);
+	}
+	if (conf_peers(&d->cfg, dir, &e) < 0) {
+		find_err(d, "config", &e);
+		return;
+	}
+	if (config_check(&d->cfg, &e) < 0 || conf_identity(&d->cfg, dir, &e) < 0) {
+		find_err(d, "config", &e);
+		config_free(&d->cfg);
+		return;
+	}
+	d->has_config = true;
+	find(d, "config", FINE, "%s, %zu peer%s", path, d->cfg.n_peers,
+	     d->cfg.n_peers == 1 ? "" : "s");
+}
+
+static void look_at_identity(struct doctor *d)
+{
+	struct identity *id = NULL;
+	struct err e = {0};
+	int64_t now = os_wall_ms() / 1000, left;
+	const struct cert_facts *f;
+	char when[DATE_TEXT], today[DATE_TEXT];
+
+	if (!d->has_config)
+		return;
+	if (creds_identity(&id, &d->cfg, &e) < 0) {
+		find_err(d, "identity", &e);
+		return;
+	}
+	f = identity_facts(id);
+	left = f->not_after - now;
+	date_put(today, now);
+	date_put(when, left <= 0 ? f->not_after : f->not_before);
+	if (now < f->not_before) {
+		find(d, "clock", WRONG, "it says %s, and our certificate begins at %s", today, when)
+			->hint = "set this host's clock right";
+	} else if (left <= 0) {
+		struct finding *bad = find(d, "certificate", WRONG,
+					   "ours expired at %s; the clock says %s", when, today);
+
+		bad->exit = err_exit_status(ERR_AUTH);
+		bad->hint = "renew it (sapair ca renew), or set the clock right";
+	} else if (left < 30 * DATE_DAY_S) {
+		find(d, "certificate", DOUBTFUL, "ours expires in %d days",
+		     (int)(left / DATE_DAY_S))
+			->hint = "renew it: sapair ca renew";
+	} else {
+		find(d, "certificate", FINE, "%s, valid for %d days", f->name,
+		     (int)(left / DATE_DAY_S));
+	}
+	identity_free(id);
+}
+
+/* ---- addresses, ports, links ----------------------------------------------------------- */
+
+#define ESP_BYTES 62    /* in front of and behind a packet at most: SPI, number, IV, padding, ICV */
+#define IPV6_LEAST 1280 /* bytes that every link must carry, RFC 8200 */
+
+/* The interface that has the address; false: none. Of 127.0.0.0/8 Linux shows only one. */
+static bool interface_of(const struct addr *a, char name[64])
+{
+	uv_interface_address_t *list;
+	bool found = a->len == 4 && a->bytes[0] == 127;
+	int n;
+
+	snprintf(name, 64, "lo");
+	if (uv_interface_addresses(&list, &n) != 0)
+		return true; /* nothing is known: nothing is said */
+	for (int i = 0; i < n && !found; i++) {
+		const uv_interface_address_t *at = &list[i];
+
+		found = at->address.address4.sin_family == AF_INET
+				? a->len == 4 &&
+					  memcmp(&at->address.address4.sin_addr, a->bytes, 4) == 0
+				: a->len == 16 && memcmp(&at->address.address6.sin6_addr, a->bytes,
+							 16) == 0;
+		if (found)
+			snprintf(name, 64, "%s", at->name);
+	}
+	uv_free_interface_addresses(list, n);
+	return found;
+}
+
+static void look_at_address(struct doctor *d, const char *what, const struct addr *a, size_t *good)
+{
+	char text[ADDR_TEXT], name[64];
+
+	if (a->len == 0 || addr_is_any(a))
+		return;
+	if (interface_of(a, name)) {
+		(*good)++;
+		return;
+	}
+	addr_put(text, a);
+	find(d, "addresses", WRONG, "%s: no interface of this host has %s", what, text)->hint =
+		"write an address of this host into the config (ip address), or give it this one";
+}
+
+static void look_at_addresses(struct doctor *d)
+{
+	size_t good = 0, before = d->n;
+
+	for (size_t i = 0; i < d->cfg.listens; i++)
+		look_at_address(d, "listen", &d->cfg.listen[i].addr, &good);
+	for (size_t i = 0; i < d->cfg.n_peers; i++)
+		look_at_address(d, d->cfg.peers[i].name, &d->cfg.peers[i].local, &good);
+	if (good > 0 && d->n == before)
+		find(d, "addresses", FINE, "all that the config names are on this host");
+}
+
+/* Before an agent listens: is its port free? */
+static void look_at_port(struct doctor *d, const struct endpoint *ep)
+{
+	struct sockaddr_storage ss;
+	char host[ADDR_TEXT], at[ENDPOINT_TEXT];
+	uv_loop_t loop;
+	uv_tcp_t tcp;
+	int rc;
+
+	addr_put(host, &ep->addr);
+	endpoint_put(at, ep);
+	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
+			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
+	if (rc != 0 || uv_loop_init(&loop) != 0)
+		return;
+	uv_tcp_init(&loop, &tcp);
+	rc = uv_tcp_bind(&tcp, (const struct sockaddr *)&ss,
+			 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
+	if (rc == 0)
+		rc = uv_listen((uv_stream_t *)&tcp, 1, NULL);
+	uv_close((uv_handle_t *)&tcp, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+	if (rc == 0)
+		find(d, "port", FINE, "TCP %s is free", at);
+	else if (rc == UV_EADDRINUSE)
+		find(d, "port", WRONG, "TCP %s: another program listens there", at)->hint =
+			"ss -ltnp shows which; end it, or choose another port with \"listen\"";
+	else if (rc == UV_EACCES)
+		find(d, "port", WRONG, "TCP %s: %s", at, uv_strerror(rc))->hint =
+			"ports below 1024 are for root: choose a greater one with \"listen\"";
+}
+
+/* What a link leaves to packets in ESP. Where there is no /sys, nothing is said. */
+static void look_at_link(struct doctor *d, const char *peer, const char *local)
+{
+	char name[64], path[128], text[16] = "";
+	struct finding *f;
+	struct addr a;
+	long mtu;
+	FILE *file;
+
+	if (addr_parse(&a, local, NULL) < 0 || !interface_of(&a, name))
+		return;
+	snprintf(path, sizeof path, "/sys/class/net/%s/mtu", name);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return;
+	mtu = fgets(text, sizeof text, file) != NULL ? strtol(text, NULL, 10) : 0;
+	fclose(file);
+	if (mtu <= 0)
+		return;
+	if (mtu < IPV6_LEAST + ESP_BYTES) {
+		f = find(d, "mtu", DOUBTFUL,
+			 "%s carries packets of %ld bytes, %ld inside ESP: IPv6 needs %d", name,
+			 mtu, mtu - ESP_BYTES, IPV6_LEAST);
+		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link can";
+	} else {
+		f = find(d, "mtu", FINE, "%s carries packets of %ld bytes, %ld inside ESP", name,
+			 mtu, mtu - ESP_BYTES);
+	}
+	snprintf(f->peer, sizeof f->peer, "%s", peer);
+}
+
+static void look_at_discovery(struct doctor *d)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_no_pmtu_disc", "r");
+	int c = f != NULL ? fgetc(f) : '0';
+
+	if (f != NULL)
+		fclose(f);
+	if (c != '0')
+		find(d, "mtu", DOUBTFUL, "this host does not look for the MTU of a path")->hint =
+			"sysctl net.ipv4.ip_no_pmtu_disc=0, or long packets may vanish";
+}
+
+static void look_at_network(struct doctor *d)
+{
+	static const struct endpoint usual[] = {{{.len = 4}, PROTO_PORT},
+						{{.len = 16}, PROTO_PORT}};
+
+	if (!d->has_config)
+		return;
+	look_at_addresses(d);
+	for (size_t i = 0; d->status == NULL && i < d->cfg.listens; i++)
+		look_at_port(d, &d->cfg.listen[i]);
+	for (size_t i = 0; d->status == NULL && d->cfg.listens == 0 && i < 2; i++)
+		look_at_port(d, &usual[i]);
+	look_at_discovery(d);
+}
+
+/* Those of the config that the system has. */
+static void look_at_suites(struct doctor *d, struct ipsec *db)
+{
+	char missing[256] = "";
+	struct ipsec_can can;
+	size_t n = 0;
+
+	ipsec_can(db, &can);
+	for (size_t i = 0; i < d->cfg.n_peers; i++) {
+		const struct suite_list *l = &d->cfg.peers[i].opt.suites;
+		bool any = false;
+
+		for (uint8_t k = 0; k < l->n; k++) {
+			const char *name = suite_info((enum suite)l->v[k])->name;
+			size_t len = strlen(missing);
+
+			if (suite_list_has(&can.suites, (enum suite)l->v[k])) {
+				any = true;
+			} else if (strstr(missing, name) == NULL) {
+				snprintf(missing + len, sizeof missing - len, " %s", name);
+				n++;
+			}
+		}
+		if (any)
+			continue;
+		find(d, "suites", WRONG, "peer %s: this system has none of its suites",
+		     d->cfg.peers[i].name)
+			->hint = "load the kernel's modules (gcm, seqiv, authenc, cbc), or allow "
+				 "others with \"suites\"";
+		return;
+	}
+	if (n > 0)
+		find(d, "suites", DOUBTFUL, "this system does not have%s", missing)->hint =
+			"the others serve; the kernel's modules are gcm, seqiv, authenc, cbc";
+	else if (d->cfg.n_peers > 0)
+		find(d, "suites", FINE, "this system has all that the config allows");
+}
+
+static int count_leftover(void *arg, const struct ipsec_leftover *l, struct err *e)
+{
+	size_t *n = arg;
+
+	(void)l;
+	(void)e;
+	(*n)++;
+	return 0;
+}
+
+static void ignore_event(void *arg, const struct ipsec_event *ev)
+{
+	(void)arg;
+	(void)ev;
+}
+
+static void look_at_statistics(struct doctor *d, struct ipsec *db)
+{
+	struct err e = {0};
+	char text[256];
+
+	if (!ipsec_counts_all(db))
+		return;
+	if (ipsec_statistics(db, text, sizeof text, &e) < 0)
+		find_err(d, "statistics", &e);
+	else
+		find(d, "statistics", FINE, "%s", text);
+}
+
+/* A running agent has shown that its back end works; it is asked beside it where that is possible. */
+static void look_at_backend(struct doctor *d)
+{
+	const char *name = d->has_config ? d->cfg.backend : "auto";
+	struct ipsec_env env = {.on_event = ignore_event};
+	const bool runs = d->status != NULL;
+	size_t left = 0;
+	struct err e = {0};
+	struct ipsec *db;
+	uv_loop_t loop;
+
+	if (runs)
+		name = show_text(json_root(d->status), "backend", "unknown");
+	if ((runs && strcmp(name, "wfp") != 0) || uv_loop_init(&loop) != 0)
+		return;
+	env.loop = &loop;
+	env.looks_only = runs;
+	if (ipsec_open(&db, name, &env, &e) < 0) {
+		find_err(d, "back end", &e);
+	} else if (runs) {
+		look_at_statistics(d, db);
+		ipsec_close(db);
+	} else {
+		find(d, "back end", FINE, "%s", db->ops->name);
+		if (d->has_config)
+			look_at_suites(d, db);
+		if (ipsec_leftovers(db, count_leftover, &left, &e) == 0 && left > 0)
+			find(d, "leftovers", DOUBTFUL, "%zu SAs and policies of an earlier run",
+			     left)
+				->hint =
+				"the next start takes them over; sapair clean removes them";
+		look_at_statistics(d, db);
+		ipsec_close(db);
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+}
+
+/* Programs that keep SAs of their own. Where there is no /proc, nothing is said. */
+static void look_at_others(struct doctor *d)
+{
+	static const char *const others[] = {"charon", "charon-systemd", "pluto", "iked", "racoon"};
+	bool found = false;
+	uv_dirent_t entry;
+	uv_fs_t fs;
+
+	if (uv_fs_scandir(NULL, &fs, "/proc", 0, NULL) < 0) {
+		uv_fs_req_cleanup(&fs);
+		return;
+	}
+	while (uv_fs_scandir_next(&fs, &entry) == 0) {
+		char path[64], name[32] = "";
+		FILE *f;
+
+		if (strspn(entry.name, "0123456789") != strlen(entry.name) ||
+		    strlen(entry.name) > 20)
+			continue;
+		snprintf(path, sizeof path, "/proc/%.20s/comm", entry.name);
+		f = fopen(path, "r");
+		if (f == NULL)
+			continue;
+		if (fgets(name, sizeof name, f) != NULL)
+			name[strcspn(name, "\n")] = '\0';
+		fclose(f);
+		for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+			if (strcmp(others[i], name) != 0)
+				continue;
+			found = true;
+			find(d, "others", DOUBTFUL, "%s is running, process %s", name, entry.name)
+				->hint =
+				"it may have policies for the same addresses: look with \"ip "
+				"xfrm policy\"";
+		}
+	}
+	uv_fs_req_cleanup(&fs);
+	if (!found)
+		find(d, "others", FINE, "no other IPsec daemon is running");
+}
+
+/* ---- the way to a peer ----------------------------------------------------------------- */
+
+struct reach {
+	uv_tcp_t tcp;
+	uv_timer_t timer;
+	uv_connect_t connect;
+	int status;
+	char local[ADDR_TEXT];
+};
+
+static void end_reach(struct reach *r)
+{
+	if (!uv_is_closing((uv_handle_t *)&r->tcp))
+		uv_close((uv_handle_t *)&r->tcp, NULL);
+	if (!uv_is_closing((uv_handle_t *)&r->timer))
+		uv_close((uv_handle_t *)&r->timer, NULL);
+}
+
+static void on_reached(uv_connect_t *req, int status)
+{
+	struct reach *r = req->data;
+	struct sockaddr_storage ss;
+	int n = sizeof ss;
+
+	if (status == UV_ECANCELED)
+		return;
+	r->status = status;
+	if (status == 0 && uv_tcp_getsockname(&r->tcp, (struct sockaddr *)&ss, &n) == 0)
+		uv_ip_name((const struct sockaddr *)&ss, r->local, sizeof r->local);
+	end_reach(r);
+}
+
+static void on_too_late(uv_timer_t *t)
+{
+	end_reach(t->data);
+}
+
+/* 0, or libuv's error; UV_ETIMEDOUT when nobody said anything. */
+static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
+{
+	struct reach r = {.status = UV_ETIMEDOUT};
+	struct sockaddr_storage ss;
+	char host[ADDR_TEXT];
+	uv_loop_t loop;
+	int rc;
+
+	addr_put(host, &ep->addr);
+	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
+			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
+	if (rc != 0 || uv_loop_init(&loop) != 0)
+		return rc != 0 ? rc : UV_ENOMEM;
+	uv_tcp_init(&loop, &r.tcp);
+	uv_timer_init(&loop, &r.timer);
+	r.connect.data = r.timer.data = &r;
+	rc = uv_tcp_connect(&r.connect, &r.tcp, (const struct sockaddr *)&ss, on_reached);
+	if (rc != 0) {
+		r.status = rc;
+		end_reach(&r);
+	} else {
+		uv_timer_start(&r.timer, on_too_late, REACH_MS, 0);
+	}
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+	memcpy(local, r.local, ADDR_TEXT);
+	return r.status;
+}
+
+static void look_at_way(struct doctor *d, const char *name, const struct endpoint *ep)
+{
+	char at[ENDPOINT_TEXT], local[ADDR_TEXT];
+	int rc = reach(ep, local);
+	struct finding *f;
+
+	endpoint_put(at, ep);
+	if (rc == 0) {
+		f = find(d, "way", FINE, "TCP %s answers; our address on the way is %s", at, local);
+		snprintf(f->peer, sizeof f->peer, "%s", name);
+		look_at_link(d, name, local);
+		return;
+	} else {
+		f = find(d, "way", WRONG, "TCP %s: %s", at, uv_strerror(rc));
+		f->exit = err_exit_status(ERR_TIMEOUT);
+		f->hint = rc == UV_ECONNREFUSED
+				  ? "start the agent there, or open the port in that host's "
+				    "firewall"
+			  : rc == UV_ETIMEDOUT
+				  ? "a firewall on the way drops it, or the host is down: let "
+				    "TCP 4510, and ESP or UDP 4500, through"
+				  : "look at the routes of this host: ip route get ADDRESS";
+	}
+	snprintf(f->peer, sizeof f->peer, "%s", name);
+}
+
+static bool is_linked(const struct cJSON *p)
+{
+	return strcmp(show_text(p, "link", ""), "up") == 0;
+}
+
+/* What a running agent says of a peer. */
+static void look_at_pair(struct doctor *d, const struct cJSON *p)
+{
+	const char *name = show_text(p, "name", ""), *state = show_text(p, "state", "");
+	const char *cause = show_text(p, "error.cause", NULL);
+	double status = err_exit_status(ERR_DOWN);
+	struct finding *f;
+
+	if (show_is(p, "verified") && !is_linked(p)) {
+		f = find(d, "pair", DOUBTFUL, "in force, but the agents are not connected%s%s",
+			 cause != NULL ? ": " : "", cause != NULL ? cause : "");
+		f->hint = "it ends with its lifetime, unless they find each other before";
+	} else if (show_is(p, "verified")) {
+		f = find(d, "pair", FINE, "up, and proven");
+	} else if (strcmp(state, "up") == 0) {
+		f = find(d, "pair", WRONG, "up, but not proven%s%s", cause != NULL ? ": " : "",
+			 cause != NULL ? cause : "");
+		f->exit = err_exit_status(ERR_VERIFY);
+		f->hint =
+			"TCP works, ESP does not: let IP protocol 50, or UDP encapsulation, through";
+	} else if (strcmp(state, "down") == 0) {
+		f = find(d, "pair", DOUBTFUL, "taken down here");
+		f->hint = "sapair up brings it back";
+	} else {
+		show_number(p, "error.exit", &status);
+		f = find(d, "pair", WRONG, "%s%s%s", state, cause != NULL ? ": " : "",
+			 cause != NULL ? cause : "");
+		f->exit = (int)status;
+	}
+	snprintf(f->peer, sizeof f->peer, "%s", name);
+}
+
+static bool is_meant(const struct doctor *d, const char *name)
+{
+	const char *peer = args_word(d->args, 0);
+
+	return peer == NULL || strcmp(peer, name) == 0;
+}
+
+static int look_at_peers(struct doctor *d, struct err *e)
+{
+	const struct cJSON *peers = d->status != NULL ? json_member(json_root(d->status), "peers")
+						      : NULL;
+	size_t seen = 0;
+
+	for (const struct cJSON *p = peers != NULL ? json_first(peers) : NULL; p != NULL;
+	     p = json_next(p)) {
+		struct endpoint ep;
+
+		if (!is_meant(d, show_text(p, "name", "")))
+			continue;
+		seen++;
+		look_at_pair(d, p);
+		if (show_is(p, "verified") && is_linked(p))
+			look_at_link(d, show_text(p, "name", ""), show_text(p, "local", ""));
+		if ((!show_is(p, "verified") || !is_linked(p)) &&
+		    endpoint_parse(&ep, show_text(p, "address", ""), PROTO_PORT, NULL) == 0)
+			look_at_way(d, show_text(p, "name", ""), &ep);
+	}
+	for (size_t i = 0; peers == NULL && i < d->cfg.n_peers; i++) {
+		if (!is_meant(d, d->cfg.peers[i].name))
+			continue;
+		seen++;
+		look_at_way(d, d->cfg.peers[i].name, &d->cfg.peers[i].remote);
+	}
+	if (seen > 0 || args_word(d->args, 0) == NULL)
+		return 0;
+	err_set(e, ERR_USAGE, "no peer is called %s", args_word(d->args, 0));
+	return err_hint(e, "sapair status lists the peers");
+}
+
+/* ---- what was found -------------------------------------------------------------------- */
+
+static int print_all(const struct doctor *d)
+{
+	static const char *const words[] = {"ok", "warn", "fail"};
+	static const enum paint paints[] = {PAINT_GOOD, PAINT_WARN, PAINT_BAD};
+	size_t size = 1024 + d->n * (TEXT_MAX_ * 2 + 512);
+	char *buf = d->args->json ? malloc(size) : NULL;
+	struct json_out o;
+	int status = 0;
+
+	if (buf != NULL) {
+		out_begin(&o, buf, size, "sapair.doctor/1");
+		json_put_array(&o, "checks");
+	}
+	for (size_t i = 0; i < d->n; i++) {
+		const struct finding *f = &d->list[i];
+
+		if (status == 0)
+			status = f->exit;
+		if (buf == NULL) {
+			out_painted(paints[f->health], "%-5s", words[f->health]);
+			out_text("%-12s %s%s%s\n", f->check, f->peer,
+				 f->peer[0] != '\0' ? ": " : "", f->text);
+			if (f->hint != NULL)
+				out_text("     %-12s -> %s\n", "", f->hint);
+			continue;
+		}
+		json_put_open(&o, NULL);
+		json_put_text(&o, "check", f->check);
+		if (f->peer[0] != '\0')
+			json_put_text(&o, "peer", f->peer);
+		json_put_text(&o, "state", words[f->health]);
+		json_put_text(&o, "text", f->text);
+		if (f->hint != NULL)
+			json_put_text(&o, "hint", f->hint);
+		json_put_close(&o);
+	}
+	if (buf != NULL) {
+		json_put_array_end(&o);
+		json_put_bool(&o, "ok", status == 0);
+		out_end(&o);
+		free(buf);
+	}
+	return status;
+}
+
+int v_doctor(const struct args *a, struct err *e)
+{
+	struct doctor d = {.args = a, .list = calloc(FINDINGS_MAX, sizeof *d.list)};
+	int rc;
+
+	if (d.list == NULL)
+		return err_set(e, ERR_BUG, "no memory");
+	look_at_config(&d);
+	look_at_identity(&d);
+	look_at_agent(&d);
+	look_at_network(&d);
+	look_at_backend(&d);
+	look_at_others(&d);
+	rc = look_at_peers(&d, e);
+	if (rc == 0)
+		rc = print_all(&d);
+	json_close(d.status);
+	client_close(d.client);
+	config_free(&d.cfg);
+	free(d.list);
+	return rc;
+}

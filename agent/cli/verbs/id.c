@@ -1,0 +1,169 @@
+/*
+ * agent/cli/verbs/id.c - who this host is: shows the identity, makes one.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli/conf.h"
+#include "agent/cli/ident.h"
+#include "agent/cli/out.h"
+#include "agent/cli/verb.h"
+#include "agent/os/creds.h"
+
+/* Certificate and key of this host. */
+struct paths {
+	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX];
+};
+
+static int find_paths(struct paths *p, const struct args *a, struct err *e)
+{
+	if (ident_dir(p->dir, a, e) < 0 || ident_path(p->cert, p->dir, CONF_CERT, e) < 0)
+		return -1;
+	return ident_path(p->key, p->dir, CONF_KEY, e);
+}
+
+/* Is the key there, kept from others, and that of the certificate? */
+static int judge_key(const struct paths *p, const char *pem, struct err *e)
+{
+	struct identity *id = NULL;
+	char *key;
+	size_t len;
+	int rc;
+
+	if (os_read_file(&key, &len, p->key, OS_SECRET, e) < 0)
+		return -1;
+	rc = creds_fault(identity_load(&id, pem, key, NULL), p->cert, p->key, "", e);
+	identity_free(id);
+	os_free_text(key, len);
+	return rc;
+}
+
+/* changed: NULL where nothing could be. key NULL: a certificate alone; why: what is wrong with
+ * the key, or NULL. */
+static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
+		  const char *cert, const char *key, const struct err *why)
+{
+	char buf[3 * OS_PATH_MAX];
+	struct json_out o;
+
+	if (!a->json) {
+		ident_show(f);
+		out_field("file", "%s", cert);
+		if (key != NULL)
+			out_field("key", "%s",
+				  why == NULL ? "there, readable by its owner only" : why->cause);
+		return;
+	}
+	out_begin(&o, buf, sizeof buf, "sapair.id/1");
+	if (changed != NULL)
+		json_put_bool(&o, "changed", *changed);
+	ident_put(&o, f);
+	json_put_text(&o, "certificate", cert);
+	if (key != NULL) {
+		json_put_text(&o, "key", key);
+		json_put_text(&o, "key_state", why == NULL ? "ok" : err_word(why->code));
+		if (why != NULL)
+			json_put_text(&o, "key_cause", why->cause);
+	}
+	out_end(&o);
+}
+
+static void print_pin(const struct args *a, const struct cert_facts *f)
+{
+	char pin[PIN_TEXT + 1], buf[256];
+	struct json_out o;
+
+	pin_put(pin, f->pin);
+	if (!a->json) {
+		out_text("%s\n", pin);
+		return;
+	}
+	out_begin(&o, buf, sizeof buf, "sapair.id/1");
+	json_put_text(&o, "pin", pin);
+	out_end(&o);
+}
+
+static int show_file(const struct args *a, const char *file, struct err *e)
+{
+	struct cert_facts f;
+
+	if (ident_read(&f, file, OS_ANYONE, NULL, NULL, e) < 0)
+		return -1;
+	if (args_has(a, "pin"))
+		print_pin(a, &f);
+	else
+		print(a, &f, NULL, file, NULL, NULL);
+	return 0;
+}
+
+/* A key that cannot be used is shown, and is an error all the same. */
+static int show_own(const struct args *a, const struct paths *p, const bool *changed, struct err *e)
+{
+	struct cert_facts f;
+	struct err why = {0};
+	char *pem;
+	size_t len;
+	int rc;
+
+	if (ident_read(&f, p->cert, OS_ANYONE, &pem, &len, e) < 0) {
+		if (!os_exists(p->cert))
+			err_hint(e, "make one with \"sapair id new\"");
+		return -1;
+	}
+	rc = judge_key(p, pem, &why);
+	os_free_text(pem, len);
+	if (args_has(a, "pin"))
+		print_pin(a, &f);
+	else
+		print(a, &f, changed, p->cert, p->key, rc < 0 ? &why : NULL);
+	if (rc < 0)
+		*e = why;
+	return rc;
+}
+
+int v_id_show(const struct args *a, struct err *e)
+{
+	const char *file = args_word(a, 0);
+	struct paths p;
+
+	if (file != NULL && args_has(a, "dir"))
+		return err_set(e, ERR_USAGE, "FILE and --dir exclude each other");
+	if (file != NULL)
+		return show_file(a, file, e);
+	return find_paths(&p, a, e) < 0 ? -1 : show_own(a, &p, NULL, e);
+}
+
+static int make(const struct args *a, const struct paths *p, struct err *e)
+{
+	const char *name = args_text(a, "name");
+	char host[CERT_NAME_MAX + 1];
+	struct ident_wish w;
+	struct pem_pair pair;
+	int rc;
+
+	os_host_name(host, sizeof host);
+	if (ident_wish(&w, a, name != NULL ? name : host, IDENT_DAYS, e) < 0 ||
+	    os_make_dir(p->dir, e) < 0)
+		return -1;
+	if (!cert_self(&pair, &w.wish))
+		return err_set(e, ERR_USAGE,
+			       "no certificate can say that (see --days, --not-after)");
+	rc = ident_write(&pair, p->cert, p->key, args_has(a, "force"), e);
+	wipe(&pair, sizeof pair);
+	return rc;
+}
+
+int v_id_new(const struct args *a, struct err *e)
+{
+	bool changed = args_has(a, "force");
+	struct paths p;
+
+	if (find_paths(&p, a, e) < 0)
+		return -1;
+	changed = changed || !os_exists(p.cert) || !os_exists(p.key);
+	if (changed && make(a, &p, e) < 0)
+		return -1;
+	if (!changed && !a->json)
+		out_note("there already: nothing was changed (--force makes a new one)");
+	return show_own(a, &p, &changed, e);
+}

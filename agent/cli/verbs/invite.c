@@ -1,0 +1,454 @@
+/*
+ * agent/cli/verbs/invite.c - invite and join: two hosts that share a token come to hold each other's pin.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/cli/client.h"
+#include "agent/cli/conf.h"
+#include "agent/cli/date.h"
+#include "agent/cli/ident.h"
+#include "agent/cli/rendezvous/meet.h"
+#include "agent/cli/out.h"
+#include "agent/cli/show.h"
+#include "agent/cli/verb.h"
+#include "agent/os/creds.h"
+#include "crypto/random.h"
+#include "proto/json/scan.h"
+
+#define TTL_MS 300000u
+#define TTL_MIN_MS 1000u
+#define TTL_MAX_MS 604800000u
+#define JOIN_MS 30000u
+#define RELOAD_MS 10000u
+#define INVITE_PORT 4511
+
+/* One side of a meeting, and what it writes. */
+struct side {
+	const struct args *args;
+	struct meet meet;
+	struct invite invite;
+	char dir[OS_PATH_MAX];       /* config directory: identity, peers.d */
+	char file[OS_PATH_MAX];      /* of the new peer */
+	char name[MSG_NAME_MAX + 1]; /* what we call it */
+	struct endpoint listen;
+	struct endpoint remote; /* its agent */
+	bool has_local;
+	struct config cfg; /* of the host, where there is one */
+};
+
+/* ---- what is there --------------------------------------------------------------------- */
+
+static int load(struct side *s, const char *cert, const char *key, struct err *e)
+{
+	struct config c;
+
+	memset(&c, 0, sizeof c);
+	if (strlen(cert) >= sizeof c.certificate || strlen(key) >= sizeof c.key)
+		return err_set(e, ERR_USAGE, "%s: a path that is too long", cert);
+	memcpy(c.certificate, cert, strlen(cert) + 1);
+	memcpy(c.key, key, strlen(key) + 1);
+	return creds_identity(&s->meet.id, &c, e);
+}
+
+/* Our identity; made, where there is none yet. */
+static int find_identity(struct side *s, struct err *e)
+{
+	char cert[OS_PATH_MAX], key[OS_PATH_MAX], host[CERT_NAME_MAX + 1];
+	struct ident_wish w;
+	struct pem_pair pair;
+	int rc;
+
+	if (s->cfg.certificate[0] != '\0' && s->cfg.key[0] != '\0')
+		return load(s, s->cfg.certificate, s->cfg.key, e);
+	if (ident_path(cert, s->dir, CONF_CERT, e) < 0 || ident_path(key, s->dir, CONF_KEY, e) < 0)
+		return -1;
+	if (!os_exists(cert) && !os_exists(key)) {
+		os_host_name(host, sizeof host);
+		if (ident_wish(&w, s->args, host, IDENT_DAYS, e) < 0 || os_make_dir(s->dir, e) < 0)
+			return -1;
+		if (!cert_self(&pair, &w.wish))
+			return err_set(e, ERR_USAGE, "no certificate can be made for %s", host);
+		rc = ident_write(&pair, cert, key, false, e);
+		wipe(&pair, sizeof pair);
+		if (rc < 0)
+			return -1;
+		if (!s->args->json)
+			out_note("made an identity for %s in %s", host, s->dir);
+	}
+	return load(s, cert, key, e);
+}
+
+/* The config file, if there is one, tells addresses and ports. */
+static int find_config(struct side *s, struct err *e)
+{
+	char path[OS_PATH_MAX], dir[OS_PATH_MAX];
+
+	if (ident_dir(dir, s->args, e) < 0 || conf_absolute(s->dir, NULL, dir, e) < 0 ||
+	    os_path_join(path, s->dir, CONF_NAME, e) < 0)
+		return -1;
+	if (os_exists(path))
+		return conf_read(&s->cfg, path, e);
+	config_init(&s->cfg);
+	return 0;
+}
+
+static int find_port(struct side *s, struct err *e)
+{
+	uint32_t port = s->cfg.listens > 0 ? s->cfg.listen[0].port : PROTO_PORT;
+
+	if (args_u32(s->args, "port", 1, UINT16_MAX, &port, e) < 0)
+		return -1;
+	s->meet.port = (uint16_t)port;
+	return 0;
+}
+
+static bool name_fits(const char *s)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	size_t n = strlen(s);
+
+	return n >= 1 && n <= MSG_NAME_MAX && strspn(s, letters) == n &&
+	       strchr("._-", s[0]) == NULL;
+}
+
+/* peers.d/NAME.json; nobody else may be there. */
+static int find_file(struct side *s, const char *name, struct err *e)
+{
+	char dir[OS_PATH_MAX], file[MSG_NAME_MAX + 8];
+
+	if (!name_fits(name))
+		return err_set(
+			e, ERR_USAGE,
+			"\"%s\": letters, digits and . _ - make a name, not with one of these "
+			"three in front",
+			name);
+	memcpy(s->name, name, strlen(name) + 1);
+	snprintf(file, sizeof file, "%s.json", name);
+	if (os_path_join(dir, s->dir, CONF_PEERS, e) < 0 || os_path_join(s->file, dir, file, e) < 0)
+		return -1;
+	if (os_exists(s->file) && !args_has(s->args, "force")) {
+		err_set(e, ERR_USAGE, "%s is paired already: %s", name, s->file);
+		return err_hint(e, "--force replaces it, or choose another name");
+	}
+	return os_make_dir(dir, e);
+}
+
+static int begin(struct side *s, const struct args *a, struct err *e)
+{
+	const struct cert_facts *f;
+
+	memset(s, 0, sizeof *s);
+	s->args = a;
+	s->meet.invite = &s->invite;
+	s->meet.arg = s;
+	if (find_config(s, e) < 0 || find_port(s, e) < 0 || find_identity(s, e) < 0)
+		return -1;
+	f = identity_facts(s->meet.id);
+	identity_speak(s->meet.id, INVITE_ALPN);
+	if (name_fits(s->cfg.name))
+		memcpy(s->meet.name, s->cfg.name, sizeof s->meet.name);
+	else if (name_fits(f->name))
+		memcpy(s->meet.name, f->name, strlen(f->name) + 1);
+	else
+		memcpy(s->meet.name, "host", sizeof "host");
+	return 0;
+}
+
+static void end(struct side *s)
+{
+	identity_free(s->meet.id);
+	config_free(&s->cfg);
+	wipe(s, sizeof *s);
+}
+
+/* ---- the new peer ---------------------------------------------------------------------- */
+
+static int keep(struct meet *m, struct err *e)
+{
+	struct side *s = m->arg;
+	char text[512], address[ENDPOINT_TEXT], pin[PIN_TEXT + 1];
+	struct json_out o;
+	size_t n;
+
+	if (s->name[0] == '\0' && find_file(s, m->peer.name, e) < 0)
+		return -1;
+	s->remote = (struct endpoint){m->peer_addr, m->peer.port};
+	endpoint_put(address, &s->remote);
+	pin_put(pin, m->peer_pin);
+	json_begin(&o, text, sizeof text);
+	json_put_open(&o, NULL);
+	json_put_text(&o, "name", s->name);
+	json_put_text(&o, "address", address);
+	if (s->has_local)
+		json_put_addr(&o, "local", &m->own_addr);
+	json_put_text(&o, "pin", pin);
+	json_put_close(&o);
+	n = json_end(&o);
+	text[n++] = '\n';
+	return os_write_file(s->file, text, n, true, !args_has(s->args, "force"), e);
+}
+
+/* A running agent learns of it. 1: it did; 0: none runs; -1: it refused, e says why. */
+static int reload_agent(const struct side *s, struct err *e)
+{
+	const char *control = args_text(s->args, "control");
+	struct err ignored = {0};
+	struct ctl_request req;
+	struct client *c;
+	const char *line;
+	size_t len;
+	int rc = -1;
+
+	if (control == NULL && s->cfg.control[0] != '\0')
+		control = s->cfg.control;
+	if (client_open(&c, control, &ignored) < 0)
+		return 0;
+	ctl_request_init(&req, CTL_RELOAD);
+	if (client_send(c, &req, e) == 0 &&
+	    client_line(c, client_now_ms() + RELOAD_MS, &line, &len, e) > 0) {
+		struct json_doc *doc;
+
+		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, false, e) == 0) {
+			rc = strcmp(show_text(json_root(doc), "schema", ""), "sapair.reload/1") == 0
+				     ? 1
+				     : -1;
+			if (rc < 0)
+				err_set(e, ERR_USAGE, "%s",
+					show_text(json_root(doc), "cause", "?"));
+			json_close(doc);
+		}
+	}
+	client_close(c);
+	return rc;
+}
+
+static void print_paired(const struct side *s, int reloaded, const struct err *why)
+{
+	char pin[PIN_TEXT + 1], address[ENDPOINT_TEXT], buf[2 * OS_PATH_MAX];
+	struct json_out o;
+
+	pin_put(pin, s->meet.peer_pin);
+	endpoint_put(address, &s->remote);
+	if (s->args->json) {
+		out_begin(&o, buf, sizeof buf, "sapair.paired/1");
+		json_put_text(&o, "peer", s->name);
+		json_put_bool(&o, "changed", true);
+		json_put_text(&o, "address", address);
+		json_put_text(&o, "pin", pin);
+		json_put_text(&o, "file", s->file);
+		json_put_bool(&o, "reloaded", reloaded > 0);
+		out_end(&o);
+	} else {
+		out_painted(PAINT_GOOD, "paired with %s", s->name);
+		out_text(" at %s\n", address);
+		out_field("pin", "%s", pin);
+		out_field("file", "%s", s->file);
+		if (reloaded > 0)
+			out_field("agent", "knows it already");
+	}
+	if (reloaded < 0)
+		out_note("the running agent did not take it: %s", why->cause);
+	else if (reloaded == 0 && !s->args->json && !args_has(s->args, "run"))
+		out_note("next: sapair run");
+}
+
+/* --run: this process becomes the agent, as `sapair run` in its place would. */
+static int run_agent(const struct side *s)
+{
+	static char self[] = "sapair", run[] = "run", dir[] = "--dir", control[] = "--control",
+		    json[] = "--json", listen[] = "--listen";
+	const char *socket = args_text(s->args, "control");
+	char where[OS_PATH_MAX], path[OS_PATH_MAX], four[32], six[32], *argv[12] = {self, run};
+	int n = 2;
+
+	if (args_has(s->args, "dir")) {
+		memcpy(where, s->dir, sizeof where);
+		argv[n++] = dir;
+		argv[n++] = where;
+	}
+	if (socket != NULL && strlen(socket) < sizeof path) {
+		memcpy(path, socket, strlen(socket) + 1);
+		argv[n++] = control;
+		argv[n++] = path;
+	}
+	if (args_has(s->args, "port") && s->cfg.listens == 0) {
+		snprintf(four, sizeof four, "0.0.0.0:%u", s->meet.port);
+		snprintf(six, sizeof six, "[::]:%u", s->meet.port);
+		argv[n++] = listen;
+		argv[n++] = four;
+		argv[n++] = listen;
+		argv[n++] = six;
+	}
+	if (s->args->json)
+		argv[n++] = json;
+	out_flush();
+	os_args_become(argv);
+	return verb_run(n, argv);
+}
+
+/* What both do when they have met. */
+static int paired(const struct side *s)
+{
+	struct err why = {0};
+	int reloaded = reload_agent(s, &why);
+
+	print_paired(s, reloaded, &why);
+	return reloaded == 0 && args_has(s->args, "run") ? run_agent(s) : 0;
+}
+
+/* ---- invite ---------------------------------------------------------------------------- */
+
+/* Where we listen, and the address that the token tells. */
+static int find_listen(struct side *s, struct err *e)
+{
+	const char *listen = args_text(s->args, "listen"), *address = args_text(s->args, "address");
+	const struct cert_facts *f = identity_facts(s->meet.id);
+	struct endpoint ep = {.addr = {.len = 0}, .port = INVITE_PORT};
+
+	if (listen != NULL && endpoint_parse(&ep, listen, INVITE_PORT, e) < 0)
+		return err_in(e, "--listen");
+	s->invite.at = ep;
+	if (address != NULL) {
+		if (addr_parse(&s->invite.at.addr, address, e) < 0)
+			return err_in(e, "--address");
+	} else if (ep.addr.len == 0 || addr_is_any(&ep.addr)) {
+		s->invite.at.addr.len = 0;
+		for (size_t i = 0; i < s->cfg.listens && s->invite.at.addr.len == 0; i++)
+			if (addr_is_unicast(&s->cfg.listen[i].addr))
+				s->invite.at.addr = s->cfg.listen[i].addr;
+		if (s->invite.at.addr.len == 0 && f->addrs > 0) {
+			s->invite.at.addr.len = f->addr[0].len;
+			memcpy(s->invite.at.addr.bytes, f->addr[0].bytes, f->addr[0].len);
+		}
+	}
+	if (!addr_is_unicast(&s->invite.at.addr)) {
+		err_set(e, ERR_USAGE, "which address of this host shall the other one go to?");
+		return err_hint(e, "say it: --address 192.0.2.1");
+	}
+	if (ep.addr.len == 0) /* everywhere, in the token's family */
+		ep.addr.len = s->invite.at.addr.len;
+	s->listen = ep;
+	return 0;
+}
+
+static void print_token(struct meet *m)
+{
+	struct side *s = m->arg;
+	char token[INVITE_TOKEN_TEXT], buf[INVITE_TOKEN_TEXT + 256], when[DATE_TEXT];
+	struct json_out o;
+
+	invite_put(token, &s->invite);
+	date_put(when, s->invite.until);
+	if (s->args->json) {
+		out_begin(&o, buf, sizeof buf, "sapair.invite/1");
+		json_put_text(&o, "peer", s->name);
+		json_put_text(&o, "token", token);
+		json_put_text(&o, "not_after", when);
+		out_end(&o);
+	} else {
+		out_note("on %s, until %s, once:", s->name, when);
+		out_text("sapair join %s\n", token);
+		out_flush();
+		out_note("waiting; whoever has this line can pair as %s", s->name);
+	}
+	wipe(token, sizeof token);
+	wipe(buf, sizeof buf);
+}
+
+int v_invite(const struct args *a, struct err *e)
+{
+	struct side *s = calloc(1, sizeof *s);
+	uint64_t ttl_ms = TTL_MS;
+	int rc = -1;
+
+	if (s == NULL)
+		return err_set(e, ERR_BUG, "no memory");
+	if (begin(s, a, e) < 0 || find_file(s, args_word(a, 0), e) < 0 || find_listen(s, e) < 0 ||
+	    args_span(a, "ttl", TTL_MIN_MS, TTL_MAX_MS, &ttl_ms, e) < 0)
+		goto out;
+	memcpy(s->invite.pin, identity_facts(s->meet.id)->pin, PIN_LEN);
+	random_secret(&s->invite.secret, INVITE_SECRET);
+	s->invite.until = (os_wall_ms() + (int64_t)ttl_ms) / 1000;
+	s->meet.limit_ms = ttl_ms;
+	s->meet.keep = keep;
+	s->meet.ready = print_token;
+	rc = meet_invite(&s->meet, &s->listen, e);
+	if (rc == 0)
+		rc = paired(s);
+out:
+	end(s);
+	free(s);
+	return rc;
+}
+
+/* ---- join ------------------------------------------------------------------------------ */
+
+/* The token: a word, or "-" and then a line on stdin, where `ps` does not show it. */
+static int read_token(struct side *s, struct err *e)
+{
+	const char *word = args_word(s->args, 0);
+	char line[2 * INVITE_TOKEN_TEXT];
+	char when[DATE_TEXT];
+	int rc;
+
+	if (strcmp(word, "-") == 0) {
+		if (fgets(line, sizeof line, stdin) == NULL)
+			return err_set(e, ERR_USAGE, "no token on stdin");
+		rc = invite_get(&s->invite, line, strlen(line), e);
+		wipe(line, sizeof line);
+	} else {
+		rc = invite_get(&s->invite, word, strlen(word), e);
+	}
+	if (rc < 0)
+		return -1;
+	if (os_wall_ms() / 1000 <= s->invite.until)
+		return 0;
+	date_put(when, s->invite.until);
+	err_set(e, ERR_AUTH, "the token expired at %s", when);
+	return err_hint(e,
+			"make a new one with \"sapair invite\"; if it is new, look at the clocks");
+}
+
+static int find_local(struct side *s, struct err *e)
+{
+	const char *local = args_text(s->args, "local");
+
+	if (local == NULL)
+		return 0;
+	if (addr_parse(&s->meet.own_addr, local, e) < 0)
+		return err_in(e, "--local");
+	s->has_local = true;
+	return 0;
+}
+
+int v_join(const struct args *a, struct err *e)
+{
+	struct side *s = calloc(1, sizeof *s);
+	const char *name = args_text(a, "name");
+	uint32_t timeout_ms = JOIN_MS;
+	int rc = -1;
+
+	if (s == NULL)
+		return err_set(e, ERR_BUG, "no memory");
+	if (begin(s, a, e) < 0 || read_token(s, e) < 0 || find_local(s, e) < 0 ||
+	    args_ms(a, "timeout", &timeout_ms, e) < 0 ||
+	    (name != NULL && find_file(s, name, e) < 0))
+		goto out;
+	if (bytes_equal(s->invite.pin, identity_facts(s->meet.id)->pin, PIN_LEN)) {
+		err_set(e, ERR_USAGE, "the token was made by this host itself");
+		err_hint(e, "use it on the other host");
+		goto out;
+	}
+	s->meet.limit_ms = timeout_ms != 0 ? timeout_ms : JOIN_MS;
+	s->meet.keep = keep;
+	rc = meet_join(&s->meet, e);
+	if (rc == 0)
+		rc = paired(s);
+out:
+	end(s);
+	free(s);
+	return rc;
+}

@@ -1,0 +1,333 @@
+/*
+ * agent/cli/verbs/labhost_win.c - labhost hash, start, stop: what `lab` asks of a Windows host.
+ *
+ * All is in the folder that the program lies in. On other systems a script of the shell does the same
+ * (v_labrun.c).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uv.h>
+
+#include "agent/cli/client.h"
+#include "agent/cli/lab/labrun.h"
+#include "agent/cli/out.h"
+#include "agent/cli/verb.h"
+#include "agent/os/detach.h"
+
+#define START_MS 20000u
+#define STOP_MS 2000u
+#define STEP_MS 20000u
+#define POLL_MS 50u
+
+struct place {
+	const char *control;
+	char exe[OS_PATH_MAX], dir[OS_PATH_MAX];
+	char bundle[OS_PATH_MAX], fresh[OS_PATH_MAX]; /* the one that came by sftp */
+	char log[OS_PATH_MAX], pid[OS_PATH_MAX];
+	char clean[OS_PATH_MAX]; /* is there: nothing of sapair was here before the lab */
+	char old[OS_PATH_MAX];   /* a program that ran while another came */
+};
+
+static int find_place(struct place *p, const struct args *a, struct err *e)
+{
+	size_t size = sizeof p->exe;
+	const struct {
+		char *path;
+		const char *name;
+	} files[] = {{p->bundle, "bundle"}, {p->fresh, "bundle.new"}, {p->log, "log"},
+		     {p->pid, "pid"},       {p->clean, "was-clean"},  {p->old, "sapair.old"}};
+	int rc = uv_exepath(p->exe, &size);
+
+	p->control = args_text(a, "control");
+	if (rc != 0)
+		return err_set(e, ERR_OS, "the program's own path: %s", uv_strerror(rc));
+	if (p->control == NULL)
+		return err_set(e, ERR_USAGE, "--control is missing");
+	os_dir_of(p->dir, p->exe);
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		if (os_path_join(files[i].path, p->dir, files[i].name, e) < 0)
+			return -1;
+	return 0;
+}
+
+static bool answers(const char *control)
+{
+	struct client *c = NULL;
+	bool good = client_open(&c, control, NULL) == 0;
+
+	client_close(c);
+	return good;
+}
+
+/* Runs the program with words; its exit status, or -1. What it said on stderr is in j. */
+static int run(const struct place *p, struct fleet_job *j, const char *const *words)
+{
+	size_t n = 0;
+
+	memset(j, 0, sizeof *j);
+	j->argv[n++] = p->exe;
+	for (; *words != NULL; words++)
+		j->argv[n++] = *words;
+	j->argv[n++] = "--control";
+	j->argv[n++] = p->control;
+	if (fleet_run(j, 1, 1, STEP_MS, NULL) < 0 || !j->started || j->late)
+		return -1;
+	return j->status;
+}
+
+static int check_clean(const struct place *p, struct fleet_job *j)
+{
+	static const char *const words[] = {"clean", "--check", NULL};
+
+	return run(p, j, words);
+}
+
+static unsigned long read_pid(const char *dir)
+{
+	char path[OS_PATH_MAX], *text;
+	unsigned long pid = 0;
+	size_t len;
+
+	if (os_path_join(path, dir, "pid", NULL) < 0 ||
+	    os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
+		return 0;
+	pid = strtoul(text, NULL, 10);
+	os_free_text(text, len);
+	return pid;
+}
+
+/* Is a folder of the lab folder dir, other than ours, one where an agent runs? */
+static bool has_agent(const struct place *p, const char *dir, bool of_labs)
+{
+	char path[OS_PATH_MAX];
+	struct detached d;
+	uv_dirent_t entry;
+	bool found = false;
+	uv_fs_t fs;
+
+	if (uv_fs_scandir(NULL, &fs, dir, 0, NULL) >= 0)
+		while (!found && uv_fs_scandir_next(&fs, &entry) == 0) {
+			if (os_path_join(path, dir, entry.name, NULL) < 0 ||
+			    strcmp(path, p->dir) == 0)
+				continue;
+			if (of_labs) {
+				found = has_agent(p, path, false);
+			} else {
+				const unsigned long pid = read_pid(path);
+
+				found = pid != 0 && detach_find(&d, pid, path);
+				if (found)
+					detach_forget(&d);
+			}
+		}
+	uv_fs_req_cleanup(&fs);
+	return found;
+}
+
+/* Another agent, of nobody's lab or of another one: what it made is not ours to judge. */
+static bool others(const struct place *p)
+{
+	char usual[OS_PATH_MAX], lab[OS_PATH_MAX], labs[OS_PATH_MAX];
+
+	os_control_path(usual);
+	os_dir_of(lab, p->dir);
+	os_dir_of(labs, lab);
+	return (strcmp(usual, p->control) != 0 && answers(usual)) || has_agent(p, labs, true);
+}
+
+/* ---- hash -------------------------------------------------------------------------------- */
+
+int v_labhost_hash(const struct args *a, struct err *e)
+{
+	char hex[2 * SHA256_LEN + 1], *image;
+	struct place p;
+	size_t len;
+	int rc;
+
+	if (find_place(&p, a, e) < 0)
+		return -1;
+	rc = labrun_image(&image, &len, hex, p.exe, e);
+	free(image);
+	if (rc == 0)
+		out_text("%s\n", hex);
+	return rc;
+}
+
+/* ---- stop -------------------------------------------------------------------------------- */
+
+/* Asks the agent to end, then makes sure. all: its pairs go first. False: it did not end by itself, now
+ * or before, and what it had in the system may be there still. */
+static bool end_agent(const struct place *p, bool all)
+{
+	static const char *const down[] = {"down", "--all", "--timeout", "2", NULL};
+	static const char *const stop[] = {"stop", "--timeout", "2", NULL};
+	const unsigned long pid = read_pid(p->dir);
+	unsigned long status;
+	struct fleet_job *j = calloc(1, sizeof *j);
+	struct detached d;
+	bool asked = false;
+
+	if (j != NULL && answers(p->control)) {
+		if (all)
+			run(p, j, down);
+		asked = run(p, j, stop) == 0;
+	}
+	free(j);
+	if (pid == 0 || !detach_find(&d, pid, p->dir))
+		return asked;
+	if (!detach_ended(&d, asked ? STOP_MS : 0, &status)) {
+		detach_kill(&d);
+		asked = false;
+	}
+	detach_forget(&d);
+	return asked;
+}
+
+/* What the lab left, if that can be told: the status of clean --check, and its words on stderr. Before
+ * the lab there was nothing: all that there is now is the lab's. */
+static int look_for_rests(const struct place *p, bool ended)
+{
+	static const char *const clean[] = {"clean", NULL};
+	struct fleet_job *j;
+	int status;
+
+	if (!os_exists(p->clean) || others(p))
+		return 0;
+	j = calloc(1, sizeof *j);
+	if (j == NULL)
+		return err_exit_status(ERR_BUG);
+	if (!ended)
+		run(p, j, clean);
+	status = check_clean(p, j);
+	if (status != 0)
+		out_note("clean --check: %s", fleet_last_line(j));
+	free(j);
+	return status < 0 ? err_exit_status(ERR_TIMEOUT) : status;
+}
+
+int v_labhost_stop(const struct args *a, struct err *e)
+{
+	struct place p;
+	int status;
+
+	if (find_place(&p, a, e) < 0)
+		return -1;
+	status = look_for_rests(&p, end_agent(&p, true));
+	for (size_t i = 0; i < 6; i++) {
+		const char *const files[] = {p.bundle, p.fresh, p.log, p.pid, p.clean, p.old};
+
+		if (os_remove_file(files[i], e) < 0)
+			return -1;
+	}
+	if (status == 0)
+		out_text("stopped\n");
+	return status;
+}
+
+/* ---- start ------------------------------------------------------------------------------- */
+
+/* The bundle becomes ours alone, whatever the rights of what sftp wrote. */
+static int take_bundle(const struct place *p, bool *same, struct err *e)
+{
+	char *text = NULL, *old = NULL;
+	size_t len = 0, old_len = 0;
+	int rc;
+
+	*same = false;
+	if (os_read_file(&text, &len, p->fresh, OS_ANYONE, e) < 0)
+		return -1;
+	if (os_exists(p->bundle) && os_read_file(&old, &old_len, p->bundle, OS_SECRET, NULL) == 0)
+		*same = old_len == len && memcmp(old, text, len) == 0;
+	os_free_text(old, old_len);
+	rc = *same && answers(p->control) ? 1 : 0;
+	if (rc == 0 && !*same)
+		rc = os_write_file(p->bundle, text, len, true, false, e);
+	os_free_text(text, len);
+	return rc < 0 || os_remove_file(p->fresh, e) < 0 ? -1 : rc;
+}
+
+/* Its own words about its end are the cause: the first error in the log, else the last line. */
+static int tell_end(const struct place *p, unsigned long status)
+{
+	char *text = NULL, *told = NULL, *next;
+	size_t len = 0;
+
+	if (os_read_file(&text, &len, p->log, OS_ANYONE, NULL) == 0)
+		for (char *line = text; *line != '\0'; line = next) {
+			next = line + strcspn(line, "\r\n");
+			if (*next != '\0')
+				*next++ = '\0';
+			if (*line != '\0' && (told == NULL || strstr(told, "error") == NULL))
+				told = line;
+		}
+	out_note("%s", told != NULL ? told : "the agent ended and said nothing");
+	os_free_text(text, len);
+	return status > 0 && status < 11 ? (int)status : err_exit_status(ERR_BUG);
+}
+
+static int await_agent(const struct place *p, const struct detached *d, struct err *e)
+{
+	unsigned long status;
+
+	for (unsigned waited = 0; waited < START_MS; waited += POLL_MS) {
+		if (answers(p->control)) {
+			out_text("started\n");
+			return 0;
+		}
+		if (detach_ended(d, POLL_MS, &status))
+			return tell_end(p, status);
+	}
+	return err_set(e, ERR_TIMEOUT, "the agent did not start in %u s", START_MS / 1000);
+}
+
+static int write_mark(const char *path, const char *text, struct err *e)
+{
+	return os_write_file(path, text, strlen(text), true, false, e);
+}
+
+static int start(const struct place *p, struct err *e)
+{
+	const char *const words[] = {"run", "--bundle", p->bundle, "--control", p->control, NULL};
+	struct detached d;
+	char pid[24];
+	int rc;
+
+	if (detach_start(&d, words, p->log, e) < 0)
+		return -1;
+	snprintf(pid, sizeof pid, "%lu", d.pid);
+	rc = write_mark(p->pid, pid, e);
+	if (rc == 0)
+		rc = await_agent(p, &d, e);
+	else
+		detach_kill(&d);
+	detach_forget(&d);
+	return rc;
+}
+
+int v_labhost_start(const struct args *a, struct err *e)
+{
+	bool first, same;
+	struct fleet_job *j;
+	struct place p;
+	int rc;
+
+	if (find_place(&p, a, e) < 0)
+		return -1;
+	first = !os_exists(p.bundle);
+	rc = take_bundle(&p, &same, e);
+	if (rc < 0)
+		return -1;
+	if (rc > 0) {
+		out_text("same\n");
+		return 0;
+	}
+	end_agent(&p, false);
+	j = calloc(1, sizeof *j);
+	if (j == NULL)
+		return err_set(e, ERR_BUG, "no memory");
+	rc = first && !others(&p) && check_clean(&p, j) == 0 ? write_mark(p.clean, "", e) : 0;
+	free(j);
+	return rc < 0 ? -1 : start(&p, e);
+}

@@ -1,0 +1,260 @@
+/*
+ * agent/cli/verbs/plan.c - plan and clean: the system's objects, without an agent.
+ */
+#include "agent/cli/client.h"
+#include "agent/cli/conf.h"
+#include "agent/cli/out.h"
+#include "agent/cli/verb.h"
+#include "agent/daemon/peer/peer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const changes[] = {
+	[IPSEC_KEEP] = "keep",     [IPSEC_ADD] = "add",     [IPSEC_CHANGE] = "change",
+	[IPSEC_REMOVE] = "remove", [IPSEC_STALE] = "stale",
+};
+
+struct teller {
+	const char *schema;
+	bool json;
+	size_t objects, differs;
+};
+
+static void tell_json(const struct teller *t, const struct ipsec_object *o)
+{
+	char buf[1024], addr[ADDR_TEXT];
+	struct json_out j;
+
+	out_begin(&j, buf, sizeof buf, t->schema);
+	json_put_text(&j, "change", changes[o->change]);
+	json_put_text(&j, "object", o->is_policy ? "policy" : "sa");
+	json_put_text(&j, "direction", o->is_out ? "out" : "in");
+	addr_put(addr, &o->src);
+	json_put_text(&j, "source", addr);
+	addr_put(addr, &o->dst);
+	json_put_text(&j, "destination", addr);
+	if (o->is_policy) {
+		json_put_text(&j, "action", !o->protects ? "clear" : o->optional ? "try" : "esp");
+		if (o->proto != 0)
+			json_put_u64(&j, "protocol", o->proto);
+		if (o->has_sport)
+			json_put_u64(&j, "source_port", o->sport);
+		if (o->has_dport)
+			json_put_u64(&j, "destination_port", o->dport);
+		json_put_u64(&j, "priority", o->priority);
+	} else if (o->spi.n != 0) {
+		json_put_spi(&j, "spi", o->spi);
+	}
+	if (o->tunnel)
+		json_put_text(&j, "encap", "tunnel");
+	if (o->esp_port != 0) {
+		json_put_u64(&j, "source_port", o->from_esp_port);
+		json_put_u64(&j, "destination_port", o->esp_port);
+	}
+	if (o->tag != 0)
+		json_put_u64(&j, "tag", o->tag);
+	if (o->id != 0)
+		json_put_dec64(&j, "id", o->id);
+	out_end(&j);
+}
+
+static void tell_text(const struct ipsec_object *o)
+{
+	char src[ADDR_TEXT], dst[ADDR_TEXT], what[96], udp[48] = "";
+
+	addr_put(src, &o->src);
+	addr_put(dst, &o->dst);
+	if (o->is_policy) {
+		int n = o->proto == 0
+				? snprintf(what, sizeof what, "all")
+				: snprintf(what, sizeof what, "protocol %u", (unsigned)o->proto);
+
+		if (o->has_sport)
+			n += snprintf(what + n, sizeof what - (size_t)n, " from %u", o->sport);
+		if (o->has_dport)
+			n += snprintf(what + n, sizeof what - (size_t)n, " to %u", o->dport);
+		snprintf(what + n, sizeof what - (size_t)n, ": %s, priority %" PRIu32,
+			 !o->protects  ? "in clear"
+			 : o->optional ? "ESP if there is an SA"
+				       : "ESP",
+			 o->priority);
+	} else if (o->spi.n != 0) {
+		snprintf(what, sizeof what, "SPI %08" PRIx32, o->spi.n);
+	} else {
+		snprintf(what, sizeof what, "SPI and keys by exchange");
+	}
+	if (o->esp_port != 0)
+		snprintf(udp, sizeof udp, ", in UDP from %u to %u", (unsigned)o->from_esp_port,
+			 (unsigned)o->esp_port);
+	out_text("%-6s  %-6s  %-3s  %s -> %s  %s%s%s\n", changes[o->change],
+		 o->is_policy ? "policy" : "sa", o->is_out ? "out" : "in", src, dst, what,
+		 o->tunnel ? ", tunnel" : "", udp);
+}
+
+static void told(void *arg, const struct ipsec_object *o)
+{
+	struct teller *t = arg;
+
+	t->objects++;
+	if (o->change != IPSEC_KEEP)
+		t->differs++;
+	if (t->json)
+		tell_json(t, o);
+	else
+		tell_text(o);
+}
+
+static void no_event(void *arg, const struct ipsec_event *ev)
+{
+	(void)arg, (void)ev;
+}
+
+/* A loop and an open back end, for as long as one verb takes. */
+struct session {
+	uv_loop_t loop;
+	struct ipsec *db;
+	struct sa_policy *policies;
+};
+
+static int begin(struct session *s, const char *backend, bool looks_only, struct err *e)
+{
+	struct ipsec_env env = {.loop = &s->loop, .on_event = no_event, .looks_only = looks_only};
+	struct err why = {0};
+
+	s->policies = NULL;
+	uv_loop_init(&s->loop);
+	if (ipsec_open(&s->db, backend, &env, &why) == 0) {
+		if (why.code == ERR_NONE)
+			return 0;
+		ipsec_close(s->db); /* soft instead of the system's own has nothing to say */
+		uv_run(&s->loop, UV_RUN_DEFAULT);
+	}
+	uv_loop_close(&s->loop);
+	*e = why;
+	return -1;
+}
+
+static void end(struct session *s)
+{
+	ipsec_close(s->db);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&s->loop);
+	free(s->policies);
+}
+
+/* ---- plan ------------------------------------------------------------------------------ */
+
+static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e)
+{
+	const char *file = args_word(a, 0), *config = args_text(a, "config");
+
+	if (file != NULL && config != NULL)
+		return err_set(e, ERR_USAGE, "FILE and --config exclude each other");
+	if (file == NULL)
+		file = config;
+	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
+}
+
+static int plan_peers(struct session *s, const struct config *c, struct teller *t, struct err *e)
+{
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct sa_policy p;
+
+		if (peer_fill_policy(&p, c, &c->peers[i], &s->loop, e) < 0 ||
+		    ipsec_plan(s->db, &p, told, t, e) < 0)
+			return err_in(e, "peer %s", c->peers[i].name);
+	}
+	return ipsec_plan(s->db, NULL, told, t, e);
+}
+
+/* Peers that cannot be closed yet (no route, no address) do not hold up the others. */
+static int apply_peers(struct session *s, const struct config *c, struct err *e)
+{
+	struct sa_policy *p = calloc(c->n_peers + 1, sizeof *p); /* in use until the end */
+	size_t done = 0;
+	int rc = 0;
+
+	if (p == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	s->policies = p;
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct err why = {0};
+
+		if (peer_fill_policy(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
+		    ipsec_policy_add(s->db, &p[i], &why) == 0) {
+			done++;
+			continue;
+		}
+		*e = why;
+		rc = err_in(e, "peer %s", c->peers[i].name);
+		if (i + 1 < c->n_peers)
+			out_error(false, NULL, e);
+	}
+	out_note("%zu of %zu peers are closed: nothing passes in clear until they are paired", done,
+		 c->n_peers);
+	return rc;
+}
+
+int v_plan(const struct args *a, struct err *e)
+{
+	struct teller t = {.schema = "sapair.plan/1", .json = a->json};
+	bool apply = args_has(a, "apply");
+	char path[OS_PATH_MAX];
+	struct session s;
+	struct config c;
+	int rc;
+
+	if (find_file(path, a, e) < 0 || conf_read(&c, path, e) < 0)
+		return -1;
+	rc = config_check(&c, e);
+	if (rc == 0)
+		rc = begin(&s, c.backend, !apply, e);
+	if (rc == 0) {
+		rc = apply ? apply_peers(&s, &c, e) : plan_peers(&s, &c, &t, e);
+		end(&s);
+	}
+	config_free(&c);
+	if (rc < 0)
+		return -1;
+	return t.differs > 0 ? err_exit_status(ERR_DIFFERS) : 0;
+}
+
+/* ---- clean ----------------------------------------------------------------------------- */
+
+static int no_agent(const struct args *a, struct err *e)
+{
+	struct client *c;
+
+	if (client_open(&c, args_text(a, "control"), NULL) < 0)
+		return 0;
+	client_close(c);
+	err_set(e, ERR_USAGE, "an agent is running: its SAs and policies are in use");
+	return err_hint(e, "sapair down takes pairs away; sapair stop, then clean, takes all");
+}
+
+int v_clean(const struct args *a, struct err *e)
+{
+	struct teller t = {.schema = "sapair.clean/1", .json = a->json};
+	const char *backend = args_text(a, "backend");
+	bool check = args_has(a, "check");
+	struct session s;
+	int rc;
+
+	if (backend == NULL)
+		backend = "auto";
+	if (!ipsec_known(backend))
+		return err_set(e, ERR_USAGE, "--backend \"%s\": this program has auto, %s", backend,
+			       ipsec_names());
+	if (no_agent(a, e) < 0 || begin(&s, backend, true, e) < 0)
+		return -1;
+	rc = check ? ipsec_plan(s.db, NULL, told, &t, e) : ipsec_clean(s.db, told, &t, e);
+	end(&s);
+	if (rc < 0)
+		return -1;
+	if (!a->json && t.objects == 0)
+		out_text("nothing is left\n");
+	return check && t.objects > 0 ? err_exit_status(ERR_DIFFERS) : 0;
+}

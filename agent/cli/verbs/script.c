@@ -1,0 +1,330 @@
+/*
+ * agent/cli/verbs/script.c - export script: the other half of a pair that is made by hand, as lines for
+ * iproute2 on a host that has no agent.
+ *
+ * `ip -batch -` reads them: keys stand in no list of processes. What the policies say is what
+ * agent/ipsec/xfrm/policy.c would say on that host, but for the agent's own probes and links.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/cli/client.h"
+#include "agent/cli/conf.h"
+#include "agent/cli/out.h"
+#include "agent/cli/show.h"
+#include "agent/cli/verb.h"
+#include "proto/json/scan.h"
+#include "proto/base/suite.h"
+
+#define ANSWER_MS 10000
+#define DEPTH (SCAN_DEPTH_MAX | SCAN_DECIMALS)
+#define SCRIPT_ROOM 65536
+#define PACKETS_MAX UINT64_C(4293918720) /* 2^32 - 2^20: no extended sequence numbers here */
+#define PRIORITY_EXEMPT 1000
+#define PRIORITY_PROTECT 2000
+
+struct script {
+	const struct args *args;
+	struct json_doc *half, *key[2]; /* of the answer; in and out as the other host sees them */
+	int status;
+	char *text; /* wiped before it is freed */
+	size_t n;
+};
+
+static void add(struct script *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add(struct script *s, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(s->text + s->n, SCRIPT_ROOM - s->n, fmt, ap);
+	va_end(ap);
+	s->n = n < 0 || (size_t)n >= SCRIPT_ROOM - s->n ? SCRIPT_ROOM - 1 : s->n + (size_t)n;
+}
+
+static const char *half(const struct script *s, const char *path)
+{
+	return show_text(json_root(s->half), path, "");
+}
+
+static const char *key(const struct script *s, bool is_in, const char *path)
+{
+	return show_text(json_root(s->key[is_in]), path, "");
+}
+
+/* ---- asking ---------------------------------------------------------------------------- */
+
+static int take(struct script *s, struct json_doc *doc, struct err *e)
+{
+	const struct cJSON *d = json_root(doc);
+	const char *schema = show_text(d, "schema", "");
+	struct json_doc **to = NULL;
+	double status;
+
+	if (strcmp(schema, "sapair.end/1") == 0) {
+		s->status = show_number(d, "exit", &status) ? (int)status : 1;
+	} else if (strcmp(schema, "sapair.error/1") == 0) {
+		enum err_code code = err_of_word(show_text(d, "class", ""));
+
+		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
+		if (code == ERR_PERM)
+			err_hint(e, "sapair lab init makes lab identities; or run sapair on that "
+				    "host, too");
+		json_close(doc);
+		return -1;
+	} else if (strcmp(schema, "sapair.half/1") == 0) {
+		to = &s->half;
+	} else if (strcmp(schema, "sapair.key/1") == 0) {
+		to = &s->key[strcmp(show_text(d, "direction", ""), "out") == 0];
+	}
+	if (to != NULL && *to == NULL)
+		*to = doc;
+	else
+		json_close(doc);
+	return 0;
+}
+
+static int ask(struct script *s, struct err *e)
+{
+	const char *peer = args_word(s->args, 0), *line;
+	struct ctl_request req;
+	struct client *c;
+	size_t len;
+	int rc;
+
+	ctl_request_init(&req, CTL_SCRIPT);
+	if (strlen(peer) < sizeof req.peer)
+		memcpy(req.peer, peer, strlen(peer) + 1);
+	if (client_open(&c, args_text(s->args, "control"), e) < 0)
+		return -1;
+	s->status = -1;
+	rc = client_send(c, &req, e);
+	while (rc == 0 && s->status < 0) {
+		struct json_doc *doc;
+
+		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
+		if (rc == 0)
+			rc = err_set(e, ERR_DOWN, "the agent has ended");
+		if (rc < 0)
+			break;
+		rc = json_open(&doc, line, len, DEPTH, false, e);
+		if (rc == 0)
+			rc = take(s, doc, e);
+		wipe((char *)(uintptr_t)line, len);
+	}
+	client_close(c);
+	if (rc == 0 && (s->half == NULL || s->key[0] == NULL || s->key[1] == NULL))
+		rc = err_set(e, ERR_BUG, "the agent gave no whole pair");
+	return rc;
+}
+
+/* ---- lines ----------------------------------------------------------------------------- */
+
+static bool is_tunnel(const struct script *s)
+{
+	return strcmp(half(s, "encap"), "tunnel") == 0;
+}
+
+static void add_ids(struct script *s, bool is_in)
+{
+	add(s, " src %s dst %s proto esp spi 0x%s", key(s, is_in, "source"),
+	    key(s, is_in, "destination"), key(s, is_in, "spi"));
+}
+
+static void add_state(struct script *s, bool is_in)
+{
+	const struct suite_info *i = suite_info(suite_of_name(half(s, "suite")));
+	double lifetime = 0;
+
+	show_number(json_root(s->half), "lifetime_s", &lifetime);
+	add(s, "xfrm state add");
+	add_ids(s, is_in);
+	add(s, " reqid 0x%s mode %s replay-window 32", key(s, true, "spi"), half(s, "encap"));
+	if (i->kind == SUITE_CBC)
+		add(s, " auth-trunc %s 0x%s %d enc cbc(aes) 0x%s",
+		    i->mac_key_len == 20 ? "hmac(sha1)" : "hmac(sha256)", key(s, is_in, "mac_key"),
+		    i->icv_len * 8, key(s, is_in, "key"));
+	else
+		add(s, " aead %s 0x%s 128",
+		    i->kind == SUITE_GCM ? "rfc4106(gcm(aes))" : "rfc4543(gcm(aes))",
+		    key(s, is_in, "key"));
+	add(s, " limit time-hard %.0f limit packet-hard %llu\n", lifetime,
+	    (unsigned long long)PACKETS_MAX);
+}
+
+/* One selector: "proto tcp sport 445", as it stands in the direction that leaves that host. */
+struct rule {
+	const char *proto, *sport, *dport, *type;
+	bool protects;
+};
+
+static void add_rule(struct script *s, const struct rule *r, bool is_in, bool away)
+{
+	const char *here = half(s, "address"), *there = half(s, "agent");
+	bool optional = strcmp(half(s, "mode"), "permissive") == 0;
+	int bits = strchr(here, ':') != NULL ? 128 : 32;
+
+	add(s, "%sxfrm policy %s src %s/%d dst %s/%d", away ? "ip " : "",
+	    away ? "delete" : "update", is_in ? there : here, bits, is_in ? here : there, bits);
+	if (r->proto != NULL)
+		add(s, " proto %s", r->proto);
+	if (r->type != NULL)
+		add(s, " type %s", r->type);
+	if (r->sport != NULL)
+		add(s, " %s %s", is_in ? "dport" : "sport", r->sport);
+	if (r->dport != NULL)
+		add(s, " %s %s", is_in ? "sport" : "dport", r->dport);
+	add(s, " dir %s", is_in ? "in" : "out");
+	if (!away)
+		add(s, " priority %d", r->protects ? PRIORITY_PROTECT : PRIORITY_EXEMPT);
+	if (!away && r->protects) {
+		add(s, " tmpl");
+		if (is_tunnel(s))
+			add(s, " src %s dst %s", is_in ? there : here, is_in ? here : there);
+		add(s, " proto esp reqid 0x%s mode %s level %s", key(s, true, "spi"),
+		    half(s, "encap"), optional ? "use" : "required");
+	}
+	add(s, "\n");
+}
+
+static void add_both(struct script *s, const struct rule *r, bool away)
+{
+	add_rule(s, r, false, away);
+	add_rule(s, r, true, away);
+}
+
+/* "all", "proto/N", "tcp/445" (a service on either host). */
+static void add_selector(struct script *s, const char *text, bool protects, bool away)
+{
+	struct rule r = {.protects = protects};
+
+	if (strncmp(text, "proto/", 6) == 0) {
+		r.proto = text + 6;
+	} else if (strcmp(text, "all") != 0) {
+		r.proto = text[0] == 't' ? "tcp" : "udp";
+		r.sport = text + 4;
+		add_both(s, &r, away);
+		r.dport = r.sport;
+		r.sport = NULL;
+	}
+	add_both(s, &r, away);
+}
+
+static void add_policies(struct script *s, bool away)
+{
+	const struct cJSON *d = json_root(s->half);
+	bool six = strchr(half(s, "address"), ':') != NULL, icmp = false;
+
+	for (const struct cJSON *v = json_first(json_member(d, "exempt")); v != NULL;
+	     v = json_next(v)) {
+		if (strcmp(json_string(v), "icmp") == 0)
+			icmp = true;
+		else
+			add_selector(s, json_string(v), false, away);
+	}
+	if (icmp) {
+		add_both(s, &(struct rule){.proto = six ? "ipv6-icmp" : "icmp"}, away);
+	} else if (six) { /* neighbour discovery: without it no packet finds its way */
+		add_both(s, &(struct rule){.proto = "ipv6-icmp", .type = "135"}, away);
+		add_both(s, &(struct rule){.proto = "ipv6-icmp", .type = "136"}, away);
+	}
+	for (const struct cJSON *v = json_first(json_member(d, "protect")); v != NULL;
+	     v = json_next(v))
+		add_selector(s, json_string(v), true, away);
+}
+
+static void write_script(struct script *s)
+{
+	add(s,
+	    "#!/bin/sh\n"
+	    "# For %s, %s, until %s: its half of a pair with %s.\n"
+	    "# It holds keys. \"down\" as argument takes the half away. Remove this file when it is done.\n"
+	    "if [ \"${1-up}\" = down ]; then\n",
+	    half(s, "peer"), half(s, "address"), half(s, "not_after"), half(s, "agent"));
+	add_policies(s, true);
+	for (int is_in = 0; is_in < 2; is_in++) {
+		add(s, "ip xfrm state delete");
+		add_ids(s, is_in != 0);
+		add(s, "\n");
+	}
+	add(s, "exit 0\nfi\nip -batch - <<'END'\n");
+	add_state(s, true);
+	add_state(s, false);
+	add_policies(s, false);
+	add(s, "END\n");
+}
+
+/* ---- the verb -------------------------------------------------------------------------- */
+
+static void tell(const struct script *s, const char *path)
+{
+	char buf[OS_PATH_MAX + 1024];
+	struct json_out o;
+
+	if (!s->args->json) {
+		out_note("for %s, until %s: there, as root: sh FILE; to end it: sh FILE down",
+			 half(s, "peer"), half(s, "not_after"));
+		return;
+	}
+	out_begin(&o, buf, sizeof buf, "sapair.script/1");
+	json_put_text(&o, "peer", half(s, "peer"));
+	json_put_text(&o, "file", path);
+	json_put_text(&o, "suite", half(s, "suite"));
+	json_put_text(&o, "in", key(s, false, "spi")); /* as this host sees them */
+	json_put_text(&o, "out", key(s, true, "spi"));
+	json_put_text(&o, "not_after", half(s, "not_after"));
+	out_end(&o);
+}
+
+static int put(struct script *s, const char *path, struct err *e)
+{
+	s->text = calloc(1, SCRIPT_ROOM);
+	if (s->text == NULL)
+		return err_set(e, ERR_BUG, "no memory for a script");
+	write_script(s);
+	if (s->n >= SCRIPT_ROOM - 1)
+		return err_set(e, ERR_BUG, "a script that is too long");
+	if (path[0] == '\0')
+		out_text("%s", s->text);
+	else if (os_write_file(path, s->text, s->n, true, true, e) < 0)
+		return -1;
+	tell(s, path);
+	return 0;
+}
+
+int v_export_script(const struct args *a, struct err *e)
+{
+	struct script s = {.args = a};
+	const char *out = args_text(a, "out");
+	char path[OS_PATH_MAX] = "";
+	int rc;
+
+	if (out == NULL) {
+		err_set(e, ERR_USAGE, "the script holds keys: say where to with --out");
+		return err_hint(e,
+				"--out FILE makes a file of its owner's alone; --out - is stdout");
+	}
+	if (strcmp(out, "-") == 0) {
+		if (a->json)
+			return err_set(e, ERR_USAGE,
+				       "--json and --out - would both write to stdout");
+	} else if (conf_absolute(path, NULL, out, e) < 0) {
+		return -1;
+	} else if (os_exists(path)) { /* before there is a pair */
+		return err_set(e, ERR_USAGE, "%s: is there already", path);
+	}
+	rc = ask(&s, e);
+	if (rc == 0)
+		rc = put(&s, path, e);
+	for (int i = 0; i < 2; i++)
+		if (s.key[i] != NULL)
+			json_close(s.key[i]);
+	if (s.half != NULL)
+		json_close(s.half);
+	if (s.text != NULL)
+		wipe(s.text, SCRIPT_ROOM);
+	free(s.text);
+	return rc < 0 ? -1 : s.status;
+}

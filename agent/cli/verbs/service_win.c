@@ -1,0 +1,90 @@
+/*
+ * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its manager.
+ */
+#include "agent/cli/conf.h"
+#include "agent/cli/out.h"
+#include "agent/cli/verb.h"
+#include "agent/os/service.h"
+
+static int say(const struct args *a, const char *action, bool changed)
+{
+	char buf[256];
+	struct json_out j;
+
+	if (a->json) {
+		out_begin(&j, buf, sizeof buf, "sapair.service/1");
+		json_put_text(&j, "action", action);
+		json_put_bool(&j, "changed", changed);
+		out_end(&j);
+	} else {
+		out_text("service %s: %s\n", action, changed ? "done" : "already so");
+	}
+	return 0;
+}
+
+static int find_config(char path[OS_PATH_MAX], const struct args *a, struct err *e)
+{
+	const char *file = args_text(a, "config");
+
+	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
+}
+
+int v_service_install(const struct args *a, struct err *e)
+{
+	char path[OS_PATH_MAX];
+	struct config c;
+	bool changed;
+	int rc;
+
+	/* A service that cannot start says so where nobody looks. */
+	if (find_config(path, a, e) < 0 || conf_read(&c, path, e) < 0)
+		return -1;
+	rc = config_check(&c, e);
+	config_free(&c);
+	if (rc < 0 || service_install(path, &changed, e) < 0)
+		return -1;
+	return say(a, "install", changed);
+}
+
+int v_service_remove(const struct args *a, struct err *e)
+{
+	bool changed;
+
+	return service_remove(&changed, e) < 0 ? -1 : say(a, "remove", changed);
+}
+
+int v_service_start(const struct args *a, struct err *e)
+{
+	bool changed;
+
+	return service_start(&changed, e) < 0 ? -1 : say(a, "start", changed);
+}
+
+int v_service_stop(const struct args *a, struct err *e)
+{
+	bool changed;
+
+	return service_stop(&changed, e) < 0 ? -1 : say(a, "stop", changed);
+}
+
+/* ---- the service itself ------------------------------------------------------------------ */
+
+static int body(void *arg)
+{
+	const struct args *a = arg;
+	struct err e = {0};
+	int rc = v_run(a, &e);
+
+	if (rc >= 0)
+		return rc;
+	out_error(false, NULL, &e);
+	out_flush();
+	return err_exit_status(e.code);
+}
+
+int v_service_main(const struct args *a, struct err *e)
+{
+	struct args copy = *a;
+
+	return service_main(body, &copy, e);
+}

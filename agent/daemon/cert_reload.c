@@ -1,0 +1,151 @@
+/*
+ * agent/daemon/cert_reload.c - looks at files by a clock: that works on every system and file system, and
+ * sees a rename, a link that is turned, and a file that comes back.
+ */
+#include "agent/daemon/cert_reload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/daemon/event.h"
+
+#define DAY_S 86400
+#define FILES 4
+
+/* What tells two files apart. */
+struct stamp {
+	uint64_t inode, size;
+	int64_t s;
+	long ns;
+};
+
+struct renew {
+	struct agent *agent;
+	uv_timer_t timer;
+	struct stamp read[FILES]; /* when the identity was read */
+	struct stamp last[FILES]; /* at the last look */
+	int told_days;            /* the smallest number of days that was told */
+};
+
+static const char *path_of(const struct agent *a, int i)
+{
+	if (a->start->identity != NULL) /* a bundle has all in one */
+		return i == 0 ? a->start->config_path : "";
+	return i == 0 ? a->cfg.certificate : i == 1 ? a->cfg.key : i == 2 ? a->cfg.ca : a->cfg.deny;
+}
+
+static void look(const struct agent *a, struct stamp stamps[FILES])
+{
+	memset(stamps, 0, FILES * sizeof *stamps);
+	for (int i = 0; i < FILES; i++) {
+		const char *path = path_of(a, i);
+		uv_fs_t fs;
+
+		if (path[0] == '\0')
+			continue;
+		if (uv_fs_stat(NULL, &fs, path, NULL) == 0)
+			stamps[i] = (struct stamp){fs.statbuf.st_ino, fs.statbuf.st_size,
+						   fs.statbuf.st_mtim.tv_sec,
+						   fs.statbuf.st_mtim.tv_nsec};
+		uv_fs_req_cleanup(&fs);
+	}
+}
+
+static bool same(const struct stamp a[FILES], const struct stamp b[FILES])
+{
+	for (int i = 0; i < FILES; i++)
+		if (a[i].inode != b[i].inode || a[i].size != b[i].size || a[i].s != b[i].s ||
+		    a[i].ns != b[i].ns)
+			return false;
+	return true;
+}
+
+static void tell_end(struct renew *r)
+{
+	static const int steps[] = {1, 7, 30};
+	struct agent *a = r->agent;
+	int64_t left = identity_facts(a->identity->id)->not_after - os_wall_ms() / 1000;
+	char text[96];
+	int step = 0;
+
+	for (size_t i = 0; left > 0 && step == 0 && i < sizeof steps / sizeof steps[0]; i++)
+		if (left <= (int64_t)steps[i] * DAY_S)
+			step = steps[i];
+	if (left > 0 && step == 0)
+		return;
+	if (r->told_days <= step)
+		return;
+	r->told_days = step;
+	if (left <= 0) {
+		event_plain(a, EVENT_EXPIRED, NULL,
+			    "our certificate has expired: no peer will accept it");
+		return;
+	}
+	if (left > 2 * DAY_S)
+		snprintf(text, sizeof text, "our certificate expires in %lld days",
+			 (long long)(left / DAY_S));
+	else
+		snprintf(text, sizeof text, "our certificate expires in %lld hours",
+			 (long long)(left / 3600));
+	event_plain(a, EVENT_CERT_EXPIRES, NULL, text);
+}
+
+void renew_seen(struct renew *r)
+{
+	if (r == NULL)
+		return;
+	look(r->agent, r->read);
+	memcpy(r->last, r->read, sizeof r->last);
+	r->told_days = INT32_MAX;
+	tell_end(r);
+}
+
+static void on_look(uv_timer_t *t)
+{
+	struct renew *r = t->data;
+	struct stamp now[FILES];
+	struct err e = {0};
+	bool still;
+
+	look(r->agent, now);
+	still = same(now, r->last); /* not half written */
+	memcpy(r->last, now, sizeof now);
+	if (still && !same(now, r->read)) {
+		memcpy(r->read, now, sizeof now);
+		if (agent_renew(r->agent, &e) < 0) {
+			err_in(&e, "the new certificate was not taken");
+			event_fail(r->agent, EVENT_SYSTEM, NULL, &e);
+		} else {
+			event_plain(r->agent, EVENT_RELOADED, NULL, "the identity was read anew");
+			renew_seen(r);
+		}
+	}
+	tell_end(r);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+struct renew *renew_start(struct agent *a)
+{
+	struct renew *r = calloc(1, sizeof *r);
+
+	if (r == NULL)
+		return NULL;
+	r->agent = a;
+	uv_timer_init(&a->loop, &r->timer);
+	r->timer.data = r;
+	uv_timer_start(&r->timer, on_look, RENEW_MS, RENEW_MS);
+	uv_unref((uv_handle_t *)&r->timer);
+	renew_seen(r);
+	return r;
+}
+
+void renew_stop(struct renew *r)
+{
+	if (r != NULL)
+		uv_close((uv_handle_t *)&r->timer, on_closed);
+}

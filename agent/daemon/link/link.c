@@ -1,0 +1,777 @@
+/*
+ * agent/daemon/link/link.c - one connection: bytes from libuv through TLS and frames to the peer.
+ */
+#include "agent/daemon/link/link.h"
+
+#include "agent/daemon/event.h"
+#include "agent/daemon/link/listen.h"
+#include "agent/daemon/peer/peer.h"
+#include "agent/os/os.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_MAX 4096  /* of a message of ours */
+#define LINGER_MS 1000 /* after our FIN: how long the peer may take to end its side */
+
+struct write_req {
+	uv_write_t req;
+	struct link *link;
+	size_t n;
+	uint8_t data[];
+};
+
+static void link_lost(struct link *l);
+static void greet(struct link *l);
+
+/* ---- life and death -------------------------------------------------------------------- */
+
+static void drop_dial_place(struct link *l)
+{
+	if (!l->has_dial_place)
+		return;
+	l->has_dial_place = false;
+	peer_dial_place_free(l->agent);
+}
+
+/* The peer forgets the link, the link its peer. */
+static void detach(struct link *l)
+{
+	struct peer *p = l->peer;
+
+	turn_expects_no_more(&l->agent->turn, l);
+	if (p == NULL)
+		return;
+	if (p->link == l)
+		p->link = NULL;
+	if (p->dialling == l)
+		p->dialling = NULL;
+	for (struct link **at = &p->knocks; *at != NULL; at = &(*at)->next) {
+		if (*at == l) {
+			*at = l->next;
+			break;
+		}
+	}
+	l->peer = NULL;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct link *l = h->data;
+
+	if (--l->open_handles > 0)
+		return;
+	tls_free(l->tls);
+	frame_free(&l->frames);
+	identity_ref_drop(l->identity);
+	wipe(l, sizeof *l);
+	free(l);
+}
+
+static void close_handles(struct link *l)
+{
+	if (!uv_is_closing((uv_handle_t *)&l->tcp))
+		uv_close((uv_handle_t *)&l->tcp, on_closed);
+	if (!uv_is_closing((uv_handle_t *)&l->timer))
+		uv_close((uv_handle_t *)&l->timer, on_closed);
+}
+
+static struct link *link_new(struct agent *a)
+{
+	struct link *l = calloc(1, sizeof *l);
+
+	if (l == NULL)
+		return NULL;
+	l->agent = a;
+	l->identity = identity_ref_take(a->identity);
+	l->born_ms = l->heard_ms = agent_now_ms();
+	uv_tcp_init(&a->loop, &l->tcp);
+	uv_timer_init(&a->loop, &l->timer);
+	l->tcp.data = l;
+	l->timer.data = l;
+	l->connect.data = l;
+	l->shutdown.data = l;
+	l->open_handles = 2;
+	return l;
+}
+
+/* ---- writing --------------------------------------------------------------------------- */
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct write_req *w = (struct write_req *)req->data;
+	struct link *l = w->link;
+
+	l->queued -= w->n;
+	if (status < 0 && status != UV_ECANCELED && l->state != LINK_CLOSING) {
+		err_set(&l->why, ERR_DOWN, "the link broke: %s", uv_strerror(status));
+		link_lost(l);
+	}
+	free(w);
+}
+
+static int write_rest(struct link *l, const uint8_t *data, size_t n)
+{
+	struct write_req *w;
+	uv_buf_t buf;
+
+	if (l->queued + n > LINK_QUEUE_MAX)
+		return -1;
+	w = malloc(sizeof *w + n);
+	if (w == NULL)
+		return -1;
+	w->link = l;
+	w->n = n;
+	w->req.data = w;
+	memcpy(w->data, data, n);
+	buf = uv_buf_init((char *)w->data, (unsigned)n);
+	if (uv_write(&w->req, (uv_stream_t *)&l->tcp, &buf, 1, on_written) != 0) {
+		free(w);
+		return -1;
+	}
+	l->queued += n;
+	return 0;
+}
+
+/* Hands what the engine made to the socket. False: the link cannot take it. */
+static bool flush(struct link *l)
+{
+	const uint8_t *out;
+	size_t n = 0;
+
+	if (l->tls == NULL || l->flushing)
+		return true;
+	out = tls_output(l->tls, &n);
+	if (n == 0)
+		return true;
+	if (l->queued == 0) {
+		uv_buf_t buf = uv_buf_init((char *)(uintptr_t)out, (unsigned)n);
+		int done = uv_try_write((uv_stream_t *)&l->tcp, &buf, 1);
+
+		if (done > 0) {
+			tls_output_done(l->tls, (size_t)done);
+			out = tls_output(l->tls, &n);
+		}
+	}
+	if (n > 0) {
+		if (write_rest(l, out, n) < 0)
+			return false;
+		tls_output_done(l->tls, n);
+	}
+	return true;
+}
+
+void link_push(struct link *l)
+{
+	const bool was = l->flushing;
+
+	l->flushing = false;
+	flush(l); /* if it fails, so it does at the end */
+	l->flushing = was;
+}
+
+bool link_send_body(struct link *l, const char *body, size_t len)
+{
+	uint8_t frame[FRAME_HEAD + BODY_MAX]; /* one record a message */
+	bool ok;
+
+	if ((l->state != LINK_GREETING && l->state != LINK_UP) || len > BODY_MAX)
+		return false;
+	frame_put_head(frame, (uint32_t)len);
+	memcpy(frame + FRAME_HEAD, body, len);
+	ok = tls_send(l->tls, frame, FRAME_HEAD + len) && flush(l);
+	wipe(frame, FRAME_HEAD + len);
+	return ok;
+}
+
+bool link_send(struct link *l, const struct msg *m)
+{
+	char body[BODY_MAX];
+	size_t len = msg_encode(m, body, sizeof body);
+	bool ok = len > 0 && link_send_body(l, body, len);
+
+	wipe(body, sizeof body);
+	return ok;
+}
+
+static void send_end(struct link *l, enum fault fault, const char *text)
+{
+	struct msg m = {.type = MSG_BYE};
+
+	if (fault == FAULT_MALFORMED || fault == FAULT_PROTOCOL || fault == FAULT_POLICY ||
+	    fault == FAULT_ADDRESS || fault == FAULT_PPK || fault == FAULT_VERSION) {
+		m.type = MSG_ERROR;
+		m.u.error.reason = (int)fault;
+		text_escape(m.u.error.text, sizeof m.u.error.text, text, strlen(text));
+	} else {
+		m.u.bye.reason = (int)fault;
+	}
+	link_send(l, &m);
+}
+
+/* ---- closing --------------------------------------------------------------------------- */
+
+static void on_linger(uv_timer_t *t)
+{
+	close_handles(t->data);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+	struct link *l = req->data;
+
+	if (status < 0)
+		close_handles(l);
+}
+
+void link_close(struct link *l, enum fault fault)
+{
+	bool connected = l->state != LINK_CONNECTING;
+
+	if (l->state == LINK_CLOSING)
+		return;
+	if (fault != FAULT_NONE)
+		send_end(l, fault, l->why.cause[0] != '\0' ? l->why.cause : fault_text(fault));
+	if (l->tls != NULL && tls_is_open(l->tls))
+		tls_close(l->tls);
+	l->flushing = false; /* now or never: behind the FIN nothing more goes out */
+	if (connected)
+		flush(l);
+	drop_dial_place(l);
+	detach(l);
+	l->state = LINK_CLOSING;
+	secret_wipe(&l->exporter);
+	if (!connected || uv_shutdown(&l->shutdown, (uv_stream_t *)&l->tcp, on_shutdown) != 0) {
+		close_handles(l);
+		return;
+	}
+	/* Our FIN goes out behind what is queued; then the peer's end is awaited, so that no
+	 * reset from a closed port meets its last bytes. */
+	uv_timer_start(&l->timer, on_linger, LINGER_MS, 0);
+}
+
+/* The link ends by itself: l->why says why. */
+static void link_lost(struct link *l)
+{
+	if (l->state == LINK_CLOSING)
+		return;
+	if (l->peer != NULL)
+		peer_on_link_lost(l->peer, l);
+	link_close(l, FAULT_NONE);
+}
+
+/* ... and the peer is told why. */
+static void link_refuse(struct link *l, enum fault fault)
+{
+	struct peer *p = l->peer;
+
+	if (l->state == LINK_CLOSING)
+		return;
+	if (p != NULL)
+		peer_on_link_lost(p, l);
+	link_close(l, fault);
+}
+
+/* ---- frames ---------------------------------------------------------------------------- */
+
+static void on_hello(struct link *l, const struct msg_hello *h)
+{
+	if (l->state != LINK_GREETING) {
+		err_set(&l->why, ERR_REFUSED, "a second hello");
+		link_refuse(l, FAULT_PROTOCOL);
+		return;
+	}
+	memcpy(l->peer_instance, h->instance, INSTANCE_LEN);
+	drop_dial_place(l);
+	peer_on_hello(l->peer, l, h);
+}
+
+static void on_message(struct link *l, const struct msg *m, const char *body, size_t len)
+{
+	struct msg pong = {.type = MSG_PONG};
+
+	switch (m->type) {
+	case MSG_HELLO:
+		on_hello(l, &m->u.hello);
+		return;
+	case MSG_BYE:
+		l->bye = (enum fault)m->u.bye.reason;
+		err_set(&l->why, fault_class(l->bye) == ERR_NONE ? ERR_DOWN : fault_class(l->bye),
+			"the peer closed the link: %s", fault_text(l->bye));
+		link_lost(l);
+		return;
+	case MSG_ERROR:
+		l->bye = (enum fault)m->u.error.reason;
+		err_set(&l->why,
+			fault_class(l->bye) == ERR_NONE ? ERR_REFUSED : fault_class(l->bye),
+			"the peer refused: %s (%s)", fault_text(l->bye), m->u.error.text);
+		link_lost(l);
+		return;
+	default:
+		break;
+	}
+	if (l->state != LINK_UP) {
+		err_set(&l->why, ERR_REFUSED, "%s before hello", msg_name(m->type));
+		link_refuse(l, FAULT_PROTOCOL);
+		return;
+	}
+	switch (m->type) {
+	case MSG_PING:
+		pong.u.pong.id = m->u.ping.id;
+		link_send(l, &pong);
+		return;
+	case MSG_PONG:
+		return; /* that it came is all that it says */
+	default:
+		peer_on_message(l->peer, l, m, body, len);
+	}
+}
+
+static void on_frame(struct link *l, const char *body, size_t len)
+{
+	struct msg m;
+
+	if (msg_decode(&m, body, len, &l->why) < 0)
+		link_refuse(l, FAULT_MALFORMED);
+	else
+		on_message(l, &m, body, len);
+	wipe(&m, sizeof m);
+}
+
+/* Sink of the TLS engine. */
+static bool on_plain(void *arg, const uint8_t *plain, size_t n)
+{
+	struct link *l = arg;
+
+	if (l->state == LINK_SHAKING && tls_is_open(l->tls))
+		greet(l);
+	while (n > 0 && (l->state == LINK_GREETING || l->state == LINK_UP)) {
+		const char *body;
+		size_t took = 0, len;
+
+		if (frame_feed(&l->frames, plain, n, &took, &l->why) < 0) {
+			link_refuse(l, FAULT_MALFORMED);
+			break;
+		}
+		plain += took;
+		n -= took;
+		body = frame_body(&l->frames, &len);
+		if (body == NULL)
+			continue;
+		on_frame(l, body, len);
+		frame_done(&l->frames);
+	}
+	return l->state == LINK_GREETING || l->state == LINK_UP;
+}
+
+/* ---- handshake ------------------------------------------------------------------------- */
+
+static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
+{
+	const struct link *l = arg;
+
+	return l->peer == NULL ? CERT_WRONG_PEER : peer_judge(l->peer, leaf, chain);
+}
+
+static const char *cert_hint(enum cert_fault f)
+{
+	switch (f) {
+	case CERT_WRONG_PIN:
+		return "if that host was re-installed, put its new pin (sapair id) into the config "
+		       "here";
+	case CERT_WRONG_PEER:
+		return "compare the names and addresses in its certificate (sapair id show there) "
+		       "with the peer's config here";
+	case CERT_EXPIRED:
+		return "renew the peer's certificate, and check both clocks";
+	case CERT_NOT_YET_VALID:
+		return "check the clocks of both hosts";
+	case CERT_DENIED:
+		return "if that key is good after all, take its line out of the file of \"deny\"";
+	case CERT_MISSING:
+		return "give the agent there a certificate: sapair id new, or sapair ca issue";
+	default:
+		return "check that both hosts trust the same CA, or set each other's pins";
+	}
+}
+
+static void tls_failed(struct link *l, enum tls_fault f)
+{
+	struct err *e = &l->why;
+	char who[ENDPOINT_TEXT], got[PIN_TEXT + 1] = "no key";
+	const struct cert_facts *facts = l->tls == NULL ? NULL : tls_peer(l->tls);
+
+	endpoint_put(who, &l->remote);
+	switch (f) {
+	case TLS_CERT:
+		if (facts != NULL)
+			pin_put(got, facts->pin);
+		err_set(e, ERR_AUTH, "we refuse the certificate of %s: %s (it showed %s%s%s)", who,
+			cert_fault_text(tls_cert_fault(l->tls)), got,
+			facts != NULL && facts->name[0] != '\0' ? ", name " : "",
+			facts != NULL ? facts->name : "");
+		err_hint(e, cert_hint(tls_cert_fault(l->tls)));
+		break;
+	case TLS_REFUSED:
+		if (!l->dialled && peer_has_other_link(l->peer)) {
+			err_set(e, ERR_DOWN, "%s goes on with another link", who);
+			break;
+		}
+		err_set(e, ERR_AUTH, "%s most likely refused our certificate", who);
+		err_hint(e, "the log of the agent there names the failed check");
+		break;
+	case TLS_VERSION:
+	case TLS_NO_ALPN:
+	case TLS_NO_SUITE:
+		err_set(e, ERR_REFUSED, "%s: %s", who, tls_fault_text(f));
+		err_hint(e, "is that port really a sapair agent's?");
+		break;
+	default:
+		err_set(e, ERR_DOWN, "%s: %s", who, tls_fault_text(f));
+	}
+	link_lost(l);
+}
+
+static void on_timer(uv_timer_t *t);
+
+static void arm(struct link *l, uint64_t ms)
+{
+	uv_timer_start(&l->timer, on_timer, ms, 0);
+}
+
+static void greet(struct link *l)
+{
+	struct msg m = {.type = MSG_HELLO};
+
+	l->state = LINK_GREETING;
+	if (l->peer == NULL || !tls_export(l->tls, &l->exporter)) {
+		err_set(&l->why, ERR_BUG, "the TLS engine gave no exporter value");
+		link_lost(l);
+		return;
+	}
+	peer_fill_hello(l->peer, l, &m.u.hello);
+	l->told_epoch = m.u.hello.epoch;
+	l->told_last = m.u.hello.last;
+	if (!link_send(l, &m)) {
+		err_set(&l->why, ERR_DOWN, "the link takes no hello");
+		link_lost(l);
+	}
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+static void on_alloc(uv_handle_t *h, size_t wish, uv_buf_t *buf)
+{
+	struct link *l = h->data;
+
+	(void)wish;
+	*buf = uv_buf_init(l->agent->read_room, sizeof l->agent->read_room);
+}
+
+static void take(struct link *l, const uint8_t *data, size_t n)
+{
+	enum tls_fault f;
+
+	if (l->tls == NULL) { /* accepted: nothing is spent on who sends nothing */
+		l->tls = tls_new(l->identity->id, TLS_SERVER, judge, l);
+		if (l->tls == NULL) {
+			err_set(&l->why, ERR_OS, "no memory for a TLS session");
+			link_lost(l);
+			return;
+		}
+	}
+	l->flushing = true;
+	f = tls_feed(l->tls, data, n, on_plain, l);
+	if (f == TLS_OK && l->state == LINK_SHAKING && tls_is_open(l->tls))
+		greet(l);
+	l->flushing = false;
+	flush(l);
+	if (l->state == LINK_CLOSING)
+		return;
+	if (f != TLS_OK)
+		tls_failed(l, f);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+{
+	struct link *l = s->data;
+
+	if (n == 0)
+		return; /* libuv's EAGAIN */
+	if (l->state == LINK_CLOSING) {
+		if (n < 0)
+			close_handles(l);
+		return;
+	}
+	if (n > 0) {
+		l->heard_ms = agent_now_ms();
+		take(l, (const uint8_t *)buf->base, (size_t)n);
+		return;
+	}
+	if (l->tls != NULL && (l->state == LINK_SHAKING || l->state == LINK_GREETING)) {
+		enum tls_fault f = tls_feed_end(l->tls);
+
+		if (f == TLS_REFUSED) {
+			tls_failed(l, f);
+			return;
+		}
+	}
+	err_set(&l->why, ERR_DOWN, "the link broke: %s",
+		n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+	if (l->state == LINK_SHAKING && l->dialled)
+		err_hint(&l->why, "does the config there have a peer with our address?");
+	link_lost(l);
+}
+
+void link_is_up(struct link *l)
+{
+	uv_os_fd_t fd;
+
+	l->state = LINK_UP;
+	arm(l, LINK_PING_MS);
+	if (uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
+		os_near_open((intptr_t)fd, NEAR_MS);
+}
+
+bool link_take_near(struct link *l)
+{
+	struct agent *a = l->agent;
+	uv_os_fd_t fd;
+	long n = 0;
+
+	if (l->state == LINK_UP && uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
+		n = os_read_near((intptr_t)fd, a->read_room, sizeof a->read_room);
+	if (n > 0) /* heard_ms is that of the turn */
+		take(l, (const uint8_t *)a->read_room, (size_t)n);
+	else if (n < 0)
+		on_read((uv_stream_t *)&l->tcp, n, NULL);
+	return n > 0;
+}
+
+/* ---- time ------------------------------------------------------------------------------ */
+
+static void on_timer(uv_timer_t *t)
+{
+	struct link *l = t->data;
+	uint64_t quiet = agent_now_ms() - l->heard_ms;
+	struct msg ping = {.type = MSG_PING};
+	char who[ENDPOINT_TEXT];
+
+	endpoint_put(who, &l->remote);
+	if (l->state != LINK_UP) {
+		err_set(&l->why, ERR_TIMEOUT, "%s: %s", who,
+			l->state == LINK_CONNECTING ? "no answer to our connection"
+						    : "the handshake was not over in time");
+		err_hint(&l->why, l->state == LINK_CONNECTING
+					  ? "is the agent there running, and its port open?"
+					  : NULL);
+		link_lost(l);
+		return;
+	}
+	if (quiet >= LINK_DEAD_MS) {
+		err_set(&l->why, ERR_TIMEOUT, "the link was silent for %u s",
+			(unsigned)(quiet / 1000));
+		link_refuse(l, FAULT_QUIET);
+		return;
+	}
+	if (agent_now_ms() - l->born_ms >= LINK_AGE_MS && l->dialled &&
+	    l->peer->x.state == XS_IDLE) {
+		err_set(&l->why, ERR_DOWN, "a fresh link every day");
+		link_refuse(l, FAULT_REPLACED);
+		return;
+	}
+	if (quiet >= LINK_PING_MS) {
+		ping.u.ping.id = ++l->ping_id;
+		link_send(l, &ping);
+		arm(l, LINK_PING_MS);
+		return;
+	}
+	arm(l, LINK_PING_MS - quiet);
+}
+
+/* ---- beginnings ------------------------------------------------------------------------ */
+
+static int to_sockaddr(const struct endpoint *ep, struct sockaddr_storage *ss)
+{
+	char text[ADDR_TEXT];
+
+	addr_put(text, &ep->addr);
+	if (ep->addr.len == 4)
+		return uv_ip4_addr(text, ep->port, (struct sockaddr_in *)ss);
+	return uv_ip6_addr(text, ep->port, (struct sockaddr_in6 *)ss);
+}
+
+static void from_sockaddr(const struct sockaddr_storage *ss, struct endpoint *ep)
+{
+	char text[ADDR_TEXT] = "";
+
+	memset(ep, 0, sizeof *ep);
+	if (ss->ss_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)ss;
+
+		uv_ip4_name(v4, text, sizeof text);
+		ep->port = (uint16_t)((v4->sin_port >> 8) | (v4->sin_port << 8));
+	} else if (ss->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)ss;
+
+		uv_ip6_name(v6, text, sizeof text);
+		ep->port = (uint16_t)((v6->sin6_port >> 8) | (v6->sin6_port << 8));
+	}
+	addr_parse(&ep->addr, text, NULL); /* v4-mapped becomes IPv4 */
+}
+
+static bool both_ends(struct link *l)
+{
+	struct sockaddr_storage ss;
+	int len = sizeof ss;
+
+	if (uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&ss, &len) != 0)
+		return false;
+	from_sockaddr(&ss, &l->local);
+	len = sizeof ss;
+	if (uv_tcp_getpeername(&l->tcp, (struct sockaddr *)&ss, &len) != 0)
+		return false;
+	from_sockaddr(&ss, &l->remote);
+	return l->local.addr.len != 0 && l->remote.addr.len != 0;
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+	struct link *l = req->data;
+	char who[ENDPOINT_TEXT];
+
+	if (l->state == LINK_CLOSING || status == UV_ECANCELED)
+		return;
+	endpoint_put(who, &l->remote);
+	if (status < 0) {
+		err_set(&l->why, ERR_TIMEOUT, "cannot connect to %s: %s", who, uv_strerror(status));
+		l->why.os = (uint32_t)-status;
+		err_hint(&l->why, "is the agent there running, and its port open?");
+		link_lost(l);
+		return;
+	}
+	both_ends(l);
+	uv_tcp_nodelay(&l->tcp, 1);
+	l->state = LINK_SHAKING;
+	l->heard_ms = agent_now_ms();
+	l->tls = tls_new(l->identity->id, TLS_CLIENT, judge, l);
+	if (l->tls == NULL || uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0 ||
+	    !flush(l)) {
+		err_set(&l->why, ERR_OS, "no memory for a TLS session");
+		link_lost(l);
+		return;
+	}
+	arm(l, LINK_HANDSHAKE_MS);
+}
+
+static int exempt(struct link *l, struct err *e)
+{
+	uv_os_fd_t fd;
+
+	uv_fileno((uv_handle_t *)&l->tcp, &fd);
+	return ipsec_exempt_socket(l->agent->db, (intptr_t)fd, l->remote.addr.len == 16, e);
+}
+
+struct link *link_dial(struct agent *a, struct peer *p, struct err *e)
+{
+	struct endpoint from = {.addr = p->policy.local};
+	struct sockaddr_storage src, dst;
+	struct link *l = link_new(a);
+	int rc;
+
+	if (l == NULL) {
+		err_set(e, ERR_OS, "no memory for a link");
+		return NULL;
+	}
+	l->dialled = true;
+	l->state = LINK_CONNECTING;
+	l->remote = p->cfg.remote;
+	rc = to_sockaddr(&l->remote, &dst);
+	if (rc == 0)
+		rc = to_sockaddr(&from, &src);
+	if (rc == 0)
+		rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
+	if (rc == 0 && exempt(l, e) < 0) {
+		l->state = LINK_CLOSING;
+		close_handles(l);
+		return NULL;
+	}
+	if (rc == 0)
+		rc = uv_tcp_connect(&l->connect, &l->tcp, (const struct sockaddr *)&dst,
+				    on_connected);
+	if (rc != 0) {
+		char from_text[ADDR_TEXT], to[ENDPOINT_TEXT];
+
+		addr_put(from_text, &from.addr);
+		endpoint_put(to, &l->remote);
+		err_set(e, ERR_OS, "cannot connect from %s to %s: %s", from_text, to,
+			uv_strerror(rc));
+		l->state = LINK_CLOSING;
+		close_handles(l);
+		return NULL;
+	}
+	l->peer = p;
+	l->has_dial_place = true;
+	arm(l, LINK_CONNECT_MS);
+	return l;
+}
+
+/* The newest knocks stay: who only holds a place loses it to who comes after. */
+static void limit_knocks(struct agent *a, struct peer *p)
+{
+	struct link *oldest = NULL;
+	unsigned n = 0;
+	char who[ENDPOINT_TEXT];
+
+	for (struct link *l = p->knocks; l != NULL; l = l->next) {
+		n++;
+		oldest = l; /* the list begins with the newest */
+	}
+	if (n < KNOCKS_MAX || oldest == NULL)
+		return;
+	endpoint_put(who, &oldest->remote);
+	log_limited(agent_now_ms(), LOG_WARN, "%s: too many unfinished handshakes, oldest closed",
+		    who);
+	(void)a;
+	link_close(oldest, FAULT_NONE);
+}
+
+struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e)
+{
+	struct link *l = link_new(a);
+	struct peer *p;
+	char who[ENDPOINT_TEXT];
+
+	if (l == NULL) {
+		err_set(e, ERR_OS, "no memory for a link");
+		return NULL;
+	}
+	l->state = LINK_SHAKING;
+	if (uv_accept(server, (uv_stream_t *)&l->tcp) != 0 || !both_ends(l)) {
+		l->state = LINK_CLOSING;
+		close_handles(l);
+		return NULL;
+	}
+	p = peer_of_addresses(a, &l->local.addr, &l->remote.addr);
+	endpoint_put(who, &l->remote);
+	if (p == NULL || !p->wanted || p->cfg.opt.role == ROLE_DIAL || a->stopping) {
+		log_limited(agent_now_ms(), LOG_WARN, "connection from %s refused: %s", who,
+			    p == NULL    ? "no peer has this address"
+			    : !p->wanted ? "its pair is down here"
+					 : "this peer is only dialled");
+		l->state = LINK_CLOSING;
+		close_handles(l);
+		return NULL;
+	}
+	limit_knocks(a, p);
+	l->peer = p;
+	l->next = p->knocks;
+	p->knocks = l;
+	uv_tcp_nodelay(&l->tcp, 1);
+	if (uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0) {
+		link_close(l, FAULT_NONE);
+		return NULL;
+	}
+	arm(l, LINK_HANDSHAKE_MS);
+	return l;
+}

@@ -1,0 +1,286 @@
+/*
+ * agent/daemon/pair/driver.c - events into the exchange machine, its actions into the system and the link.
+ */
+#include "agent/daemon/pair/driver.h"
+
+#include "agent/daemon/link/link.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int reserve(struct peer *p, struct step *st)
+{
+	/* Who follows installs before it tells: one that is drawn here is reserved by that. */
+	const bool draws = !p->x.is_leader && ipsec_takes_spi(p->agent->db);
+	struct gen *g = draws ? NULL : gens_take_ahead(p);
+
+	assert(p->fresh == NULL);
+	if (g != NULL) {
+		st->spi = g->in;
+		p->fresh = g;
+		return 0;
+	}
+	g = gen_new(p->agent);
+	if (g == NULL)
+		return err_set(&st->system, ERR_OS, "no memory for an SA");
+	if (draws) {
+		g->in = st->spi = p->drawn;
+		p->fresh = g;
+		return 0;
+	}
+	if (ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
+		gen_free(p->agent, g);
+		return err_in(&st->system, "reserve an SPI");
+	}
+	p->fresh = g;
+	st->spi = g->in;
+	return 0;
+}
+
+/* The key of one half, if the config says that it may be exported. */
+static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, bool is_in)
+{
+	if (!p->agent->cfg.export_keys)
+		return;
+	if (g->keys == NULL)
+		g->keys = calloc(1, sizeof *g->keys);
+	if (g->keys != NULL)
+		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
+}
+
+/* The system has been at work: the clock has gone on. */
+static void look(const struct peer *p)
+{
+	if (p->receipt.timed)
+		agent_now_us();
+}
+
+static uint64_t since_start(const struct peer *p)
+{
+	return p->receipt.timed ? agent_turn_us() - p->receipt.started_us : 0;
+}
+
+static void added_in(struct peer *p)
+{
+	const struct sa_keys *k = &p->x.sa_in;
+	struct gen *g = p->fresh;
+
+	g->has_in = true;
+	keep_key(p, g, k, true);
+	g->epoch = k->epoch;
+	g->suite = k->suite;
+	g->esn = k->esn;
+	g->probe_key = p->x.probe_key;
+	wipe(&p->x.probe_key, sizeof p->x.probe_key);
+	g->hard_ms = agent_now_ms() + (uint64_t)k->lifetime_s * 1000;
+	p->receipt.inbound_us = since_start(p);
+}
+
+static void added_out(struct peer *p)
+{
+	const struct sa_keys *k = &p->x.sa_out;
+	struct gen *g = p->fresh;
+
+	g->has_out = true;
+	keep_key(p, g, k, false);
+	g->out = k->spi;
+	g->since_ms = agent_now_ms();
+	p->receipt.switch_us = since_start(p);
+}
+
+static int not_added(struct step *st, const struct sa_keys *k, bool is_in)
+{
+	return err_in(&st->system, "install the %s SA %08x", is_in ? "inbound" : "outbound",
+		      k->spi.n);
+}
+
+static int add_in(struct peer *p, struct step *st)
+{
+	const struct sa_keys *k = &p->x.sa_in;
+	const struct sa_keys *out = &p->x.sa_out;
+	enum ipsec_part failed = IPSEC_INBOUND;
+	struct gen *g = p->fresh;
+	int rc;
+
+	gens_set_limits(p, k->esn);
+	if (g->ctx.id != 0)
+		rc = ipsec_add_inbound(p->agent->db, g->ctx, k, &st->system);
+	else
+		rc = ipsec_open_pair(p->agent->db, &p->policy, &g->ctx, k, out, &failed,
+				     &st->system);
+	if (rc < 0)
+		return not_added(st, failed == IPSEC_INBOUND ? k : out, failed == IPSEC_INBOUND);
+	look(p);
+	added_in(p);
+	return 0;
+}
+
+static int add_out(struct peer *p, struct step *st)
+{
+	const struct sa_keys *k = &p->x.sa_out;
+
+	if (ipsec_add_outbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
+		return not_added(st, k, false);
+	look(p);
+	added_out(p);
+	return 0;
+}
+
+static int add_both(struct peer *p, struct step *st)
+{
+	const struct sa_keys *in = &p->x.sa_in, *out = &p->x.sa_out;
+	struct ipsec_next next = {.ctx = {0}};
+	enum ipsec_part failed;
+
+	st->answer = true;
+	gens_set_limits(p, in->esn);
+	if (ipsec_add_both(p->agent->db, p->fresh->ctx, in, out,
+			   p->follows && p->ahead == NULL ? &next : NULL, &failed, &st->system) < 0)
+		return not_added(st, failed == IPSEC_INBOUND ? in : out, failed == IPSEC_INBOUND);
+	look(p);
+	added_in(p);
+	added_out(p);
+	if (next.ctx.id != 0)
+		gens_keep_ahead(p, &next);
+	return 0;
+}
+
+static void commit(struct peer *p)
+{
+	if (p->current != NULL)
+		gen_hold(p, p->current);
+	p->current = p->fresh;
+	p->fresh = NULL;
+	p->verified = false;
+	gens_due_by(p, p->current->hard_ms);
+	gens_schedule_rekey(p);
+}
+
+static void uncommit(struct peer *p)
+{
+	gen_remove(p, p->current); /* the system falls back to the former outbound */
+	p->current = NULL;
+	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
+		struct gen *g = *at;
+
+		if (g->epoch != p->x.current.epoch || !g->has_out)
+			continue;
+		*at = g->next;
+		gen_unheld(p, g);
+		g->retired = false;
+		g->next = NULL;
+		p->current = g;
+		break;
+	}
+	if (p->current == NULL)
+		exchange_forget(&p->x);
+	gens_schedule_rekey(p);
+}
+
+static void hold_fresh(struct peer *p)
+{
+	gen_remove_part(p, p->fresh, IPSEC_OUTBOUND); /* one that only waits, too */
+	gen_hold(p, p->fresh);
+	gens_due_by(p, p->fresh->hard_ms);
+	p->fresh = NULL;
+}
+
+/* More from the peer is near while an exchange goes on, or if it is likely to begin another: the orders do
+ * not come from here. Where many exchanges run, the loop serves them all. */
+static void expect(struct peer *p)
+{
+	const bool near_by = p->x.state != XS_IDLE || (p->follows && p->waiters == NULL);
+
+	turn_expects(&p->agent->turn, p->agent->exchanges == 0 && near_by ? p->link : NULL);
+}
+
+static int perform_one(struct peer *p, const struct xactions *out, const struct xaction *a,
+		       struct step *st)
+{
+	switch (a->kind) {
+	case XA_RESERVE:
+		st->answer = true;
+		return reserve(p, st);
+	case XA_ADD_IN:
+		st->answer = true;
+		return add_in(p, st);
+	case XA_ADD_OUT:
+		st->answer = true;
+		return add_out(p, st);
+	case XA_COMMIT:
+		commit(p);
+		break;
+	case XA_UNCOMMIT:
+		uncommit(p);
+		break;
+	case XA_RETIRE:
+		gens_retire(p);
+		break;
+	case XA_DROP:
+		if (p->fresh != NULL)
+			gen_remove(p, p->fresh);
+		p->fresh = NULL;
+		break;
+	case XA_HOLD:
+		hold_fresh(p);
+		break;
+	case XA_SEND:
+		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
+			st->send_failed = true;
+		else
+			expect(p);
+		break;
+	case XA_TIMER:
+		peer_due(p, DUE_EXCHANGE, agent_now_ms() + a->ms);
+		break;
+	case XA_NO_TIMER:
+		peer_due(p, DUE_EXCHANGE, 0);
+		break;
+	case XA_CLOSE:
+		st->close = true;
+		st->close_fault = a->fault;
+		break;
+	case XA_END:
+		st->ended = true;
+		st->result = a->fault;
+		break;
+	}
+	return 0;
+}
+
+void step_run(struct peer *p, const struct xevent *first, struct step *st)
+{
+	struct agent *a = p->agent;
+	struct xactions *out = &a->scratch;
+	struct xevent ev = *first;
+
+	*st = (struct step){.result = FAULT_NONE};
+	assert(!a->stepping);
+	a->stepping = true;
+	a->exchanges -= p->x.state != XS_IDLE;
+	for (;;) {
+		bool failed = false;
+
+		st->answer = false;
+		exchange_step(&p->x, &ev, out);
+		st->acted = st->acted || out->n > 0;
+		for (size_t i = 0; i < out->n && !failed; i++) {
+			if (out->v[i].kind == XA_ADD_IN && i + 1 < out->n &&
+			    out->v[i + 1].kind == XA_ADD_OUT) {
+				failed = add_both(p, st) < 0;
+				i++;
+			} else {
+				failed = perform_one(p, out, &out->v[i], st) < 0;
+			}
+		}
+		xactions_wipe(out);
+		if (!st->answer)
+			break;
+		memset(&ev, 0, sizeof ev);
+		ev.kind = failed ? XE_IPSEC_FAILED : XE_IPSEC_OK;
+		ev.spi = st->spi;
+	}
+	a->stepping = false;
+	a->exchanges += p->x.state != XS_IDLE;
+}

@@ -1,0 +1,543 @@
+/*
+ * agent/daemon/pair/rekey.c - the exchanges of one peer: when they begin, what their ends mean, what becomes of
+ * the SAs that they made.
+ *
+ * Whatever becomes of links and exchanges, a generation leaves only through gen_remove().
+ */
+#include "agent/daemon/pair/rekey.h"
+
+#include "agent/daemon/control/server.h"
+#include "agent/daemon/event.h"
+#include "agent/daemon/link/link.h"
+#include "agent/daemon/pair/driver.h"
+#include "agent/daemon/pair/completion.h"
+#include "agent/os/os.h"
+#include "crypto/random.h"
+
+#include <string.h>
+
+#define RETRY_FIRST_MS 250
+#define RETRY_MAX_MS 30000
+#define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
+#define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
+#define FOLLOWS_MS 100    /* behind the one before: another rekey is likely to follow */
+#define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
+
+static void exchange_over(struct peer *p, const struct step *st);
+
+/* One event, and what it means for the link and for who waits. False: it changed nothing. */
+static bool run(struct peer *p, const struct xevent *ev)
+{
+	struct step st;
+
+	step_run(p, ev, &st);
+	if (st.ended && p->link != NULL)
+		link_push(p->link); /* the peer need not wait for our log */
+	if (st.ended)
+		exchange_over(p, &st);
+	if (p->link != NULL && (st.close || st.send_failed)) {
+		struct link *l = p->link;
+
+		if (st.send_failed)
+			err_set(&l->why, ERR_DOWN, "the link takes no more bytes");
+		else
+			err_set(&l->why, fault_class(st.close_fault), "exchange: %s",
+				fault_text(st.close_fault));
+		peer_on_link_lost(p, l);
+		link_close(l, st.close ? st.close_fault : FAULT_NONE);
+	}
+	return st.acted;
+}
+
+/* ---- begin and end of exchanges -------------------------------------------------------- */
+
+static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
+{
+	struct event_out ev;
+
+	memset(&p->receipt, 0, sizeof p->receipt);
+	p->receipt.reason = reason;
+	p->receipt.leader = leader;
+	p->receipt.limited = p->limited;
+	p->receipt.timed = p->waiters != NULL || control_is_watched(p->agent);
+	p->receipt.started_us = p->receipt.timed ? agent_turn_us() : 0;
+	p->receipt.old_epoch = p->x.current.epoch;
+	p->receipt.old_in = p->x.current.in;
+	p->receipt.old_out = p->x.current.out;
+	p->follows = p->last_start_ms != 0 && agent_now_ms() - p->last_start_ms < FOLLOWS_MS;
+	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
+		p->last_start_ms = agent_now_ms();
+	p->limited = false;
+	event_begin(&ev, p->agent, EVENT_REKEY_BEGIN, p->cfg.name);
+	if (ev.wanted) {
+		json_put_text(&ev.json, "reason", reason_word(reason));
+		json_put_dec64(&ev.json, "epoch", p->x.current.epoch);
+		json_put_text(&ev.json, "role", leader ? "leader" : "follower");
+	}
+	event_end(&ev, "exchange begins: %s", reason_word(reason));
+}
+
+static void told_done(struct peer *p)
+{
+	const struct receipt *r = &p->receipt;
+	struct event_out ev;
+
+	event_begin(&ev, p->agent, r->old_epoch == 0 ? EVENT_UP : EVENT_REKEY_DONE, p->cfg.name);
+	if (ev.wanted) {
+		json_put_text(&ev.json, "reason", reason_word(r->reason));
+		json_put_dec64(&ev.json, "old_epoch", r->old_epoch);
+		json_put_dec64(&ev.json, "epoch", r->epoch);
+		json_put_spi(&ev.json, "in", r->in);
+		json_put_spi(&ev.json, "out", r->out);
+		json_put_text(&ev.json, "suite", suite_info(r->suite)->name);
+		if (r->timed)
+			json_put_ms(&ev.json, "ms", r->total_us);
+	}
+	if (r->old_epoch == 0)
+		event_end(&ev, "up: epoch %llu, in %08x, out %08x, %s",
+			  (unsigned long long)r->epoch, r->in.n, r->out.n,
+			  suite_info(r->suite)->name);
+	else
+		event_end(&ev, "rekeyed (%s): epoch %llu -> %llu, in %08x, out %08x",
+			  reason_word(r->reason), (unsigned long long)r->old_epoch,
+			  (unsigned long long)r->epoch, r->in.n, r->out.n);
+}
+
+static void succeeded(struct peer *p)
+{
+	p->failures = 0;
+	p->rekeys++;
+	p->want_exchange = p->asked = false;
+	peer_due(p, DUE_START, 0);
+	p->receipt.epoch = p->x.current.epoch;
+	p->receipt.in = p->x.current.in;
+	p->receipt.out = p->x.current.out;
+	p->receipt.suite = p->current->suite;
+	if (p->receipt.timed)
+		p->receipt.total_us = agent_turn_us() - p->receipt.started_us;
+	peer_trouble(p, NULL);
+	told_done(p);
+	waiters_on_exchange(p, NULL);
+}
+
+static uint64_t backoff(unsigned failures)
+{
+	uint64_t ms = (uint64_t)RETRY_FIRST_MS << (failures > 7 ? 7 : failures);
+
+	if (ms > RETRY_MAX_MS)
+		ms = RETRY_MAX_MS;
+	return ms / 2 + random_u32() % (unsigned)ms; /* half to one and a half of it */
+}
+
+/* Turned down for a reason that goes away by itself. Of two links that came up at once one goes,
+ * and a first exchange on it begins anew on the other. */
+static bool passes(const struct peer *p, enum fault f)
+{
+	return f == FAULT_EPOCH || f == FAULT_BUSY || f == FAULT_LIMIT || f == FAULT_SPI ||
+	       (f == FAULT_LINK && p->x.current.epoch == 0);
+}
+
+static void failed(struct peer *p, const struct step *st)
+{
+	struct err e = p->x.why;
+
+	if (st->system.code != ERR_NONE)
+		e = st->system;
+	if (e.code == ERR_NONE)
+		err_set(&e, fault_class(st->result), "%s", fault_text(st->result));
+	if (p->x.current.epoch != 0)
+		err_in(&e, "rekey failed, epoch %llu is in force",
+		       (unsigned long long)p->x.current.epoch);
+	else
+		err_in(&e, "pairing");
+	p->failures++;
+	p->asked = false;
+	peer_trouble(p, &e);
+	event_fail(p->agent, EVENT_REKEY_FAILED, p->cfg.name, &e);
+	if (!passes(p, st->result))
+		waiters_on_exchange(p, &e);
+	/* Try again where the pair needs it; on demand alone is for the user to repeat. */
+	if (passes(p, st->result) || p->x.current.epoch == 0 ||
+	    p->receipt.reason != REASON_REQUEST) {
+		p->want_exchange = true;
+		p->want_reason = p->receipt.reason;
+		peer_due(p, DUE_START, agent_now_ms() + backoff(p->failures - 1));
+	}
+}
+
+static void exchange_over(struct peer *p, const struct step *st)
+{
+	if (st->result == FAULT_NONE)
+		succeeded(p);
+	else
+		failed(p, st);
+}
+
+static bool peer_cert_expired(struct peer *p)
+{
+	struct link *l = p->link;
+
+	const uint64_t now = agent_now_ms();
+
+	if (p->cert_good_ms != 0 && now - p->cert_good_ms < CERT_LOOK_MS)
+		return false;
+	if (p->peer_not_after > os_wall_ms() / 1000) {
+		p->cert_good_ms = now;
+		return false;
+	}
+	err_set(&l->why, ERR_AUTH, "the peer's certificate has expired: no new keys for it");
+	err_hint(&l->why, "renew it there: sapair ca issue, or sapair id new");
+	event_fail(p->agent, EVENT_EXPIRED, p->cfg.name, &l->why);
+	peer_on_link_lost(p, l);
+	link_close(l, FAULT_EXPIRED);
+	return true;
+}
+
+static void lead(struct peer *p)
+{
+	uint8_t fresh[SHARE_LEN + sizeof(uint64_t)];
+	SECRET(share);
+	struct xevent ev = {.kind = XE_START,
+			    .peer_last = p->peer_last,
+			    .held = p->n_held,
+			    .reason = p->want_reason};
+
+	if (peer_cert_expired(p))
+		return;
+	random_bytes(fresh, sizeof fresh);
+	secret_set(&share, fresh, SHARE_LEN);
+	memcpy(&ev.xid, fresh + SHARE_LEN, sizeof ev.xid);
+	wipe(fresh, sizeof fresh);
+	ev.xid |= ev.xid == 0;
+	ev.share = &share;
+	begin_receipt(p, true, p->want_reason);
+	p->want_exchange = false;
+	if (run(p, &ev) || p->link == NULL)
+		return;
+	/* Too many old pairs are still held: once some are gone. */
+	p->want_exchange = true;
+	peer_due(p, DUE_START, agent_now_ms() + RETRY_MAX_MS / 4);
+	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "too many unfinished rekeys: waiting");
+}
+
+static void ask_leader(struct peer *p)
+{
+	struct msg m = {.type = MSG_REKEY};
+
+	if (!p->asked) {
+		m.u.rekey.reason = (int)p->want_reason;
+		if (link_send(p->link, &m) && p->agent->exchanges == 0)
+			turn_expects(&p->agent->turn, p->link);
+		p->asked = true;
+	} else {
+		p->asked = false; /* nobody offered: once more at the next turn */
+	}
+	peer_due(p, DUE_START, agent_now_ms() + ASK_AGAIN_MS);
+}
+
+void pair_due_start(struct peer *p)
+{
+	peer_due(p, DUE_START, 0);
+	if (!p->want_exchange || p->link == NULL || p->x.state != XS_IDLE || !p->has_policy)
+		return;
+	if (p->link->dialled)
+		lead(p);
+	else
+		ask_leader(p);
+}
+
+void peer_want_exchange(struct peer *p, enum rekey_reason reason)
+{
+	uint64_t now = agent_now_ms(), at = now;
+	bool paced = reason != REASON_START && reason != REASON_MISMATCH;
+
+	if (p->x.state != XS_IDLE || !p->wanted)
+		return; /* the running one serves */
+	if (!p->want_exchange)
+		p->want_reason = reason;
+	p->want_exchange = true;
+	if (p->link == NULL)
+		return; /* begins when the link is up */
+	if (p->link->dialled && paced && p->last_start_ms != 0 &&
+	    p->last_start_ms + p->cfg.opt.rekey_min_interval_ms > now) {
+		at = p->last_start_ms + p->cfg.opt.rekey_min_interval_ms;
+		p->limited = true;
+	}
+	if (p->failures > 1 && !paced) /* the first one tries again at once */
+		at = now + backoff(p->failures - 2);
+	if (p->due[DUE_START] == 0 || at < p->due[DUE_START])
+		peer_due(p, DUE_START, at);
+	if (at == now && !p->agent->stepping && !p->asked)
+		pair_due_start(p);
+}
+
+/* ---- events ---------------------------------------------------------------------------- */
+
+void pair_configure(struct peer *p)
+{
+	const struct peer_options *o = &p->cfg.opt;
+	struct exchange_config cfg = {.lifetime_s = o->hard_time_s,
+				      .window = o->window,
+				      .esn = o->esn && p->agent->can.esn};
+
+	for (uint8_t i = 0; i < o->suites.n; i++)
+		if (suite_list_has(&p->agent->can.suites, (enum suite)o->suites.v[i]))
+			suite_list_add(&cfg.suites, (enum suite)o->suites.v[i]);
+	if (cfg.window > p->agent->can.window_max)
+		cfg.window = p->agent->can.window_max;
+	if (cfg.lifetime_s == 0)
+		cfg.lifetime_s = 7 * 86400;
+	if (p->agent->can.lifetime_max_s != 0 && cfg.lifetime_s > p->agent->can.lifetime_max_s)
+		cfg.lifetime_s = p->agent->can.lifetime_max_s;
+	exchange_configure(&p->x, &cfg);
+}
+
+void pair_link_up(struct peer *p)
+{
+	struct link *l = p->link;
+	const struct cert_facts *own = identity_facts(l->identity->id);
+
+	exchange_link(&p->x, l->dialled, &l->exporter, secret_len(&p->ppk) > 0 ? &p->ppk : NULL,
+		      own->pin, p->peer_pin);
+	p->asked = false;
+}
+
+void pair_link_lost(struct peer *p)
+{
+	struct xevent ev = {.kind = XE_LINK_LOST};
+
+	p->asked = false;
+	peer_due(p, DUE_EXCHANGE, 0);
+	run(p, &ev);
+}
+
+static bool out_spi_known(const struct peer *p, struct spi spi)
+{
+	if (p->current != NULL && p->current->has_out && spi_equal(p->current->out, spi))
+		return true;
+	/* Newest first: behind a retired one without outbound, none has one. */
+	for (const struct gen *g = p->held; g != NULL && (g->has_out || !g->retired); g = g->next)
+		if (g->has_out && spi_equal(g->out, spi))
+			return true;
+	return false;
+}
+
+/* Guard against a leader that offers without end; the pace is our own config's. */
+static bool offer_allowed(struct peer *p, uint64_t xid)
+{
+	uint32_t every = p->cfg.opt.rekey_min_interval_ms;
+	uint64_t now = agent_now_ms();
+	struct msg m = {.type = MSG_REJECT};
+
+	if (every == 0)
+		return true;
+	if (p->offers_ms == 0 || now - p->offers_ms >= (uint64_t)every * OFFERS_BURST) {
+		p->offers_left = OFFERS_BURST;
+		p->offers_ms = now;
+	} else if (now - p->offers_ms >= every) {
+		uint32_t n = (uint32_t)((now - p->offers_ms) / every);
+
+		p->offers_left += n;
+		if (p->offers_left > OFFERS_BURST)
+			p->offers_left = OFFERS_BURST;
+		p->offers_ms += (uint64_t)n * every;
+	}
+	if (p->offers_left > 0) {
+		p->offers_left--;
+		return true;
+	}
+	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "offers come too fast: refused");
+	m.u.reject.xid = xid;
+	m.u.reject.reason = (int)FAULT_LIMIT;
+	link_send(p->link, &m);
+	return false;
+}
+
+/* What a follower needs, in one go: its share, and an SPI that nobody could foretell. */
+static void draw(struct peer *p, struct secret *share)
+{
+	uint8_t fresh[SHARE_LEN + sizeof p->drawn.n];
+
+	random_bytes(fresh, sizeof fresh);
+	secret_set(share, fresh, SHARE_LEN);
+	memcpy(&p->drawn.n, fresh + SHARE_LEN, sizeof p->drawn.n);
+	wipe(fresh, sizeof fresh);
+	if (!spi_usable(p->drawn))
+		p->drawn.n += SPI_MIN; /* 256 of 2^32 are twice as likely as the others */
+}
+
+void pair_on_message(struct peer *p, const struct msg *m, const char *body, size_t len)
+{
+	static const enum xevent_kind kinds[MSG_COUNT] = {[MSG_OFFER] = XE_OFFER,
+							  [MSG_ANSWER] = XE_ANSWER,
+							  [MSG_CONFIRMATION] = XE_CONFIRM,
+							  [MSG_DONE] = XE_DONE,
+							  [MSG_REJECT] = XE_REJECT};
+	SECRET(share);
+	struct xevent ev = {.kind = kinds[m->type], .msg = m, .body = body, .body_len = len};
+
+	if (m->type == MSG_OFFER) {
+		bool idle = p->x.state == XS_IDLE;
+
+		if (peer_cert_expired(p) || !offer_allowed(p, m->u.offer.xid))
+			return;
+		draw(p, &share);
+		ev.share = &share;
+		ev.held = p->n_held;
+		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
+		if (idle && !p->link->dialled)
+			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason);
+	} else if (m->type == MSG_ANSWER) {
+		ev.spi_in_use = out_spi_known(p, m->u.answer.spi);
+	}
+	run(p, &ev);
+}
+
+void pair_due_exchange(struct peer *p)
+{
+	struct xevent ev = {.kind = XE_TIMEOUT};
+
+	peer_due(p, DUE_EXCHANGE, 0);
+	run(p, &ev);
+}
+
+void pair_due_rekey(struct peer *p)
+{
+	peer_due(p, DUE_REKEY, agent_now_ms() + RETRY_MAX_MS); /* if this one comes to nothing */
+	peer_want_exchange(p, REASON_TIME);
+}
+
+/* The pair in force is gone: traffic waits behind the policy until there is a new one. */
+static void current_ended(struct peer *p, const char *why)
+{
+	struct gen *g = p->current;
+	struct err e = {0};
+
+	/* The peer's outbound may have some seconds left: our inbound outlives it (I1). */
+	gen_remove_part(p, g, IPSEC_OUTBOUND);
+	gen_hold(p, g);
+	p->current = NULL;
+	p->verified = p->was_up = false;
+	/* An exchange that is under way now brings the pair up: there is no old one any more. */
+	p->receipt.old_epoch = 0;
+	p->receipt.old_in = p->receipt.old_out = (struct spi){0};
+	peer_due(p, DUE_REKEY, 0);
+	exchange_forget(&p->x);
+	err_set(&e, ERR_DOWN, "%s: the pair is down until a new one is agreed", why);
+	peer_trouble(p, &e);
+	event_fail(p->agent, EVENT_DOWN, p->cfg.name, &e);
+	peer_want_exchange(p, REASON_REPAIR);
+}
+
+void pair_due_gens(struct peer *p)
+{
+	uint64_t now = agent_now_ms();
+	struct gen **at = &p->held;
+
+	if (p->ahead != NULL && now >= p->ahead->hard_ms)
+		gens_drop_ahead(p);
+	while (*at != NULL) {
+		struct gen *g = *at;
+
+		if (now >= gen_in_end(g)) {
+			*at = g->next;
+			gen_unheld(p, g);
+			gen_remove(p, g);
+			continue;
+		}
+		if (g->has_out && now >= gen_out_end(g))
+			gen_remove_part(p, g, IPSEC_OUTBOUND);
+		at = &g->next;
+	}
+	if (p->current != NULL && now >= p->current->hard_ms)
+		current_ended(p, "the hard lifetime of the SAs has ended");
+	gens_schedule(p);
+	if (p->held == NULL)
+		waiters_on_drained(p);
+}
+
+void pair_lost_gen(struct peer *p, struct gen *g)
+{
+	if (g == p->current) {
+		current_ended(p, "the system ended an SA of the pair");
+		gens_schedule(p);
+		return;
+	}
+	if (g == p->fresh)
+		return; /* the exchange that makes it will fail by itself, or its timer ends it */
+	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
+		if (*at != g)
+			continue;
+		*at = g->next;
+		gen_unheld(p, g);
+		gen_remove(p, g);
+		break;
+	}
+	gens_schedule(p);
+}
+
+int pair_adopt(struct peer *p, const struct ipsec_leftover *l, struct err *e)
+{
+	struct gen *g = gen_new(p->agent), **at = &p->held;
+
+	if (g == NULL)
+		return err_set(e, ERR_OS, "no memory for an SA");
+	g->adopted = true;
+	g->ctx = l->ctx;
+	g->has_in = (l->part & IPSEC_INBOUND) != 0;
+	g->has_out = (l->part & IPSEC_OUTBOUND) != 0;
+	if (g->has_in)
+		g->in = l->spi;
+	else
+		g->out = l->spi;
+	g->hard_ms = agent_now_ms() + (uint64_t)l->left_s * 1000;
+	while (*at != NULL) /* older than all that is to come */
+		at = &(*at)->next;
+	*at = g;
+	gens_due_by(p, g->hard_ms);
+	return 0;
+}
+
+static void forget_all(struct peer *p, bool take_away)
+{
+	struct gen *g;
+
+	gens_drop_ahead(p); /* nothing in force */
+	while ((g = p->held) != NULL) {
+		p->held = g->next;
+		if (take_away)
+			gen_remove(p, g);
+		else
+			gen_free(p->agent, g);
+	}
+	p->n_held = p->n_retired = 0;
+	if (p->current != NULL) {
+		if (take_away)
+			gen_remove(p, p->current);
+		else
+			gen_free(p->agent, p->current);
+	}
+	if (p->fresh != NULL) {
+		if (take_away)
+			gen_remove(p, p->fresh);
+		else
+			gen_free(p->agent, p->fresh);
+	}
+	p->current = p->fresh = NULL;
+	p->verified = p->was_up = false;
+	exchange_forget(&p->x);
+	peer_due(p, DUE_REKEY, 0);
+	peer_due(p, DUE_GENS, 0);
+}
+
+void pair_clear(struct peer *p)
+{
+	if (p->x.state != XS_IDLE)
+		pair_link_lost(p);
+	forget_all(p, true);
+}
+
+void pair_leave(struct peer *p)
+{
+	forget_all(p, false);
+}

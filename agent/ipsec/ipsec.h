@@ -1,0 +1,290 @@
+/*
+ * agent/ipsec/ipsec.h - the security association database of a system, as one interface.
+ *
+ * Shaped like the calls of Windows' Manual SA scenario, the strictest of the systems: a context is
+ * one pair of SAs. Back ends: "soft" (in process, everywhere), "xfrm" (Linux kernel), "wfp"
+ * (Windows). A back end that is not built is not in the table.
+ *
+ * Every call is synchronous, on the loop's thread, and all or nothing: after -1 the system is as
+ * it was before. Keys are borrowed for the call and never kept by the caller's side of it.
+ * Order per context: policy_add, reserve, add_inbound (open_pair is the two of them), add_outbound
+ * (add_both is the last two), remove. Anything else is our own bug: soft answers ERR_BUG, so that a
+ * unit test finds it before a kernel does.
+ */
+#ifndef SAPAIR_AGENT_IPSEC_IPSEC_H
+#define SAPAIR_AGENT_IPSEC_IPSEC_H
+
+#include "proto/base/addr.h"
+#include "proto/base/err.h"
+#include "proto/exchange/exchange.h"
+#include "proto/base/spi.h"
+#include "proto/base/suite.h"
+
+struct ipsec; /* an open back end */
+struct privsep;
+struct privsep_policy;
+struct uv_loop_s;
+
+/* One pair, chosen by the back end: a WFP context, an XFRM reqid, a soft slot. 0: none. */
+struct ipsec_ctx {
+	uint64_t id;
+};
+enum ipsec_part { IPSEC_INBOUND = 1, IPSEC_OUTBOUND = 2, IPSEC_BOTH = 3 };
+
+/* What the next pair of a policy will begin with, reserved ahead. ctx.id 0: nothing was. */
+struct ipsec_next {
+	struct ipsec_ctx ctx;
+	struct spi in;
+};
+
+enum policy_start { START_CLOSED, START_SEAMLESS };
+
+/*
+ * What is protected between two hosts. Belongs to the caller (one per peer), must stay where it
+ * is from policy_add to policy_remove or close; ref is the back end's own and starts as 0
+ * (and is 0 again afterwards). The limits may be changed at any time.
+ */
+struct sa_policy {
+	const char *peer; /* name, for messages */
+	struct addr local, remote;
+	uint16_t control_port;   /* the agent's own TCP port on both hosts: always exempt */
+	uint16_t peer_port;      /* that of the peer, when it differs; else equal */
+	uint16_t local_esp_port; /* soft: our UDP port; udp encapsulation: likewise */
+	uint16_t remote_esp_port;
+	enum policy_mode mode;
+	enum encap_mode encap;
+	enum policy_start start;
+	bool udp;                  /* ESP in UDP, RFC 3948 */
+	uint8_t protects, exempts; /* texts as in the config: "all", "tcp/445"; "icmp" */
+	char protect[PROTECT_MAX][PROTECT_TEXT];
+	char exempt[PROTECT_MAX][PROTECT_TEXT];
+	uint64_t soft_bytes, soft_packets; /* limits that raise IPSEC_EV_SOFT; 0 = none */
+	uint64_t hard_bytes, hard_packets; /* limits that end an SA; 0 = none */
+	void *owner;                       /* handed back in events: the peer */
+	uint64_t ref;
+};
+
+enum ipsec_event_kind {
+	IPSEC_EV_SOFT,     /* a soft byte or packet limit was passed: rekey */
+	IPSEC_EV_HARD,     /* an SA was ended by the system */
+	IPSEC_EV_ACQUIRE,  /* traffic wants an SA that is not there */
+	IPSEC_EV_REMOVED,  /* somebody else removed an SA or a policy of ours */
+	IPSEC_EV_DATAGRAM, /* soft: a payload came out of an inbound SA */
+	IPSEC_EV_DROPPED,  /* soft, rate-limited: packets that no SA took; count in n */
+	IPSEC_EV_LOST      /* the back end has ended: every call fails from now on */
+};
+
+struct ipsec_event {
+	enum ipsec_event_kind kind;
+	void *owner; /* of the policy; NULL when unknown */
+	struct ipsec_ctx ctx;
+	enum ipsec_part part;
+	enum rekey_reason reason; /* IPSEC_EV_SOFT: bytes or packets */
+	struct spi spi;
+	const uint8_t *data; /* IPSEC_EV_DATAGRAM: borrowed for the call */
+	size_t n;
+	const char *text; /* details for the log, or NULL */
+};
+
+/* Never called from within a call into the back end. */
+typedef void ipsec_on_event(void *arg, const struct ipsec_event *ev);
+
+struct ipsec_env {
+	struct uv_loop_s *loop;
+	ipsec_on_event *on_event;
+	void *arg;
+	bool looks_only;         /* for plan and clean: open() tries nothing out, no event comes */
+	struct privsep *privsep; /* the helper that has the right to; NULL: this process has it */
+};
+
+/* Numbers that a system cannot give are absent (their bit in known is 0), never 0. */
+#define IPSEC_KNOWS_PACKETS 1u
+#define IPSEC_KNOWS_BYTES 2u
+#define IPSEC_KNOWS_REPLAY 4u
+#define IPSEC_KNOWS_INTEGRITY 8u
+struct sa_counts {
+	unsigned known;
+	uint64_t packets, bytes;
+	uint64_t replay_dropped, integrity_failed;
+};
+
+/* One SA that an earlier run left in force. */
+struct ipsec_leftover {
+	struct ipsec_ctx ctx; /* to remove it by; has this part only */
+	enum ipsec_part part;
+	struct addr local, remote;
+	struct spi spi;
+	void *owner;     /* of the policy that it belongs to */
+	uint32_t left_s; /* what is left of its lifetime */
+};
+typedef int ipsec_found(void *arg, const struct ipsec_leftover *l, struct err *e);
+
+/* What a back end can; the words of policy options that it lacks are a config error. */
+struct ipsec_can {
+	bool esn, tunnel, udp, seamless, permissive, counts, datagrams, survives;
+	bool selectors; /* protects and exempts other than "all" and "icmp" */
+	uint32_t window_max;
+	uint32_t lifetime_max_s; /* 0: none */
+	struct suite_list suites;
+};
+
+/* One object of the system: what there is, or what a policy needs. */
+enum ipsec_change {
+	IPSEC_KEEP,   /* there, and as wanted */
+	IPSEC_ADD,    /* not there */
+	IPSEC_CHANGE, /* there, but not as wanted */
+	IPSEC_REMOVE, /* there, of the policy, not wanted */
+	IPSEC_STALE   /* there, of no policy */
+};
+struct ipsec_object {
+	enum ipsec_change change;
+	bool is_policy, is_out;
+	bool tunnel;                      /* else transport mode */
+	uint16_t from_esp_port, esp_port; /* of an SA: ESP in UDP; 0: plain ESP */
+	struct addr src, dst;
+	struct spi spi; /* of an SA; 0: the system will choose it */
+	uint32_t tag;   /* the system's word for it: XFRM reqid */
+	uint64_t id;    /* Windows' number of the filter or SA context; 0: none (yet) */
+	/* of a policy */
+	uint8_t proto; /* 0: all */
+	bool has_sport, has_dport, protects, optional;
+	uint16_t sport, dport;
+	uint32_t priority;
+};
+typedef void ipsec_told(void *arg, const struct ipsec_object *o);
+
+#define IPSEC_ABSENT (-2) /* of open: failed, since this system has no IPsec of that kind */
+
+struct ipsec_ops {
+	const char *name; /* the word of the config file */
+
+	int (*open)(struct ipsec **db, const struct ipsec_env *env, struct err *e);
+	void (*close)(struct ipsec *db); /* leaves policy and SAs where they survive: fail closed.
+					 * Handles of the loop are closed; run the loop after. */
+	void (*can)(struct ipsec *db, struct ipsec_can *can);
+
+	int (*policy_add)(struct ipsec *db, struct sa_policy *p, struct err *e);
+	/* Removes what contexts it still has, too. No event names its owner any more. */
+	int (*policy_remove)(struct ipsec *db, struct sa_policy *p, struct err *e);
+
+	/* The SPI is the system's choice: never 0 to 255, never one in use. */
+	int (*reserve)(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+		       struct err *e);
+	int (*add_inbound)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
+			   struct err *e);
+	/* reserve and add_inbound in one, for an SPI that the caller drew (in->spi), where that costs less.
+	 * The outbound SA may go in as well, selected by nobody before add_outbound is called for it: what
+	 * can fail has not failed then. NULL: the system's choice is all that there is. On -1 nothing was
+	 * done, and *failed is the part that could not be. */
+	int (*open_pair)(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
+			 const struct sa_keys *in, const struct sa_keys *out,
+			 enum ipsec_part *failed, struct err *e);
+	/* Also selects: the policy's traffic goes out on this SA from now on. */
+	int (*add_outbound)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
+			    struct err *e);
+	/* Both, where they cost less together; NULL: they do not. On -1 *failed is the part that could
+	 * not be added, and the inbound may be there: remove the context. Behind both, next (NULL: not
+	 * wanted) is reserved for the same policy in the same go; that it could not be is no error. */
+	int (*add_both)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+			const struct sa_keys *out, struct ipsec_next *next, enum ipsec_part *failed,
+			struct err *e);
+	/* Removing the selected outbound selects the newest of the same policy that is left first.
+	 * Parts that are not there (any more) are no error. A context without parts is gone, and
+	 * so is one that was reserved only. */
+	int (*remove)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
+
+	/* One part. ERR_DOWN when it is not there (any more). */
+	int (*query)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
+		     struct sa_counts *counts, struct err *e);
+	/* Those of policies that were added; each is told once, and is the caller's then. */
+	int (*leftovers)(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
+	/* Keeps the agent's own TCP socket out of all policies, before it connects or listens (what
+	 * it accepts inherits it). NULL where the policy itself has a hole for it, or none is. */
+	int (*exempt_socket)(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
+
+	/* The config may have changed: read it, where the back end judges by it (NULL: none does). On
+	 * -1 it goes on with what it knew. */
+	int (*reload)(struct ipsec *db, struct err *e);
+
+	/* What policy_add(p) would do, and what SAs p has; p NULL, behind all others: what belongs to
+	 * none of them. Changes nothing. NULL: nothing of this back end outlives its process. */
+	int (*plan)(struct ipsec *db, const struct sa_policy *p, ipsec_told *told, void *arg,
+		    struct err *e);
+	/* Removes all that any run left (IPSEC_REMOVE each); only for who has added no policy. */
+	int (*clean)(struct ipsec *db, ipsec_told *told, void *arg, struct err *e);
+
+	/* What the system counts for all of its IPsec since it was started, as one line; NULL where
+	 * it is had otherwise. */
+	int (*statistics)(struct ipsec *db, char *text, size_t size, struct err *e);
+
+	/* Sends one probe payload through the policy's selected outbound SA; NULL where the system
+	 * itself routes (the caller uses a UDP socket then). ERR_DOWN when there is no SA. */
+	int (*send)(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n,
+		    struct err *e);
+};
+
+/* First member of every back end's own struct. */
+struct ipsec {
+	const struct ipsec_ops *ops;
+};
+
+/*
+ * Opens a back end by name. "auto": the system's own; soft where the system has no ESP at all: then
+ * the call succeeds, and e says why the host's traffic stays unprotected. A missing right is an
+ * error in any case. The calls below check arguments that all back ends share, then forward.
+ */
+int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e);
+void ipsec_close(struct ipsec *db);
+/* All of a policy but limits and owner; the name is borrowed, local has no length if the routes say. */
+void ipsec_policy_of(struct sa_policy *p, const struct privsep_policy *from);
+/* Names of the back ends in this program, as "soft, xfrm". */
+const char *ipsec_names(void);
+bool ipsec_known(const char *name);
+
+void ipsec_can(struct ipsec *db, struct ipsec_can *can);
+int ipsec_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e);
+int ipsec_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e);
+int ipsec_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+		  struct err *e);
+int ipsec_add_inbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
+		      struct err *e);
+bool ipsec_takes_spi(const struct ipsec *db); /* has open_pair */
+int ipsec_open_pair(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
+		    const struct sa_keys *in, const struct sa_keys *out, enum ipsec_part *failed,
+		    struct err *e);
+int ipsec_add_outbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
+		       struct err *e);
+int ipsec_add_both(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+		   const struct sa_keys *out, struct ipsec_next *next, enum ipsec_part *failed,
+		   struct err *e);
+int ipsec_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
+int ipsec_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
+		struct sa_counts *counts, struct err *e);
+int ipsec_leftovers(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
+int ipsec_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
+int ipsec_reload(struct ipsec *db, struct err *e);
+int ipsec_plan(struct ipsec *db, const struct sa_policy *p, ipsec_told *told, void *arg,
+	       struct err *e);
+int ipsec_clean(struct ipsec *db, ipsec_told *told, void *arg, struct err *e);
+/* Where the kernel takes ESP out of UDP: our port, or the peer's; 0 where ESP is plain. That of RFC 3948
+ * in the place of the one that probes come to. */
+uint16_t ipsec_udp_port(const struct sa_policy *p, bool local);
+bool ipsec_counts_all(const struct ipsec *db); /* has statistics */
+int ipsec_statistics(struct ipsec *db, char *text, size_t size, struct err *e);
+bool ipsec_sends(const struct ipsec *db); /* has a send of its own */
+int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
+
+/*
+ * For tests: a back end in front of inner in which chosen calls fail with ERR_OS and do nothing:
+ * "reserve:3,add_outbound:*" is the third reserve, and every add_outbound. It owns inner then; NULL,
+ * and inner is as it was, when the rule does not parse (or no memory).
+ */
+struct ipsec *ipsec_fault_wrap(struct ipsec *inner, const char *rule);
+
+extern const struct ipsec_ops ipsec_soft;
+extern const struct ipsec_ops ipsec_xfrm; /* Linux only */
+extern const struct ipsec_ops
+	ipsec_privsep; /* Linux only: xfrm, in the helper (agent/privsep/client.h) */
+extern const struct ipsec_ops ipsec_wfp; /* Windows only */
+
+#endif

@@ -1,0 +1,130 @@
+/*
+ * agent/ipsec/soft/db.h - what the files of the back end soft share.
+ *
+ *     soft ──┬─ sockets: one per local address and port, shared by policies
+ *            ├─ policies ── pairs (contexts): inbound SA, outbound SA; one pair is selected
+ *            └─ table: SPI -> pair
+ */
+#ifndef SAPAIR_AGENT_IPSEC_SOFT_DB_H
+#define SAPAIR_AGENT_IPSEC_SOFT_DB_H
+
+#include "agent/ipsec/ipsec.h"
+#include "proto/esp/esp.h"
+
+#include <uv.h>
+
+#define PACKET_MAX 2048
+
+struct inbound {
+	struct esp_in esp;
+	uint64_t packets, bytes, replay_dropped, integrity_failed;
+	bool soft_told;
+	uint32_t words[]; /* of esp.replay */
+};
+
+struct outbound {
+	struct esp_out esp;
+	uint64_t packets, bytes;
+	uint64_t order; /* of installation, for "the newest that is left" */
+	bool soft_told;
+};
+
+/* One context. While it is there, its SPI is in the table and not given to another. */
+struct pair {
+	struct pair *next_in_bucket, *next_of_policy, *prev_of_policy;
+	struct policy *policy;
+	uint64_t id; /* a running number, then the SPI: so the table finds contexts, too */
+	struct spi spi;
+	struct inbound *in;
+	struct outbound *out;
+};
+
+struct chain {
+	struct pair *first;
+};
+
+struct socket_ {
+	uv_udp_t udp;
+	unsigned burst; /* datagrams since the socket was last empty */
+	struct soft *db;
+	struct socket_ *next;
+	struct endpoint at;
+	unsigned policies;
+};
+
+struct policy {
+	struct policy *next;
+	struct sa_policy *p;
+	struct socket_ *socket;
+	struct pair *pairs;    /* newest first */
+	struct pair *selected; /* has an outbound; NULL: nothing to send on */
+};
+
+/* Events of calls into the back end wait here: nobody is called back from within a call. */
+struct waiting {
+	struct waiting *next;
+	struct policy *policy;
+	struct ipsec_event ev;
+};
+
+enum drop { DROP_UNKNOWN, DROP_SOURCE, DROP_REPLAYED, DROP_INTEGRITY, DROP_SHAPE, DROPS };
+
+struct soft {
+	struct ipsec db;
+	struct ipsec_env env;
+	unsigned handles; /* of the loop; the last one to close frees the rest */
+	bool closing;
+
+	struct socket_ *sockets;
+	struct policy *policies;
+	struct chain *buckets; /* a power of two of them */
+	size_t n_buckets, n_pairs;
+	uint32_t reserved;  /* contexts so far */
+	uint64_t installed; /* outbound SAs so far */
+
+	struct waiting *waiting, **last_waiting;
+	uv_timer_t wake;
+
+	struct {
+		unsigned n[DROPS], all;
+		struct policy *policy; /* that all of them belong to; NULL: none, or several */
+		struct endpoint from;  /* of the last */
+		struct spi spi;
+		uint64_t told_ms;
+	} dropped;
+	uv_timer_t report;
+
+	uint8_t received[PACKET_MAX], sent[PACKET_MAX]; /* one packet at a time, all sockets */
+};
+
+/* event_soft.c: what the agent is told. Now; or later, from the loop, when a call of the agent is under
+ * way. */
+void soft_raise(struct soft *db, const struct ipsec_event *ev);
+void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind kind,
+		      enum ipsec_part part, enum rekey_reason reason, const char *text);
+/* What was removed is not spoken of any more. parts 0: all of the policy. */
+void soft_forget_events(struct soft *db, const struct policy *pol, uint64_t id, unsigned parts);
+/* A packet that was not taken; these are told together, and seldom. pol: whose SA it was meant for, or
+ * NULL. */
+void soft_dropped(struct soft *db, enum drop why, struct policy *pol, const struct endpoint *from,
+		  struct spi spi);
+
+/* wire_soft.c: sockets and packets. ERR_OS, ERR_PERM say why a socket cannot be had. */
+struct socket_ *soft_socket_take(struct soft *db, const struct endpoint *at, struct err *e);
+void soft_socket_drop(struct soft *db, struct socket_ *s);
+/* Sends n bytes to the policy's peer; what does not go at once goes later, or is lost. */
+int soft_transmit(struct socket_ *s, const struct sa_policy *p, uint8_t *packet, size_t n,
+		  struct err *e);
+void soft_timer_closed(uv_handle_t *h);
+
+/* ipsec_soft.c: the books. */
+struct pair *soft_pair_of_spi(struct soft *db, struct spi spi);
+/* Takes parts away, and the pair when it has none left; nothing else is selected instead. */
+void soft_end_parts(struct soft *db, struct pair *pair, unsigned parts);
+/* Would an SA of the policy be over its hard limits with so much? */
+bool soft_over_hard(const struct sa_policy *p, uint64_t packets, uint64_t bytes);
+/* Asks for a rekey, once for an SA, when a soft limit is reached. */
+void soft_warn(struct soft *db, struct pair *pair, enum ipsec_part part, bool *told,
+	       uint64_t packets, uint64_t bytes, bool numbers_low);
+
+#endif

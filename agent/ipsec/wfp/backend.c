@@ -1,0 +1,655 @@
+/*
+ * agent/ipsec/wfp/backend.c - security associations of the Windows Filtering Platform: the "Manual SA"
+ * scenario. Who has which filters and contexts, on the loop's thread; the calls are in the other
+ * files of db_wfp.h.
+ *
+ *     policy: 8 filters ── pairs: one SA context each (of an earlier run: one entry for each half)
+ *
+ * What the platform has not: counters and the rest of the lifetime of an SA, the choice between two
+ * outbound SAs, an end of one half alone. "Outbound away" is Expire (the inbound lives about a minute
+ * then), "inbound away" is DeleteById.
+ */
+#include "agent/os/log.h"
+#include "agent/ipsec/wfp/db.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define LOOK_MS 10000 /* for what was removed behind our back: not all of it is told */
+#define PATIENCE_MS 30000
+#define DROPS_MS 1000 /* drops are told at most so often */
+#define WINDOW_MAX 64 /* Windows' own is not told and cannot be set */
+
+struct pair {
+	struct pair *next;
+	uint64_t id, context;
+	bool has_in, has_out;
+	struct spi in, out;
+	/* Of an earlier run: this entry is one half, and has not been told yet. */
+	bool old, untold;
+	uint32_t left_s;
+};
+
+struct policy {
+	struct policy *next;
+	struct sa_policy *p;
+	uint64_t number;
+	struct wfp_rules rules;
+	struct pair *pairs;
+	bool looking; /* a job of on_looked() is on its way */
+	unsigned drops;
+	struct wfp_news drop; /* the last one */
+	uint64_t drops_told_ms;
+};
+
+struct wfp {
+	struct ipsec db;
+	struct ipsec_env env;
+	struct wfp_work *work;
+	uv_timer_t look;
+	struct policy *policies;
+	uint64_t numbers;     /* of policies and pairs so far */
+	struct wfp_job *list; /* of plan */
+	bool closing;
+};
+
+static struct wfp *of(struct ipsec *db)
+{
+	return (struct wfp *)(void *)db;
+}
+
+static struct policy *policy_of(const struct sa_policy *p)
+{
+	return (struct policy *)(uintptr_t)p->ref;
+}
+
+static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct policy **pol)
+{
+	for (*pol = db->policies; *pol != NULL; *pol = (*pol)->next)
+		for (struct pair *pair = (*pol)->pairs; pair != NULL; pair = pair->next)
+			if (pair->id == ctx.id)
+				return pair;
+	return NULL;
+}
+
+static void free_pair(struct policy *pol, struct pair *pair)
+{
+	struct pair **at = &pol->pairs;
+
+	while (*at != pair)
+		at = &(*at)->next;
+	*at = pair->next;
+	free(pair);
+}
+
+static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t context)
+{
+	struct pair *pair = calloc(1, sizeof *pair);
+
+	if (pair == NULL)
+		return NULL;
+	pair->id = ++db->numbers;
+	pair->context = context;
+	pair->next = pol->pairs;
+	pol->pairs = pair;
+	return pair;
+}
+
+/* The result of a job that was waited for; frees it. */
+static int result_of(struct wfp_job *j, struct err *e)
+{
+	int rc = j == NULL ? -1 : j->rc;
+
+	if (j != NULL && rc < 0 && e != NULL)
+		*e = j->e;
+	wfp_job_free(j);
+	return rc;
+}
+
+/* ---- policies ---------------------------------------------------------------------------- */
+
+static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
+{
+	for (int half = 0; half < 2; half++) {
+		struct spi spi = half == 0 ? f->in : f->out;
+		struct pair *pair = spi.n == 0 ? NULL : new_pair(db, pol, f->context);
+
+		if (pair == NULL)
+			continue;
+		pair->old = pair->untold = true;
+		pair->has_in = half == 0;
+		pair->has_out = half == 1;
+		pair->in = pair->out = spi;
+		pair->left_s = f->lifetime_s; /* at most: nobody says since when */
+	}
+}
+
+static void put_rules(struct wfp_rules *r, const struct sa_policy *p)
+{
+	r->local = p->local;
+	r->remote = p->remote;
+	r->control_port = p->control_port;
+	r->peer_port = p->peer_port != 0 ? p->peer_port : p->control_port;
+}
+
+static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+{
+	struct wfp *db = of(ipsec);
+	struct policy *pol = calloc(1, sizeof *pol);
+	struct wfp_job *j = wfp_job_new(wfp_rules_add, e);
+
+	if (pol == NULL || j == NULL) {
+		free(pol);
+		wfp_job_free(j);
+		return err_set(e, ERR_OS, "no memory for a policy");
+	}
+	pol->p = p;
+	pol->number = ++db->numbers;
+	put_rules(&pol->rules, p);
+	j->rules = pol->rules;
+	j->undo = wfp_rules_undo;
+	j = wfp_do(db->work, j, e);
+	if (j == NULL || j->rc < 0) {
+		free(pol);
+		return result_of(j, e);
+	}
+	pol->rules = j->rules;
+	pol->next = db->policies;
+	db->policies = pol;
+	for (size_t i = 0; i < j->n_found; i++)
+		adopt(db, pol, &j->found[i]);
+	wfp_job_free(j);
+	p->ref = (uint64_t)(uintptr_t)pol;
+	return 0;
+}
+
+/* The contexts of all pairs of the policy. */
+static int put_contexts(struct wfp_job *j, const struct policy *pol)
+{
+	size_t n = 0;
+
+	for (const struct pair *pair = pol->pairs; pair != NULL; pair = pair->next)
+		n++;
+	j->ids = calloc(n + 1, sizeof *j->ids);
+	if (j->ids == NULL)
+		return -1;
+	for (const struct pair *pair = pol->pairs; pair != NULL; pair = pair->next)
+		j->ids[j->n_ids++] = pair->context;
+	j->rules = pol->rules;
+	j->policy = pol->number;
+	return 0;
+}
+
+static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+{
+	struct wfp *db = of(ipsec);
+	struct policy *pol = policy_of(p), **at = &db->policies;
+	struct wfp_job *j;
+
+	if (pol == NULL)
+		return 0;
+	j = wfp_job_new(wfp_rules_remove, e);
+	if (j == NULL || put_contexts(j, pol) < 0) {
+		wfp_job_free(j);
+		return err_set(e, ERR_OS, "no memory to remove a policy");
+	}
+	if (result_of(wfp_do(db->work, j, e), e) < 0)
+		return -1;
+	while (*at != pol)
+		at = &(*at)->next;
+	*at = pol->next;
+	while (pol->pairs != NULL)
+		free_pair(pol, pol->pairs);
+	free(pol);
+	p->ref = 0;
+	return 0;
+}
+
+/* ---- pairs ------------------------------------------------------------------------------- */
+
+static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+		   struct err *e)
+{
+	struct wfp *db = of(ipsec);
+	struct policy *pol = policy_of(p);
+	struct wfp_job *j;
+	struct pair *pair;
+
+	if (pol == NULL)
+		return err_set(e, ERR_BUG, "no policy: add it first");
+	pair = new_pair(db, pol, 0);
+	j = pair == NULL ? NULL : wfp_job_new(wfp_pair_reserve, e);
+	if (j == NULL) {
+		if (pair != NULL)
+			free_pair(pol, pair);
+		return err_set(e, ERR_OS, "no memory for an SA");
+	}
+	j->rules = pol->rules;
+	j->undo = wfp_pair_unreserve;
+	j = wfp_do(db->work, j, e);
+	if (j == NULL || j->rc < 0) {
+		free_pair(pol, pair);
+		return result_of(j, e);
+	}
+	pair->context = j->context;
+	*in = pair->in = j->spi;
+	ctx->id = pair->id;
+	wfp_job_free(j);
+	return 0;
+}
+
+static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k, bool outbound,
+	       struct err *e)
+{
+	struct wfp *db = of(ipsec);
+	struct policy *pol;
+	struct pair *pair = find_pair(db, ctx, &pol);
+	struct wfp_job *j;
+
+	if (pair == NULL || pair->old)
+		return err_set(e, ERR_BUG, "context %u is not there", (unsigned)ctx.id);
+	j = wfp_job_new(wfp_pair_add, e);
+	if (j == NULL)
+		return -1;
+	j->rules = pol->rules;
+	j->context = pair->context;
+	j->keys = *k;
+	j->outbound = outbound;
+	j->undo = wfp_pair_unadd;
+	if (result_of(wfp_do(db->work, j, e), e) < 0)
+		return -1;
+	if (outbound) {
+		pair->has_out = true;
+		pair->out = k->spi;
+	} else {
+		pair->has_in = true;
+	}
+	return 0;
+}
+
+static int add_inbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
+		       struct err *e)
+{
+	return add(ipsec, ctx, k, false, e);
+}
+
+static int add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
+			struct err *e)
+{
+	return add(ipsec, ctx, k, true, e);
+}
+
+static void on_removed(void *db, struct wfp_job *j)
+{
+	(void)db;
+	if (j->rc < 0)
+		log_line(LOG_ERROR, "an SA context that is no longer needed stays: %s", j->e.cause);
+}
+
+static int post_removal(struct wfp *db, uint64_t context, bool expire, struct err *e)
+{
+	struct wfp_job *j = wfp_job_new(expire ? wfp_pair_expire : wfp_pair_delete, e);
+
+	if (j == NULL)
+		return -1;
+	j->context = context;
+	j->done = on_removed;
+	wfp_post(db->work, j);
+	return 0;
+}
+
+/* Never waits: what follows on the same context stands behind it in the queue. */
+static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
+		       struct err *e)
+{
+	struct wfp *db = of(ipsec);
+	struct policy *pol;
+	struct pair *pair = find_pair(db, ctx, &pol);
+	bool in, out, expire, all;
+
+	if (pair == NULL)
+		return 0;
+	in = pair->has_in && (part & IPSEC_INBOUND) == 0;
+	out = pair->has_out && (part & IPSEC_OUTBOUND) == 0;
+	all = !in && !out;
+	/* The other half of an earlier run's context is an entry of its own, and goes later. */
+	expire = pair->has_out && !out && (in || (pair->old && part != IPSEC_BOTH));
+	if ((expire || all) && post_removal(db, pair->context, expire, e) < 0)
+		return -1;
+	pair->has_in = in;
+	pair->has_out = out;
+	if (all)
+		free_pair(pol, pair);
+	return 0;
+}
+
+static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
+		 struct sa_counts *counts, struct err *e)
+{
+	struct policy *pol;
+	const struct pair *pair = find_pair(of(ipsec), ctx, &pol);
+
+	(void)counts; /* there are none for one SA: absent, not 0 */
+	if (pair == NULL || !(part == IPSEC_INBOUND ? pair->has_in : pair->has_out))
+		return err_set(e, ERR_DOWN, "the SA is not there");
+	return 0;
+}
+
+static int leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
+{
+	for (struct policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
+		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
+			struct ipsec_leftover l = {
+				.ctx = {pair->id},
+				.part = pair->has_in ? IPSEC_INBOUND : IPSEC_OUTBOUND,
+				.local = pol->p->local,
+				.remote = pol->p->remote,
+				.spi = pair->has_in ? pair->in : pair->out,
+				.owner = pol->p->owner,
+				.left_s = pair->left_s,
+			};
+
+			if (!pair->untold)
+				continue;
+			pair->untold = false;
+			if (found(arg, &l, e) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/* ---- what happens behind our back -------------------------------------------------------- */
+
+static void tell_removed(struct wfp *db, struct policy *pol, struct pair *pair, const char *text)
+{
+	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
+				 .owner = pol->p->owner,
+				 .ctx = {pair->id},
+				 .part = IPSEC_BOTH,
+				 .text = text};
+
+	db->env.on_event(db->env.arg, &ev);
+}
+
+/* Filters are put back at once, with new numbers: no SA stands on them any more. */
+static bool put_back(struct wfp *db, struct policy *pol)
+{
+	struct wfp_job *j;
+	struct err e = {0};
+
+	j = wfp_job_new(wfp_rules_add, &e);
+	if (j == NULL)
+		return false;
+	j->rules = pol->rules;
+	j = wfp_do(db->work, j, &e);
+	if (j == NULL || j->rc < 0) {
+		result_of(j, &e);
+		log_line(LOG_ERROR, "peer %s: filters that somebody removed: %s", pol->p->peer,
+			 e.cause);
+		return false;
+	}
+	pol->rules = j->rules;
+	wfp_job_free(j);
+	return true;
+}
+
+static bool is_listed(const struct wfp_job *j, uint64_t context)
+{
+	for (size_t i = 0; i < j->n_ids; i++)
+		if (j->ids[i] == context)
+			return true;
+	return false;
+}
+
+/* Each call tells one and may change the list: from its beginning again. */
+static bool tell_one(struct wfp *db, const struct wfp_job *j, bool all, uint64_t up_to)
+{
+	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		if (pol->number != j->policy)
+			continue;
+		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
+			if (pair->id > up_to || !(pair->has_in || pair->has_out) ||
+			    !(all || is_listed(j, pair->context)))
+				continue;
+			pair->has_in = pair->has_out = false; /* told once */
+			tell_removed(db, pol, pair,
+				     all ? "somebody removed our filters: they are back"
+					 : "an SA context ended, or somebody removed it");
+			return true;
+		}
+	}
+	return false;
+}
+
+static void on_looked(void *arg, struct wfp_job *j)
+{
+	struct wfp *db = arg;
+	struct policy *pol = db->policies;
+	const uint64_t up_to = db->numbers;
+	bool all;
+
+	while (pol != NULL && pol->number != j->policy)
+		pol = pol->next;
+	if (pol == NULL)
+		return;
+	pol->looking = false;
+	if (j->rc < 0 || db->closing)
+		return;
+	all = (j->changed || j->met) && put_back(db, pol) && j->changed;
+	if (all || j->n_ids > 0)
+		while (tell_one(db, j, all, up_to))
+			;
+}
+
+static void look_at(struct wfp *db, struct policy *pol)
+{
+	struct wfp_job *j = pol->looking ? NULL : wfp_job_new(wfp_look, NULL);
+
+	if (j == NULL || put_contexts(j, pol) < 0) {
+		wfp_job_free(j);
+		return;
+	}
+	pol->looking = true;
+	j->done = on_looked;
+	wfp_post(db->work, j);
+}
+
+static void tell_drops(struct wfp *db, struct policy *pol)
+{
+	const uint64_t now = uv_now(db->env.loop);
+	struct ipsec_event ev = {.kind = IPSEC_EV_DROPPED, .owner = pol->p->owner};
+	char text[128];
+
+	if (pol->drops == 0 || (pol->drops_told_ms != 0 && now - pol->drops_told_ms < DROPS_MS))
+		return;
+	snprintf(text, sizeof text,
+		 "%u packets that no SA took; the last: SPI %08" PRIx32 ", status 0x%08" PRIx32,
+		 pol->drops, pol->drop.spi.n, pol->drop.status);
+	ev.spi = pol->drop.spi;
+	ev.n = pol->drops;
+	ev.text = text;
+	pol->drops = 0;
+	pol->drops_told_ms = now;
+	db->env.on_event(db->env.arg, &ev);
+}
+
+static void on_look(uv_timer_t *t)
+{
+	struct wfp *db = t->data;
+
+	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		look_at(db, pol);
+		tell_drops(db, pol);
+	}
+}
+
+/* What we take away ourselves is not in the books any more when it is told. */
+static bool concerns(const struct policy *pol, const struct wfp_news *n)
+{
+	switch (n->kind) {
+	case WFP_CONTEXT_GONE:
+		for (const struct pair *pair = pol->pairs; pair != NULL; pair = pair->next)
+			if (pair->context == n->id && (pair->has_in || pair->has_out))
+				return true;
+		return false;
+	case WFP_FILTER_GONE:
+		for (size_t i = 0; i < WFP_FILTERS; i++)
+			if (pol->rules.id[i] == n->id)
+				return true;
+		return false;
+	case WFP_DROP:
+		return addr_equal(&pol->rules.remote, &n->remote);
+	case WFP_NEWS_KINDS:
+		break;
+	}
+	return false;
+}
+
+/* Nothing is believed: what is said to be gone is looked at. */
+static void on_news(void *arg, const struct wfp_news *news, size_t n)
+{
+	struct wfp *db = arg;
+
+	if (db->closing)
+		return;
+	if (n == 0)
+		on_look(&db->look);
+	for (size_t i = 0; i < n; i++)
+		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+			if (!concerns(pol, &news[i]))
+				continue;
+			if (news[i].kind != WFP_DROP) {
+				look_at(db, pol);
+				continue;
+			}
+			pol->drops++;
+			pol->drop = news[i];
+			tell_drops(db, pol);
+		}
+}
+
+/* ---- plan and clean ---------------------------------------------------------------------- */
+
+static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+		struct err *e)
+{
+	struct wfp *db = of(ipsec);
+	struct wfp_rules rules = {0};
+
+	if (db->list == NULL) {
+		struct wfp_job *j = wfp_job_new(wfp_list, e);
+
+		j = j == NULL ? NULL : wfp_do(db->work, j, e);
+		if (j == NULL || j->rc < 0)
+			return result_of(j, e);
+		db->list = j;
+	}
+	if (p == NULL) {
+		wfp_plan_rest(db->list, IPSEC_STALE, told, arg);
+		return 0;
+	}
+	put_rules(&rules, p);
+	wfp_plan_policy(db->list, &rules, told, arg);
+	return 0;
+}
+
+static int clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e)
+{
+	struct wfp_job *j = wfp_job_new(wfp_clean, e);
+
+	j = j == NULL ? NULL : wfp_do(of(ipsec)->work, j, e);
+	if (j != NULL && j->rc == 0)
+		wfp_plan_rest(j, IPSEC_REMOVE, told, arg);
+	return result_of(j, e);
+}
+
+static int statistics(struct ipsec *ipsec, char *text, size_t size, struct err *e)
+{
+	struct wfp_job *j = wfp_job_new(wfp_statistics, e);
+
+	j = j == NULL ? NULL : wfp_do(of(ipsec)->work, j, e);
+	if (j != NULL && j->rc == 0)
+		snprintf(text, size, "%s", j->text);
+	return result_of(j, e);
+}
+
+/* ---- open and close ---------------------------------------------------------------------- */
+
+static void on_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+static int open_wfp(struct ipsec **out, const struct ipsec_env *env, struct err *e)
+{
+	struct wfp *db = calloc(1, sizeof *db);
+
+	if (db == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	db->db.ops = &ipsec_wfp;
+	db->env = *env;
+	if (wfp_work_open(&db->work, env->loop, db, env->looks_only ? NULL : on_news, e) < 0) {
+		free(db);
+		return -1;
+	}
+	uv_timer_init(env->loop, &db->look);
+	db->look.data = db;
+	if (env->looks_only)
+		wfp_work_patience(db->work, PATIENCE_MS);
+	else
+		uv_timer_start(&db->look, on_look, LOOK_MS, LOOK_MS);
+	uv_unref((uv_handle_t *)&db->look);
+	*out = &db->db;
+	return 0;
+}
+
+static void close_wfp(struct ipsec *ipsec)
+{
+	struct wfp *db = of(ipsec);
+
+	db->closing = true;
+	wfp_work_close(db->work); /* what is queued is done */
+	wfp_job_free(db->list);
+	while (db->policies != NULL) {
+		struct policy *pol = db->policies;
+
+		db->policies = pol->next;
+		while (pol->pairs != NULL)
+			free_pair(pol, pol->pairs);
+		pol->p->ref = 0;
+		free(pol);
+	}
+	uv_close((uv_handle_t *)&db->look, on_closed);
+}
+
+static void can(struct ipsec *ipsec, struct ipsec_can *c)
+{
+	(void)ipsec;
+	c->survives = true;
+	c->window_max = WINDOW_MAX;
+	c->lifetime_max_s = WFP_LIFE_MAX_S - 3600;
+	for (int s = 0; s < SUITE_COUNT; s++)
+		suite_list_add(&c->suites, (enum suite)s);
+}
+
+const struct ipsec_ops ipsec_wfp = {
+	.name = "wfp",
+	.open = open_wfp,
+	.close = close_wfp,
+	.can = can,
+	.policy_add = policy_add,
+	.policy_remove = policy_remove,
+	.reserve = reserve,
+	.add_inbound = add_inbound,
+	.add_outbound = add_outbound,
+	.remove = remove_part,
+	.query = query,
+	.leftovers = leftovers,
+	.plan = plan,
+	.clean = clean,
+	.statistics = statistics,
+};

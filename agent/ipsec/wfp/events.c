@@ -1,0 +1,124 @@
+/*
+ * agent/ipsec/wfp/events.c - what the filter engine tells by itself: SA contexts and filters that go, packets
+ * that IPsec drops.
+ *
+ * The engine calls on threads of its own: a note is taken, nothing else, and no call is made there. A
+ * subscription that fails is none: what goes is seen by looking, a little later (ipsec_wfp.c).
+ */
+#include "agent/ipsec/wfp/api.h"
+
+#include "agent/ipsec/wfp/db.h"
+
+/* Not in MinGW's headers: IPSEC_SA_CONTEXT_CHANGE0, IPSEC_SA_CONTEXT_SUBSCRIPTION0. */
+struct context_change {
+	int type; /* FWPM_CHANGE_TYPE */
+	UINT64 id;
+};
+struct context_subscription {
+	void *template;
+	UINT32 flags;
+	GUID session;
+};
+typedef void CALLBACK on_context_change(void *arg, const struct context_change *change);
+
+typedef DWORD WINAPI subscribe_contexts(HANDLE engine, const struct context_subscription *what,
+					on_context_change *told, void *arg, HANDLE *out);
+typedef DWORD WINAPI subscribe_filters(HANDLE engine, const FWPM_FILTER_SUBSCRIPTION0 *what,
+				       FWPM_FILTER_CHANGE_CALLBACK0 told, void *arg, HANDLE *out);
+typedef DWORD WINAPI subscribe_drops(HANDLE engine, const FWPM_NET_EVENT_SUBSCRIPTION0 *what,
+				     FWPM_NET_EVENT_CALLBACK0 told, void *arg, HANDLE *out);
+typedef DWORD WINAPI unsubscribe(HANDLE engine, HANDLE subscription);
+
+#define NOTIFY_ON_DELETE 2u /* FWPM_SUBSCRIPTION_FLAG_NOTIFY_ON_DELETE */
+#define REMOTE_ADDR_SET 4u  /* FWPM_NET_EVENT_FLAG_REMOTE_ADDR_SET */
+
+#ifdef _WIN64
+_Static_assert(sizeof(struct context_change) == 16, "as in the SDK");
+_Static_assert(sizeof(FWPM_NET_EVENT_HEADER1) == 144, "as in the SDK");
+_Static_assert(sizeof(FWPM_NET_EVENT_IPSEC_KERNEL_DROP0) == 32, "as in the SDK");
+#endif
+
+static void CALLBACK on_context(void *arg, const struct context_change *change)
+{
+	const struct wfp_engine *g = arg;
+	const struct wfp_news n = {.kind = WFP_CONTEXT_GONE, .id = change->id};
+
+	if (change->type == FWPM_CHANGE_DELETE)
+		g->news(g->news_arg, &n);
+}
+
+static void CALLBACK on_filter(void *arg, const FWPM_FILTER_CHANGE0 *change)
+{
+	const struct wfp_engine *g = arg;
+	const struct wfp_news n = {.kind = WFP_FILTER_GONE, .id = change->filterId};
+
+	if (change->changeType == FWPM_CHANGE_DELETE)
+		g->news(g->news_arg, &n);
+}
+
+static void CALLBACK on_net_event(void *arg, const FWPM_NET_EVENT1 *event)
+{
+	const struct wfp_engine *g = arg;
+	const FWPM_NET_EVENT_HEADER1 *h = &event->header;
+	struct wfp_news n = {.kind = WFP_DROP};
+
+	if (event->type != FWPM_NET_EVENT_TYPE_IPSEC_KERNEL_DROP || event->ipsecDrop == NULL ||
+	    (h->flags & REMOTE_ADDR_SET) == 0)
+		return;
+	n.status = (uint32_t)event->ipsecDrop->failureStatus;
+	n.spi.n = event->ipsecDrop->spi;
+	if (h->ipVersion == FWP_IP_VERSION_V4) {
+		n.remote.len = 4;
+		for (int i = 0; i < 4; i++)
+			n.remote.bytes[i] = (uint8_t)(h->remoteAddrV4 >> (24 - 8 * i));
+	} else {
+		n.remote.len = 16;
+		memcpy(n.remote.bytes, h->remoteAddrV6.byteArray16, 16);
+	}
+	g->news(g->news_arg, &n);
+}
+
+static uintptr_t find(const char *name)
+{
+	const HMODULE dll = GetModuleHandleW(L"fwpuclnt.dll");
+
+	return dll != NULL ? (uintptr_t)GetProcAddress(dll, name) : 0;
+}
+
+void wfp_subscribe(struct wfp_engine *g)
+{
+	subscribe_contexts *contexts = (subscribe_contexts *)find("IPsecSaContextSubscribe0");
+	subscribe_filters *filters = (subscribe_filters *)find("FwpmFilterSubscribeChanges0");
+	subscribe_drops *drops = (subscribe_drops *)find("FwpmNetEventSubscribe0");
+	const struct context_subscription c = {.flags = NOTIFY_ON_DELETE};
+	const FWPM_FILTER_SUBSCRIPTION0 f = {.flags = NOTIFY_ON_DELETE};
+	const FWPM_NET_EVENT_SUBSCRIPTION0 d = {0};
+
+	if (g->news == NULL)
+		return;
+	if (contexts != NULL &&
+	    contexts(g->handle, &c, on_context, g, &g->subscribed[WFP_CONTEXT_GONE]) != 0)
+		g->subscribed[WFP_CONTEXT_GONE] = NULL;
+	if (filters != NULL &&
+	    filters(g->handle, &f, on_filter, g, &g->subscribed[WFP_FILTER_GONE]) != 0)
+		g->subscribed[WFP_FILTER_GONE] = NULL;
+	if (drops != NULL && drops(g->handle, &d, on_net_event, g, &g->subscribed[WFP_DROP]) != 0)
+		g->subscribed[WFP_DROP] = NULL;
+}
+
+void wfp_unsubscribe(struct wfp_engine *g)
+{
+	static const char *const names[WFP_NEWS_KINDS] = {
+		[WFP_CONTEXT_GONE] = "IPsecSaContextUnsubscribe0",
+		[WFP_FILTER_GONE] = "FwpmFilterUnsubscribeChanges0",
+		[WFP_DROP] = "FwpmNetEventUnsubscribe0",
+	};
+
+	for (int i = 0; i < WFP_NEWS_KINDS; i++) {
+		unsubscribe *end = (unsubscribe *)find(names[i]);
+
+		if (g->subscribed[i] != NULL && end != NULL)
+			end(g->handle, g->subscribed[i]);
+		g->subscribed[i] = NULL;
+	}
+}

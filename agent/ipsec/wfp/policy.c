@@ -1,0 +1,342 @@
+/*
+ * agent/ipsec/wfp/policy.c - sessions with the engine, and the filters of a pair of hosts.
+ *
+ * Eight filters a pair, in the default sublayer, in one transaction: nobody ever sees a protecting
+ * filter without the exemptions that keep our own connection alive. A filter's key is made of its
+ * content: one that is there already under its key is the wanted one.
+ */
+#include "agent/ipsec/wfp/api.h"
+
+#include "agent/ipsec/wfp/db.h"
+#include "crypto/hkdf.h"
+
+#include <stdio.h>
+
+#define LOCK_WAIT_MS 5000 /* for another program's transaction, on our own thread */
+#define TRIES 3           /* of what is put right or taken away, when it fails */
+#define PAUSE_MS 20
+
+static const FWP_ACTION_TYPE permit = FWP_ACTION_PERMIT;
+
+/* ---- sessions ---------------------------------------------------------------------------- */
+
+int wfp_engine_open(struct wfp_engine *g, struct err *e)
+{
+	wchar_t name[] = L"sapair";
+	FWPM_SESSION0 session;
+	DWORD code;
+
+	if (g->handle != NULL)
+		return 0;
+	memset(&session, 0, sizeof session);
+	session.displayData.name = name;
+	session.txnWaitTimeoutInMSec = LOCK_WAIT_MS;
+	/* Not dynamic: SA contexts cannot be, and the filters must stay when the agent dies. */
+	code = FwpmEngineOpen0(NULL, RPC_C_AUTHN_WINNT, NULL, &session, &g->handle);
+	if (code != ERROR_SUCCESS) {
+		g->handle = NULL;
+		return wfp_failed(e, code, "FwpmEngineOpen0");
+	}
+	/* Everybody may open it. Whether we may write shows here. */
+	code = FwpmTransactionBegin0(g->handle, 0);
+	if (code == ERROR_SUCCESS)
+		code = FwpmTransactionAbort0(g->handle);
+	if (code == ERROR_SUCCESS) {
+		wfp_subscribe(g);
+		return 0;
+	}
+	wfp_engine_close(g);
+	return wfp_failed(e, code, "FwpmTransactionBegin0");
+}
+
+void wfp_engine_close(struct wfp_engine *g)
+{
+	if (g->handle != NULL) {
+		wfp_unsubscribe(g);
+		FwpmEngineClose0(g->handle);
+	}
+	g->handle = NULL;
+}
+
+/* ---- one filter -------------------------------------------------------------------------- */
+
+static bool is_inbound(enum wfp_role role)
+{
+	return role == WFP_IN || role == WFP_IN_ICMP || role == WFP_IN_LISTEN ||
+	       role == WFP_IN_DIAL;
+}
+
+bool wfp_filter_key(const struct wfp_rules *r, enum wfp_role role, uint8_t key[16])
+{
+	static const char what[] = "sapair filter 1";
+	const uint8_t rest[5] = {(uint8_t)role, (uint8_t)(r->control_port >> 8),
+				 (uint8_t)r->control_port, (uint8_t)(r->peer_port >> 8),
+				 (uint8_t)r->peer_port};
+	const struct bytes parts[] = {{what, sizeof what},
+				      {rest, sizeof rest},
+				      {r->local.bytes, r->local.len},
+				      {r->remote.bytes, r->remote.len}};
+	uint8_t hash[SHA256_LEN];
+
+	if (!sha256(parts, sizeof parts / sizeof parts[0], hash))
+		return false;
+	memcpy(key, hash, 16);
+	key[7] =
+		(uint8_t)((key[7] & 0x0f) | 0x80); /* RFC 9562: version 8, in a GUID's byte order */
+	key[8] = (uint8_t)((key[8] & 0x3f) | 0x80);
+	return true;
+}
+
+static bool key_of(const struct wfp_rules *r, enum wfp_role role, GUID *key)
+{
+	uint8_t bytes[16];
+
+	if (!wfp_filter_key(r, role, bytes))
+		return false;
+	memcpy(key, bytes, sizeof *key);
+	return true;
+}
+
+/* A filter, and all that it points to. */
+struct made {
+	FWPM_FILTER0 f;
+	FWPM_FILTER_CONDITION0 cond[5];
+	FWP_BYTE_ARRAY16 v6[2];
+	wchar_t name[128];
+	GUID provider;
+};
+
+static FWP_CONDITION_VALUE0 *condition(struct made *m, const GUID *field, FWP_DATA_TYPE type)
+{
+	FWPM_FILTER_CONDITION0 *c = &m->cond[m->f.numFilterConditions++];
+
+	c->fieldKey = *field;
+	c->matchType = FWP_MATCH_EQUAL;
+	c->conditionValue.type = type;
+	return &c->conditionValue;
+}
+
+static uint32_t v4_number(const struct addr *a)
+{
+	return (uint32_t)a->bytes[0] << 24 | (uint32_t)a->bytes[1] << 16 |
+	       (uint32_t)a->bytes[2] << 8 | a->bytes[3];
+}
+
+static void address_condition(struct made *m, const GUID *field, const struct addr *a,
+			      FWP_BYTE_ARRAY16 *room)
+{
+	if (a->len == 4) {
+		condition(m, field, FWP_UINT32)->uint32 = v4_number(a);
+		return;
+	}
+	memcpy(room->byteArray16, a->bytes, 16);
+	condition(m, field, FWP_BYTE_ARRAY16_TYPE)->byteArray16 = room;
+}
+
+static void name_filter(struct made *m, const struct wfp_rules *r, enum wfp_role role)
+{
+	static const char *const texts[WFP_FILTERS] = {"protect inbound",
+						       "protect outbound",
+						       "allow ICMP in",
+						       "allow ICMP out",
+						       "allow the agents' link in",
+						       "allow the agents' link out",
+						       "allow the agents' link in, dialled",
+						       "allow the agents' link out, dialled"};
+	char local[ADDR_TEXT], remote[ADDR_TEXT];
+
+	addr_put(local, &r->local);
+	addr_put(remote, &r->remote);
+	swprintf(m->name, sizeof m->name / sizeof m->name[0], L"sapair %hs - %hs: %hs", local,
+		 remote, texts[role]);
+	m->f.displayData.name = m->name;
+}
+
+static bool make_filter(struct made *m, const struct wfp_rules *r, enum wfp_role role)
+{
+	const bool v4 = r->local.len == 4, in = is_inbound(role);
+	const bool protects = role == WFP_IN || role == WFP_OUT;
+
+	memset(m, 0, sizeof *m);
+	m->provider = wfp_provider;
+	m->f.providerKey = &m->provider;
+	m->f.filterCondition = m->cond;
+	if (!key_of(r, role, &m->f.filterKey))
+		return false;
+	name_filter(m, r, role);
+	if (v4)
+		m->f.layerKey = in ? wfp_layer_in_v4 : wfp_layer_out_v4;
+	else
+		m->f.layerKey = in ? wfp_layer_in_v6 : wfp_layer_out_v6;
+	condition(m, &wfp_cond_local_type, FWP_UINT8)->uint8 = NlatUnicast;
+	address_condition(m, &wfp_cond_local, &r->local, &m->v6[0]);
+	address_condition(m, &wfp_cond_remote, &r->remote, &m->v6[1]);
+	if (protects) { /* the weight stays FWP_EMPTY: below all exemptions */
+		m->f.action.type = FWP_ACTION_CALLOUT_TERMINATING;
+		if (v4)
+			m->f.action.calloutKey = in ? wfp_callout_in_v4 : wfp_callout_out_v4;
+		else
+			m->f.action.calloutKey = in ? wfp_callout_in_v6 : wfp_callout_out_v6;
+		return true;
+	}
+	m->f.action.type = permit;
+	m->f.weight.type = FWP_UINT8;
+	m->f.weight.uint8 = FWPM_WEIGHT_RANGE_IKE_EXEMPTIONS;
+	if (role == WFP_IN_ICMP || role == WFP_OUT_ICMP) {
+		condition(m, &wfp_cond_protocol, FWP_UINT8)->uint8 = v4 ? IPPROTO_ICMP
+									: IPPROTO_ICMPV6;
+		return true;
+	}
+	condition(m, &wfp_cond_protocol, FWP_UINT8)->uint8 = IPPROTO_TCP;
+	if (role == WFP_IN_LISTEN || role == WFP_OUT_LISTEN)
+		condition(m, &wfp_cond_local_port, FWP_UINT16)->uint16 = r->control_port;
+	else
+		condition(m, &wfp_cond_remote_port, FWP_UINT16)->uint16 = r->peer_port;
+	return true;
+}
+
+/* ---- all of a pair ----------------------------------------------------------------------- */
+
+static DWORD add_provider(struct wfp_engine *g)
+{
+	wchar_t name[] = L"sapair",
+		text[] = L"IPsec security associations, agreed by sapair agents";
+	FWPM_PROVIDER0 p;
+	DWORD code;
+
+	memset(&p, 0, sizeof p);
+	p.providerKey = wfp_provider;
+	p.displayData.name = name;
+	p.displayData.description = text;
+	code = FwpmProviderAdd0(g->handle, &p, NULL);
+	return code == (DWORD)FWP_E_ALREADY_EXISTS ? ERROR_SUCCESS : code;
+}
+
+static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role role)
+{
+	struct made m;
+	FWPM_FILTER0 *there = NULL;
+	UINT64 id = 0;
+	DWORD code;
+
+	if (!make_filter(&m, &j->rules, role))
+		return ERROR_NOT_ENOUGH_MEMORY;
+	code = FwpmFilterAdd0(g->handle, &m.f, NULL, &id);
+	if (code == (DWORD)FWP_E_ALREADY_EXISTS) {
+		code = FwpmFilterGetByKey0(g->handle, &m.f.filterKey, &there);
+		if (code != ERROR_SUCCESS)
+			return code;
+		id = there->filterId;
+		FwpmFreeMemory0((void **)&there);
+		j->met = true;
+	} else if (code == ERROR_SUCCESS) {
+		j->changed = true;
+	}
+	j->rules.id[role] = id;
+	return code;
+}
+
+int wfp_rules_add(struct wfp_engine *g, struct wfp_job *j)
+{
+	const char *call = "FwpmTransactionBegin0";
+	DWORD code = FwpmTransactionBegin0(g->handle, 0);
+
+	j->changed = j->met = false;
+	if (code != ERROR_SUCCESS)
+		return wfp_failed(&j->e, code, call);
+	call = "FwpmProviderAdd0";
+	code = add_provider(g);
+	for (int role = 0; role < WFP_FILTERS && code == ERROR_SUCCESS; role++) {
+		call = "FwpmFilterAdd0";
+		code = add_filter(g, j, (enum wfp_role)role);
+	}
+	if (code == ERROR_SUCCESS) {
+		call = "FwpmTransactionCommit0";
+		code = FwpmTransactionCommit0(g->handle);
+	}
+	if (code == ERROR_SUCCESS) /* of an earlier run: its SAs may stand on them */
+		return j->met ? wfp_find_old(g, j) : 0;
+	FwpmTransactionAbort0(g->handle); /* none any more, where the commit aborted it */
+	return wfp_failed(&j->e, code, call);
+}
+
+static bool is_gone(DWORD code)
+{
+	return code == (DWORD)FWP_E_FILTER_NOT_FOUND || code == (DWORD)FWP_E_PROVIDER_NOT_FOUND ||
+	       code == (DWORD)FWP_E_NOT_FOUND;
+}
+
+/* The provider stays as long as another pair's filters name it. */
+static DWORD remove_provider(struct wfp_engine *g)
+{
+	DWORD code = FwpmProviderDeleteByKey0(g->handle, &wfp_provider);
+
+	return is_gone(code) || code == (DWORD)FWP_E_IN_USE ? ERROR_SUCCESS : code;
+}
+
+static int remove_filters(struct wfp_engine *g, const struct wfp_rules *r, struct err *e)
+{
+	const char *call = "FwpmTransactionBegin0";
+	DWORD code = FwpmTransactionBegin0(g->handle, 0);
+
+	if (code != ERROR_SUCCESS)
+		return wfp_failed(e, code, call);
+	for (int role = 0; role < WFP_FILTERS && code == ERROR_SUCCESS; role++) {
+		GUID key;
+
+		call = "FwpmFilterDeleteByKey0";
+		code = key_of(r, (enum wfp_role)role, &key)
+			       ? FwpmFilterDeleteByKey0(g->handle, &key)
+			       : ERROR_NOT_ENOUGH_MEMORY;
+		if (is_gone(code))
+			code = ERROR_SUCCESS;
+	}
+	if (code == ERROR_SUCCESS) {
+		call = "FwpmProviderDeleteByKey0";
+		code = remove_provider(g);
+	}
+	if (code == ERROR_SUCCESS) {
+		call = "FwpmTransactionCommit0";
+		code = FwpmTransactionCommit0(g->handle);
+	}
+	if (code == ERROR_SUCCESS)
+		return 0;
+	FwpmTransactionAbort0(g->handle);
+	return wfp_failed(e, code, call);
+}
+
+static int remove_contexts(struct wfp_engine *g, struct wfp_job *j)
+{
+	for (size_t i = 0; i < j->n_ids; i++)
+		if (wfp_delete_context(g, j->ids[i], &j->e) < 0)
+			return -1;
+	/* What nobody knows of any more, but stands on these filters. */
+	if (wfp_find_old(g, j) < 0)
+		return -1;
+	for (size_t i = 0; i < j->n_found; i++)
+		if (wfp_delete_context(g, j->found[i].context, &j->e) < 0)
+			return -1;
+	return 0;
+}
+
+int wfp_rules_remove(struct wfp_engine *g, struct wfp_job *j)
+{
+	int rc = -1;
+
+	for (int i = 0; i < TRIES && rc < 0; i++) {
+		if (i > 0)
+			Sleep(PAUSE_MS);
+		rc = remove_contexts(g, j);
+		if (rc == 0)
+			rc = remove_filters(g, &j->rules, &j->e);
+		if (rc < 0 && wfp_is_dead(j->e.os))
+			break;
+	}
+	return rc;
+}
+
+void wfp_rules_undo(struct wfp_engine *g, struct wfp_job *j)
+{
+	if (j->changed && !j->met)
+		wfp_rules_remove(g, j);
+}

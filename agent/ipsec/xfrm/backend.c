@@ -1,0 +1,735 @@
+/*
+ * agent/ipsec/xfrm/backend.c - security associations and policies of the Linux kernel, by netlink.
+ *
+ *     reserve       ALLOCSPI             the kernel chooses the SPI: an SA without a key
+ *     add_inbound   UPDSA                gives it one
+ *     open_pair     NEWSA, NEWSA         the SPI is ours if the kernel takes it: nobody has it then
+ *     add_outbound  (NEWSA,) UPDPOLICY   the out policies name its SPI from now on
+ *     remove        (UPDPOLICY,) DELSA   what is still selected never goes first
+ *
+ * Two sockets: requests, each answered before the next one (but for removals, which wait for the
+ * next one, or the end of the loop's turn, and go with it); events, read when the loop says so. A
+ * filter in the kernel keeps our own doings, and every key, out of the second.
+ *
+ * All is tagged: SAs by reqid, policies by index (and reqid or priority), both with the number of
+ * the pair of hosts in it. So an earlier run's are known again, and nobody else's are touched.
+ */
+#include "agent/ipsec/xfrm/db.h"
+#include "crypto/random.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#define RESERVE_TRIES 4
+#define TRIED_S 10 /* then an SA that was only tried goes by itself */
+
+#ifndef IPV6_XFRM_POLICY
+#define IPV6_XFRM_POLICY 35
+#endif
+#ifndef IP_XFRM_POLICY
+#define IP_XFRM_POLICY 17
+#endif
+
+static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
+{
+	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->udp =
+		can->selectors = true;
+	can->window_max = XFRM_WINDOW_MAX;
+	can->suites = xfrm_of(ipsec)->suites;
+}
+
+static struct xfrm_policy *policy_of(const struct sa_policy *p, struct err *e)
+{
+	struct xfrm_policy *pol = (struct xfrm_policy *)(uintptr_t)p->ref;
+
+	if (pol == NULL)
+		err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
+	return pol;
+}
+
+static int no_context(const struct xfrm *db, struct ipsec_ctx ctx, struct err *e)
+{
+	return err_set(e, ERR_BUG, "%s context %" PRIu64,
+		       ctx.id > db->reserved ? "unknown" : "gone:", ctx.id);
+}
+
+static int try_suite(struct xfrm *db, enum suite s, bool ipv6, struct err *e)
+{
+	struct sa_keys k = {.suite = s, .window = 32};
+	struct xfrm_sa sa = {.reqid = xfrm_reqid(0),
+			     .spi = {SPI_MIN + random_u32() / 2},
+			     .hard_s = TRIED_S};
+	union xfrm_msg m;
+	int rc;
+
+	sa.src.len = sa.dst.len = ipv6 ? 16 : 4;
+	if (ipv6)
+		sa.src.bytes[15] = sa.dst.bytes[15] = 1;
+	else
+		sa.src.bytes[0] = sa.dst.bytes[0] = 127, sa.src.bytes[3] = sa.dst.bytes[3] = 1;
+	random_secret(&k.key, suite_key_len(s));
+	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, &k, false);
+	secret_wipe(&k.key);
+	rc = xfrm_ask(db, &m, false, e);
+	if (rc == 0 || e->os != EEXIST) /* a lost answer is no answer: it may be there */
+		xfrm_delete_sa(db, &sa, NULL);
+	return rc;
+}
+
+/* By an SA of each suite that is there for a moment, between this host and itself. */
+static int find_suites(struct xfrm *db, struct err *e)
+{
+	for (unsigned s = 0; s < SUITE_COUNT; s++) {
+		struct err why = {0};
+
+		if (try_suite(db, (enum suite)s, false, &why) == 0) {
+			suite_list_add(&db->suites, (enum suite)s);
+		} else if (why.os == EPERM || why.os == EPROTONOSUPPORT || s == SUITE_COUNT - 1) {
+			if (why.os != EPERM && why.os != EPROTONOSUPPORT && db->suites.n > 0)
+				break;
+			if (e != NULL)
+				*e = why;
+			return err_in(e, "no ESP");
+		}
+	}
+	return 0;
+}
+
+static int xfrm_leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+
+	for (struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy) {
+			struct ipsec_leftover l = {.ctx = {q->id},
+						   .part = q->has_in ? IPSEC_INBOUND
+								     : IPSEC_OUTBOUND,
+						   .local = pol->p->local,
+						   .remote = pol->p->remote,
+						   .owner = pol->p->owner,
+						   .spi = q->has_in ? q->in : q->out,
+						   .left_s = q->left_s};
+
+			if (!q->is_old)
+				continue;
+			q->is_old = false;
+			if (found(arg, &l, e) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+static int xfrm_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
+	struct xfrm_policy *cut;
+
+	if (pol == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	pol->p = p;
+	if (p->local.len == 16 && !db->has_ipv6) {
+		if (try_suite(db, (enum suite)db->suites.v[0], true, e) < 0) {
+			err_in(e, "peer %s: no ESP for IPv6", p->peer);
+			goto free_policy;
+		}
+		db->has_ipv6 = true;
+	}
+	if (!xfrm_choose_number(db, p, &pol->number)) {
+		err_set(e, ERR_OS, "peer %s: all %u pairs of hosts are in use", p->peer, NUMBERS);
+		goto free_policy;
+	}
+	xfrm_make_rules(pol);
+	if (xfrm_open_door(db, pol, e) < 0 || xfrm_install_rules(db, pol, e) < 0)
+		goto free_policy;
+	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
+	if (cut != NULL)
+		pol = cut;
+	xfrm_remove_old_rules(db, pol);
+	db->taken[pol->number / 8] |= (uint8_t)(1u << pol->number % 8);
+	pol->next = db->policies;
+	db->policies = pol;
+	p->ref = (uintptr_t)pol;
+	xfrm_adopt_sas(db, pol);
+	return 0;
+
+free_policy:
+	xfrm_close_door(db, pol);
+	free(pol);
+	return -1;
+}
+
+struct found_sas {
+	struct xfrm_sa sa[64];
+	size_t n;
+	uint16_t number;
+};
+
+static int take_sa(struct xfrm *db, const struct nlmsghdr *h, void *arg)
+{
+	struct found_sas *f = arg;
+	struct xfrm_sa sa;
+
+	(void)db;
+	if (xfrm_get_sa(h, &sa) && xfrm_is_our_sa(&sa) && xfrm_sa_number(&sa) == f->number &&
+	    f->n < sizeof f->sa / sizeof f->sa[0])
+		f->sa[f->n++] = sa;
+	return 0;
+}
+
+/* Everything of the pair of hosts in one direction, what traffic asked for as well. */
+static int remove_sas(struct xfrm *db, uint16_t number, const struct addr *src,
+		      const struct addr *dst, struct err *e)
+{
+	struct found_sas f = {.number = number};
+	union xfrm_msg m;
+
+	do {
+		f.n = 0;
+		xfrm_put_dump_sas(&m, ++db->seq, src, dst);
+		if (xfrm_dump(db, &m, take_sa, &f, e) < 0)
+			return err_in(e, "list the SAs");
+		for (size_t i = 0; i < f.n; i++)
+			if (xfrm_delete_sa(db, &f.sa[i], e) < 0)
+				return -1;
+	} while (f.n == sizeof f.sa / sizeof f.sa[0]);
+	return 0;
+}
+
+static void free_policy(struct xfrm *db, struct xfrm_policy *pol)
+{
+	struct xfrm_policy **at = &db->policies;
+
+	for (struct xfrm_pair *q = pol->pairs, *next; q != NULL; q = next) {
+		next = q->next_of_policy;
+		xfrm_free_pair(db, q);
+	}
+	while (*at != pol)
+		at = &(*at)->next;
+	*at = pol->next;
+	db->taken[pol->number / 8] &= (uint8_t) ~(1u << pol->number % 8);
+	pol->p->ref = 0;
+	xfrm_close_door(db, pol);
+	free(pol);
+}
+
+/* SAs first: what is on its way meets a closed policy, not a hole. */
+static int xfrm_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_policy *pol = policy_of(p, e);
+	int rc = 0;
+
+	if (pol == NULL)
+		return -1;
+	if (remove_sas(db, pol->number, &p->local, &p->remote, e) < 0 ||
+	    remove_sas(db, pol->number, &p->remote, &p->local, e) < 0)
+		rc = -1;
+	/* Protection first, then what may pass: no neighbour is lost in between. */
+	for (size_t i = pol->n_rules; i-- > 0;)
+		if (xfrm_delete_rule(db, &pol->rules[i], rc == 0 ? e : NULL) < 0)
+			rc = -1;
+	/* Up to now traffic could ask for another. */
+	if (remove_sas(db, pol->number, &p->local, &p->remote, rc == 0 ? e : NULL) < 0)
+		rc = -1;
+	xfrm_forget_old(db, pol->number);
+	free_policy(db, pol);
+	return rc;
+}
+
+static void put_reserve(const struct xfrm_pair *pair, union xfrm_msg *m, uint32_t seq)
+{
+	struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+
+	sa.reqid = TAG_RESERVED << 16 | pair->policy->number;
+	xfrm_put_allocspi(m, seq, &sa, SPI_MIN);
+}
+
+static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, struct err *e)
+{
+	if (!spi_usable(got->spi))
+		return err_set(e, ERR_OS, "the kernel gave the SPI %u: it is reserved",
+			       (unsigned)got->spi.n);
+	pair->is_reserved = true;
+	pair->in = got->spi;
+	return 0;
+}
+
+static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
+			struct spi *in, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_policy *pol = policy_of(p, e);
+	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct err why = {0};
+	union xfrm_msg m;
+	struct xfrm_sa got;
+	unsigned tries = 0;
+	int rc;
+
+	if (pair == NULL)
+		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+	do {
+		memset(&why, 0, sizeof why);
+		put_reserve(pair, &m, ++db->seq);
+		rc = xfrm_ask(db, &m, true, &why);
+	} while (rc < 0 && (why.os == EEXIST || why.os == ENOENT) && ++tries < RESERVE_TRIES);
+	if (rc == 0 && !xfrm_get_sa((const void *)db->answer, &got))
+		rc = err_set(&why, ERR_OS, "an answer that is no SA");
+	if (rc == 0)
+		rc = take_reserved(pair, &got, &why);
+	if (rc < 0) {
+		if (e != NULL)
+			*e = why;
+		xfrm_free_pair(db, pair);
+		return -1;
+	}
+	*in = pair->in;
+	ctx->id = pair->id;
+	return 0;
+}
+
+static void set_limits(struct xfrm_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+{
+	sa->soft_bytes = p->soft_bytes;
+	sa->hard_bytes = p->hard_bytes;
+	sa->soft_packets = p->soft_packets;
+	sa->hard_packets = p->hard_packets;
+	sa->hard_s = (uint64_t)k->lifetime_s + SAFETY_S;
+	/* Numbers of the kernel's own requests count up from 1: never one of those. */
+	sa->seq = UINT32_C(0x80000000) | (uint32_t)k->epoch;
+}
+
+static void hint_at_spi(struct err *e)
+{
+	if (e->os == EEXIST)
+		err_hint(e, "another SA has the SPI that the peer chose: try again");
+}
+
+/* What did not become a pair: a lost answer is no answer, each SA may be there. */
+static void give_up(struct xfrm *db, struct xfrm_pair *pair, const struct err *in,
+		    const struct err *out)
+{
+	struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+
+	if (in->os != EEXIST)
+		xfrm_delete_sa(db, &sa, NULL);
+	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
+	if (out != NULL && out->os != EEXIST)
+		xfrm_delete_sa(db, &sa, NULL);
+	xfrm_free_pair(db, pair);
+}
+
+/* The outbound SA waits beside the selected one, where there is one: policies that name no SPI would
+ * take it at once. */
+static int xfrm_open_pair(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
+			  const struct sa_keys *in, const struct sa_keys *out,
+			  enum ipsec_part *failed, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_policy *pol = policy_of(p, e);
+	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct err why[2] = {{0}};
+	union xfrm_msg m[2];
+	struct xfrm_sa sa;
+	bool waits;
+
+	*failed = IPSEC_INBOUND;
+	if (pair == NULL)
+		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+	waits = pol->selected != NULL;
+	pair->in = in->spi;
+	pair->out = out->spi;
+	sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+	set_limits(&sa, p, in);
+	xfrm_put_sa(&m[0], 0, XFRM_MSG_NEWSA, &sa, in, true);
+	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
+	set_limits(&sa, p, out);
+	if (waits)
+		xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &sa, out, false);
+	if (xfrm_ask_each(db, m, waits ? 2 : 1, NULL, why) < 0) {
+		if (why[0].code == ERR_NONE) {
+			*failed = IPSEC_OUTBOUND;
+			hint_at_spi(&why[1]);
+		}
+		if (e != NULL)
+			*e = why[0].code != ERR_NONE ? why[0] : why[1];
+		give_up(db, pair, &why[0], waits ? &why[1] : NULL);
+		return -1;
+	}
+	pair->has_in = pair->in_seen = true;
+	pair->has_out = pair->out_seen = pair->out_waits = waits;
+	ctx->id = pair->id;
+	return 0;
+}
+
+/* The kernel takes a second key without a word, and goes on with the first. */
+static int check_inbound(const struct xfrm_pair *pair, const struct sa_keys *k, struct err *e)
+{
+	if (!pair->is_reserved || pair->has_in)
+		return err_set(e, ERR_BUG, "inbound SA of SPI %08" PRIx32 " installed twice",
+			       pair->in.n);
+	if (!spi_equal(k->spi, pair->in))
+		return err_set(e, ERR_BUG, "inbound SPI %08" PRIx32 "; %08" PRIx32 " was reserved",
+			       k->spi.n, pair->in.n);
+	return 0;
+}
+
+/* The reservation ran out (net.core.xfrm_acq_expires): nothing is there to be given a key. */
+static int add_anew(struct xfrm *db, const struct xfrm_sa *sa, const struct sa_keys *k,
+		    struct err *e)
+{
+	union xfrm_msg m;
+
+	memset(e, 0, sizeof *e);
+	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, sa, k, true);
+	return xfrm_ask(db, &m, false, e);
+}
+
+static int xfrm_add_inbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
+			    struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	struct err why = {0};
+	struct xfrm_sa sa;
+	union xfrm_msg m;
+	int rc;
+
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if (check_inbound(pair, k, e) < 0)
+		return -1;
+	sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+	set_limits(&sa, pair->policy->p, k);
+	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_UPDSA, &sa, k, true);
+	rc = xfrm_ask(db, &m, false, &why);
+	if (rc < 0 && why.os == ESRCH)
+		rc = add_anew(db, &sa, k, &why);
+	if (rc < 0) {
+		if (e != NULL)
+			*e = why;
+		return -1;
+	}
+	pair->is_reserved = false;
+	pair->has_in = pair->in_seen = true;
+	return 0;
+}
+
+static void take_out_back(struct xfrm *db, struct xfrm_pair *pair)
+{
+	const struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
+
+	xfrm_delete_sa(db, &sa, NULL);
+	pair->has_out = pair->out_waits = false;
+}
+
+/* The outbound SA is in: from now on it is what the policies send on. All or nothing. */
+static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
+{
+	struct xfrm_pair *before = pair->policy->selected;
+
+	pair->has_out = pair->out_seen = true;
+	pair->out_waits = false;
+	pair->order = ++db->installed;
+	if (xfrm_pin(db, pair->policy, pair, e) == 0)
+		return 0;
+	xfrm_pin(db, pair->policy, before, NULL);
+	take_out_back(db, pair);
+	return -1;
+}
+
+static int xfrm_add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
+			     struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	struct err why = {0};
+	struct xfrm_sa sa;
+	union xfrm_msg m;
+
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if ((pair->has_out && !pair->out_waits) || !pair->has_in)
+		return err_set(e, ERR_BUG, "outbound SA of context %" PRIu64 " %s", ctx.id,
+			       pair->has_out ? "installed twice" : "before the inbound one");
+	if (pair->out_waits && spi_equal(pair->out, k->spi))
+		return select_pair(db, pair, e);
+	if (pair->out_waits)
+		return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 "; %08" PRIx32 " waits",
+			       k->spi.n, pair->out.n);
+	pair->out = k->spi;
+	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
+	set_limits(&sa, pair->policy->p, k);
+	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, k, false);
+	if (xfrm_ask(db, &m, false, &why) == 0)
+		return select_pair(db, pair, e);
+	hint_at_spi(&why);
+	if (why.os != EEXIST) /* it may be the answer that is lost, with the SA in place */
+		xfrm_delete_sa(db, &sa, NULL);
+	if (e != NULL)
+		*e = why;
+	return -1;
+}
+
+static void give_back(struct xfrm *db, struct xfrm_pair *pair)
+{
+	const struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+
+	if (pair->is_reserved)
+		xfrm_delete_sa(db, &sa, NULL);
+	xfrm_free_pair(db, pair);
+}
+
+/* Both SAs go in, and more (or NULL) is reserved; why is empty before. */
+static void put_both(struct xfrm *db, struct xfrm_pair *pair, struct xfrm_pair *more,
+		     const struct sa_keys *in, const struct sa_keys *out, struct err why[3])
+{
+	struct xfrm_sa to, from, got = {.spi = {0}};
+	union xfrm_msg m[3];
+
+	pair->out = out->spi;
+	to = xfrm_sa_of(pair, IPSEC_INBOUND);
+	from = xfrm_sa_of(pair, IPSEC_OUTBOUND);
+	set_limits(&to, pair->policy->p, in);
+	set_limits(&from, pair->policy->p, out);
+	xfrm_put_sa(&m[0], 0, XFRM_MSG_UPDSA, &to, in, true);
+	xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &from, out, false);
+	if (more != NULL)
+		put_reserve(more, &m[2], 0);
+	xfrm_ask_each(db, m, more != NULL ? 3 : 2, more != NULL ? &got : NULL, why);
+	if (why[0].os == ESRCH)
+		add_anew(db, &to, in, &why[0]);
+	if (more != NULL && why[2].code == ERR_NONE)
+		take_reserved(more, &got, NULL);
+}
+
+/* Both SAs in one go. Only when they are in is the outbound one selected: a request of those that go
+ * together is done whatever became of the others. */
+static int xfrm_add_both(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
+			 const struct sa_keys *out, struct ipsec_next *next,
+			 enum ipsec_part *failed, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx), *more;
+	struct err why[3] = {{0}};
+	int rc = -1;
+
+	*failed = IPSEC_INBOUND;
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if (check_inbound(pair, in, e) < 0)
+		return -1;
+	more = next != NULL ? xfrm_new_pair(db, pair->policy) : NULL;
+	put_both(db, pair, more, in, out, why);
+	if (why[0].code == ERR_NONE) {
+		pair->is_reserved = false;
+		pair->has_in = pair->in_seen = true;
+		*failed = IPSEC_OUTBOUND;
+	}
+	if (why[0].code == ERR_NONE && why[1].code == ERR_NONE) {
+		rc = select_pair(db, pair, e);
+	} else {
+		hint_at_spi(&why[1]);
+		if (why[1].os != EEXIST)
+			take_out_back(db, pair);
+		if (e != NULL)
+			*e = why[0].code != ERR_NONE ? why[0] : why[1];
+	}
+	if (rc == 0 && more != NULL && more->is_reserved)
+		*next = (struct ipsec_next){.ctx = {more->id}, .in = more->in};
+	else if (more != NULL)
+		give_back(db, more);
+	return rc;
+}
+
+static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
+		       struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	struct xfrm_sa sa;
+	int rc = 0;
+
+	if (pair == NULL)
+		return ctx.id != 0 && ctx.id <= db->reserved ? 0 : no_context(db, ctx, e);
+	if ((part & IPSEC_OUTBOUND) != 0 && pair->has_out) {
+		/* Deleting what is selected makes senders fail: measured on Linux 7.2. */
+		if (pair->policy->selected == pair)
+			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
+		sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
+		xfrm_delete_later(db, &sa);
+		pair->has_out = pair->out_waits = false;
+	}
+	if ((part & IPSEC_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
+		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+		xfrm_delete_later(db, &sa);
+		pair->has_in = pair->is_reserved = false;
+	}
+	if (!pair->has_in && !pair->has_out && !pair->is_reserved)
+		xfrm_free_pair(db, pair);
+	return rc;
+}
+
+static int xfrm_query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
+		      struct sa_counts *counts, struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	const struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	struct err why = {0};
+	struct xfrm_sa sa;
+	union xfrm_msg m;
+	int rc;
+
+	if (pair == NULL && (ctx.id == 0 || ctx.id > db->reserved))
+		return no_context(db, ctx, e);
+	if (pair == NULL || !(part == IPSEC_INBOUND ? pair->has_in : pair->has_out))
+		return err_set(e, ERR_DOWN, "context %" PRIu64 " has no %s SA", ctx.id,
+			       part == IPSEC_INBOUND ? "inbound" : "outbound");
+	sa = xfrm_sa_of(pair, part);
+	xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_GETSA, &sa);
+	rc = xfrm_ask(db, &m, true, &why);
+	if (rc == 0 && !xfrm_get_sa((const void *)db->answer, &sa))
+		rc = err_set(&why, ERR_OS, "an answer that is no SA");
+	wipe(db->answer, sizeof db->answer); /* the SA came with its key */
+	if (rc < 0) {
+		if (why.os == ESRCH)
+			why.code = ERR_DOWN;
+		if (e != NULL)
+			*e = why;
+		return -1;
+	}
+	counts->known = IPSEC_KNOWS_PACKETS | IPSEC_KNOWS_BYTES;
+	counts->packets = sa.packets;
+	counts->bytes = sa.bytes;
+	if (part == IPSEC_INBOUND) {
+		counts->known |= IPSEC_KNOWS_REPLAY | IPSEC_KNOWS_INTEGRITY;
+		counts->replay_dropped = sa.replay_dropped;
+		counts->integrity_failed = sa.integrity_failed;
+	}
+	return 0;
+}
+
+static int xfrm_exempt_socket(struct ipsec *ipsec, intptr_t fd, bool ipv6, struct err *e)
+{
+	static const uint8_t dirs[] = {XFRM_IN, XFRM_OUT};
+
+	(void)ipsec;
+	for (size_t i = 0; i < sizeof dirs; i++) {
+		struct xfrm_userpolicy_info p;
+
+		xfrm_fill_bypass(&p, ipv6, dirs[i]);
+		if (setsockopt((int)fd, ipv6 ? IPPROTO_IPV6 : IPPROTO_IP,
+			       ipv6 ? IPV6_XFRM_POLICY : IP_XFRM_POLICY, &p, sizeof p) < 0) {
+			xfrm_said(e, errno, "");
+			return err_in(e, "exempt the agent's own connection from IPsec");
+		}
+	}
+	return 0;
+}
+
+/* ---- open and close ---------------------------------------------------------------------- */
+
+static void free_all(struct xfrm *db)
+{
+	if (db->ask != NULL)
+		mnl_socket_close(db->ask);
+	if (db->events != NULL)
+		mnl_socket_close(db->events);
+	xfrm_drop_lock(db);
+	free(db->buckets);
+	free(db->old_rules);
+	free(db->old_sas);
+	wipe(db, sizeof *db);
+	free(db);
+}
+
+static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
+{
+	struct xfrm *db = calloc(1, sizeof *db);
+	struct err why = {0};
+	int rc = -1;
+
+	if (db == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	db->db.ops = &ipsec_xfrm;
+	db->env = *env;
+	db->lock = -1;
+	db->n_buckets = 64;
+	db->buckets = calloc(db->n_buckets, sizeof(struct xfrm_pair *));
+	if (db->buckets == NULL) {
+		err_set(&why, ERR_OS, "no memory");
+		goto free_all;
+	}
+	if (!env->looks_only && xfrm_take_lock(db, &why) < 0)
+		goto free_all;
+	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0)) {
+		if (xfrm_is_absent((int)why.os))
+			rc = IPSEC_ABSENT;
+		goto free_all;
+	}
+	if (xfrm_find_old(db, &why) < 0)
+		goto free_all;
+	if (uv_poll_init(env->loop, &db->poll, mnl_socket_get_fd(db->events)) != 0 ||
+	    uv_poll_start(&db->poll, UV_READABLE, xfrm_on_readable) != 0) {
+		err_set(&why, ERR_OS, "the loop does not take the socket of events");
+		goto free_all;
+	}
+	uv_prepare_init(env->loop, &db->turn);
+	db->poll.data = db->turn.data = db;
+	db->open_handles = 2;
+	*out = &db->db;
+	return 0;
+
+free_all:
+	free_all(db);
+	if (e != NULL)
+		*e = why;
+	return rc;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct xfrm *db = h->data;
+
+	if (--db->open_handles == 0)
+		free_all(db);
+}
+
+/* Policies and SAs stay in the kernel: what was closed stays closed. */
+static void xfrm_close(struct ipsec *ipsec)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+
+	xfrm_flush(db);
+	db->closing = true;
+	while (db->policies != NULL)
+		free_policy(db, db->policies);
+	uv_close((uv_handle_t *)&db->poll, on_closed);
+	uv_close((uv_handle_t *)&db->turn, on_closed);
+}
+
+const struct ipsec_ops ipsec_xfrm = {
+	.name = "xfrm",
+	.open = xfrm_open,
+	.close = xfrm_close,
+	.can = xfrm_can,
+	.policy_add = xfrm_policy_add,
+	.policy_remove = xfrm_policy_remove,
+	.reserve = xfrm_reserve,
+	.add_inbound = xfrm_add_inbound,
+	.open_pair = xfrm_open_pair,
+	.add_outbound = xfrm_add_outbound,
+	.add_both = xfrm_add_both,
+	.remove = xfrm_remove,
+	.query = xfrm_query,
+	.leftovers = xfrm_leftovers,
+	.exempt_socket = xfrm_exempt_socket,
+	.plan = xfrm_plan,
+	.clean = xfrm_clean,
+};

@@ -1,0 +1,234 @@
+/*
+ * agent/ipsec/xfrm/db.h - what the files of the Linux back end share; ipsec_xfrm.c says what they do.
+ */
+#ifndef SAPAIR_AGENT_IPSEC_XFRM_DB_H
+#define SAPAIR_AGENT_IPSEC_XFRM_DB_H
+
+#include "agent/ipsec/xfrm/message.h"
+
+#include <libmnl/libmnl.h>
+#include <uv.h>
+
+#define TAG 0x5a5au /* upper half of our reqids; the lower one is the number of the pair of hosts */
+/* Likewise, of an SPI without a key. The kernel walks all SAs of a reqid to find a place for one,
+ * and those of the pair are many while many rekeys drain. */
+#define TAG_RESERVED 0x5a5bu
+#define INDEX_TAG 0x2du /* likewise: policy index = tag 7 bits, number 16, which 6, direction 3 */
+#define NUMBERS 65536u
+
+#define PRIORITY_PROBE 900 /* the smaller number is asked first */
+#define PRIORITY_EXEMPT 1000
+#define PRIORITY_PROTECT 2000
+
+/* The kernel's own time limit is for an agent that never comes back. It counts by the wall clock,
+ * so it has to be far away: a clock that is set forward ends SAs at once. */
+#define SAFETY_S 86400
+
+#define ANSWER_ROOM 16384
+#define LATER_MAX 64 /* removals that one message to the kernel carries */
+#define RULES_MAX 72
+
+/* One context. */
+struct xfrm_pair {
+	struct xfrm_pair *next_in_bucket, *next_of_policy, *prev_of_policy;
+	struct xfrm_policy *policy;
+	uint64_t id;
+	uint64_t order; /* of installation, for "the newest that is left" */
+	struct spi in, out;
+	uint32_t left_s; /* of an earlier run's: what is left of its lifetime */
+	bool is_reserved, has_in, has_out;
+	bool out_waits;         /* the outbound SA is there, and was never selected */
+	bool in_seen, out_seen; /* by the dump that looks for what is gone */
+	bool is_old;            /* of an earlier run, not told yet */
+};
+
+/* A socket that takes ESP in UDP from the peers to the kernel: one for each address and port. */
+struct xfrm_door {
+	struct xfrm_door *next;
+	struct addr addr;
+	uint16_t port;
+	unsigned policies;
+	int fd;
+};
+
+struct xfrm_policy {
+	struct xfrm_policy *next;
+	struct sa_policy *p;
+	struct xfrm_door *door; /* NULL: plain ESP */
+	uint16_t number;
+	struct xfrm_pair *pairs;    /* newest first */
+	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
+	size_t n_rules;
+	struct xfrm_rule rules[];
+};
+
+/* A request without acknowledgement: only an error is answered. */
+struct xfrm_removal {
+	struct nlmsghdr head;
+	struct xfrm_usersa_id id;
+};
+
+struct xfrm {
+	struct ipsec db;
+	struct ipsec_env env;
+	struct mnl_socket *ask, *events;
+	uv_poll_t poll;
+	uv_prepare_t turn; /* the loop waits: what may come later goes out */
+	unsigned open_handles;
+	bool closing, has_ipv6;
+	int lock;     /* against other processes of sapair; -1: not held */
+	uint32_t seq; /* of requests */
+
+	/* Removals that nobody waits for: they go ahead of the next request, or at the turn's end. */
+	struct xfrm_removal later[LATER_MAX];
+	size_t n_later;
+
+	struct xfrm_policy *policies;
+	struct xfrm_door *doors;
+	uint8_t taken[NUMBERS / 8]; /* numbers of our policies */
+	struct xfrm_pair **buckets; /* a power of two of them */
+	size_t n_buckets, n_pairs;
+	uint64_t reserved, installed; /* so far */
+	struct suite_list suites;
+
+	/* What was there when we came, by number; what is adopted is ours from then on. */
+	struct xfrm_rule *old_rules;
+	struct xfrm_sa *old_sas;
+	size_t n_old_rules, n_old_sas;
+
+	uint32_t answer[ANSWER_ROOM / 4]; /* aligned */
+	uint32_t event[ANSWER_ROOM / 4];
+};
+
+static inline struct xfrm *xfrm_of(struct ipsec *db)
+{
+	return (struct xfrm *)(void *)db;
+}
+
+static inline uint32_t xfrm_reqid(uint16_t number)
+{
+	return TAG << 16 | number;
+}
+
+static inline uint32_t xfrm_index(uint16_t number, unsigned which, uint8_t dir)
+{
+	return INDEX_TAG << 25 | (uint32_t)number << 9 | which << 3 | dir;
+}
+
+static inline uint16_t xfrm_number(const struct xfrm_rule *r)
+{
+	return (uint16_t)(r->index >> 9);
+}
+
+static inline bool xfrm_is_our_rule(const struct xfrm_rule *r)
+{
+	if (r->index >> 25 != INDEX_TAG)
+		return false;
+	if (r->protects)
+		return r->reqid == xfrm_reqid(xfrm_number(r));
+	return r->allows && r->priority == PRIORITY_EXEMPT;
+}
+
+static inline bool xfrm_is_our_sa(const struct xfrm_sa *sa)
+{
+	return sa->reqid >> 16 == TAG || (sa->reqid >> 16 == TAG_RESERVED && !sa->has_key);
+}
+
+/* Of one that is ours. */
+static inline uint16_t xfrm_sa_number(const struct xfrm_sa *sa)
+{
+	return (uint16_t)sa->reqid;
+}
+
+/* ---- ask_xfrm.c: the kernel ------------------------------------------------------------------ */
+
+int xfrm_open_sockets(struct xfrm *db, struct err *e);
+
+/* lock.c. Waits up to 5 seconds for another process of sapair that changes IPsec in this network
+ * namespace; ERR_USAGE if it does not end. Held until xfrm_drop_lock() or the end of the process. */
+int xfrm_take_lock(struct xfrm *db, struct err *e);
+void xfrm_drop_lock(struct xfrm *db);
+/* Whether errno os says that this kernel has no ESP, or no interface to it. */
+bool xfrm_is_absent(int os);
+/* Fills e with errno os and the kernel's own words; -1. */
+int xfrm_said(struct err *e, int os, const char *text);
+/*
+ * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
+ * message, which stays in db->answer: wipe it when it is an SA. Wipes m in any case.
+ */
+int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e);
+/*
+ * The same for up to XFRM_TOGETHER requests that are acknowledged, sent in one go and numbered here. Each
+ * is done whether the others are or not, and has its own e (empty before); -1 when any failed. got not
+ * NULL: the last one is answered by an SA.
+ */
+#define XFRM_TOGETHER 8
+int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct xfrm_sa *got, struct err *e);
+typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
+/* Calls each for what a dump request brings; it may ask nothing itself. */
+int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);
+/* Sends the removals that wait. */
+void xfrm_flush(struct xfrm *db);
+/* The same as xfrm_delete_sa(), some time in this turn of the loop; the log tells if it fails. */
+void xfrm_delete_later(struct xfrm *db, const struct xfrm_sa *sa);
+/* Not there is no error. */
+int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e);
+/* Not there is none either; and only when it is still ours. */
+int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e);
+/* XFRM_MSG_NEWPOLICY or XFRM_MSG_UPDPOLICY. */
+int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, struct err *e);
+
+/* ---- pair_xfrm.c: the books ------------------------------------------------------------------ */
+
+struct xfrm_pair *xfrm_pair(struct xfrm *db, struct ipsec_ctx ctx);
+struct xfrm_pair *xfrm_new_pair(struct xfrm *db, struct xfrm_policy *pol);
+void xfrm_free_pair(struct xfrm *db, struct xfrm_pair *pair);
+/* The SA of one half, as far as the kernel needs it to find it. */
+struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum ipsec_part part);
+/* With an outbound half that may be sent on. */
+struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xfrm_pair *not_this);
+
+/* ---- rule_xfrm.c: policies ------------------------------------------------------------------- */
+
+/* The pair's number in an earlier run if it was in one, else one that nobody has. */
+bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number);
+/* Fills pol->rules, in the order in which they are installed. */
+void xfrm_make_rules(struct xfrm_policy *pol);
+/* All or nothing; an earlier run's are kept, with the SAs that they name. */
+int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
+/* What an earlier run had for these hosts and this one does not want. */
+void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
+/* The rule of an earlier run for the same traffic, or NULL. */
+const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
+bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b);
+bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
+/* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
+int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
+
+/* ---- door_xfrm.c: ESP in UDP ----------------------------------------------------------------- */
+
+/* For a policy with udp: opens its door, or takes the one that there is. */
+int xfrm_open_door(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
+void xfrm_close_door(struct xfrm *db, struct xfrm_policy *pol);
+
+/* ---- old_xfrm.c: what an earlier run left ---------------------------------------------------- */
+
+int xfrm_find_old(struct xfrm *db, struct err *e);
+/* The first one of the number, or NULL; those that follow have the same or a greater one. */
+struct xfrm_rule *xfrm_old_rules(struct xfrm *db, uint16_t number);
+bool xfrm_is_old_rule(const struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
+/* Makes what is between the policy's hosts ours; xfrm_leftovers() tells it. */
+void xfrm_adopt_sas(struct xfrm *db, struct xfrm_policy *pol);
+void xfrm_forget_old(struct xfrm *db, uint16_t number);
+
+/* ---- plan_xfrm.c: what would be, what is --------------------------------------------------- */
+
+int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+	      struct err *e);
+int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e);
+
+/* ---- event_xfrm.c: what the kernel tells ----------------------------------------------------- */
+
+void xfrm_on_readable(uv_poll_t *poll, int status, int events);
+
+#endif

@@ -1,0 +1,326 @@
+/*
+ * agent/ipsec/xfrm/policy.c - policies: which ones a pair of hosts has, and how they get into the kernel.
+ */
+#include "agent/ipsec/xfrm/db.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+
+#define PROBES 16 /* places where a pair's number may be, from its hash on */
+
+/* ---- which ones -------------------------------------------------------------------------- */
+
+struct wish {
+	uint8_t proto;
+	bool has_local, has_remote;
+	uint16_t local, remote; /* ports */
+	bool is_type;           /* local is an ICMPv6 type, the same in both directions */
+	uint32_t priority;
+	bool protects, optional;
+};
+
+/* One wish becomes two rules: out and in. */
+static void add_rules(struct xfrm_policy *pol, const struct wish *w)
+{
+	const struct sa_policy *p = pol->p;
+	const unsigned which = (unsigned)(pol->n_rules / 2);
+	struct xfrm_rule out = {.src = p->local,
+				.dst = p->remote,
+				.dir = XFRM_OUT,
+				.proto = w->proto,
+				.has_sport = w->has_local,
+				.has_dport = w->has_remote,
+				.sport = w->local,
+				.dport = w->remote,
+				.index = xfrm_index(pol->number, which, XFRM_OUT),
+				.priority = w->priority,
+				.allows = true,
+				.protects = w->protects,
+				.optional = w->optional,
+				.tunnel = w->protects && p->encap == ENCAP_TUNNEL,
+				.reqid = w->protects ? xfrm_reqid(pol->number) : 0};
+	struct xfrm_rule in = out;
+
+	in.src = p->remote;
+	in.dst = p->local;
+	in.dir = XFRM_IN;
+	in.index = xfrm_index(pol->number, which, XFRM_IN);
+	if (!w->is_type) {
+		in.has_sport = w->has_remote;
+		in.has_dport = w->has_local;
+		in.sport = w->remote;
+		in.dport = w->local;
+	}
+	pol->rules[pol->n_rules++] = out;
+	pol->rules[pol->n_rules++] = in;
+}
+
+/* "tcp/445": a service on either host. */
+static void add_port(struct xfrm_policy *pol, const char *text, struct wish w)
+{
+	w.proto = text[0] == 't' ? IPPROTO_TCP : IPPROTO_UDP;
+	w.has_local = true;
+	w.local = (uint16_t)strtoul(text + 4, NULL, 10);
+	add_rules(pol, &w);
+	w.has_local = false;
+	w.has_remote = true;
+	w.remote = w.local;
+	w.local = 0;
+	add_rules(pol, &w);
+}
+
+/*
+ * Without neighbour discovery no IPv6 packet leaves, the agent's own ones neither: unicast
+ * neighbour advertisements would wait for an SA that only they can bring about.
+ */
+static void add_exempt_icmp(struct xfrm_policy *pol, bool all)
+{
+	const bool ipv6 = pol->p->local.len == 16;
+	struct wish w = {.proto = ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP,
+			 .priority = PRIORITY_EXEMPT};
+
+	if (all) {
+		add_rules(pol, &w);
+		return;
+	}
+	if (!ipv6)
+		return;
+	w.has_local = w.is_type = true;
+	for (w.local = 135; w.local <= 136; w.local++)
+		add_rules(pol, &w);
+}
+
+/* Probes have to go through the SAs whatever the policy lets pass in clear. */
+static bool probes_need_rule(const struct sa_policy *p)
+{
+	bool all = p->protects == 1 && strcmp(p->protect[0], "all") == 0;
+
+	for (size_t i = 0; i < p->exempts; i++)
+		all = all && strncmp(p->exempt[i], "udp/", 4) != 0;
+	return !all || p->mode == MODE_PERMISSIVE;
+}
+
+/* In the order in which they are installed: what may pass before what is protected. */
+void xfrm_make_rules(struct xfrm_policy *pol)
+{
+	const struct sa_policy *p = pol->p;
+	struct wish w = {.priority = PRIORITY_EXEMPT};
+	bool icmp = false;
+
+	for (size_t i = 0; i < p->exempts; i++) {
+		if (strcmp(p->exempt[i], "icmp") == 0)
+			icmp = true;
+		else
+			add_port(pol, p->exempt[i], w);
+	}
+	add_exempt_icmp(pol, icmp);
+
+	w.protects = true;
+	if (probes_need_rule(p)) {
+		struct wish probe = {.proto = IPPROTO_UDP,
+				     .has_local = true,
+				     .has_remote = true,
+				     .local = p->control_port,
+				     .remote = p->peer_port,
+				     .priority = PRIORITY_PROBE,
+				     .protects = true};
+
+		add_rules(pol, &probe);
+	}
+	w.priority = PRIORITY_PROTECT;
+	w.optional = p->mode == MODE_PERMISSIVE;
+	for (size_t i = 0; i < p->protects; i++) {
+		if (strcmp(p->protect[i], "all") == 0) {
+			w.proto = 0;
+			add_rules(pol, &w);
+		} else if (strncmp(p->protect[i], "proto/", 6) == 0) {
+			w.proto = (uint8_t)strtoul(p->protect[i] + 6, NULL, 10);
+			add_rules(pol, &w);
+		} else {
+			add_port(pol, p->protect[i], w);
+		}
+	}
+}
+
+/* ---- in the kernel ----------------------------------------------------------------------- */
+
+/* What waits would be taken by policies that name no SPI. */
+static void drop_waiting(struct xfrm *db, struct xfrm_policy *pol)
+{
+	for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy) {
+		const struct xfrm_sa sa = xfrm_sa_of(q, IPSEC_OUTBOUND);
+
+		if (!q->out_waits)
+			continue;
+		xfrm_delete_sa(db, &sa, NULL);
+		q->has_out = q->out_waits = false;
+	}
+}
+
+/* As many as there is room for; how many. What a rule is said to name changes at once: it may be the
+ * answer that gets lost, and who names the former one again has to do so in the kernel. */
+static size_t put_pins(struct xfrm_policy *pol, struct spi spi, union xfrm_msg *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < pol->n_rules && n < XFRM_TOGETHER; i++) {
+		struct xfrm_rule *r = &pol->rules[i];
+
+		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
+			continue;
+		r->pin = spi;
+		xfrm_put_rule(&m[n++], 0, XFRM_MSG_UPDPOLICY, r);
+	}
+	return n;
+}
+
+/* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
+int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e)
+{
+	const struct spi spi = {pair != NULL ? pair->out.n : 0};
+	union xfrm_msg m[XFRM_TOGETHER];
+	size_t n;
+
+	if (pair == NULL)
+		drop_waiting(db, pol);
+	while ((n = put_pins(pol, spi, m)) > 0) {
+		struct err why[XFRM_TOGETHER] = {{0}};
+
+		if (xfrm_ask_each(db, m, n, NULL, why) == 0)
+			continue;
+		for (size_t i = 0; i < n && e != NULL; i++)
+			if (why[i].code != ERR_NONE)
+				*e = why[i];
+		return err_in(e, "select the SA %08" PRIx32, spi.n);
+	}
+	pol->selected = pair;
+	return 0;
+}
+
+static bool between(const struct xfrm_rule *r, const struct sa_policy *p)
+{
+	return r->dir == XFRM_OUT
+		       ? addr_equal(&r->src, &p->local) && addr_equal(&r->dst, &p->remote)
+		       : addr_equal(&r->dst, &p->local) && addr_equal(&r->src, &p->remote);
+}
+
+static bool is_taken(const struct xfrm *db, uint16_t number)
+{
+	return (db->taken[number / 8] >> number % 8 & 1) != 0;
+}
+
+/* The pair's number in an earlier run if it was in one, else one that nobody has. */
+bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a: the same in every run */
+	uint16_t free_one = 0;
+
+	for (size_t i = 0; i < p->local.len; i++)
+		hash = (hash ^ p->local.bytes[i]) * 16777619u;
+	for (size_t i = 0; i < p->remote.len; i++)
+		hash = (hash ^ p->remote.bytes[i]) * 16777619u;
+	hash ^= hash >> 16;
+	for (unsigned i = 0; i < NUMBERS; i++) {
+		uint16_t n = (uint16_t)(hash + i);
+		const struct xfrm_rule *old = xfrm_old_rules(db, n);
+
+		if (n == 0 || is_taken(db, n))
+			continue;
+		if (old != NULL && between(old, p)) {
+			*number = n;
+			return true;
+		}
+		if (old == NULL && free_one == 0)
+			free_one = n;
+		if (i >= PROBES && free_one != 0)
+			break;
+	}
+	*number = free_one;
+	return free_one != 0;
+}
+
+const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number)
+{
+	const struct xfrm_rule *old = xfrm_old_rules(db, number);
+
+	for (; xfrm_is_old_rule(db, old, number); old++)
+		if (xfrm_rule_same_selector(old, r))
+			return old;
+	return NULL;
+}
+
+bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b)
+{
+	return a->index == b->index && a->priority == b->priority && a->protects == b->protects &&
+	       a->optional == b->optional && a->tunnel == b->tunnel && a->reqid == b->reqid;
+}
+
+static int rule_in_the_way(const struct sa_policy *p, struct err *e)
+{
+	if (e->os != EEXIST)
+		return err_in(e, "install a policy for %s", p->peer);
+	err_set(e, ERR_OS,
+		"a policy of somebody else for the same traffic as peer %s is in the way", p->peer);
+	e->os = EEXIST;
+	return err_hint(e, "ip xfrm policy shows it; end what made it (strongSwan, libreswan?)");
+}
+
+/* Puts one policy in; an earlier run's is kept, with the SA that it names. */
+static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r, bool *is_new,
+			struct err *e)
+{
+	const struct xfrm_rule *old = xfrm_old_like(db, r, pol->number);
+	struct err why = {0};
+
+	*is_new = false;
+	if (old != NULL) {
+		r->pin = old->pin;
+		if (xfrm_same_rule(old, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
+			return 0;
+	} else if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, r, &why) == 0) {
+		*is_new = true;
+		return 0;
+	}
+	rule_in_the_way(pol->p, &why);
+	if (e != NULL)
+		*e = why;
+	return -1;
+}
+
+int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
+{
+	bool is_new[RULES_MAX] = {false};
+	size_t i;
+
+	for (i = 0; i < pol->n_rules; i++)
+		if (install_rule(db, pol, &pol->rules[i], &is_new[i], e) < 0)
+			goto remove_new;
+	return 0;
+
+remove_new:
+	while (i-- > 0)
+		if (is_new[i])
+			xfrm_delete_rule(db, &pol->rules[i], NULL);
+	return -1;
+}
+
+bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
+{
+	for (size_t i = 0; i < pol->n_rules; i++)
+		if (xfrm_rule_same_selector(&pol->rules[i], r))
+			return true;
+	return false;
+}
+
+/* What an earlier run had for these hosts and this one does not want. */
+void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol)
+{
+	const struct xfrm_rule *old = xfrm_old_rules(db, pol->number);
+
+	for (; xfrm_is_old_rule(db, old, pol->number); old++)
+		if (!xfrm_wants(pol, old))
+			xfrm_delete_rule(db, old, NULL);
+}

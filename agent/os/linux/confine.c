@@ -1,0 +1,462 @@
+/*
+ * agent/os/linux/confine.c - Linux: capabilities, no_new_privs, seccomp, Landlock.
+ */
+/* For O_PATH. NOLINTNEXTLINE(bugprone-reserved-identifier) */
+#define _GNU_SOURCE
+#include "agent/os/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__has_include)
+#if __has_include(<linux/landlock.h>)
+#include <linux/landlock.h>
+#define HAS_LANDLOCK 1
+#endif
+#endif
+
+#ifndef IPV6_XFRM_POLICY
+#define IPV6_XFRM_POLICY 35
+#endif
+#ifndef IP_XFRM_POLICY
+#define IP_XFRM_POLICY 17
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TRACED_BY_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TRACED_BY_SANITIZER 1
+#endif
+#endif
+#ifndef TRACED_BY_SANITIZER
+#define TRACED_BY_SANITIZER 0
+#endif
+
+static void say(char *text, size_t size, const char *what)
+{
+	size_t n = strlen(text);
+
+	snprintf(text + n, size - n, "%s%s", n > 0 ? ", " : "", what);
+}
+
+/* ---- capabilities ---------------------------------------------------------------------- */
+
+/* Locked memory that is still to come needs the right to lock, or no limit to it. */
+static bool may_lock_more(void)
+{
+	struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+
+	return setrlimit(RLIMIT_MEMLOCK, &none) == 0;
+}
+
+static void say_capabilities(uint32_t kept, char *text, size_t size)
+{
+	char line[80];
+
+	snprintf(line, sizeof line, "capabilities%s%s%s%s",
+		 (kept & 1u << CAP_NET_ADMIN) != 0 ? " net_admin" : "",
+		 (kept & 1u << CAP_NET_BIND_SERVICE) != 0 ? " net_bind_service" : "",
+		 (kept & 1u << CAP_IPC_LOCK) != 0 ? " ipc_lock" : "", kept == 0 ? " none" : "");
+	say(text, size, line);
+}
+
+static void keep_capabilities(const struct confinement *c, char *text, size_t size)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct caps[2];
+	uint32_t keep = 0, had;
+
+	memset(caps, 0, sizeof caps);
+	if (syscall(SYS_capget, &head, caps) != 0)
+		return;
+	had = caps[0].effective;
+	if (c->role == CONFINE_HELPER)
+		keep |= 1u << CAP_NET_ADMIN;
+	if (c->low_ports)
+		keep |= 1u << CAP_NET_BIND_SERVICE;
+	if ((had & 1u << CAP_IPC_LOCK) != 0 && !may_lock_more())
+		keep |= 1u << CAP_IPC_LOCK;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long i = 0; i < 64 && prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
+		if (i >= 32 || (keep & 1u << i) == 0)
+			prctl(PR_CAPBSET_DROP, i, 0, 0, 0); /* without CAP_SETPCAP: stays */
+	memset(caps, 0, sizeof caps);
+	caps[0].effective = caps[0].permitted = had & keep;
+	if (syscall(SYS_capset, &head, caps) == 0)
+		say_capabilities(had & keep, text, size);
+}
+
+/* ---- system calls ---------------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCH AUDIT_ARCH_AARCH64
+#endif
+
+/* As old as Linux 5.1; the numbers are those of every architecture. */
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup 425
+#define SYS_io_uring_enter 426
+#define SYS_io_uring_register 427
+#endif
+
+#ifdef ARCH
+/* Allowed when, for each test, the argument under the mask is the value. */
+struct call {
+	uint16_t nr;
+	uint16_t tests;
+	struct {
+		uint32_t arg, mask, value;
+	} test[2];
+};
+
+/* clang-format off */
+#define ANY(nr) {SYS_##nr, 0, {{0, 0, 0}}}
+#define ONE(nr, arg, mask, value) {SYS_##nr, 1, {{arg, mask, value}}}
+#define TWO(nr, arg, mask, value, arg2, mask2, value2) \
+	{SYS_##nr, 2, {{arg, mask, value}, {arg2, mask2, value2}}}
+/* clang-format on */
+#define ALL 0xffffffffu
+#define WRITES (O_ACCMODE | O_CREAT | O_TRUNC) /* none of these flags: to read only */
+
+/* What libc and libuv do in any process that has a loop, reads files and logs. */
+static const struct call common[] = {
+	ANY(read),
+	ANY(write),
+	ANY(writev),
+	ANY(close),
+	ANY(lseek),
+	ANY(fstat),
+	ONE(openat, 2, WRITES, O_RDONLY),
+	ANY(getdents64),
+	ANY(newfstatat),
+	ANY(statx),
+	ANY(faccessat),
+	ANY(faccessat2),
+	ANY(readlinkat),
+	ANY(getcwd),
+	ANY(recvmsg),
+	ANY(recvmmsg),
+	ANY(recvfrom),
+	ANY(sendmsg),
+	ANY(sendto),
+	ANY(connect),
+	ANY(getsockname),
+	ANY(getsockopt),
+	ANY(epoll_ctl),
+	ANY(epoll_pwait),
+	ANY(ppoll),
+	ANY(clock_gettime),
+	ANY(clock_nanosleep),
+	ANY(gettimeofday),
+	ANY(getrandom),
+	ANY(futex),
+	ANY(brk),
+	/* memory, none of it to be executed */
+	ONE(mmap, 2, PROT_EXEC, 0),
+	ONE(mprotect, 2, PROT_EXEC, 0),
+	ANY(munmap),
+	ANY(mremap),
+	ANY(madvise),
+	ANY(mlockall),
+	ANY(munlockall),
+	ANY(rt_sigaction),
+	ANY(rt_sigprocmask),
+	ANY(rt_sigreturn),
+	ANY(restart_syscall),
+	ANY(sched_yield),
+	ANY(getpid),
+	ANY(gettid),
+	ANY(getuid),
+	ANY(geteuid),
+	ANY(getgid),
+	ANY(getegid),
+	ANY(exit),
+	ANY(exit_group),
+	ONE(ioctl, 1, ALL, FIONBIO),
+	ONE(fcntl, 1, ALL, F_GETFL),
+	ONE(fcntl, 1, ALL, F_SETFL),
+	ONE(fcntl, 1, ALL, F_GETFD),
+	ONE(fcntl, 1, ALL, F_SETFD),
+#ifdef __x86_64__
+	ONE(open, 1, WRITES, O_RDONLY),
+	ANY(stat),
+	ANY(lstat),
+	ANY(access),
+	ANY(readlink),
+	ANY(poll),
+	ANY(epoll_wait),
+	ANY(time),
+#endif
+};
+
+/* The agent: sockets to its peers, and none of another family. */
+static const struct call agent_only[] = {
+	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_STREAM),
+	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
+	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_STREAM),
+	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
+	TWO(socket, 0, ALL, AF_UNIX, 1, 0xf, SOCK_DGRAM), /* to the service manager */
+	ANY(bind),
+	ANY(listen),
+	ANY(accept),
+	ANY(accept4),
+	ANY(getpeername),
+	ANY(setsockopt),
+	ANY(shutdown),
+	ANY(sendmmsg),
+	ANY(readv),
+	ANY(eventfd2),
+	ANY(unlinkat),
+	ONE(ioctl, 1, ALL, FIONREAD),
+	ANY(wait4),
+	ANY(getrusage),
+	ANY(sysinfo),
+	ANY(uname),
+	ANY(prlimit64),
+#ifdef __x86_64__
+	ANY(unlink),
+#endif
+};
+
+/* The helper: sockets that take ESP out of UDP, and the options that they have; and the one that takes
+ * a socket past IPsec. */
+static const struct call helper_only[] = {
+	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
+	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
+	ANY(bind),
+	TWO(setsockopt, 1, ALL, SOL_SOCKET, 2, ALL, SO_RCVBUF),
+	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_V6ONLY),
+	TWO(setsockopt, 1, ALL, IPPROTO_UDP, 2, ALL, UDP_ENCAP),
+	TWO(setsockopt, 1, ALL, IPPROTO_IP, 2, ALL, IP_XFRM_POLICY),
+	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_XFRM_POLICY),
+};
+
+#define LENGTH(list) (sizeof(list) / sizeof(list)[0])
+#define CODE_MAX 1024
+
+#define LOAD(field)          \
+	(struct sock_filter) \
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define AND(mask) (struct sock_filter) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask)
+#define IS(value, yes, no)   \
+	(struct sock_filter) \
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (uint8_t)(yes), (uint8_t)(no))
+#define RETURN(value) (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, value)
+
+static bool install(struct sock_filter *code, size_t n)
+{
+	struct sock_fprog prog = {.len = (unsigned short)n, .filter = code};
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) == 0;
+}
+
+/* libuv may have a ring by now, and ends the process when that is forbidden afterwards. */
+static bool rings_open;
+
+/* "Not there", which is what callers are ready for. */
+bool os_confine_rings(void)
+{
+	struct sock_filter code[] = {
+		LOAD(arch),
+		IS(ARCH, 1, 0),
+		RETURN(SECCOMP_RET_KILL_PROCESS),
+		LOAD(nr),
+		IS(SYS_io_uring_setup, 3, 0),
+		IS(SYS_io_uring_enter, 2, 0),
+		IS(SYS_io_uring_register, 1, 0),
+		RETURN(SECCOMP_RET_ALLOW),
+		RETURN(SECCOMP_RET_ERRNO | ENOSYS),
+	};
+
+	rings_open = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !install(code, LENGTH(code));
+	return !rings_open;
+}
+
+/* The number is loaded when each begins, and when it ends without a match. */
+static unsigned put_call(struct sock_filter *code, const struct call *c)
+{
+	unsigned n = 0, left = c->tests > 0 ? 3u * c->tests + 2 : 1;
+
+	code[n++] = IS(c->nr, 0, left);
+	for (unsigned i = 0; i < c->tests; i++) {
+		/* Arguments of these calls have 32 bits: the upper half is not looked at by the
+		 * kernel either. */
+		code[n++] = LOAD(args[0]);
+		code[n - 1].k += 8 * c->test[i].arg;
+		code[n++] = AND(c->test[i].mask);
+		code[n++] = IS(c->test[i].value, 0, 3 * (c->tests - i - 1u) + 1);
+	}
+	code[n++] = RETURN(SECCOMP_RET_ALLOW);
+	if (c->tests > 0)
+		code[n++] = LOAD(nr);
+	return n;
+}
+
+static unsigned put_calls(struct sock_filter *code, const struct call *list, size_t n_list)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < n_list; i++)
+		n += put_call(code + n, &list[i]);
+	return n;
+}
+
+static bool filter_calls(enum confine_role role)
+{
+	const struct call to_itself = ONE(tgkill, 0, ALL, (uint32_t)getpid()); /* abort() */
+	struct sock_filter code[CODE_MAX];
+	size_t n = 0;
+
+	if (rings_open)
+		return false;
+	code[n++] = LOAD(arch);
+	code[n++] = IS(ARCH, 1, 0);
+	code[n++] = RETURN(SECCOMP_RET_KILL_PROCESS);
+	code[n++] = LOAD(nr);
+	n += put_calls(code + n, common, LENGTH(common));
+	if (role == CONFINE_HELPER)
+		n += put_calls(code + n, helper_only, LENGTH(helper_only));
+	else
+		n += put_calls(code + n, agent_only, LENGTH(agent_only));
+	n += put_call(code + n, &to_itself);
+	code[n++] = RETURN(SECCOMP_RET_ERRNO | EPERM);
+	return install(code, n);
+}
+#else
+bool os_confine_rings(void)
+{
+	return false;
+}
+
+static bool filter_calls(enum confine_role role)
+{
+	(void)role;
+	return false;
+}
+#endif
+
+/* ---- the file system ------------------------------------------------------------------- */
+
+#if defined(HAS_LANDLOCK) && defined(SYS_landlock_create_ruleset)
+
+#define TO_READ_FILES (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+
+/* What came after the first version of it. */
+static uint64_t newer_accesses(void)
+{
+	int version =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	uint64_t more = 0;
+
+#ifdef LANDLOCK_ACCESS_FS_REFER
+	if (version >= 2)
+		more |= LANDLOCK_ACCESS_FS_REFER;
+#endif
+#ifdef LANDLOCK_ACCESS_FS_TRUNCATE
+	if (version >= 3)
+		more |= LANDLOCK_ACCESS_FS_TRUNCATE;
+#endif
+	(void)version;
+	return more;
+}
+
+static void allow_folder(int rules, const char *path, uint64_t accesses)
+{
+	struct landlock_path_beneath_attr below = {.allowed_access = accesses};
+
+	below.parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (below.parent_fd < 0)
+		return;
+	syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0);
+	close(below.parent_fd);
+}
+
+static void allow_folder_of(int rules, const char *path)
+{
+	char dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+
+	if (n == 0 || n >= sizeof dir)
+		return;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	allow_folder(rules, dir, TO_READ_FILES);
+}
+
+static void allow_to_read(int rules, const char *path)
+{
+	char whole[PATH_MAX];
+
+	allow_folder_of(rules, path);
+	if (realpath(path, whole) != NULL && strcmp(whole, path) != 0)
+		allow_folder_of(rules, whole);
+}
+
+static bool close_files(const struct confinement *c)
+{
+	const struct landlock_ruleset_attr attr = {
+		.handled_access_fs = newer_accesses() | TO_READ_FILES | LANDLOCK_ACCESS_FS_EXECUTE |
+				     LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+				     LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+				     LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+				     LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+				     LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM,
+	};
+	int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+	bool done;
+
+	if (rules < 0)
+		return false;
+	if (c->control_dir != NULL)
+		allow_folder(rules, c->control_dir, LANDLOCK_ACCESS_FS_REMOVE_FILE);
+	for (const char *const *path = c->paths; path != NULL && *path != NULL; path++)
+		allow_to_read(rules, *path);
+	done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
+	close(rules);
+	return done;
+}
+#else
+static bool close_files(const struct confinement *c)
+{
+	(void)c;
+	return false;
+}
+#endif
+
+void os_confine(const struct confinement *c, char *text, size_t size)
+{
+	text[0] = '\0';
+	keep_capabilities(c, text, size);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return; /* what follows needs it */
+	say(text, size, "no new privileges");
+	if (TRACED_BY_SANITIZER)
+		return; /* its leak check is a tracer */
+	if (close_files(c))
+		say(text, size, "files but its own closed");
+	if (filter_calls(c->role))
+		say(text, size, "system calls filtered");
+}

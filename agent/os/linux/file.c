@@ -1,0 +1,339 @@
+/*
+ * agent/os/linux/file.c - Linux: files, and whom to trust with them.
+ */
+/* For renameat2, mkostemp. NOLINTNEXTLINE(bugprone-reserved-identifier) */
+#define _GNU_SOURCE
+#include "agent/os/linux/inner.h"
+#include "agent/os/os.h"
+#include "crypto/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char hint_rights[] = "use sudo, or run as the user who owns it";
+
+int os_failed(struct err *e, int no, const char *what, const char *path)
+{
+	enum err_code code = ERR_OS;
+	const char *hint = NULL;
+
+	switch (no) {
+	case EACCES:
+	case EPERM:
+		code = ERR_PERM;
+		hint = hint_rights;
+		break;
+	case EROFS:
+		code = ERR_PERM;
+		break;
+	case ENOENT:
+	case ENOTDIR:
+	case EISDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+		code = ERR_USAGE;
+		break;
+	default:
+		break;
+	}
+	err_set(e, code, "%s %s: %s", what, path, strerror(no));
+	if (e != NULL) {
+		e->os = (uint32_t)no;
+		e->hint = hint;
+	}
+	return -1;
+}
+
+bool os_is_ours(const struct stat *st)
+{
+	return st->st_uid == 0 || st->st_uid == geteuid();
+}
+
+/* Who can replace the file decides as much as who can write it. */
+static int judge_dir_of(const char *path, struct err *e)
+{
+	char dir[OS_PATH_MAX];
+	struct stat st;
+
+	os_dir_of(dir, path);
+	if (stat(dir, &st) != 0)
+		return os_failed(e, errno, "look at", dir);
+	if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0) {
+		err_set(e, ERR_PERM, "%s: mode %04o of the directory lets everybody replace %s",
+			dir, (unsigned)(st.st_mode & 07777), path);
+		return err_hint(e, "take that right away: chmod o-w on the directory");
+	}
+	return 0;
+}
+
+static int judge(const struct stat *st, const char *path, enum os_trust trust, struct err *e)
+{
+	const unsigned mode = st->st_mode & 07777;
+
+	if (!S_ISREG(st->st_mode))
+		return err_set(e, ERR_USAGE, "%s: not a regular file", path);
+	if (st->st_size > OS_FILE_MAX)
+		return err_set(e, ERR_USAGE, "%s: longer than %d bytes", path, OS_FILE_MAX);
+	if (trust == OS_ANYONE)
+		return 0;
+	if (!os_is_ours(st)) {
+		err_set(e, ERR_PERM, "%s: owned by user %u, wanted %u or root", path,
+			(unsigned)st->st_uid, (unsigned)geteuid());
+		return err_hint(e, "chown the file to the user that the agent runs as");
+	}
+	if (trust == OS_SECRET && (mode & 077) != 0) {
+		err_set(e, ERR_PERM, "%s: mode %04o lets others read or write a secret", path,
+			mode);
+		return err_hint(e, "chmod 600 the file; if others saw it, make a new one");
+	}
+	if ((mode & 022) != 0) {
+		err_set(e, ERR_PERM, "%s: mode %04o lets others write it", path, mode);
+		return err_hint(e, "chmod go-w the file");
+	}
+	return judge_dir_of(path, e);
+}
+
+/* Reads to the end; room for one byte too many shows a file that grew, one for the NUL. */
+static int slurp(char **text, size_t *len, int fd, size_t expected, const char *path, struct err *e)
+{
+	const size_t size = expected + 2;
+	size_t have = 0;
+	char *buf = malloc(size);
+
+	if (buf == NULL)
+		return err_set(e, ERR_OS, "read %s: no memory", path);
+	while (have <= expected) {
+		ssize_t n = read(fd, buf + have, size - 1 - have);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			os_failed(e, errno, "read", path);
+			goto free_buf;
+		}
+		have += (size_t)n;
+	}
+	if (have > expected) {
+		err_set(e, ERR_USAGE, "%s: changes while it is read", path);
+		goto free_buf;
+	}
+	buf[have] = '\0';
+	*text = buf;
+	*len = have;
+	return 0;
+
+free_buf:
+	os_free_text(buf, size);
+	return -1;
+}
+
+int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust, struct err *e)
+{
+	struct stat st;
+	int fd, result = -1;
+
+	*text = NULL;
+	*len = 0;
+	/* Not blocking: a FIFO in the place of a file must not hold the agent. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return os_failed(e, errno, "open", path);
+	if (fstat(fd, &st) != 0)
+		os_failed(e, errno, "look at", path);
+	else if (judge(&st, path, trust, e) == 0)
+		result = slurp(text, len, fd, (size_t)st.st_size, path, e);
+	close(fd);
+	return result;
+}
+
+void os_free_text(char *text, size_t len)
+{
+	if (text == NULL)
+		return;
+	wipe(text, len);
+	free(text);
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Moves tmp to path unless something is there. Old file systems know only link(). */
+static int place_new(const char *tmp, const char *path)
+{
+	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	if (link(tmp, path) != 0)
+		return -1;
+	unlink(tmp);
+	return 0;
+}
+
+static void sync_dir_of(const char *path)
+{
+	char dir[OS_PATH_MAX];
+	int fd;
+
+	os_dir_of(dir, path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	fsync(fd); /* some file systems can't: the file's own fsync has said what matters */
+	close(fd);
+}
+
+int os_write_file(const char *path, const char *text, size_t len, bool secret, bool exclusive,
+		  struct err *e)
+{
+	static const char suffix[] = ".XXXXXX";
+	char tmp[OS_PATH_MAX];
+	struct stat st;
+	int fd, no;
+
+	if (strlen(path) + sizeof suffix > sizeof tmp)
+		return os_failed(e, ENAMETOOLONG, "write", path);
+	if (stat(path, &st) == 0) {
+		if (exclusive)
+			return err_set(e, ERR_USAGE, "%s: is there already", path);
+		if (!S_ISREG(st.st_mode)) /* never rename over /dev/null */
+			return err_set(e, ERR_USAGE, "%s: not a regular file", path);
+	}
+	snprintf(tmp, sizeof tmp, "%s%s", path, suffix);
+	fd = mkostemp(tmp, O_CLOEXEC);
+	if (fd < 0)
+		return os_failed(e, errno, "write", path);
+
+	if (fchmod(fd, secret ? 0600 : 0644) != 0 || write_all(fd, text, len) != 0 ||
+	    fsync(fd) != 0) {
+		no = errno;
+		close(fd);
+		goto remove_tmp;
+	}
+	if (close(fd) != 0) {
+		no = errno;
+		goto remove_tmp;
+	}
+	if ((exclusive ? place_new(tmp, path) : rename(tmp, path)) != 0) {
+		no = errno;
+		goto remove_tmp;
+	}
+	sync_dir_of(path);
+	return 0;
+
+remove_tmp:
+	unlink(tmp);
+	if (no == EEXIST)
+		return err_set(e, ERR_USAGE, "%s: is there already", path);
+	return os_failed(e, no, "write", path);
+}
+
+int os_remove_file(const char *path, struct err *e)
+{
+	if (unlink(path) != 0 && errno != ENOENT)
+		return os_failed(e, errno, "remove", path);
+	return 0;
+}
+
+/* One level. What we make has exactly that mode, whatever the umask. */
+static int make_one(const char *path, mode_t mode, struct err *e)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0) {
+		if (chmod(path, mode) != 0)
+			return os_failed(e, errno, "set the mode of", path);
+		return 0;
+	}
+	if (errno != EEXIST)
+		return os_failed(e, errno, "make the directory", path);
+	if (stat(path, &st) != 0)
+		return os_failed(e, errno, "look at", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ERR_USAGE, "%s: is there, but is not a directory", path);
+	return 0;
+}
+
+int os_make_dir(const char *path, struct err *e)
+{
+	char part[OS_PATH_MAX];
+	size_t n = strlen(path);
+
+	if (n == 0 || n >= sizeof part)
+		return os_failed(e, n == 0 ? ENOENT : ENAMETOOLONG, "make the directory", path);
+	memcpy(part, path, n + 1);
+	while (n > 1 && part[n - 1] == '/')
+		part[--n] = '\0';
+	for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		struct stat st;
+		int made;
+
+		*slash = '\0';
+		/* An existing parent may be one that we could not make: look first. */
+		made = stat(part, &st) == 0 && S_ISDIR(st.st_mode) ? 0 : make_one(part, 0755, e);
+		*slash = '/';
+		if (made < 0)
+			return -1;
+	}
+	return make_one(part, 0700, e);
+}
+
+bool os_exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0;
+}
+
+/* Paths. */
+
+int os_path_join(char out[OS_PATH_MAX], const char *dir, const char *rel, struct err *e)
+{
+	const size_t d = strlen(dir);
+	int n;
+
+	if (rel[0] == '/' || d == 0)
+		n = snprintf(out, OS_PATH_MAX, "%s", rel);
+	else
+		n = snprintf(out, OS_PATH_MAX, "%s%s%s", dir, dir[d - 1] == '/' ? "" : "/", rel);
+	if (n < 0 || n >= OS_PATH_MAX) {
+		out[0] = '\0';
+		return err_set(e, ERR_USAGE, "path too long: %.64s...", rel);
+	}
+	return 0;
+}
+
+void os_dir_of(char out[OS_PATH_MAX], const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n;
+
+	if (slash == NULL) {
+		snprintf(out, OS_PATH_MAX, ".");
+		return;
+	}
+	n = slash == path ? 1 : (size_t)(slash - path);
+	if (n >= OS_PATH_MAX)
+		n = OS_PATH_MAX - 1; /* such a path opens nowhere */
+	memcpy(out, path, n);
+	out[n] = '\0';
+}

@@ -1,0 +1,16 @@
+/*
+ * agent/os/windows/confine.c - Windows: nothing yet; the service's account is what limits the agent.
+ */
+#include "agent/os/confine.h"
+
+bool os_confine_rings(void)
+{
+	return false;
+}
+
+void os_confine(const struct confinement *c, char *text, size_t size)
+{
+	(void)c;
+	if (size > 0)
+		text[0] = '\0';
+}

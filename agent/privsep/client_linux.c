@@ -1,0 +1,737 @@
+/*
+ * agent/privsep/client_linux.c - starts the helper, and is the back end that forwards to it.
+ *
+ * One socket, which keeps records apart and their order: requests, their answers, and in between the
+ * events that the helper tells by itself. A call waits for its answer, as every back end's calls do;
+ * events that come meanwhile are told when the loop runs again. Removals, which nobody waits for, go
+ * ahead of the next request in its record, or at the end of the loop's turn.
+ */
+#include "agent/privsep/client.h"
+
+#include "agent/os/os.h"
+#include "agent/ipsec/ipsec.h"
+#include "agent/privsep/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define HELPER_FD 3 /* in the helper */
+#define READY_MS 60000
+#define END_MS 1000
+#define POSTED_MAX 32
+#define WAITING_MAX (PRIVSEP_RECORD - 1) /* removals; a call adds its request */
+
+static char helper_name[] = "sapair-helper";
+
+/* ---- the process ------------------------------------------------------------------------- */
+
+struct privsep {
+	int fd;
+	pid_t pid;
+};
+
+/* In the child, before it becomes the helper: nothing here may allocate. */
+static void become_helper(char **argv, int fd)
+{
+	static const int deaf[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	int null = open("/dev/null", O_RDWR);
+
+	/* Signals for all of a terminal or service are for the other side: the helper is there until
+	 * that has come to its end. */
+	for (size_t i = 0; i < sizeof deaf / sizeof deaf[0]; i++)
+		signal(deaf[i], SIG_IGN);
+	if (null >= 0) {
+		dup2(null, 0);
+		dup2(null,
+		     1); /* who waits for the end of the agent's output need not wait for us */
+	}
+	if (fd == HELPER_FD)
+		fcntl(fd, F_SETFD, 0);
+	else
+		dup2(fd, HELPER_FD);
+#ifdef SYS_close_range
+	syscall(SYS_close_range, HELPER_FD + 1, ~0u, 0); /* nothing of ours is for it */
+#endif
+	execv("/proc/self/exe", argv);
+	execv((const char *)(uintptr_t)getauxval(AT_EXECFN), argv); /* no /proc */
+	_exit(127);
+}
+
+int privsep_start(struct privsep **out, struct err *e)
+{
+	struct privsep *a = calloc(1, sizeof *a);
+	char **own = os_own_args(), **argv;
+	int ends[2] = {-1, -1};
+	size_t n = 0;
+
+	while (own[n] != NULL)
+		n++;
+	argv = calloc(n + 1, sizeof *argv);
+	if (a == NULL || argv == NULL ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+		goto failed;
+	memcpy(argv, own, n * sizeof *argv);
+	argv[0] = helper_name;
+	a->fd = ends[0];
+	a->pid = fork();
+	if (a->pid < 0)
+		goto failed;
+	if (a->pid == 0)
+		become_helper(argv, ends[1]);
+	close(ends[1]);
+	free(argv);
+	*out = a;
+	return 0;
+
+failed:
+	err_set(e, ERR_OS, "the helper process cannot be started: %s", strerror(errno));
+	if (ends[0] >= 0)
+		close(ends[0]);
+	if (ends[1] >= 0)
+		close(ends[1]);
+	free(argv);
+	free(a);
+	return -1;
+}
+
+intptr_t privsep_socket(const struct privsep *a)
+{
+	return a->fd;
+}
+
+void privsep_hang_up(struct privsep *a)
+{
+	shutdown(a->fd, SHUT_RDWR);
+}
+
+void privsep_end(struct privsep *a)
+{
+	if (a == NULL)
+		return;
+	privsep_hang_up(a);
+	close(a->fd);
+	for (int i = 0; i < END_MS && waitpid(a->pid, NULL, WNOHANG) == 0; i++)
+		os_sleep_ms(1);
+	free(a);
+}
+
+bool privsep_is_helper(void)
+{
+	return strcmp(os_own_args()[0], helper_name) == 0;
+}
+
+/* ---- the back end ------------------------------------------------------------------------ */
+
+struct waiting {
+	struct waiting *next;
+	struct privsep_answer event;
+};
+
+struct client {
+	struct ipsec db;
+	struct ipsec_env env;
+	struct ipsec_can can;
+	struct privsep *privsep;
+	int fd;
+	uv_poll_t poll;
+	uv_timer_t later;
+	uv_prepare_t turn; /* the loop waits: removals go out */
+	unsigned handles;  /* that are not closed yet */
+	bool closing, lost, told;
+	uint32_t seq;
+	unsigned posted; /* requests without an answer since the last one with */
+
+	struct sa_policy **policies; /* by number, less 1 */
+	size_t n_policies;
+	struct waiting *first, **last;
+
+	struct privsep_request request;
+	struct privsep_answer answer;
+	uint8_t out[PRIVSEP_RECORD * PRIVSEP_LEN], in[PRIVSEP_RECORD * PRIVSEP_LEN];
+	size_t n_out;         /* requests that wait there */
+	size_t in_at, in_len; /* answers of which are left there */
+};
+
+static void on_later(uv_timer_t *t);
+
+static struct client *client_of(struct ipsec *db)
+{
+	return (struct client *)(void *)db;
+}
+
+static int is_lost(struct client *c, struct err *e)
+{
+	if (!c->lost && !c->closing)
+		uv_timer_start(&c->later, on_later, 0, 0);
+	c->lost = true;
+	err_set(e, ERR_OS, "the helper process has ended: nothing can be changed any more");
+	return err_hint(e, "its last words are in the log; SAs and policies stay as they are");
+}
+
+/* Texts of hints live as long as the process: there are few. */
+static const char *lasting(const char *hint)
+{
+	static char *known[64];
+
+	if (hint[0] == '\0')
+		return NULL;
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		if (known[i] == NULL)
+			known[i] = strdup(hint);
+		if (known[i] != NULL && strcmp(known[i], hint) == 0)
+			return known[i];
+	}
+	return NULL;
+}
+
+static int failed(const struct privsep_answer *a, struct err *e)
+{
+	err_set(e, a->code, "%s", a->cause);
+	if (e != NULL) {
+		e->os = a->os;
+		memcpy(e->cause, a->cause, sizeof e->cause); /* it was escaped over there */
+		e->hint = lasting(a->hint);
+	}
+	return -1;
+}
+
+static void keep_event(struct client *c, const struct privsep_answer *a)
+{
+	struct waiting *w = malloc(sizeof *w);
+
+	if (w == NULL)
+		return;
+	*w = (struct waiting){NULL, *a};
+	*c->last = w;
+	c->last = &w->next;
+	if (!c->closing)
+		uv_timer_start(&c->later, on_later, 0, 0);
+}
+
+/* The next answer or event into c->answer. 1: there is none now. */
+static int receive(struct client *c, int flags, struct err *e)
+{
+	ssize_t n;
+
+	if (c->in_at == c->in_len) {
+		do
+			n = recv(c->fd, c->in, sizeof c->in, flags);
+		while (n < 0 && errno == EINTR);
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return 1;
+		if (n <= 0 || n % PRIVSEP_LEN != 0)
+			return is_lost(c, e);
+		c->in_at = 0;
+		c->in_len = (size_t)n;
+	}
+	if (privsep_get_answer(&c->answer, c->in + c->in_at, PRIVSEP_LEN, NULL) < 0)
+		return is_lost(c, e);
+	c->in_at += PRIVSEP_LEN;
+	return 0;
+}
+
+/* Sends the requests that wait, with a socket if fd >= 0. */
+static int put_out(struct client *c, int fd, struct err *e)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof fd)];
+	} control;
+	struct iovec all = {c->out, c->n_out * PRIVSEP_LEN};
+	struct msghdr m = {.msg_iov = &all, .msg_iovlen = 1};
+	ssize_t n = 0;
+
+	if (fd >= 0) {
+		memset(&control, 0, sizeof control);
+		m.msg_control = &control;
+		m.msg_controllen = sizeof control;
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		control.head.cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+	}
+	if (c->n_out > 0 && !c->lost)
+		do
+			n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+		while (n < 0 && errno == EINTR);
+	wipe(c->out, c->n_out * PRIVSEP_LEN);
+	c->n_out = 0;
+	return n < 0 || c->lost ? is_lost(c, e) : 0;
+}
+
+/* c->request takes its place among those that wait. There is room for more of them than one call has. */
+static void put_in(struct client *c, enum privsep_op op, uint32_t seq)
+{
+	c->request.op = op;
+	c->request.seq = seq;
+	privsep_put_request(c->out + c->n_out++ * PRIVSEP_LEN, &c->request);
+	wipe(&c->request, sizeof c->request);
+}
+
+/* Waits for the answer to the request of that number. */
+static int await(struct client *c, enum privsep_op op, uint32_t seq, struct err *e)
+{
+	for (;;) {
+		if (receive(c, 0, e) < 0)
+			return -1;
+		if (c->answer.op == PRIVSEP_EVENT)
+			keep_event(c, &c->answer);
+		else if (c->answer.op != op || c->answer.seq != seq)
+			return is_lost(c, e);
+		else
+			return c->answer.code == ERR_NONE ? 0 : failed(&c->answer, e);
+	}
+}
+
+/* Sends c->request, and waits for c->answer. */
+static int ask(struct client *c, enum privsep_op op, int fd, struct err *e)
+{
+	const uint32_t seq = ++c->seq;
+
+	c->posted = 0;
+	put_in(c, op, seq);
+	return put_out(c, fd, e) < 0 ? -1 : await(c, op, seq, e);
+}
+
+static void on_turn(uv_prepare_t *h)
+{
+	put_out(h->data, -1, NULL);
+	uv_prepare_stop(h);
+}
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+static void client_can(struct ipsec *db, struct ipsec_can *can)
+{
+	*can = client_of(db)->can;
+}
+
+static struct sa_policy *policy_of(const struct client *c, uint32_t number)
+{
+	return number > 0 && number <= c->n_policies ? c->policies[number - 1] : NULL;
+}
+
+static bool make_room(struct client *c, uint32_t number)
+{
+	size_t n = c->n_policies > 0 ? c->n_policies : 1;
+	struct sa_policy **more;
+
+	while (n < number)
+		n *= 2;
+	if (n == c->n_policies)
+		return true;
+	more = realloc(c->policies, n * sizeof(struct sa_policy *));
+	if (more == NULL)
+		return false;
+	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct sa_policy *));
+	c->policies = more;
+	c->n_policies = n;
+	return true;
+}
+
+static int client_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
+{
+	struct client *c = client_of(db);
+	struct privsep_policy *a = &c->request.add;
+	uint32_t number;
+
+	snprintf(a->peer, sizeof a->peer, "%s", p->peer);
+	a->local = p->local;
+	a->remote = p->remote;
+	a->control_port = p->control_port;
+	a->peer_port = p->peer_port;
+	a->local_esp_port = p->local_esp_port;
+	a->remote_esp_port = p->remote_esp_port;
+	a->mode = (uint8_t)p->mode;
+	a->encap = (uint8_t)p->encap;
+	a->start = (uint8_t)p->start;
+	a->udp = p->udp;
+	a->protects = p->protects;
+	a->exempts = p->exempts;
+	memcpy(a->protect, p->protect, sizeof a->protect);
+	memcpy(a->exempt, p->exempt, sizeof a->exempt);
+	if (ask(c, PRIVSEP_POLICY_ADD, -1, e) < 0)
+		return -1;
+	number = c->answer.policy;
+	if (number == 0 || number > 1u << 24)
+		return is_lost(c, e);
+	if (!make_room(c, number)) {
+		c->request.policy = number;
+		ask(c, PRIVSEP_POLICY_REMOVE, -1, NULL);
+		return err_set(e, ERR_OS, "no memory for a policy");
+	}
+	c->policies[number - 1] = p;
+	p->ref = number;
+	return 0;
+}
+
+static int client_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e)
+{
+	struct client *c = client_of(db);
+	const uint32_t number = (uint32_t)p->ref;
+	int rc;
+
+	if (policy_of(c, number) != p)
+		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
+	c->request.policy = number;
+	rc = ask(c, PRIVSEP_POLICY_REMOVE, -1, e);
+	c->policies[number - 1] = NULL;
+	p->ref = 0;
+	for (struct waiting *w = c->first; w != NULL; w = w->next)
+		if (w->event.policy == number)
+			w->event.policy = 0;
+	return rc;
+}
+
+static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
+			  struct spi *in, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	if (policy_of(c, (uint32_t)p->ref) != p)
+		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
+	c->request.policy = (uint32_t)p->ref;
+	if (ask(c, PRIVSEP_RESERVE, -1, e) < 0)
+		return -1;
+	ctx->id = c->answer.ctx;
+	*in = c->answer.spi;
+	return 0;
+}
+
+static void fill_sa(struct privsep_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+{
+	sa->keys = *k;
+	sa->keys.said = 0;
+	sa->soft_bytes = p->soft_bytes;
+	sa->soft_packets = p->soft_packets;
+	sa->hard_bytes = p->hard_bytes;
+	sa->hard_packets = p->hard_packets;
+}
+
+/* Of a request for two SAs that failed. */
+static enum ipsec_part part_that_failed(const struct client *c, enum privsep_op op)
+{
+	return c->answer.op == op && c->answer.part == PRIVSEP_OUT ? IPSEC_OUTBOUND : IPSEC_INBOUND;
+}
+
+static int client_open_pair(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
+			    const struct sa_keys *in, const struct sa_keys *out,
+			    enum ipsec_part *failed, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	if (policy_of(c, (uint32_t)p->ref) != p)
+		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
+	c->request.policy = (uint32_t)p->ref;
+	fill_sa(&c->request.sa, p, in);
+	fill_sa(&c->request.out, p, out);
+	if (ask(c, PRIVSEP_OPEN_PAIR, -1, e) < 0) {
+		*failed = part_that_failed(c, PRIVSEP_OPEN_PAIR);
+		return -1;
+	}
+	ctx->id = c->answer.ctx;
+	return 0;
+}
+
+/* out NULL: one SA, as op says; else both. */
+static int add(struct client *c, enum privsep_op op, struct ipsec_ctx ctx, const struct sa_keys *k,
+	       const struct sa_keys *out, struct err *e)
+{
+	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
+
+	if (p == NULL)
+		return err_set(e, ERR_BUG, "a context of no policy");
+	c->request.ctx = ctx.id;
+	fill_sa(&c->request.sa, p, k);
+	if (out != NULL)
+		fill_sa(&c->request.out, p, out);
+	return ask(c, op, -1, e);
+}
+
+static int client_add_inbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
+			      struct err *e)
+{
+	return add(client_of(db), PRIVSEP_ADD_INBOUND, ctx, k, NULL, e);
+}
+
+static int client_add_outbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
+			       struct err *e)
+{
+	return add(client_of(db), PRIVSEP_ADD_OUTBOUND, ctx, k, NULL, e);
+}
+
+static int client_add_both(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+			   const struct sa_keys *out, struct ipsec_next *next,
+			   enum ipsec_part *which, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	c->request.next = next != NULL;
+	if (add(c, PRIVSEP_ADD_BOTH, ctx, in, out, e) < 0) {
+		*which = part_that_failed(c, PRIVSEP_ADD_BOTH);
+		return -1;
+	}
+	if (next != NULL)
+		*next = (struct ipsec_next){.ctx = {c->answer.ctx}, .in = c->answer.spi};
+	return 0;
+}
+
+static int client_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
+			 struct err *e)
+{
+	struct client *c = client_of(db);
+
+	c->request.ctx = ctx.id;
+	c->request.part = (uint8_t)part;
+	/* Nobody waits for a removal, the helper logs one that fails. But both sides could come to
+	 * wait for each other's room, had we sent any number without reading. */
+	if (++c->posted > POSTED_MAX)
+		return ask(c, PRIVSEP_REMOVE, -1, e);
+	put_in(c, PRIVSEP_REMOVE, 0);
+	if (c->lost || c->n_out == WAITING_MAX)
+		return put_out(c, -1, e);
+	uv_prepare_start(&c->turn, on_turn);
+	return 0;
+}
+
+static int client_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
+			struct sa_counts *counts, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	c->request.ctx = ctx.id;
+	c->request.part = (uint8_t)part;
+	if (ask(c, PRIVSEP_QUERY, -1, e) < 0)
+		return -1;
+	counts->known = c->answer.known;
+	counts->packets = c->answer.counts[0];
+	counts->bytes = c->answer.counts[1];
+	counts->replay_dropped = c->answer.counts[2];
+	counts->integrity_failed = c->answer.counts[3];
+	return 0;
+}
+
+static int client_leftovers(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	for (;;) {
+		struct ipsec_leftover l;
+		const struct sa_policy *p;
+
+		if (ask(c, PRIVSEP_LEFTOVER, -1, e) < 0)
+			return -1;
+		if (c->answer.ctx == 0)
+			return 0;
+		p = policy_of(c, c->answer.policy);
+		if (p == NULL)
+			continue;
+		l = (struct ipsec_leftover){.ctx = {c->answer.ctx},
+					    .part = (enum ipsec_part)c->answer.part,
+					    .local = c->answer.local,
+					    .remote = c->answer.remote,
+					    .spi = c->answer.spi,
+					    .owner = p->owner,
+					    .left_s = c->answer.left_s};
+		if (found(arg, &l, e) < 0)
+			return -1;
+	}
+}
+
+static int client_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	c->request.ipv6 = ipv6;
+	return ask(c, PRIVSEP_EXEMPT, (int)fd, e);
+}
+
+static int client_reload(struct ipsec *db, struct err *e)
+{
+	return ask(client_of(db), PRIVSEP_RELOAD, -1, e);
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+static void tell(struct client *c, const struct privsep_answer *a)
+{
+	const struct sa_policy *p = policy_of(c, a->policy);
+	struct ipsec_event ev = {.kind = (enum ipsec_event_kind)a->kind,
+				 .owner = p != NULL ? p->owner : NULL,
+				 .ctx = {a->ctx},
+				 .part = (enum ipsec_part)a->part,
+				 .reason = (enum rekey_reason)a->reason,
+				 .spi = a->spi,
+				 .text = a->cause[0] != '\0' ? a->cause : NULL};
+
+	if (a->kind <= IPSEC_EV_REMOVED && p != NULL)
+		c->env.on_event(c->env.arg, &ev);
+}
+
+static void tell_loss(struct client *c)
+{
+	struct ipsec_event ev = {.kind = IPSEC_EV_LOST};
+	struct err e = {0};
+
+	if (c->told)
+		return;
+	c->told = true;
+	uv_poll_stop(&c->poll);
+	is_lost(c, &e);
+	ev.text = e.cause;
+	c->env.on_event(c->env.arg, &ev);
+}
+
+static void on_later(uv_timer_t *t)
+{
+	struct client *c = t->data;
+
+	while (!c->closing && c->first != NULL) {
+		struct waiting *w = c->first;
+
+		c->first = w->next;
+		if (c->first == NULL)
+			c->last = &c->first;
+		tell(c, &w->event);
+		free(w);
+	}
+	if (!c->closing && c->lost)
+		tell_loss(c);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct client *c = poll->data;
+
+	(void)status, (void)events;
+	while (receive(c, MSG_DONTWAIT, NULL) == 0) {
+		if (c->answer.op != PRIVSEP_EVENT) {
+			is_lost(c, NULL);
+			break;
+		}
+		keep_event(c, &c->answer);
+	}
+	on_later(&c->later);
+}
+
+/* ---- open and close ---------------------------------------------------------------------- */
+
+/* The helper's first word: what the back end can, or why there is none. */
+static int await_ready(struct client *c, bool *absent, struct err *e)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	const struct privsep_answer *a = &c->answer;
+	int n;
+
+	do
+		n = poll(&p, 1, READY_MS);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0 || recv(c->fd, c->in, sizeof c->in, MSG_DONTWAIT) != PRIVSEP_LEN ||
+	    privsep_get_answer(&c->answer, c->in, PRIVSEP_LEN, NULL) < 0 || a->op != PRIVSEP_READY)
+		return err_set(e, ERR_OS, "the helper process does not start");
+	*absent = a->absent;
+	if (a->code != ERR_NONE)
+		return failed(a, e);
+	c->can = (struct ipsec_can){.window_max = a->window_max,
+				    .lifetime_max_s = a->lifetime_max_s,
+				    .suites = a->suites};
+	privsep_can_get(&c->can, a->can);
+	return 0;
+}
+
+static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
+{
+	struct client *c = calloc(1, sizeof *c);
+	bool absent = false;
+
+	if (c == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	c->db.ops = &ipsec_privsep;
+	c->env = *env;
+	c->privsep = env->privsep;
+	c->fd = (int)privsep_socket(env->privsep);
+	c->last = &c->first;
+	if (await_ready(c, &absent, e) < 0)
+		goto free_client;
+	if (uv_poll_init(env->loop, &c->poll, c->fd) != 0) {
+		err_set(e, ERR_OS, "the loop does not take the helper's socket");
+		goto free_client;
+	}
+	/* libuv makes it one that does not wait; a call does. */
+	fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK);
+	uv_timer_init(env->loop, &c->later);
+	uv_prepare_init(env->loop, &c->turn);
+	c->poll.data = c->later.data = c->turn.data = c;
+	c->handles = 3;
+	uv_poll_start(&c->poll, UV_READABLE, on_readable);
+	*out = &c->db;
+	return 0;
+
+free_client:
+	privsep_hang_up(env->privsep);
+	free(c);
+	return absent ? IPSEC_ABSENT : -1;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct client *c = h->data;
+
+	if (--c->handles > 0)
+		return;
+	while (c->first != NULL) {
+		struct waiting *w = c->first;
+
+		c->first = w->next;
+		free(w);
+	}
+	free(c->policies);
+	wipe(c, sizeof *c);
+	free(c);
+}
+
+/* The helper leaves policies and SAs in the kernel: what was closed stays closed. */
+static void client_close(struct ipsec *db)
+{
+	struct client *c = client_of(db);
+
+	put_out(c, -1, NULL);
+	c->closing = true;
+	for (size_t i = 0; i < c->n_policies; i++)
+		if (c->policies[i] != NULL)
+			c->policies[i]->ref = 0;
+	privsep_hang_up(c->privsep);
+	uv_close((uv_handle_t *)&c->poll, on_closed);
+	uv_close((uv_handle_t *)&c->later, on_closed);
+	uv_close((uv_handle_t *)&c->turn, on_closed);
+}
+
+const struct ipsec_ops ipsec_privsep = {
+	.name = "xfrm",
+	.open = privsep_open,
+	.close = client_close,
+	.can = client_can,
+	.policy_add = client_policy_add,
+	.policy_remove = client_policy_remove,
+	.reserve = client_reserve,
+	.add_inbound = client_add_inbound,
+	.open_pair = client_open_pair,
+	.add_outbound = client_add_outbound,
+	.add_both = client_add_both,
+	.remove = client_remove,
+	.query = client_query,
+	.leftovers = client_leftovers,
+	.exempt_socket = client_exempt_socket,
+	.reload = client_reload,
+};

@@ -1,0 +1,599 @@
+/*
+ * agent/privsep/helper.c - the helper: the one process that may configure the system's IPsec.
+ *
+ * It reads the config, opens the back end and whatever else it will need, gives up all but
+ * CAP_NET_ADMIN and the few system calls that are left to make, and only then listens to the other
+ * process. Every request is judged by agent/privsep/record.h before anything is done; what is refused is
+ * answered and logged. When the other side is gone, so is the helper: SAs and policies stay.
+ */
+#include "agent/privsep/client.h"
+
+#include "agent/os/confine.h"
+#include "agent/os/log.h"
+#include "agent/os/os.h"
+#include "agent/privsep/policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define OTHER_FD 3 /* the other process */
+#define BURST_MS 20
+#define BURST_MAX 64 /* requests, before the loop has its turn */
+
+/* One policy in the back end. */
+struct owned {
+	struct sa_policy p;
+	char name[MSG_NAME_MAX + 1];
+	uint32_t number; /* in the book */
+};
+
+struct helper {
+	uv_loop_t loop; /* the back end's */
+	struct ipsec *db;
+	bool over;
+	const struct privsep_source *source;
+	struct privsep_book book;
+	int routes[2]; /* a datagram socket for each family, to ask for the own address by */
+	struct ipsec_leftover found;
+
+	struct privsep_request request;
+	struct privsep_answer answer, event;
+	uint8_t wire[PRIVSEP_RECORD * PRIVSEP_LEN], answers[PRIVSEP_RECORD * PRIVSEP_LEN];
+	size_t n_answers;
+	uint8_t told[PRIVSEP_LEN];
+};
+
+/* ---- telling ----------------------------------------------------------------------------- */
+
+/* Waits until the other side has room: it reads whenever it does not work. */
+static void tell(struct helper *h, const uint8_t *wire, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = send(OTHER_FD, wire, len, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		h->over = true;
+}
+
+static void fill_err(struct privsep_answer *a, const struct err *e)
+{
+	a->code = e->code;
+	a->os = e->os;
+	memcpy(a->cause, e->cause, sizeof a->cause);
+	snprintf(a->hint, sizeof a->hint, "%s", e->hint != NULL ? e->hint : "");
+}
+
+static void on_event(void *arg, const struct ipsec_event *ev)
+{
+	struct helper *h = arg;
+	const struct owned *own = ev->owner;
+	struct privsep_answer *a = &h->event;
+	struct privsep_slot *slot;
+	struct privsep_held *held;
+
+	if (own == NULL)
+		return;
+	held = &h->book.held[own->number - 1];
+	slot = ev->ctx.id != 0 ? privsep_book_find(held, ev->ctx.id) : NULL;
+	memset(a, 0, sizeof *a);
+	a->op = PRIVSEP_EVENT;
+	a->kind = (uint8_t)ev->kind;
+	a->policy = own->number;
+	a->part = (uint8_t)ev->part;
+	a->reason = (uint8_t)ev->reason;
+	a->spi = ev->spi;
+	if (slot != NULL)
+		a->ctx = privsep_book_ctx(&h->book, held, slot);
+	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
+	if (slot != NULL && (ev->kind == IPSEC_EV_HARD || ev->kind == IPSEC_EV_REMOVED))
+		privsep_book_lost(held, slot, a->part);
+	privsep_put_answer(h->told, a);
+	tell(h, h->told, sizeof h->told);
+}
+
+/* ---- doing ------------------------------------------------------------------------------- */
+
+static int route_of(void *arg, const struct addr *remote, struct addr *local, struct err *e)
+{
+	const struct helper *h = arg;
+	const bool ipv6 = remote->len == 16;
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PROTO_PORT)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(PROTO_PORT)};
+	struct sockaddr *sa = ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	socklen_t len = ipv6 ? sizeof six : sizeof four;
+	void *bytes = ipv6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr;
+	int fd = h->routes[ipv6], rc;
+
+	memcpy(bytes, remote->bytes, remote->len);
+	rc = connect(fd, sa, len);
+	if (rc == 0)
+		rc = getsockname(fd, sa, &len);
+	if (rc != 0)
+		err_set(e, ERR_OS, "no route: %s", strerror(errno));
+	(void)connect(fd, &none, sizeof none);
+	if (rc != 0)
+		return -1;
+	*local = (struct addr){.len = remote->len};
+	memcpy(local->bytes, bytes, local->len);
+	return 0;
+}
+
+static int add_policy(struct helper *h, struct privsep_held *held, struct err *e)
+{
+	const struct privsep_request *r = &h->request;
+	struct owned *own = calloc(1, sizeof *own);
+
+	if (own == NULL)
+		return err_set(e, ERR_OS, "no memory for a policy");
+	ipsec_policy_of(&own->p, &r->add);
+	memcpy(own->name, r->add.peer, sizeof own->name);
+	own->p.peer = own->name;
+	own->p.owner = own;
+	/* Adding it may already tell an event. */
+	held->owner = own;
+	own->number = h->answer.policy = privsep_book_add(&h->book, held, r);
+	if (ipsec_policy_add(h->db, &own->p, e) == 0)
+		return 0;
+	privsep_book_remove(&h->book, held);
+	free(own);
+	return -1;
+}
+
+static int remove_policy(struct helper *h, struct privsep_held *held, struct err *e)
+{
+	struct owned *own = held->owner;
+	int rc = ipsec_policy_remove(h->db, &own->p, e);
+
+	privsep_book_remove(&h->book, held);
+	free(own);
+	return rc;
+}
+
+static int reserve(struct helper *h, struct privsep_held *held, struct err *e)
+{
+	struct owned *own = held->owner;
+	struct ipsec_ctx ctx;
+
+	if (ipsec_reserve(h->db, &own->p, &ctx, &h->answer.spi, e) < 0)
+		return -1;
+	h->answer.ctx = privsep_book_reserve(&h->book, held, ctx.id, h->answer.spi, 0);
+	if (h->answer.ctx != 0)
+		return 0;
+	ipsec_remove(h->db, ctx, IPSEC_BOTH, NULL);
+	return err_set(e, ERR_OS, "no memory for an SA");
+}
+
+static void set_limits(struct sa_policy *p, const struct privsep_sa *sa)
+{
+	p->soft_bytes = sa->soft_bytes;
+	p->soft_packets = sa->soft_packets;
+	p->hard_bytes = sa->hard_bytes;
+	p->hard_packets = sa->hard_packets;
+}
+
+static int open_pair(struct helper *h, struct privsep_held *held, struct err *e)
+{
+	const struct privsep_sa *sa = &h->request.sa;
+	struct owned *own = held->owner;
+	enum ipsec_part failed;
+	struct ipsec_ctx ctx;
+
+	set_limits(&own->p, sa); /* those of both are one policy's */
+	if (ipsec_open_pair(h->db, &own->p, &ctx, &sa->keys, &h->request.out.keys, &failed, e) <
+	    0) {
+		h->answer.part = (uint8_t)failed;
+		return -1;
+	}
+	h->answer.ctx = privsep_book_new(&h->book, held, ctx.id, sa->keys.spi);
+	if (h->answer.ctx != 0)
+		return 0;
+	ipsec_remove(h->db, ctx, IPSEC_BOTH, NULL);
+	return err_set(e, ERR_OS, "no memory for an SA");
+}
+
+static void note_next(struct helper *h, struct privsep_held *held, const struct ipsec_next *next)
+{
+	h->answer.ctx = privsep_book_reserve(&h->book, held, next->ctx.id, next->in, 0);
+	if (h->answer.ctx != 0)
+		h->answer.spi = next->in;
+	else
+		ipsec_remove(h->db, next->ctx, IPSEC_BOTH, NULL);
+}
+
+static int add_sa(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+		  struct err *e)
+{
+	const struct privsep_sa *sa = &h->request.sa;
+	const struct ipsec_ctx ctx = {slot->inner};
+	struct owned *own = held->owner;
+	enum ipsec_part failed = IPSEC_BOTH;
+	struct ipsec_next next = {.ctx = {0}};
+	bool more;
+	int rc;
+
+	set_limits(&own->p, sa);
+	switch (h->request.op) {
+	case PRIVSEP_ADD_INBOUND:
+		rc = ipsec_add_inbound(h->db, ctx, &sa->keys, e);
+		break;
+	case PRIVSEP_ADD_OUTBOUND:
+		rc = ipsec_add_outbound(h->db, ctx, &sa->keys, e);
+		break;
+	default:
+		more = h->request.next && privsep_check_more(&h->book, held, NULL) == 0;
+		rc = ipsec_add_both(h->db, ctx, &sa->keys, &h->request.out.keys,
+				    more ? &next : NULL, &failed, e);
+		if (rc < 0)
+			h->answer.part = (uint8_t)failed;
+	}
+	if (rc == 0)
+		privsep_book_added(slot, h->request.op);
+	else if (failed == IPSEC_OUTBOUND)
+		privsep_book_added(slot, PRIVSEP_ADD_INBOUND);
+	if (next.ctx.id != 0) /* the book may move: slot is not looked at any more */
+		note_next(h, held, &next);
+	return rc;
+}
+
+static int remove_sa(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+		     struct err *e)
+{
+	const struct ipsec_ctx ctx = {slot != NULL ? slot->inner : 0};
+	int rc;
+
+	if (slot == NULL)
+		return 0;
+	rc = ipsec_remove(h->db, ctx, (enum ipsec_part)h->request.part, e);
+	privsep_book_lost(held, slot, h->request.part);
+	return rc;
+}
+
+static int query(struct helper *h, const struct privsep_slot *slot, struct err *e)
+{
+	const struct ipsec_ctx ctx = {slot->inner};
+	struct sa_counts counts;
+
+	if (ipsec_query(h->db, ctx, (enum ipsec_part)h->request.part, &counts, e) < 0)
+		return -1;
+	h->answer.known = (uint8_t)counts.known;
+	h->answer.counts[0] = counts.packets;
+	h->answer.counts[1] = counts.bytes;
+	h->answer.counts[2] = counts.replay_dropped;
+	h->answer.counts[3] = counts.integrity_failed;
+	return 0;
+}
+
+/* Takes one, and leaves the others for the next time. */
+static int take_one(void *arg, const struct ipsec_leftover *l, struct err *e)
+{
+	struct ipsec_leftover *found = arg;
+
+	(void)e;
+	*found = *l;
+	return -1;
+}
+
+static int leftover(struct helper *h, struct err *e)
+{
+	struct ipsec_leftover *l = &h->found;
+	struct privsep_answer *a = &h->answer;
+	const struct owned *own;
+	int rc;
+
+	memset(l, 0, sizeof *l);
+	rc = ipsec_leftovers(h->db, take_one, l, e);
+	if (l->ctx.id == 0)
+		return rc;
+	own = l->owner;
+	a->policy = own->number;
+	a->ctx = privsep_book_reserve(&h->book, &h->book.held[own->number - 1], l->ctx.id, l->spi,
+				      (uint8_t)l->part);
+	a->part = (uint8_t)l->part;
+	a->spi = l->spi;
+	a->local = l->local;
+	a->remote = l->remote;
+	a->left_s = l->left_s;
+	return a->ctx != 0 ? 0 : err_set(e, ERR_OS, "no memory for an SA");
+}
+
+static bool is_option(int fd, int option, int want)
+{
+	int is = -1;
+	socklen_t len = sizeof is;
+
+	return getsockopt(fd, SOL_SOCKET, option, &is, &len) == 0 && is == want;
+}
+
+/* The way past all policies is for the agents' own TCP, and for nothing else. */
+static int exempt(struct helper *h, int fd, struct err *e)
+{
+	const bool ipv6 = h->request.ipv6;
+
+	if (fd < 0 || !is_option(fd, SO_DOMAIN, ipv6 ? AF_INET6 : AF_INET) ||
+	    !is_option(fd, SO_TYPE, SOCK_STREAM) || !is_option(fd, SO_PROTOCOL, IPPROTO_TCP))
+		return err_set(e, ERR_PERM, "exempt: no TCP socket of that family");
+	return ipsec_exempt_socket(h->db, fd, ipv6, e);
+}
+
+static int read_config(struct helper *h, struct err *e)
+{
+	struct config c;
+	int rc;
+
+	if (h->source->read(h->source->arg, &c, e) < 0)
+		return -1;
+	rc = privsep_book_config(&h->book, &c, e);
+	config_free(&c);
+	return rc;
+}
+
+static int do_request(struct helper *h, int fd, struct err *e)
+{
+	struct privsep_held *held;
+	struct privsep_slot *slot;
+
+	if (privsep_check(&h->book, &h->request, route_of, h, &held, &slot, e) < 0) {
+		if (e->code != ERR_DOWN)
+			log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s",
+				    e->cause);
+		return -1;
+	}
+	switch (h->request.op) {
+	case PRIVSEP_POLICY_ADD:
+		return add_policy(h, held, e);
+	case PRIVSEP_POLICY_REMOVE:
+		return remove_policy(h, held, e);
+	case PRIVSEP_RESERVE:
+		return reserve(h, held, e);
+	case PRIVSEP_OPEN_PAIR:
+		return open_pair(h, held, e);
+	case PRIVSEP_ADD_INBOUND:
+	case PRIVSEP_ADD_OUTBOUND:
+	case PRIVSEP_ADD_BOTH:
+		return add_sa(h, held, slot, e);
+	case PRIVSEP_REMOVE:
+		return remove_sa(h, held, slot, e);
+	case PRIVSEP_QUERY:
+		return query(h, slot, e);
+	case PRIVSEP_LEFTOVER:
+		return leftover(h, e);
+	case PRIVSEP_EXEMPT:
+		return exempt(h, fd, e);
+	case PRIVSEP_RELOAD:
+		return read_config(h, e);
+	default:
+		return err_set(e, ERR_BUG, "a request that nobody does");
+	}
+}
+
+/* ---- the socket -------------------------------------------------------------------------- */
+
+/* The descriptor that came with a record, or -1. More than one are closed. */
+static int descriptor_of(struct msghdr *m)
+{
+	int fd = -1;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+		size_t n = 0;
+
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			n = (c->cmsg_len - CMSG_LEN(0)) / sizeof fd;
+		for (size_t i = 0; i < n; i++) {
+			if (fd >= 0)
+				close(fd);
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+		}
+	}
+	return fd;
+}
+
+/* False: nothing behind it is done either. */
+static bool serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
+{
+	struct privsep_answer *a = &h->answer;
+	struct err e = {0};
+	int rc = privsep_get_request(&h->request, wire, n, &e);
+	const bool posted = h->request.op == PRIVSEP_REMOVE && h->request.seq == 0;
+
+	memset(a, 0, sizeof *a);
+	a->op = rc < 0 ? PRIVSEP_READY : h->request.op;
+	a->seq = h->request.seq;
+	if (rc < 0)
+		log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s", e.cause);
+	else
+		rc = do_request(h, fd, &e);
+	wipe(&h->request, sizeof h->request);
+	if (posted) {
+		if (rc < 0)
+			log_limited(os_now_ns() / 1000000, LOG_WARN,
+				    "helper: an SA was not removed: %s", e.cause);
+		return true;
+	}
+	if (rc < 0)
+		fill_err(a, &e);
+	privsep_put_answer(h->answers + h->n_answers++ * PRIVSEP_LEN, a);
+	return rc == 0;
+}
+
+/* All requests of one record; the answers are one record, too. */
+static void serve_all(struct helper *h, size_t n, int fd)
+{
+	size_t at = 0;
+
+	h->n_answers = 0;
+	if (n == 0 || n % PRIVSEP_LEN != 0) {
+		serve(h, h->wire, n, fd);
+	} else {
+		while (at < n && serve(h, h->wire + at, PRIVSEP_LEN, fd))
+			at += PRIVSEP_LEN;
+	}
+	wipe(h->wire, n);
+	if (h->n_answers > 0)
+		tell(h, h->answers, h->n_answers * PRIVSEP_LEN);
+}
+
+/* One record, if there is one. Removals may be put off to the next request, or to the loop's turn when
+ * none comes. */
+static bool take_record(struct helper *h, int flags)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec all = {h->wire, sizeof h->wire};
+	struct msghdr m = {.msg_iov = &all,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof control};
+	ssize_t n = recvmsg(OTHER_FD, &m, flags | MSG_CMSG_CLOEXEC);
+	int fd;
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return false;
+	if (n <= 0) {
+		h->over = true;
+		return false;
+	}
+	fd = descriptor_of(&m);
+	serve_all(h, (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)n, fd);
+	if (fd >= 0)
+		close(fd);
+	return true;
+}
+
+/*
+ * Waits for requests, and for what the back end's loop waits for. Behind a request the next one is near:
+ * until none has come for BURST_MS, requests alone are waited for, one system call each.
+ */
+static void work(struct helper *h)
+{
+	struct pollfd on[] = {{.fd = OTHER_FD, .events = POLLIN},
+			      {.fd = uv_backend_fd(&h->loop), .events = POLLIN}};
+
+	while (!h->over) {
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+		if (poll(on, 2, uv_backend_timeout(&h->loop)) <= 0 || on[0].revents == 0 ||
+		    !take_record(h, MSG_DONTWAIT))
+			continue;
+		for (int i = 1; i < BURST_MAX && !h->over && take_record(h, 0); i++)
+			;
+	}
+}
+
+/* ---- start and end ----------------------------------------------------------------------- */
+
+/* The sockets that are needed later; past all policies, or a closed pair could not be asked for. */
+static void open_routes(struct helper *h)
+{
+	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+		h->routes[ipv6] =
+			socket(ipv6 != 0 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		if (h->routes[ipv6] >= 0)
+			ipsec_exempt_socket(h->db, h->routes[ipv6], ipv6 != 0, NULL);
+	}
+}
+
+static void confine(const struct helper *h)
+{
+	const struct confinement c = {.role = CONFINE_HELPER, .paths = h->source->paths};
+	char text[200];
+
+	os_confine(&c, text, sizeof text);
+	log_line(LOG_INFO, "helper: confined: %s", text);
+}
+
+/* All that needs rights which are gone afterwards. IPSEC_ABSENT as of open(). */
+static int begin(struct helper *h, struct err *e)
+{
+	const struct ipsec_env env = {.loop = &h->loop, .on_event = on_event, .arg = h};
+	const struct timeval burst = {.tv_usec = BURST_MS * 1000L};
+	int rc;
+
+	if (read_config(h, e) < 0)
+		return -1;
+	rc = ipsec_xfrm.open(&h->db, &env, e);
+	if (rc < 0)
+		return rc;
+	open_routes(h);
+	setsockopt(OTHER_FD, SOL_SOCKET, SO_RCVTIMEO, &burst, sizeof burst);
+	confine(h);
+	return 0;
+}
+
+static void say_ready(struct helper *h, int rc, const struct err *e)
+{
+	struct privsep_answer *a = &h->answer;
+	struct ipsec_can can;
+
+	a->op = PRIVSEP_READY;
+	if (rc < 0) {
+		fill_err(a, e);
+		a->absent = rc == IPSEC_ABSENT;
+	} else {
+		ipsec_can(h->db, &can);
+		a->can = privsep_can_bits(&can);
+		a->window_max = can.window_max;
+		a->lifetime_max_s = can.lifetime_max_s;
+		a->suites = can.suites;
+	}
+	privsep_put_answer(h->told, a);
+	tell(h, h->told, sizeof h->told);
+}
+
+static void end(struct helper *h)
+{
+	if (h->db != NULL)
+		ipsec_close(h->db);
+	uv_run(&h->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&h->loop);
+	for (int i = 0; i < 2; i++)
+		if (h->routes[i] >= 0)
+			close(h->routes[i]);
+	for (size_t i = 0; i < h->book.n_held; i++)
+		free(h->book.held[i].owner);
+	privsep_book_free(&h->book);
+	wipe(h, sizeof *h);
+	free(h);
+}
+
+int privsep_serve(const struct privsep_source *source, struct err *e)
+{
+	struct helper *h;
+	struct err why = {0};
+	int rc;
+
+	if (!is_option(OTHER_FD, SO_DOMAIN, AF_UNIX) ||
+	    !is_option(OTHER_FD, SO_TYPE, SOCK_SEQPACKET))
+		return err_set(e, ERR_USAGE, "the helper is started by sapair run only");
+	h = calloc(1, sizeof *h);
+	if (h == NULL)
+		return err_set(e, ERR_OS, "no memory for the helper");
+	prctl(PR_SET_NAME, "sapair-helper", 0, 0, 0);
+	fcntl(OTHER_FD, F_SETFD, FD_CLOEXEC);
+	if (!os_lock_memory())
+		mlock(h, sizeof *h); /* where keys pass through */
+	h->source = source;
+	h->routes[0] = h->routes[1] = -1;
+	os_confine_rings();
+	uv_loop_init(&h->loop);
+	rc = begin(h, &why);
+	say_ready(h, rc, &why);
+	if (rc == 0)
+		work(h);
+	end(h);
+	return 0;
+}

@@ -1,0 +1,36 @@
+/*
+ * proto/config/bundle.h - all that one lab host needs, as one document: identity, CA, config.
+ *
+ *     {"schema":"sapair.bundle/1","lab":"demo","host":"a","source":"<sha-256 of the lab file>",
+ *      "config":{...},"certificate":"-----BEGIN...","key":"-----BEGIN...","ca":"-----BEGIN..."}
+ *
+ * No files, no clock. It holds a private key: wipe what holds it.
+ */
+#ifndef SAPAIR_PROTO_CONFIG_BUNDLE_H
+#define SAPAIR_PROTO_CONFIG_BUNDLE_H
+
+#include "crypto/hkdf.h"
+#include "proto/config/lab.h"
+
+#define BUNDLE_SUFFIX ".bundle"
+
+struct bundle {
+	char lab[LAB_NAME_MAX + 1];
+	char host[LAB_NAME_MAX + 1];
+	uint8_t source[SHA256_LEN];
+	char cert[CERT_PEM_MAX], key[CERT_PEM_MAX], ca[CERT_PEM_MAX];
+	struct config cfg;
+};
+
+/* On -1 (ERR_USAGE) *b is wiped. */
+int bundle_parse(struct bundle *b, const char *text, size_t len, struct err *e);
+/* Frees the config, wipes the rest. */
+void bundle_wipe(struct bundle *b);
+
+/* Bytes that bundle_write() needs at most. */
+size_t bundle_room(const struct lab *lab, size_t host);
+/* The document for one host of a lab; 0 when it did not fit. */
+size_t bundle_write(char *buf, size_t size, const struct lab *lab, size_t host,
+		    const uint8_t source[SHA256_LEN], const struct pem_pair *own, const char *ca);
+
+#endif

@@ -1,0 +1,602 @@
+/*
+ * proto/json/scan.c - one pass over a JSON text that refuses what RFC 8259 refuses, and more.
+ *
+ * Recursion goes no deeper than SCAN_DEPTH_MAX. Each open object remembers where its names stand
+ * and a hash of each, so that twins cost no second pass.
+ */
+#include "proto/json/scan.h"
+
+#include <string.h>
+
+#define GREATEST UINT64_C(9007199254740991) /* 2^53 - 1: doubles hold it and all below exactly */
+#define NOWHERE SIZE_MAX
+
+struct scan {
+	const char *text;
+	size_t len;
+	size_t at; /* the next byte; after a failure the offending one */
+	unsigned depth;
+	bool decimals;
+	struct err *e;
+};
+
+struct name {
+	uint32_t at; /* behind the opening quote */
+	uint32_t hash;
+};
+
+static int refuse(struct scan *s, size_t at, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int refuse(struct scan *s, size_t at, const char *fmt, ...)
+{
+	va_list ap;
+
+	s->at = at;
+	va_start(ap, fmt);
+	err_setv(s->e, ERR_REFUSED, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+/* The byte at an offset, or -1 behind the end. */
+static int byte_at(const struct scan *s, size_t at)
+{
+	return at < s->len ? (uint8_t)s->text[at] : -1;
+}
+
+static bool is_digit(int c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static void skip_space(struct scan *s)
+{
+	while (s->at < s->len) {
+		char c = s->text[s->at];
+
+		if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+			break;
+		s->at++;
+	}
+}
+
+static int unexpected(struct scan *s, const char *wanted)
+{
+	int c = byte_at(s, s->at);
+
+	if (c < 0)
+		return refuse(s, s->at, "the text ends where %s should stand", wanted);
+	if (c == '/' || c == '#')
+		return refuse(s, s->at, "comments are not allowed");
+	if (c == '\'')
+		return refuse(s, s->at, "names and strings stand in double quotes");
+	if (c > 0x20 && c < 0x7f)
+		return refuse(s, s->at, "'%c' where %s should stand", c, wanted);
+	return refuse(s, s->at, "byte 0x%02x where %s should stand", (unsigned)c, wanted);
+}
+
+/* ---- strings --------------------------------------------------------------------------- */
+
+/* Four hex digits, or -1. */
+static int32_t hex4(const char *p)
+{
+	int32_t v = 0;
+
+	for (int i = 0; i < 4; i++) {
+		char c = p[i];
+
+		v <<= 4;
+		if (c >= '0' && c <= '9')
+			v |= c - '0';
+		else if (c >= 'a' && c <= 'f')
+			v |= c - 'a' + 10;
+		else if (c >= 'A' && c <= 'F')
+			v |= c - 'A' + 10;
+		else
+			return -1;
+	}
+	return v;
+}
+
+/* What stands behind a backslash; n bytes are there, the backslash included. */
+static size_t escaped(const char *p, size_t n, uint32_t *code, const char **why)
+{
+	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+	const char *simple;
+	int32_t u, low;
+
+	*why = "the text ends inside a string";
+	if (n < 2)
+		return 0;
+	simple = memchr(from, p[1], sizeof from - 1);
+	if (simple != NULL) {
+		*code = (uint8_t)to[simple - from];
+		return 2;
+	}
+	*why = "unknown escape";
+	if (p[1] != 'u')
+		return 0;
+	*why = "an escape with u needs four hex digits";
+	if (n < 6 || (u = hex4(p + 2)) < 0)
+		return 0;
+	*why = "an escaped zero byte is not allowed";
+	if (u == 0)
+		return 0;
+	*code = (uint32_t)u;
+	if (u < 0xd800 || u > 0xdfff)
+		return 6;
+	*why = "half of a surrogate pair";
+	if (u > 0xdbff || n < 12 || p[6] != '\\' || p[7] != 'u' || (low = hex4(p + 8)) < 0xdc00 ||
+	    low > 0xdfff)
+		return 0;
+	*code = 0x10000u + ((uint32_t)(u - 0xd800) << 10) + (uint32_t)(low - 0xdc00);
+	return 12;
+}
+
+/* One character of a string, however it is written: the bytes it takes, or 0 and why not. */
+static size_t character(const char *p, size_t n, uint32_t *code, const char **why)
+{
+	uint8_t c = (uint8_t)*p;
+
+	if (c == '\\')
+		return escaped(p, n, code, why);
+	*why = "not UTF-8";
+	if (c >= 0x20)
+		return text_char(p, n, code);
+	*why = "control character in a string";
+	if (c == '\n' || c == '\r')
+		*why = "line break in a string; is its closing quote missing?";
+	return 0;
+}
+
+/* From behind the opening quote to behind the closing one. */
+static int string(struct scan *s, uint32_t *hash)
+{
+	uint32_t h = 2166136261u; /* FNV-1a over characters, so that escapes do not matter */
+
+	for (;;) {
+		const char *why;
+		uint32_t code;
+		size_t n = 1;
+
+		if (s->at >= s->len)
+			return refuse(s, s->len, "the text ends inside a string");
+		code = (uint8_t)s->text[s->at];
+		if (code == '"')
+			break;
+		if (code < 0x20 || code > 0x7f || code == '\\') {
+			n = character(s->text + s->at, s->len - s->at, &code, &why);
+			if (n == 0)
+				return refuse(s, s->at, "%s", why);
+		}
+		h = (h ^ code) * 16777619u;
+		s->at += n;
+	}
+	s->at++;
+	*hash = h;
+	return 0;
+}
+
+/* Two accepted strings, from behind their opening quotes. */
+static bool same_string(const struct scan *s, size_t a, size_t b)
+{
+	for (;;) {
+		const char *why;
+		uint32_t ca = 0, cb = 0;
+
+		if (s->text[a] == '"' || s->text[b] == '"')
+			return s->text[a] == s->text[b];
+		a += character(s->text + a, s->len - a, &ca, &why);
+		b += character(s->text + b, s->len - b, &cb, &why);
+		if (ca != cb)
+			return false;
+	}
+}
+
+/* ---- values ---------------------------------------------------------------------------- */
+
+static int value(struct scan *s, unsigned left);
+
+static int word(struct scan *s, const char *w)
+{
+	size_t n = strlen(w);
+
+	if (s->len - s->at < n || memcmp(s->text + s->at, w, n) != 0)
+		return unexpected(s, "a value");
+	s->at += n;
+	return 0;
+}
+
+static int fraction(struct scan *s)
+{
+	size_t point = s->at;
+
+	if (!s->decimals || byte_at(s, point) != '.')
+		return refuse(s, point, "only whole numbers are allowed");
+	s->at++;
+	while (is_digit(byte_at(s, s->at)) && s->at - point <= 3)
+		s->at++;
+	if (s->at == point + 1 || is_digit(byte_at(s, s->at)))
+		return refuse(s, point, "one to three digits stand behind a point");
+	return 0;
+}
+
+static int number(struct scan *s)
+{
+	size_t start = s->at;
+	bool negative = byte_at(s, start) == '-';
+	uint64_t n = 0;
+	int c;
+
+	if (negative)
+		s->at++;
+	if (!is_digit(byte_at(s, s->at)))
+		return unexpected(s, "a digit");
+	if (byte_at(s, s->at) == '0' && is_digit(byte_at(s, s->at + 1)))
+		return refuse(s, start, "a number begins with 0");
+	for (; is_digit(c = byte_at(s, s->at)); s->at++) {
+		n = 10 * n + (uint64_t)(c - '0');
+		if (n > GREATEST)
+			return refuse(s, start, "a number is beyond 9007199254740991");
+	}
+	if (c == '.' || c == 'e' || c == 'E')
+		if (fraction(s) < 0)
+			return -1;
+	if (negative && n == 0)
+		return refuse(s, start, "-0 is not allowed");
+	return 0;
+}
+
+static int array(struct scan *s, unsigned left)
+{
+	if (left == 0)
+		return refuse(s, s->at, "nested deeper than %u", s->depth);
+	s->at++;
+	skip_space(s);
+	if (byte_at(s, s->at) == ']') {
+		s->at++;
+		return 0;
+	}
+	for (;;) {
+		skip_space(s);
+		if (value(s, left - 1) < 0)
+			return -1;
+		skip_space(s);
+		if (byte_at(s, s->at) == ']') {
+			s->at++;
+			return 0;
+		}
+		if (byte_at(s, s->at) != ',')
+			return unexpected(s, "',' or ']'");
+		s->at++;
+	}
+}
+
+/* A name that none of the n before it is equal to; they stand in seen. */
+static int name(struct scan *s, struct name *seen, size_t n)
+{
+	size_t start = s->at;
+	struct name *own;
+
+	if (byte_at(s, start) != '"')
+		return unexpected(s, "a member's name");
+	if (n == SCAN_MEMBERS_MAX)
+		return refuse(s, start, "more than %d members in one object", SCAN_MEMBERS_MAX);
+	own = &seen[n];
+	own->at = (uint32_t)++s->at;
+	if (string(s, &own->hash) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (seen[i].hash == own->hash && same_string(s, seen[i].at, own->at))
+			return refuse(s, start, "member %.*s is given twice",
+				      s->at - start < 80 ? (int)(s->at - start) : 80,
+				      s->text + start);
+	return 0;
+}
+
+static int object(struct scan *s, unsigned left)
+{
+	struct name seen[SCAN_MEMBERS_MAX];
+
+	if (left == 0)
+		return refuse(s, s->at, "nested deeper than %u", s->depth);
+	s->at++;
+	skip_space(s);
+	if (byte_at(s, s->at) == '}') {
+		s->at++;
+		return 0;
+	}
+	for (size_t n = 0;; n++) {
+		skip_space(s);
+		if (name(s, seen, n) < 0)
+			return -1;
+		skip_space(s);
+		if (byte_at(s, s->at) != ':')
+			return unexpected(s, "':'");
+		s->at++;
+		skip_space(s);
+		if (value(s, left - 1) < 0)
+			return -1;
+		skip_space(s);
+		if (byte_at(s, s->at) == '}') {
+			s->at++;
+			return 0;
+		}
+		if (byte_at(s, s->at) != ',')
+			return unexpected(s, "',' or '}'");
+		s->at++;
+	}
+}
+
+static int value(struct scan *s, unsigned left)
+{
+	uint32_t unused;
+	int c = byte_at(s, s->at);
+
+	switch (c) {
+	case '{':
+		return object(s, left);
+	case '[':
+		return array(s, left);
+	case '"':
+		s->at++;
+		return string(s, &unused);
+	case 't':
+		return word(s, "true");
+	case 'f':
+		return word(s, "false");
+	case 'n':
+		return word(s, "null");
+	default:
+		return c == '-' || is_digit(c) ? number(s) : unexpected(s, "a value");
+	}
+}
+
+static int document(struct scan *s)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	if (s->len > UINT32_MAX)
+		return refuse(s, 0, "the text is too long");
+	if (s->len >= 3 && memcmp(s->text, mark, 3) == 0)
+		return refuse(s, 0, "the text begins with a byte order mark");
+	skip_space(s);
+	if (s->at == s->len)
+		return refuse(s, 0, "the text is empty");
+	if (value(s, s->depth) < 0)
+		return -1;
+	skip_space(s);
+	if (s->at < s->len)
+		return refuse(s, s->at, "something stands behind the end of the value");
+	return 0;
+}
+
+static void place(const char *text, size_t at, struct scan_where *where)
+{
+	where->line = where->column = 1;
+	for (size_t i = 0; i < at; i++) {
+		where->column++;
+		if (text[i] == '\n') {
+			where->line++;
+			where->column = 1;
+		}
+	}
+}
+
+int scan_json(const char *text, size_t len, unsigned depth, struct scan_where *where, struct err *e)
+{
+	struct scan s = {.text = text, .len = len, .decimals = depth & SCAN_DECIMALS, .e = e};
+
+	s.depth = depth & ~SCAN_DECIMALS;
+	if (s.depth > SCAN_DEPTH_MAX)
+		s.depth = SCAN_DEPTH_MAX;
+	if (document(&s) == 0)
+		return 0;
+	if (where != NULL)
+		place(text, s.at, where);
+	return -1;
+}
+
+/* ---- places ---------------------------------------------------------------------------- */
+
+/* Behind the string that begins at s->at; the text was accepted, but we stay inside of it. */
+static void pass_string(struct scan *s)
+{
+	for (s->at++; s->at < s->len && s->text[s->at] != '"'; s->at++)
+		if (s->text[s->at] == '\\')
+			s->at++;
+	s->at = s->at < s->len ? s->at + 1 : s->len;
+}
+
+/* Behind the value that begins at s->at. */
+static void pass_value(struct scan *s)
+{
+	unsigned open = 0;
+
+	while (s->at < s->len) {
+		char c = s->text[s->at];
+
+		if (c == '"') {
+			pass_string(s);
+			if (open == 0)
+				return;
+			continue;
+		}
+		if (c == '{' || c == '[')
+			open++;
+		else if (open == 0 && strchr(",]} \t\r\n", c) != NULL)
+			return;
+		else if ((c == '}' || c == ']') && --open == 0) {
+			s->at++;
+			return;
+		}
+		s->at++;
+	}
+}
+
+/* From behind one value to the next of its object or array; false at the end. */
+static bool next_value(struct scan *s)
+{
+	skip_space(s);
+	if (byte_at(s, s->at) != ',')
+		return false;
+	s->at++;
+	skip_space(s);
+	return true;
+}
+
+static size_t utf8_put(char dst[4], uint32_t c)
+{
+	if (c < 0x80) {
+		dst[0] = (char)c;
+		return 1;
+	}
+	if (c < 0x800) {
+		dst[0] = (char)(0xc0 | c >> 6);
+		dst[1] = (char)(0x80 | (c & 0x3f));
+		return 2;
+	}
+	if (c < 0x10000) {
+		dst[0] = (char)(0xe0 | c >> 12);
+		dst[1] = (char)(0x80 | (c >> 6 & 0x3f));
+		dst[2] = (char)(0x80 | (c & 0x3f));
+		return 3;
+	}
+	dst[0] = (char)(0xf0 | c >> 18);
+	dst[1] = (char)(0x80 | (c >> 12 & 0x3f));
+	dst[2] = (char)(0x80 | (c >> 6 & 0x3f));
+	dst[3] = (char)(0x80 | (c & 0x3f));
+	return 4;
+}
+
+/* A step of a path: a name as text_escape() writes it, or the beginning of one. */
+struct step {
+	const char *p;
+	size_t n;
+	bool prefix;
+};
+
+/* Is it the name that begins (with its quote) at s->at? */
+static bool step_is_name(const struct scan *s, const struct step *step)
+{
+	char raw[ERR_CAUSE + 4], shown[4 * sizeof raw];
+	size_t n = 0, at = s->at + 1;
+
+	while (byte_at(s, at) != '"' && n + 4 < sizeof raw) {
+		const char *why;
+		uint32_t code;
+		size_t took = at < s->len ? character(s->text + at, s->len - at, &code, &why) : 0;
+
+		if (took == 0)
+			return false;
+		at += took;
+		n += utf8_put(raw + n, code);
+	}
+	text_escape(shown, sizeof shown, raw, n);
+	n = strlen(shown);
+	if (step->prefix ? n < step->n : n != step->n)
+		return false;
+	return memcmp(shown, step->p, step->n) == 0;
+}
+
+/* To the value of a member of the object at s->at; *name_at becomes the place of its name. */
+static bool find_member(struct scan *s, const struct step *step, size_t *name_at)
+{
+	bool there;
+
+	if (byte_at(s, s->at) != '{')
+		return false;
+	s->at++;
+	skip_space(s);
+	for (there = byte_at(s, s->at) == '"'; there; there = next_value(s)) {
+		bool found = step_is_name(s, step);
+
+		*name_at = s->at;
+		pass_string(s);
+		skip_space(s);
+		if (byte_at(s, s->at) != ':')
+			return false;
+		s->at++;
+		skip_space(s);
+		if (found)
+			return true;
+		pass_value(s);
+	}
+	return false;
+}
+
+static bool find_element(struct scan *s, size_t index)
+{
+	if (byte_at(s, s->at) != '[')
+		return false;
+	s->at++;
+	skip_space(s);
+	if (byte_at(s, s->at) == ']')
+		return false;
+	for (; index > 0; index--) {
+		pass_value(s);
+		if (!next_value(s))
+			return false;
+	}
+	return true;
+}
+
+/* "12]", behind the bracket. */
+static const char *read_index(const char *p, size_t *index)
+{
+	*index = 0;
+	if (!is_digit(*p))
+		return NULL;
+	for (; is_digit(*p); p++) {
+		*index = 10 * *index + (size_t)(*p - '0');
+		if (*index > UINT32_MAX / 10)
+			return NULL;
+	}
+	return *p == ']' ? p + 1 : NULL;
+}
+
+static const char *read_step(const char *p, struct step *step)
+{
+	const char *end;
+
+	step->prefix = false;
+	if (*p != '"') {
+		step->p = p;
+		step->n = strcspn(p, ".[");
+		return step->n > 0 ? p + step->n : NULL;
+	}
+	step->p = p + 1;
+	end = strrchr(step->p, '"');
+	step->prefix = end == NULL;
+	if (end == NULL)
+		end = step->p + strlen(step->p);
+	step->n = (size_t)(end - step->p);
+	return step->prefix ? end : end + 1;
+}
+
+bool scan_find(const char *text, size_t len, const char *path, bool want_name,
+	       struct scan_where *where)
+{
+	struct scan s = {.text = text, .len = len};
+	size_t name_at = NOWHERE;
+
+	skip_space(&s);
+	for (bool first = true; *path != '\0'; first = false) {
+		struct step step;
+		size_t index;
+
+		if (*path == '[') {
+			path = read_index(path + 1, &index);
+			if (path == NULL || !find_element(&s, index))
+				return false;
+			name_at = NOWHERE;
+			continue;
+		}
+		if (!first && *path++ != '.')
+			return false;
+		path = read_step(path, &step);
+		if (path == NULL || !find_member(&s, &step, &name_at))
+			return false;
+	}
+	place(text, want_name && name_at != NOWHERE ? name_at : s.at, where);
+	return true;
+}

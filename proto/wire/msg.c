@@ -1,0 +1,559 @@
+/*
+ * proto/wire/msg.c - one field table and one encoder for each message.
+ *
+ * The tables decide type and range of every member; what one member says about another is
+ * checked in check_hello(), check_report() and check_answer() behind them.
+ */
+#include "proto/wire/msg.h"
+
+#include <string.h>
+
+#include "crypto/hex.h"
+#include "proto/json/json.h"
+
+#define LIFETIME_MIN 30
+#define LIFETIME_MAX 604800
+#define WINDOW_MAX 4096
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- words ----------------------------------------------------------------------------- */
+
+static const char *const type_words[MSG_COUNT] = {
+	[MSG_HELLO] = "hello",   [MSG_OFFER] = "offer",
+	[MSG_ANSWER] = "answer", [MSG_CONFIRMATION] = "confirm",
+	[MSG_DONE] = "done",     [MSG_REJECT] = "reject",
+	[MSG_REKEY] = "rekey",   [MSG_PROBE] = "probe",
+	[MSG_REPORT] = "report", [MSG_PING] = "ping",
+	[MSG_PONG] = "pong",     [MSG_BYE] = "bye",
+	[MSG_ERROR] = "error",
+};
+
+#define WORD(n, w) w,
+#define WORD_OF_FAULT(n, w, c, t) w,
+static const char *const reason_words[] = {REASON_LIST(WORD) NULL};
+static const char *const fault_words[] = {FAULT_LIST(WORD_OF_FAULT) NULL};
+#undef WORD
+#undef WORD_OF_FAULT
+static const char *const mode_words[] = {"required", "permissive", NULL};
+static const char *const encap_words[] = {"transport", "tunnel", NULL};
+
+const char *msg_name(enum msg_type t)
+{
+	return (unsigned)t < MSG_COUNT ? type_words[t] : "unknown";
+}
+
+const char *reason_word(enum rekey_reason r)
+{
+	return (unsigned)r < REASON_COUNT ? reason_words[r] : "unknown";
+}
+
+const char *fault_word(enum fault f)
+{
+	return (unsigned)f < FAULT_COUNT ? fault_words[f] : "unknown";
+}
+
+const char *fault_text(enum fault f)
+{
+#define TEXT(n, w, c, t) t,
+	static const char *const texts[] = {FAULT_LIST(TEXT)};
+#undef TEXT
+
+	return (unsigned)f < FAULT_COUNT ? texts[f] : "an unknown fault";
+}
+
+enum err_code fault_class(enum fault f)
+{
+#define CLASS(n, w, c, t) ERR_##c,
+	static const enum err_code classes[] = {FAULT_LIST(CLASS)};
+#undef CLASS
+
+	return (unsigned)f < FAULT_COUNT ? classes[f] : ERR_BUG;
+}
+
+/* ---- values that only messages have ---------------------------------------------------- */
+
+/* "type" has led to the table already. */
+static int get_type(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	(void)v, (void)f, (void)to, (void)e;
+	return 0;
+}
+
+static int get_xid(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	if (json_get_hex64(v, f, to, e) < 0)
+		return -1;
+	if (*(uint64_t *)to == 0)
+		return err_set(e, ERR_REFUSED, "must not be 0");
+	return 0;
+}
+
+static int get_sa_spi(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	if (json_get_spi(v, f, to, e) < 0)
+		return -1;
+	if (!spi_usable(*(struct spi *)to))
+		return err_set(e, ERR_REFUSED, "SPIs 0 to 255 are reserved");
+	return 0;
+}
+
+/* A reject without a fault would look like success. */
+static int get_fault(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	if (json_get_word(v, f, to, e) < 0)
+		return -1;
+	if (*(int *)to == FAULT_NONE)
+		return err_set(e, ERR_REFUSED, "must be a fault");
+	return 0;
+}
+
+static int read_suite(const struct cJSON *v, enum suite *s, struct err *e)
+{
+	const char *name = json_string(v);
+
+	if (name == NULL)
+		return err_set(e, ERR_REFUSED, "must be a string");
+	*s = suite_of_name(name);
+	if (*s == SUITE_COUNT)
+		return err_set(e, ERR_REFUSED, "unknown suite \"%.32s\"", name);
+	return 0;
+}
+
+static int get_suite(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	enum suite s;
+
+	(void)f;
+	if (read_suite(v, &s, e) < 0)
+		return -1;
+	*(int *)to = (int)s;
+	return 0;
+}
+
+static int add_suite(const struct cJSON *v, size_t i, void *arg, struct err *e)
+{
+	enum suite s;
+
+	(void)i;
+	if (read_suite(v, &s, e) < 0)
+		return -1;
+	if (!suite_list_add(arg, s))
+		return err_set(e, ERR_REFUSED, "%s is there twice", suite_info(s)->name);
+	return 0;
+}
+
+static int get_suites(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	struct suite_list *l = to;
+
+	*l = (struct suite_list){0};
+	if (json_each(v, f->max, add_suite, l, e) < 0)
+		return -1;
+	if (l->n == 0)
+		return err_set(e, ERR_REFUSED, "must not be empty");
+	return 0;
+}
+
+static int add_protect(const struct cJSON *v, size_t i, void *arg, struct err *e)
+{
+	static const struct json_field text = {.min = 1, .max = PROTECT_TEXT};
+	struct msg_hello *m = arg;
+
+	if (json_get_text(v, &text, m->protect[i], e) < 0)
+		return -1;
+	m->protects = (uint8_t)(i + 1);
+	return 0;
+}
+
+static int get_protect(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	return json_each(v, f->max, add_protect, to, e);
+}
+
+/* Both set the flag beside the value, which lies somewhere else in the struct. */
+static int get_ppk_check(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
+{
+	static const struct json_field bytes = {.max = TAG_LEN};
+	struct msg_hello *m = to;
+
+	(void)f;
+	if (json_get_hexbytes(v, &bytes, m->ppk_check, e) < 0)
+		return -1;
+	m->has_ppk = true;
+	return 0;
+}
+
+/* ---- tables ---------------------------------------------------------------------------- */
+
+#define TYPE                                    \
+	{                                       \
+		.name = "type", .get = get_type \
+	}
+#define FIELD(s, member, get_, min_, max_)                                             \
+	{                                                                              \
+		.name = #member, .get = get_, .off = offsetof(struct msg_##s, member), \
+		.min = min_, .max = max_                                               \
+	}
+#define WORDS(s, member, get_, list)                                                   \
+	{                                                                              \
+		.name = #member, .get = get_, .off = offsetof(struct msg_##s, member), \
+		.more = list                                                           \
+	}
+#define NAMED(s, name_, member, get_)                                                \
+	{                                                                            \
+		.name = name_, .get = get_, .off = offsetof(struct msg_##s, member), \
+		.optional = true                                                     \
+	}
+
+/* clang-format off */
+static const struct json_field hello_fields[] = {
+	TYPE,
+	FIELD(hello, version,  json_get_u32,      1, UINT32_MAX),
+	FIELD(hello, instance, json_get_hexbytes, 0, INSTANCE_LEN),
+	FIELD(hello, agent,    json_get_text,     0, MSG_NAME_MAX + 1),
+	FIELD(hello, name,     json_get_text,     0, MSG_NAME_MAX + 1),
+	FIELD(hello, local,    json_get_addr,     0, 0),
+	FIELD(hello, remote,   json_get_addr,     0, 0),
+	WORDS(hello, mode,     json_get_word,     mode_words),
+	WORDS(hello, encap,    json_get_word,     encap_words),
+	FIELD(hello, udp,      json_get_bool,     0, 0),
+	{.name = "protect", .get = get_protect, .max = PROTECT_MAX},
+	FIELD(hello, epoch,    json_get_dec64,    0, 0),
+	FIELD(hello, last,     json_get_dec64,    0, 0),
+	NAMED(hello, "spi_in",  in,  get_sa_spi),
+	NAMED(hello, "spi_out", out, get_sa_spi),
+	{.name = "ppk", .get = get_ppk_check, .optional = true},
+};
+static const struct json_field offer_fields[] = {
+	TYPE,
+	FIELD(offer, xid,        get_xid,         0, 0),
+	FIELD(offer, epoch,      json_get_dec64,  1, 0),
+	WORDS(offer, reason,     json_get_word,   reason_words),
+	FIELD(offer, suites,     get_suites,      0, SUITE_COUNT),
+	FIELD(offer, spi,        get_sa_spi,      0, 0),
+	FIELD(offer, share,      json_get_secret, 0, SHARE_LEN),
+	FIELD(offer, lifetime_s, json_get_u32,    LIFETIME_MIN, LIFETIME_MAX),
+	FIELD(offer, esn,        json_get_bool,   0, 0),
+	FIELD(offer, window,     json_get_u32,    0, WINDOW_MAX),
+};
+static const struct json_field answer_fields[] = {
+	TYPE,
+	FIELD(answer, xid,        get_xid,           0, 0),
+	FIELD(answer, suite,      get_suite,         0, 0),
+	FIELD(answer, spi,        get_sa_spi,        0, 0),
+	FIELD(answer, share,      json_get_secret,   0, SHARE_LEN),
+	FIELD(answer, lifetime_s, json_get_u32,      LIFETIME_MIN, LIFETIME_MAX),
+	FIELD(answer, esn,        json_get_bool,     0, 0),
+	FIELD(answer, window,     json_get_u32,      0, WINDOW_MAX),
+	FIELD(answer, tag,        json_get_hexbytes, 0, TAG_LEN),
+};
+static const struct json_field confirm_fields[] = {
+	TYPE,
+	FIELD(confirm, xid, get_xid,           0, 0),
+	FIELD(confirm, tag, json_get_hexbytes, 0, TAG_LEN),
+};
+static const struct json_field done_fields[] = {
+	TYPE,
+	FIELD(done, xid, get_xid, 0, 0),
+};
+static const struct json_field reject_fields[] = {
+	TYPE,
+	FIELD(reject, xid,    get_xid,       0, 0),
+	WORDS(reject, reason, get_fault,     fault_words),
+	FIELD(reject, text,   json_get_text, 0, MSG_TEXT_MAX + 1),
+	NAMED(reject, "epoch", epoch, json_get_dec64),
+};
+static const struct json_field rekey_fields[] = {
+	TYPE,
+	WORDS(rekey, reason, json_get_word, reason_words),
+};
+static const struct json_field probe_fields[] = {
+	TYPE,
+	FIELD(probe, id,    json_get_hex64, 0, 0),
+	FIELD(probe, epoch, json_get_dec64, 0, 0),
+	FIELD(probe, sent,  json_get_u32,   0, 0),
+};
+static const struct json_field report_fields[] = {
+	TYPE,
+	FIELD(report, id,       json_get_hex64, 0, 0),
+	FIELD(report, epoch,    json_get_dec64, 0, 0),
+	FIELD(report, received, json_get_u32,   0, 0),
+	NAMED(report, "spi_in",      in,          get_sa_spi),
+	NAMED(report, "spi_out",     out,         get_sa_spi),
+	NAMED(report, "in_packets",  in_packets,  json_get_dec64),
+	NAMED(report, "out_packets", out_packets, json_get_dec64),
+};
+static const struct json_field ping_fields[] = {
+	TYPE,
+	FIELD(ping, id, json_get_hex64, 0, 0),
+};
+static const struct json_field pong_fields[] = {
+	TYPE,
+	FIELD(pong, id, json_get_hex64, 0, 0),
+};
+static const struct json_field bye_fields[] = {
+	TYPE,
+	WORDS(bye, reason, json_get_word, fault_words),
+};
+static const struct json_field error_fields[] = {
+	TYPE,
+	WORDS(error, reason, get_fault,     fault_words),
+	FIELD(error, text,   json_get_text, 0, MSG_TEXT_MAX + 1),
+};
+
+#define TABLE(s) {s##_fields, COUNT(s##_fields), sizeof(struct msg_##s)}
+static const struct {
+	const struct json_field *fields;
+	size_t n, size;
+} tables[MSG_COUNT] = {
+	[MSG_HELLO]   = TABLE(hello),   [MSG_OFFER]  = TABLE(offer),  [MSG_ANSWER] = TABLE(answer),
+	[MSG_CONFIRMATION] = TABLE(confirm), [MSG_DONE]   = TABLE(done),   [MSG_REJECT] = TABLE(reject),
+	[MSG_REKEY]   = TABLE(rekey),   [MSG_PROBE]  = TABLE(probe),  [MSG_REPORT] = TABLE(report),
+	[MSG_PING]    = TABLE(ping),    [MSG_PONG]   = TABLE(pong),   [MSG_BYE]    = TABLE(bye),
+	[MSG_ERROR]   = TABLE(error),
+};
+/* clang-format on */
+
+/* ---- rules between members ------------------------------------------------------------- */
+
+static int check_hello(const struct msg_hello *m, struct err *e)
+{
+	bool in_force = m->epoch != 0;
+
+	if ((m->in.n != 0) != in_force || (m->out.n != 0) != in_force)
+		return err_set(e, ERR_REFUSED,
+			       "spi_in and spi_out must be there exactly when an "
+			       "epoch is in force");
+	if (m->last < m->epoch)
+		return err_set(e, ERR_REFUSED, "last must not be below epoch");
+	return 0;
+}
+
+static int check_report(struct msg_report *m, const struct cJSON *obj, struct err *e)
+{
+	bool in = json_member(obj, "in_packets") != NULL;
+
+	if (in != (json_member(obj, "out_packets") != NULL))
+		return err_set(e, ERR_REFUSED, "in_packets and out_packets go together");
+	m->has_counts = in;
+	return 0;
+}
+
+/* The tag covers the bytes in front of it, so there is one way to write the end. */
+static int check_answer(const char *body, size_t len, struct err *e)
+{
+	static const char head[] = ",\"tag\":\"";
+
+	if (len > ANSWER_TAIL && memcmp(body + len - ANSWER_TAIL, head, sizeof head - 1) == 0 &&
+	    memcmp(body + len - 2, "\"}", 2) == 0)
+		return 0;
+	return err_set(e, ERR_REFUSED, "tag must be the last member, without white space");
+}
+
+static int check(struct msg *m, const struct cJSON *obj, const char *body, size_t len,
+		 struct err *e)
+{
+	switch (m->type) {
+	case MSG_HELLO:
+		return check_hello(&m->u.hello, e);
+	case MSG_ANSWER:
+		return check_answer(body, len, e);
+	case MSG_REPORT:
+		return check_report(&m->u.report, obj, e);
+	default:
+		return 0;
+	}
+}
+
+/* ---- decoding -------------------------------------------------------------------------- */
+
+static int decode_type(const struct cJSON *obj, enum msg_type *type, struct err *e)
+{
+	const char *word = json_peek(obj, "type");
+
+	if (word == NULL)
+		return err_set(e, ERR_REFUSED, "type: missing, or not a string");
+	for (unsigned t = 0; t < MSG_COUNT; t++)
+		if (strcmp(type_words[t], word) == 0) {
+			*type = (enum msg_type)t;
+			return 0;
+		}
+	return err_set(e, ERR_REFUSED, "unknown type \"%.32s\"", word);
+}
+
+static int decode(struct msg *m, const struct cJSON *obj, const char *body, size_t len,
+		  struct err *e)
+{
+	if (decode_type(obj, &m->type, e) < 0)
+		return -1;
+	if (json_decode(obj, tables[m->type].fields, tables[m->type].n, &m->u, tables[m->type].size,
+			e) < 0 ||
+	    check(m, obj, body, len, e) < 0)
+		return err_in(e, "%s", msg_name(m->type));
+	return 0;
+}
+
+int msg_decode(struct msg *m, const char *body, size_t len, struct err *e)
+{
+	struct json_doc *doc;
+	int result;
+
+	memset(m, 0, sizeof *m);
+	if (json_open(&doc, body, len, MSG_DEPTH, false, e) < 0)
+		return -1;
+	result = decode(m, json_root(doc), body, len, e);
+	json_close(doc);
+	if (result < 0)
+		wipe(m, sizeof *m);
+	return result;
+}
+
+/* ---- encoding -------------------------------------------------------------------------- */
+
+static void put_hello(struct json_out *o, const struct msg_hello *m)
+{
+	json_put_u64(o, "version", m->version);
+	json_put_hexbytes(o, "instance", m->instance, INSTANCE_LEN);
+	json_put_text(o, "agent", m->agent);
+	json_put_text(o, "name", m->name);
+	json_put_addr(o, "local", &m->local);
+	json_put_addr(o, "remote", &m->remote);
+	json_put_text(o, "mode", mode_words[m->mode]);
+	json_put_text(o, "encap", encap_words[m->encap]);
+	json_put_bool(o, "udp", m->udp);
+	json_put_array(o, "protect");
+	for (size_t i = 0; i < m->protects; i++)
+		json_put_text(o, NULL, m->protect[i]);
+	json_put_array_end(o);
+	json_put_dec64(o, "epoch", m->epoch);
+	json_put_dec64(o, "last", m->last);
+	if (m->epoch != 0) {
+		json_put_spi(o, "spi_in", m->in);
+		json_put_spi(o, "spi_out", m->out);
+	}
+	if (m->has_ppk)
+		json_put_hexbytes(o, "ppk", m->ppk_check, TAG_LEN);
+}
+
+static void put_offer(struct json_out *o, const struct msg_offer *m)
+{
+	json_put_hex64(o, "xid", m->xid);
+	json_put_dec64(o, "epoch", m->epoch);
+	json_put_text(o, "reason", reason_words[m->reason]);
+	json_put_array(o, "suites");
+	for (size_t i = 0; i < m->suites.n; i++)
+		json_put_text(o, NULL, suite_info((enum suite)m->suites.v[i])->name);
+	json_put_array_end(o);
+	json_put_spi(o, "spi", m->spi);
+	json_put_secret(o, "share", &m->share);
+	json_put_u64(o, "lifetime_s", m->lifetime_s);
+	json_put_bool(o, "esn", m->esn);
+	json_put_u64(o, "window", m->window);
+}
+
+static void put_answer(struct json_out *o, const struct msg_answer *m)
+{
+	json_put_hex64(o, "xid", m->xid);
+	json_put_text(o, "suite", suite_info((enum suite)m->suite)->name);
+	json_put_spi(o, "spi", m->spi);
+	json_put_secret(o, "share", &m->share);
+	json_put_u64(o, "lifetime_s", m->lifetime_s);
+	json_put_bool(o, "esn", m->esn);
+	json_put_u64(o, "window", m->window);
+	json_put_hexbytes(o, "tag", m->tag, TAG_LEN); /* ANSWER_TAIL: nothing behind it */
+}
+
+static void put_reject(struct json_out *o, const struct msg_reject *m)
+{
+	json_put_hex64(o, "xid", m->xid);
+	json_put_text(o, "reason", fault_words[m->reason]);
+	json_put_text(o, "text", m->text);
+	if (m->epoch != 0)
+		json_put_dec64(o, "epoch", m->epoch);
+}
+
+static void put_report(struct json_out *o, const struct msg_report *m)
+{
+	json_put_hex64(o, "id", m->id);
+	json_put_dec64(o, "epoch", m->epoch);
+	json_put_u64(o, "received", m->received);
+	if (m->in.n != 0)
+		json_put_spi(o, "spi_in", m->in);
+	if (m->out.n != 0)
+		json_put_spi(o, "spi_out", m->out);
+	if (m->has_counts) {
+		json_put_dec64(o, "in_packets", m->in_packets);
+		json_put_dec64(o, "out_packets", m->out_packets);
+	}
+}
+
+static void put_members(struct json_out *o, const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_HELLO:
+		put_hello(o, &m->u.hello);
+		break;
+	case MSG_OFFER:
+		put_offer(o, &m->u.offer);
+		break;
+	case MSG_ANSWER:
+		put_answer(o, &m->u.answer);
+		break;
+	case MSG_CONFIRMATION:
+		json_put_hex64(o, "xid", m->u.confirm.xid);
+		json_put_hexbytes(o, "tag", m->u.confirm.tag, TAG_LEN);
+		break;
+	case MSG_DONE:
+		json_put_hex64(o, "xid", m->u.done.xid);
+		break;
+	case MSG_REJECT:
+		put_reject(o, &m->u.reject);
+		break;
+	case MSG_REKEY:
+		json_put_text(o, "reason", reason_words[m->u.rekey.reason]);
+		break;
+	case MSG_PROBE:
+		json_put_hex64(o, "id", m->u.probe.id);
+		json_put_dec64(o, "epoch", m->u.probe.epoch);
+		json_put_u64(o, "sent", m->u.probe.sent);
+		break;
+	case MSG_REPORT:
+		put_report(o, &m->u.report);
+		break;
+	case MSG_PING:
+		json_put_hex64(o, "id", m->u.ping.id);
+		break;
+	case MSG_PONG:
+		json_put_hex64(o, "id", m->u.pong.id);
+		break;
+	case MSG_BYE:
+		json_put_text(o, "reason", fault_words[m->u.bye.reason]);
+		break;
+	case MSG_ERROR:
+		json_put_text(o, "reason", fault_words[m->u.error.reason]);
+		json_put_text(o, "text", m->u.error.text);
+		break;
+	case MSG_COUNT:
+		break;
+	}
+}
+
+size_t msg_encode(const struct msg *m, char *buf, size_t size)
+{
+	struct json_out o;
+
+	json_begin(&o, buf, size);
+	json_put_open(&o, NULL);
+	json_put_text(&o, "type", msg_name(m->type));
+	put_members(&o, m);
+	json_put_close(&o);
+	return json_end(&o);
+}
+
+void msg_answer_set_tag(char *body, size_t len, const uint8_t tag[TAG_LEN])
+{
+	char hex[2 * TAG_LEN + 1];
+
+	hex_put(hex, tag, TAG_LEN);
+	memcpy(body + len - 2 - 2 * TAG_LEN, hex, 2 * TAG_LEN);
+}

@@ -1,0 +1,689 @@
+/* agent/privsep: one way to write each record; the helper does what its own config says, or less. */
+#include "agent/privsep/policy.h"
+#include "tests/t.h"
+
+#include <stdlib.h>
+
+static struct err e;
+
+/* ---- bytes ------------------------------------------------------------------------------- */
+
+static struct addr address(const char *text)
+{
+	struct addr a = {{0}, 0};
+
+	CHECK(addr_parse(&a, text, &e) == 0);
+	return a;
+}
+
+static struct privsep_request sa_request(enum privsep_op op, uint64_t ctx, struct spi spi)
+{
+	static const uint8_t bytes[SECRET_MAX] = {1, 2, 3};
+	struct privsep_request r = {.op = op, .seq = 7, .ctx = ctx};
+	struct sa_keys *k = &r.sa.keys;
+
+	k->spi = spi;
+	k->suite = SUITE_AES256GCM16;
+	secret_set(&k->key, bytes, suite_key_len(k->suite));
+	k->epoch = 5;
+	k->lifetime_s = 5400;
+	k->window = 1024;
+	k->esn = true;
+	return r;
+}
+
+#define SAMPLES 11
+
+/* One of each, all that it has filled. */
+static size_t samples(struct privsep_request out[SAMPLES])
+{
+	const struct spi spi = {0x12345678};
+	struct privsep_request add = {.op = PRIVSEP_POLICY_ADD, .seq = 1};
+
+	memcpy(add.add.peer, "beta", 5);
+	add.add.local = address("192.0.2.1");
+	add.add.remote = address("2001:db8::2");
+	add.add.control_port = add.add.peer_port = 4510;
+	add.add.mode = MODE_PERMISSIVE;
+	add.add.encap = ENCAP_TUNNEL;
+	add.add.start = CONFIG_START_SEAMLESS;
+	add.add.udp = true;
+	add.add.protects = add.add.exempts = 2;
+	memcpy(add.add.protect[1], "tcp/445", 8);
+	memcpy(add.add.exempt[0], "icmp", 5);
+	out[0] = add;
+	out[1] = (struct privsep_request){.op = PRIVSEP_POLICY_REMOVE, .seq = 2, .policy = 1};
+	out[2] = (struct privsep_request){.op = PRIVSEP_RESERVE, .seq = 3, .policy = 1};
+	out[3] = sa_request(PRIVSEP_ADD_INBOUND, 0x10000100001, spi);
+	out[4] = sa_request(PRIVSEP_ADD_OUTBOUND, 0x10000100001, spi);
+	out[4].sa.soft_bytes = out[4].sa.hard_packets = UINT64_MAX;
+	out[5] = (struct privsep_request){.op = PRIVSEP_REMOVE,
+					  .ctx = 3,
+					  .part = PRIVSEP_IN | PRIVSEP_OUT};
+	out[6] = (struct privsep_request){.op = PRIVSEP_QUERY, .ctx = 3, .part = PRIVSEP_IN};
+	out[7] = (struct privsep_request){.op = PRIVSEP_EXEMPT, .ipv6 = true};
+	out[8] = (struct privsep_request){.op = PRIVSEP_RELOAD, .seq = UINT32_MAX};
+	out[9] = sa_request(PRIVSEP_OPEN_PAIR, 0, spi);
+	out[9].policy = 1;
+	out[9].out = sa_request(PRIVSEP_ADD_OUTBOUND, 0, (struct spi){0x11223344}).sa;
+	out[10] = sa_request(PRIVSEP_ADD_BOTH, 0x10000100001, spi);
+	out[10].out = sa_request(PRIVSEP_ADD_OUTBOUND, 0, (struct spi){0x87654321}).sa;
+	out[10].next = true;
+	return SAMPLES;
+}
+
+static void every_request_comes_back_as_it_was(void)
+{
+	struct privsep_request all[SAMPLES], back;
+	uint8_t wire[PRIVSEP_LEN], again[PRIVSEP_LEN];
+
+	for (size_t i = 0; i < samples(all); i++) {
+		privsep_put_request(wire, &all[i]);
+		CHECK(privsep_get_request(&back, wire, sizeof wire, &e) == 0);
+		privsep_put_request(again, &back);
+		CHECK(memcmp(wire, again, sizeof wire) == 0);
+		CHECK(back.op == all[i].op && back.seq == all[i].seq && back.ctx == all[i].ctx);
+	}
+	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) == 0);
+	CHECK_U64(back.sa.keys.spi.n, 0x12345678);
+	CHECK_U64(back.out.keys.spi.n, 0x87654321);
+	CHECK(back.next);
+	privsep_put_request(wire, &all[3]);
+	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) == 0);
+	CHECK(secret_equal(&back.sa.keys.key, &all[3].sa.keys.key));
+	CHECK_U64(back.sa.keys.spi.n, 0x12345678);
+	CHECK_U64(back.sa.keys.lifetime_s, 5400);
+	privsep_put_request(wire, &all[0]);
+	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) == 0);
+	CHECK(addr_equal(&back.add.remote, &all[0].add.remote));
+	CHECK_STR(back.add.protect[1], "tcp/445");
+}
+
+static void no_other_size_and_no_other_version_is_read(void)
+{
+	struct privsep_request all[SAMPLES], back;
+	uint8_t wire[PRIVSEP_LEN + 1] = {0};
+	struct privsep_answer answer;
+
+	samples(all);
+	privsep_put_request(wire, &all[2]);
+	for (size_t n = 0; n <= sizeof wire; n++)
+		CHECK((privsep_get_request(&back, wire, n, &e) == 0) == (n == PRIVSEP_LEN));
+	for (unsigned version = 0; version < 256; version++) {
+		wire[0] = (uint8_t)version;
+		CHECK((privsep_get_request(&back, wire, PRIVSEP_LEN, &e) == 0) ==
+		      (version == PRIVSEP_VERSION));
+	}
+	wire[0] = PRIVSEP_VERSION;
+	for (unsigned op = 0; op < 256; op++) {
+		const bool fits = op == PRIVSEP_POLICY_REMOVE || op == PRIVSEP_RESERVE ||
+				  op == PRIVSEP_REMOVE || op == PRIVSEP_QUERY;
+
+		wire[1] = (uint8_t)op;
+		CHECK((privsep_get_request(&back, wire, PRIVSEP_LEN, &e) == 0) == fits);
+	}
+	CHECK(privsep_get_answer(&answer, wire, PRIVSEP_LEN - 1, &e) < 0);
+}
+
+/* Whatever is read would be written the same way: no bit is looked past. */
+static void every_changed_byte_is_refused_or_seen(void)
+{
+	struct privsep_request all[SAMPLES], back;
+	uint8_t wire[PRIVSEP_LEN], again[PRIVSEP_LEN];
+	size_t refused = 0;
+
+	for (size_t i = 0; i < samples(all); i++) {
+		for (size_t at = 0; at < PRIVSEP_LEN; at++) {
+			for (unsigned bit = 0; bit < 8; bit++) {
+				privsep_put_request(wire, &all[i]);
+				wire[at] ^= (uint8_t)(1u << bit);
+				memset(&back, 0xff, sizeof back);
+				if (privsep_get_request(&back, wire, sizeof wire, &e) == 0) {
+					privsep_put_request(again, &back);
+					if (memcmp(wire, again, sizeof wire) != 0)
+						CHECK(false);
+				} else {
+					refused++;
+				}
+			}
+		}
+	}
+	CHECK(refused > 40000);
+}
+
+static void what_is_refused_leaves_no_key(void)
+{
+	struct privsep_request r = sa_request(PRIVSEP_ADD_INBOUND, 1, (struct spi){256}), back;
+	static const struct privsep_request none;
+	uint8_t wire[PRIVSEP_LEN];
+
+	privsep_put_request(wire, &r);
+	wire[PRIVSEP_LEN - 1] = 1;
+	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) < 0);
+	CHECK(memcmp(&back, &none, sizeof none) == 0);
+	CHECK(strstr(e.cause, "malformed") != NULL);
+}
+
+static void texts_that_would_hurt_a_terminal_are_refused(void)
+{
+	struct privsep_request all[SAMPLES], back;
+	uint8_t wire[PRIVSEP_LEN];
+
+	samples(all);
+	memcpy(all[0].add.peer, "b\033[2J", 6);
+	privsep_put_request(wire, &all[0]);
+	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) < 0);
+}
+
+static void answers_come_back_as_they_were(void)
+{
+	struct privsep_answer a = {.op = PRIVSEP_EVENT,
+				   .code = ERR_OS,
+				   .os = 17,
+				   .cause = "the kernel says: no",
+				   .hint = "ask it again",
+				   .policy = 3,
+				   .ctx = 0x30000200001,
+				   .part = PRIVSEP_OUT,
+				   .spi = {0xdeadbeef},
+				   .left_s = 9,
+				   .kind = 4,
+				   .known = 15,
+				   .counts = {1, 2, 3, UINT64_MAX},
+				   .can = 0xffff,
+				   .window_max = 4096},
+			      back;
+	uint8_t wire[PRIVSEP_LEN], again[PRIVSEP_LEN];
+
+	a.local = address("::1");
+	suite_list_add(&a.suites, SUITE_AES128_SHA1);
+	suite_list_add(&a.suites, SUITE_AES256GCM16);
+	privsep_put_answer(wire, &a);
+	CHECK(privsep_get_answer(&back, wire, sizeof wire, &e) == 0);
+	CHECK_STR(back.cause, a.cause);
+	CHECK_STR(back.hint, a.hint);
+	CHECK_U64(back.counts[3], UINT64_MAX);
+	CHECK(suite_list_has(&back.suites, SUITE_AES128_SHA1) && back.suites.n == 2);
+	for (size_t at = 0; at < PRIVSEP_LEN; at++) {
+		privsep_put_answer(wire, &a);
+		wire[at] ^= 0x80;
+		if (privsep_get_answer(&back, wire, sizeof wire, &e) == 0) {
+			privsep_put_answer(again, &back);
+			CHECK(memcmp(wire, again, sizeof wire) == 0);
+		}
+	}
+}
+
+/* ---- judgement --------------------------------------------------------------------------- */
+
+static const char two_peers[] =
+	"{\"listen\":\"192.0.2.1\",\"peers\":["
+	"{\"name\":\"beta\",\"address\":\"192.0.2.2\",\"pin\":\"sha256:"
+	"0000000000000000000000000000000000000000000000000000000000000000\"},"
+	"{\"name\":\"gamma\",\"address\":\"2001:db8::3\",\"esn\":false,\"window\":64,"
+	"\"suites\":[\"aes128gcm16\"],\"hard\":{\"time_s\":60,\"bytes\":1000,\"packets\":100},"
+	"\"rekey\":{\"time_s\":30,\"bytes\":500,\"packets\":50}}]}";
+
+static struct privsep_book book;
+static struct privsep_held *held;
+static struct privsep_slot *slot;
+
+static bool config(const char *text)
+{
+	struct config c;
+	bool ok;
+
+	if (!CHECK(config_parse(&c, text, strlen(text), &e) == 0)) {
+		NOTE("%s", e.cause);
+		return false;
+	}
+	ok = privsep_book_config(&book, &c, &e) == 0;
+	config_free(&c);
+	return CHECK(ok);
+}
+
+static int route(void *asked, const struct addr *remote, struct addr *local, struct err *why)
+{
+	(void)why;
+	CHECK(remote->len == 16);
+	++*(int *)asked;
+	*local = address("2001:db8::1");
+	return 0;
+}
+
+static bool allows(const struct privsep_request *r)
+{
+	int asked = 0;
+
+	memset(&e, 0, sizeof e);
+	return privsep_check(&book, r, route, &asked, &held, &slot, &e) == 0;
+}
+
+/* Refused, for that reason. */
+static bool refuses(const struct privsep_request *r, enum err_code code, const char *part)
+{
+	bool ok = !allows(r) && e.code == code && strstr(e.cause, part) != NULL;
+
+	if (!ok)
+		NOTE("not refused for \"%s\" but: %d %s", part, (int)e.code, e.cause);
+	return ok;
+}
+
+static struct privsep_request add_request(size_t peer)
+{
+	struct privsep_request r = {.op = PRIVSEP_POLICY_ADD, .add = book.peers[peer].policy};
+
+	if (r.add.local.len == 0)
+		r.add.local = address("2001:db8::1");
+	return r;
+}
+
+static uint32_t added(size_t peer)
+{
+	struct privsep_request r = add_request(peer);
+
+	if (!CHECK(allows(&r))) {
+		NOTE("%s", e.cause);
+		return 0;
+	}
+	return privsep_book_add(&book, held, &r);
+}
+
+static uint64_t reserved(uint32_t policy, uint64_t inner, struct spi spi)
+{
+	struct privsep_request r = {.op = PRIVSEP_RESERVE, .policy = policy};
+
+	return CHECK(allows(&r)) ? privsep_book_reserve(&book, held, inner, spi, 0) : 0;
+}
+
+static void policies_are_those_of_the_config(void)
+{
+	struct privsep_request r;
+
+	if (!config(two_peers))
+		return;
+	for (size_t peer = 0; peer < 2; peer++) {
+		r = add_request(peer);
+		CHECK(allows(&r));
+		memcpy(r.add.peer, "delta", 6);
+		CHECK(refuses(&r, ERR_PERM, "no peer delta"));
+		r = add_request(peer);
+		snprintf(r.add.peer, sizeof r.add.peer, "%s", peer == 0 ? "gamma" : "beta");
+		CHECK(refuses(&r, ERR_PERM, "another address"));
+		r = add_request(peer);
+		r.add.remote.bytes[r.add.remote.len - 1] ^= 1;
+		CHECK(refuses(&r, ERR_PERM, "another address"));
+		r = add_request(peer);
+		r.add.local.bytes[r.add.local.len - 1] ^= 2;
+		CHECK(refuses(&r, ERR_PERM, "another own address"));
+		r = add_request(peer);
+		r.add.local.len = 0;
+		CHECK(refuses(&r, ERR_PERM, "another own address"));
+		r = add_request(peer);
+		r.add.mode = MODE_PERMISSIVE;
+		CHECK(refuses(&r, ERR_PERM, "another mode"));
+		r = add_request(peer);
+		r.add.encap = ENCAP_TUNNEL;
+		CHECK(refuses(&r, ERR_PERM, "another encapsulation"));
+		r = add_request(peer);
+		r.add.udp = true;
+		CHECK(refuses(&r, ERR_PERM, "another encapsulation"));
+		r = add_request(peer);
+		r.add.start = CONFIG_START_SEAMLESS;
+		CHECK(refuses(&r, ERR_PERM, "another start"));
+		r = add_request(peer);
+		r.add.control_port++;
+		CHECK(refuses(&r, ERR_PERM, "another port"));
+		r = add_request(peer);
+		r.add.peer_port++;
+		CHECK(refuses(&r, ERR_PERM, "another port"));
+		r = add_request(peer);
+		r.add.exempts = 2;
+		memcpy(r.add.exempt[1], "tcp/22", 7);
+		CHECK(refuses(&r, ERR_PERM, "another selectors"));
+		r = add_request(peer);
+		r.add.protects = 0;
+		CHECK(refuses(&r, ERR_PERM, "another selectors"));
+	}
+	CHECK(added(0) != 0);
+	r = add_request(0);
+	CHECK(refuses(&r, ERR_BUG, "added twice"));
+	privsep_book_free(&book);
+}
+
+static void sas_are_for_policies_in_force_and_in_turn(void)
+{
+	const struct spi in = {4096}, out = {5000};
+	struct privsep_request r = {.op = PRIVSEP_RESERVE, .policy = 1};
+	uint32_t policy;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	CHECK(refuses(&r, ERR_BUG, "no policy"));
+	policy = added(0);
+	for (uint32_t other = 0; other < 5; other++) {
+		r.policy = other;
+		CHECK(allows(&r) == (other == policy));
+	}
+	r.policy = UINT32_MAX;
+	CHECK(!allows(&r));
+	ctx = reserved(policy, 17, in);
+	r = sa_request(PRIVSEP_ADD_OUTBOUND, ctx, out);
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = sa_request(PRIVSEP_ADD_INBOUND, ctx, out);
+	CHECK(refuses(&r, ERR_PERM, "was not reserved"));
+	for (unsigned bit = 0; bit < 64; bit++) {
+		r = sa_request(PRIVSEP_ADD_INBOUND, ctx ^ UINT64_C(1) << bit, in);
+		CHECK(!allows(&r));
+	}
+	r = sa_request(PRIVSEP_ADD_INBOUND, ctx, in);
+	CHECK(allows(&r) && slot != NULL && slot->inner == 17);
+	privsep_book_added(slot, PRIVSEP_ADD_INBOUND);
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = sa_request(PRIVSEP_ADD_OUTBOUND, ctx, (struct spi){255});
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r = sa_request(PRIVSEP_ADD_OUTBOUND, ctx, out);
+	CHECK(allows(&r));
+	privsep_book_added(slot, PRIVSEP_ADD_OUTBOUND);
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = (struct privsep_request){.op = PRIVSEP_QUERY, .ctx = ctx, .part = PRIVSEP_OUT};
+	CHECK(allows(&r));
+	r.part = PRIVSEP_IN | PRIVSEP_OUT;
+	CHECK(refuses(&r, ERR_BUG, "one part"));
+	r = (struct privsep_request){.op = PRIVSEP_REMOVE, .ctx = ctx};
+	CHECK(refuses(&r, ERR_BUG, "no part"));
+	r.part = PRIVSEP_OUT;
+	CHECK(allows(&r) && slot != NULL);
+	privsep_book_lost(held, slot, PRIVSEP_OUT);
+	r = (struct privsep_request){.op = PRIVSEP_QUERY, .ctx = ctx, .part = PRIVSEP_OUT};
+	CHECK(refuses(&r, ERR_DOWN, "no such SA"));
+	privsep_book_free(&book);
+}
+
+static void both_sas_in_one_are_judged_each(void)
+{
+	const struct spi in = {4096}, out = {5000};
+	struct privsep_request r;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	ctx = reserved(added(0), 17, in);
+	r = sa_request(PRIVSEP_ADD_BOTH, ctx, in);
+	r.out = sa_request(PRIVSEP_ADD_OUTBOUND, ctx, out).sa;
+	CHECK(allows(&r) && slot != NULL && slot->inner == 17);
+	r.sa.keys.spi = out;
+	CHECK(refuses(&r, ERR_PERM, "was not reserved"));
+	r.sa.keys.spi = in;
+	r.out.keys.spi.n = 255;
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r.out.keys.spi = out;
+	r.out.keys.lifetime_s = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "lifetime"));
+	r.out.keys.lifetime_s = r.sa.keys.lifetime_s;
+	r.sa.keys.window = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "window"));
+	r.sa.keys.window = r.out.keys.window;
+	r.out.hard_packets = 1000; /* stricter, but both get those of the first */
+	CHECK(refuses(&r, ERR_PERM, "different limits"));
+	r.out.hard_packets = 0;
+	r.out.keys.esn = false;
+	CHECK(refuses(&r, ERR_PERM, "different limits"));
+	r.out.keys.esn = true;
+	CHECK(allows(&r));
+	privsep_book_added(slot, PRIVSEP_ADD_BOTH);
+	CHECK_U64(slot->parts, PRIVSEP_IN | PRIVSEP_OUT);
+	CHECK(!slot->reserved);
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	privsep_book_free(&book);
+}
+
+/* An SPI of the other side's choice: what is looked at is the same but for whose choice it is. */
+static void a_new_pair_needs_a_policy_and_room(void)
+{
+	struct privsep_request r = sa_request(PRIVSEP_OPEN_PAIR, 0, (struct spi){4096});
+	uint32_t policy, n = 0;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	r.out = sa_request(PRIVSEP_ADD_OUTBOUND, 0, (struct spi){6000}).sa;
+	r.policy = 1;
+	CHECK(refuses(&r, ERR_BUG, "no policy"));
+	policy = added(0);
+	r.policy = policy;
+	CHECK(allows(&r));
+	r.sa.keys.spi.n = 255;
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r.sa.keys.spi.n = 4096;
+	r.sa.keys.lifetime_s = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "lifetime"));
+	r.sa.keys.lifetime_s = 5400;
+	r.out.keys.spi.n = 1;
+	CHECK(refuses(&r, ERR_PERM, "is none for an SA"));
+	r.out.keys.spi.n = 6000;
+	r.out.keys.window = UINT32_MAX;
+	CHECK(refuses(&r, ERR_PERM, "window"));
+	r.out.keys.window = 1024;
+	CHECK(allows(&r));
+	ctx = privsep_book_new(&book, held, 21, r.sa.keys.spi);
+	CHECK(ctx != 0 && privsep_book_find(held, 21)->parts == PRIVSEP_IN);
+	CHECK(!privsep_book_find(held, 21)->reserved);
+	for (; n < 1000 && allows(&r); n++)
+		CHECK(privsep_book_new(&book, held, 100 + n, (struct spi){5000 + n}) != 0);
+	CHECK(n > 64 && n < 1000);
+	CHECK(refuses(&r, ERR_PERM, "so many SAs"));
+	r = sa_request(PRIVSEP_ADD_INBOUND, ctx, (struct spi){4096});
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = sa_request(PRIVSEP_ADD_OUTBOUND, ctx, (struct spi){6000});
+	CHECK(allows(&r));
+	privsep_book_free(&book);
+}
+
+static void a_context_that_is_gone_stays_gone(void)
+{
+	struct privsep_request r;
+	uint64_t first, next;
+	uint32_t policy;
+
+	if (!config(two_peers))
+		return;
+	policy = added(0);
+	first = reserved(policy, 1, (struct spi){1000});
+	r = (struct privsep_request){.op = PRIVSEP_REMOVE, .ctx = first, .part = PRIVSEP_IN};
+	CHECK(allows(&r) && slot != NULL);
+	privsep_book_lost(held, slot, PRIVSEP_IN);
+	next = reserved(policy, 2, (struct spi){1001});
+	CHECK(next != first);
+	CHECK(allows(&r) && slot == NULL); /* nothing to do */
+	r = sa_request(PRIVSEP_ADD_INBOUND, first, (struct spi){1001});
+	CHECK(refuses(&r, ERR_BUG, "is gone"));
+	r = (struct privsep_request){.op = PRIVSEP_POLICY_REMOVE, .policy = policy};
+	CHECK(allows(&r));
+	privsep_book_remove(&book, held);
+	r = sa_request(PRIVSEP_ADD_INBOUND, next, (struct spi){1001});
+	CHECK(refuses(&r, ERR_BUG, "is gone"));
+	policy = added(0);
+	CHECK(reserved(policy, 3, (struct spi){1002}) != next);
+	privsep_book_free(&book);
+}
+
+static void limits_are_those_of_the_config_or_stricter(void)
+{
+	const struct spi in = {4096};
+	struct privsep_request good, r;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	ctx = reserved(added(1), 1, in);
+	good = sa_request(PRIVSEP_ADD_INBOUND, ctx, in);
+	good.sa.keys.suite = SUITE_AES128GCM16;
+	good.sa.keys.esn = false;
+	good.sa.keys.lifetime_s = 60;
+	good.sa.keys.window = 64;
+	good.sa.soft_bytes = 500;
+	good.sa.hard_bytes = 1000;
+	good.sa.soft_packets = 50;
+	good.sa.hard_packets = 100;
+	CHECK(allows(&good));
+	r = good;
+	r.sa.hard_bytes = r.sa.soft_bytes = r.sa.hard_packets = r.sa.soft_packets = 1;
+	r.sa.keys.lifetime_s = 1;
+	CHECK(allows(&r));
+	for (unsigned s = 0; s < SUITE_COUNT; s++) {
+		r = good;
+		r.sa.keys.suite = (enum suite)s;
+		CHECK(s == SUITE_AES128GCM16 ? allows(&r)
+					     : refuses(&r, ERR_PERM, suite_info(s)->name));
+	}
+	r = good;
+	r.sa.keys.esn = true;
+	CHECK(refuses(&r, ERR_PERM, "extended"));
+	r = good;
+	r.sa.keys.window = 65;
+	CHECK(refuses(&r, ERR_PERM, "window"));
+	r = good;
+	r.sa.keys.lifetime_s = 61;
+	CHECK(refuses(&r, ERR_PERM, "lifetime"));
+	r.sa.keys.lifetime_s = 0;
+	CHECK(refuses(&r, ERR_PERM, "lifetime"));
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned more = 0; more < 2; more++) {
+			uint64_t *limit;
+
+			r = good;
+			limit = i == 0   ? &r.sa.soft_bytes
+				: i == 1 ? &r.sa.soft_packets
+				: i == 2 ? &r.sa.hard_bytes
+					 : &r.sa.hard_packets;
+			*limit = more != 0 ? *limit + 1 : 0; /* 0 is no limit at all */
+			CHECK(refuses(&r, ERR_PERM, "bytes or packets"));
+		}
+	}
+	privsep_book_free(&book);
+	/* Without ESN the numbers end, whatever the config says. */
+	if (!config(two_peers))
+		return;
+	ctx = reserved(added(0), 1, in);
+	r = sa_request(PRIVSEP_ADD_INBOUND, ctx, in);
+	CHECK(allows(&r));
+	r.sa.keys.esn = false;
+	CHECK(refuses(&r, ERR_PERM, "bytes or packets"));
+	r.sa.hard_packets = PRIVSEP_PACKETS_MAX;
+	CHECK(allows(&r));
+	privsep_book_free(&book);
+}
+
+static void so_many_sas_and_no_more(void)
+{
+	struct privsep_request r = {.op = PRIVSEP_RESERVE};
+	uint32_t n = 0;
+
+	if (!config(two_peers))
+		return;
+	r.policy = added(0);
+	CHECK(privsep_book_reserve(&book, &book.held[r.policy - 1], 99, (struct spi){300},
+				   PRIVSEP_IN) != 0);
+	while (n < 1000 && allows(&r)) {
+		n++;
+		reserved(r.policy, n, (struct spi){1000 + n});
+	}
+	CHECK_U64(n, book.peers[0].pairs_max);
+	CHECK(n >= EXCHANGE_HELD_MAX + 2 && n < 100); /* one rekey a second, a drain of 5 s */
+	CHECK(refuses(&r, ERR_PERM, "so many SAs"));
+	CHECK(privsep_check_more(&book, held, &e) < 0 && e.code == ERR_PERM);
+	privsep_book_lost(held, privsep_book_find(held, 1), PRIVSEP_IN);
+	CHECK(allows(&r));
+	CHECK(privsep_check_more(&book, held, &e) == 0);
+	privsep_book_free(&book);
+}
+
+static void what_an_earlier_run_left_can_only_be_removed(void)
+{
+	struct privsep_request r;
+	uint32_t policy;
+	uint64_t ctx;
+
+	if (!config(two_peers))
+		return;
+	policy = added(0);
+	ctx = privsep_book_reserve(&book, &book.held[policy - 1], 5, (struct spi){300}, PRIVSEP_IN);
+	r = sa_request(PRIVSEP_ADD_INBOUND, ctx, (struct spi){300});
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = sa_request(PRIVSEP_ADD_OUTBOUND, ctx, (struct spi){300});
+	CHECK(refuses(&r, ERR_BUG, "out of turn"));
+	r = (struct privsep_request){.op = PRIVSEP_QUERY, .ctx = ctx, .part = PRIVSEP_IN};
+	CHECK(allows(&r));
+	r = (struct privsep_request){.op = PRIVSEP_REMOVE, .ctx = ctx, .part = PRIVSEP_IN};
+	CHECK(allows(&r) && slot != NULL && slot->inner == 5);
+	privsep_book_free(&book);
+}
+
+static void a_peer_that_left_the_config_gets_nothing_more(void)
+{
+	static const char *const others[] = {
+		"{\"listen\":\"192.0.2.1\",\"peers\":[]}",
+		"{\"listen\":\"192.0.2.1\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.9\"}]}",
+		"{\"listen\":\"192.0.2.7\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.2\"}]}",
+		("{\"listen\":\"192.0.2.1\",\"peers\":[{\"name\":\"beta\",\"address\":\"192.0.2.2\","
+		 "\"mode\":\"permissive\"}]}")};
+
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		struct privsep_request r = {.op = PRIVSEP_RESERVE};
+		uint64_t ctx;
+
+		if (!config(two_peers))
+			return;
+		r.policy = added(0);
+		ctx = reserved(r.policy, 1, (struct spi){1000});
+		if (!config(two_peers) || !CHECK(allows(&r)) || !config(others[i]))
+			return;
+		CHECK(refuses(&r, ERR_PERM, "does not allow it any more"));
+		r = sa_request(PRIVSEP_ADD_INBOUND, ctx, (struct spi){1000});
+		CHECK(refuses(&r, ERR_PERM, "does not allow it any more"));
+		r = (struct privsep_request){.op = PRIVSEP_REMOVE, .ctx = ctx, .part = PRIVSEP_IN};
+		CHECK(allows(&r) && slot != NULL);
+		r = (struct privsep_request){.op = PRIVSEP_POLICY_REMOVE, .policy = 1};
+		CHECK(allows(&r));
+		privsep_book_free(&book);
+	}
+}
+
+static void thousands_of_policies_have_numbers_of_their_own(void)
+{
+	static char text[200000];
+	size_t n = 0, peers = 1000;
+	uint32_t first = 0;
+
+	n += (size_t)snprintf(text + n, sizeof text - n, "{\"listen\":\"192.0.2.1\",\"peers\":[");
+	for (size_t i = 0; i < peers; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n,
+				      "%s{\"name\":\"p%zu\",\"address\":\"10.1.%zu.%zu\"}",
+				      i > 0 ? "," : "", i, i / 250, i % 250 + 1);
+	snprintf(text + n, sizeof text - n, "]}");
+	if (!config(text))
+		return;
+	for (size_t i = 0; i < peers; i++) {
+		uint32_t number = added(i);
+
+		CHECK(number != 0 && book.held[number - 1].peer == i);
+		if (i == 500)
+			first = number;
+	}
+	privsep_book_remove(&book, &book.held[first - 1]);
+	CHECK(added(500) != 0);
+	CHECK_U64(book.used_held, peers);
+	privsep_book_free(&book);
+}
+
+T_MAIN(T(every_request_comes_back_as_it_was), T(no_other_size_and_no_other_version_is_read),
+       T(every_changed_byte_is_refused_or_seen), T(what_is_refused_leaves_no_key),
+       T(texts_that_would_hurt_a_terminal_are_refused), T(answers_come_back_as_they_were),
+       T(policies_are_those_of_the_config), T(sas_are_for_policies_in_force_and_in_turn),
+       T(both_sas_in_one_are_judged_each), T(a_new_pair_needs_a_policy_and_room),
+       T(a_context_that_is_gone_stays_gone), T(limits_are_those_of_the_config_or_stricter),
+       T(so_many_sas_and_no_more), T(what_an_earlier_run_left_can_only_be_removed),
+       T(a_peer_that_left_the_config_gets_nothing_more),
+       T(thousands_of_policies_have_numbers_of_their_own))

@@ -68,6 +68,13 @@ wish_windows() {
 	have_wine || ! may_have wine64 || wishes="$wishes wine64"
 }
 
+# Version 14 decides the layout of the sources; newer systems have it by its number, or not at all.
+wish_clang_format() {
+	have apt-get && ! have clang-format-14 || return 0
+	! clang-format --version 2>/dev/null | grep -q 'version 14\.' || return 0
+	! may_have clang-format-14 || wishes="$wishes clang-format-14"
+}
+
 # Only root can run the tests of labs through ssh.
 wish_sshd() {
 	have apt-get && [ "$(id -u)" = 0 ] || return 0
@@ -119,7 +126,7 @@ look() {
 			;;
 		test)
 			need clang clang
-			need clang-format clang-format
+			wish_clang_format
 			need clang-tidy clang-tidy
 			need cppcheck cppcheck
 			need shellcheck shellcheck

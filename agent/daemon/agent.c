@@ -137,27 +137,10 @@ static int check_can(const struct agent *a, const struct peer_config *p, struct 
 
 /* ---- reload ---------------------------------------------------------------------------- */
 
-static bool listens_equal(const struct config *a, const struct config *b)
-{
-	if (a->listens != b->listens || a->esp_port != b->esp_port)
-		return false;
-	for (size_t i = 0; i < a->listens; i++)
-		if (!addr_equal(&a->listen[i].addr, &b->listen[i].addr) ||
-		    a->listen[i].port != b->listen[i].port)
-			return false;
-	return true;
-}
-
 static int check_restart(const struct agent *a, const struct config *c, struct err *e)
 {
-	const char *what = NULL;
+	const char *what = config_restart_member(&a->cfg, c);
 
-	if (!listens_equal(&a->cfg, c))
-		what = "listen or esp_port";
-	else if (strcmp(a->cfg.backend, c->backend) != 0)
-		what = "backend";
-	else if (strcmp(a->cfg.control, c->control) != 0)
-		what = "control";
 	if (what == NULL)
 		return 0;
 	err_set(e, ERR_USAGE, "%s changed: that needs a restart; nothing was applied", what);
@@ -170,27 +153,6 @@ static const struct peer_config *find_config(const struct config *c, const char 
 		if (strcmp(c->peers[i].name, name) == 0)
 			return &c->peers[i];
 	return NULL;
-}
-
-/* Differences that a standing pair can live with. */
-static bool same_policy(const struct peer_config *a, const struct peer_config *b)
-{
-	struct peer_config x = *a;
-
-	x.opt.suites = b->opt.suites;
-	x.opt.esn = b->opt.esn;
-	x.opt.window = b->opt.window;
-	x.opt.verify = b->opt.verify;
-	x.opt.rekey_time_s = b->opt.rekey_time_s;
-	x.opt.rekey_bytes = b->opt.rekey_bytes;
-	x.opt.rekey_packets = b->opt.rekey_packets;
-	x.opt.rekey_min_interval_ms = b->opt.rekey_min_interval_ms;
-	x.opt.hard_time_s = b->opt.hard_time_s;
-	x.opt.hard_bytes = b->opt.hard_bytes;
-	x.opt.hard_packets = b->opt.hard_packets;
-	x.opt.switch_ms = b->opt.switch_ms;
-	x.opt.drain_ms = b->opt.drain_ms;
-	return peer_config_equal(&x, b);
 }
 
 static int add_name(char ***list, size_t *n, const char *name)
@@ -228,13 +190,15 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 
 	for (p = a->peers; p != NULL; p = next) {
 		const struct peer_config *pc = find_config(c, p->cfg.name);
+		enum config_change change = pc != NULL ? peer_config_change(&p->cfg, pc)
+						       : CHANGE_PEER;
 
 		next = p->next;
-		if (pc != NULL && peer_config_equal(pc, &p->cfg)) {
+		if (change == CHANGE_NONE) {
 			r->same++;
 			continue;
 		}
-		if (pc != NULL && same_policy(&p->cfg, pc)) {
+		if (change <= CHANGE_REKEY) {
 			peer_options_set(p, pc);
 			add_name(&r->updated, &r->n_updated, p->cfg.name);
 			continue;
@@ -450,16 +414,16 @@ static int start_signals(struct agent *a, struct err *e)
 
 	os_signals(list);
 	for (size_t i = 0; i < OS_SIGNALS; i++) {
-		uv_signal_init(&a->loop, &a->signals[i]);
+		uv_signal_init(&a->loop.uv, &a->signals[i]);
 		a->signals[i].data = a;
 		one = uv_signal_start(&a->signals[i], list[i].reload ? on_reload : on_end,
 				      list[i].number);
 		rc = one < 0 ? one : rc;
 		uv_unref((uv_handle_t *)&a->signals[i]);
 	}
-	os_watch_stop(&a->loop, on_service_stop, a);
-	uv_timer_init(&a->loop, &a->watchdog);
-	uv_timer_init(&a->loop, &a->stop_timer);
+	os_watch_stop(&a->loop.uv, on_service_stop, a);
+	uv_timer_init(&a->loop.uv, &a->watchdog);
+	uv_timer_init(&a->loop.uv, &a->stop_timer);
 	a->stop_timer.data = a;
 	if (rc < 0)
 		return err_set(e, ERR_OS, "signals cannot be taken: %s", uv_strerror(rc));
@@ -486,7 +450,7 @@ static void mind_session(const struct agent *a, const struct peer_config *p)
 
 static int open_ipsec(struct agent *a, struct err *e)
 {
-	struct ipsec_env env = {.loop = &a->loop,
+	struct ipsec_env env = {.loop = &a->loop.uv,
 				.on_event = peer_on_ipsec,
 				.arg = a,
 				.privsep = a->start->privsep};
@@ -517,12 +481,10 @@ static int open_ipsec(struct agent *a, struct err *e)
 
 static void drain_loop(struct agent *a)
 {
-	uv_run(&a->loop, UV_RUN_DEFAULT);
+	loop_run(&a->loop);
 	uv_close((uv_handle_t *)&a->stop_timer, NULL);
 	uv_close((uv_handle_t *)&a->watchdog, NULL);
-	turn_end(&a->turn);
-	for (int i = 0; i < 100 && uv_loop_close(&a->loop) == UV_EBUSY; i++)
-		uv_run(&a->loop, UV_RUN_NOWAIT);
+	loop_close(&a->loop);
 }
 
 /* All is open: from here on less will do. What reload reads can still be read. */
@@ -602,17 +564,16 @@ int agent_run(struct agent_start *s, struct err *e)
 	a->start = s;
 	a->cfg = s->cfg;
 	memset(&s->cfg, 0, sizeof s->cfg);
-	a->started_ms = agent_now_ms();
+	a->started_ms = loop_now_ms();
 	random_bytes(a->instance, sizeof a->instance);
 	os_confine_rings();
-	rc = uv_loop_init(&a->loop);
+	rc = loop_open(&a->loop);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no event loop: %s", uv_strerror(rc));
 		config_free(&a->cfg);
 		free(a);
 		return -1;
 	}
-	turn_start(&a->turn, &a->loop);
 	rc = start_signals(a, e) < 0 ? -1 : start(a, e);
 	if (rc < 0) {
 		a->stopping = true;
@@ -631,7 +592,7 @@ int agent_run(struct agent_start *s, struct err *e)
 			 a->db->ops->name, a->n_peers);
 		os_notify("READY=1");
 		start_watchdog(a);
-		uv_run(&a->loop, UV_RUN_DEFAULT);
+		loop_run(&a->loop);
 	}
 	drain_loop(a);
 	if (a->fate.code != ERR_NONE) {

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_MS 1000 /* so long an SPI waits for the next rekey */
 #define TOGETHER_MS 32
 #define TRIM_GENS 100 /* smaller bursts leave nothing worth the trouble */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
@@ -19,8 +18,6 @@ void gen_remove_part(struct peer *p, struct gen *g, enum ipsec_part part)
 {
 	struct err e = {0};
 
-	if (g->ctx.id == 0)
-		return; /* drawn, and nothing came of it */
 	if (ipsec_remove(p->agent->db, g->ctx, part, &e) < 0) {
 		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
@@ -58,37 +55,6 @@ void gen_remove(struct peer *p, struct gen *g)
 {
 	gen_remove_part(p, g, IPSEC_BOTH);
 	gen_free(p->agent, g);
-}
-
-void gens_keep_ahead(struct peer *p, const struct ipsec_next *next)
-{
-	struct gen *g = gen_new(p->agent);
-
-	if (g == NULL) {
-		ipsec_remove(p->agent->db, next->ctx, IPSEC_BOTH, NULL);
-		return;
-	}
-	g->ctx = next->ctx;
-	g->in = next->in;
-	g->hard_ms = agent_now_ms() + AHEAD_MS;
-	p->ahead = g;
-	gens_due_by(p, g->hard_ms);
-}
-
-struct gen *gens_take_ahead(struct peer *p)
-{
-	struct gen *g = p->ahead;
-
-	p->ahead = NULL;
-	return g;
-}
-
-void gens_drop_ahead(struct peer *p)
-{
-	struct gen *g = gens_take_ahead(p);
-
-	if (g != NULL)
-		gen_remove(p, g);
 }
 
 void gen_hold(struct peer *p, struct gen *g)
@@ -159,8 +125,6 @@ void gens_schedule(struct peer *p)
 {
 	uint64_t at = p->current != NULL ? p->current->hard_ms : 0;
 
-	if (p->ahead != NULL)
-		at = gens_sooner(at, p->ahead->hard_ms);
 	for (const struct gen *g = p->held; g != NULL; g = g->next) {
 		at = gens_sooner(at, gen_in_end(g));
 		if (g->has_out)
@@ -188,7 +152,7 @@ void gens_schedule_rekey(struct peer *p)
 
 bool gens_rekey_in(const struct peer *p, uint64_t *s)
 {
-	uint64_t now = agent_now_ms(), at = p->due[DUE_REKEY];
+	uint64_t now = loop_now_ms(), at = p->due[DUE_REKEY];
 
 	*s = at > now ? (at - now) / 1000 : 0;
 	return p->current != NULL && at != 0;
@@ -196,7 +160,7 @@ bool gens_rekey_in(const struct peer *p, uint64_t *s)
 
 bool gens_hard_in(const struct peer *p, uint64_t *s)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 
 	if (p->current == NULL)
 		return false;
@@ -245,7 +209,7 @@ static void drain_no_more(struct peer *p)
 
 void gens_retire(struct peer *p)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
 	uint64_t in_ms = together(now + p->cfg.opt.drain_ms);
 

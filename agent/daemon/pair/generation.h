@@ -18,15 +18,6 @@ void gen_remove_part(struct peer *p, struct gen *g, enum ipsec_part part);
 /* The generation with this context, or NULL. */
 struct gen *gen_find(struct peer *p, struct ipsec_ctx ctx);
 
-/*
- * Where rekeys follow each other, the SPI of the next one is reserved together with the SAs of this one,
- * and waits as p->ahead; for as long as gen.c says, or gens_drop_ahead(). gens_take_ahead(): NULL if
- * there is none.
- */
-void gens_keep_ahead(struct peer *p, const struct ipsec_next *next);
-struct gen *gens_take_ahead(struct peer *p);
-void gens_drop_ahead(struct peer *p);
-
 /* Puts it in front of the HELD ones; one that was HELD no longer counts as such. */
 void gen_hold(struct peer *p, struct gen *g);
 void gen_unheld(struct peer *p, const struct gen *g);
@@ -34,7 +25,7 @@ void gen_unheld(struct peer *p, const struct gen *g);
 /* The sooner of two times, 0 meaning never. */
 uint64_t gens_sooner(uint64_t a, uint64_t b);
 /* When the halves of a held generation end: retired, or at the end of their lifetime; ms as of
- * agent_now_ms(), 0: never. */
+ * loop_now_ms(), 0: never. */
 uint64_t gen_out_end(const struct gen *g);
 uint64_t gen_in_end(const struct gen *g);
 /* Looks again when the next generation ends or loses a half; at the time given, if that is sooner. */

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs what building and testing need and what is missing; does nothing where nothing is.
+# Installs the missing tools and libraries for building and testing. Does nothing if none is missing.
 #
 #     scripts/setup.sh [build] [test] [win] [wine] [kernels] [kernels-smp]     default: build test
 #
-# build is what `make` and `make demo` need, test is for `make test` and `make lint`, win for
-# `make windows`, wine for `make test-windows`, kernels and kernels-smp for `make test-kernels` and
-# `make test-kernels-smp`. Installs by apt, as root or by a sudo that asks nothing. Elsewhere it says what
-# to install, and ends with 1.
+# build is for `make` and `make demo`, test for `make test` and `make lint`, win for `make windows`,
+# wine for `make test-windows`, kernels and kernels-smp for `make test-kernels` and
+# `make test-kernels-smp`. Uses apt, as root or with passwordless sudo. Otherwise lists what to install
+# and exits with 1.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,8 @@ need() { # COMMAND PACKAGE
 	}
 }
 
-# The program's libraries: the system's where they fit, else our own build of them.
+# The libraries of the program: packages of the system if their versions are suitable, else the tools
+# with which scripts/build-deps.sh builds them.
 need_libraries() {
 	pkg-config --exists libmnl 2>/dev/null || {
 		commands="$commands libmnl"
@@ -49,8 +50,8 @@ need_own_build() {
 	need dpkg-source dpkg-dev
 }
 
-# The kernel tests run in user-mode Linux where there is one, and are skipped elsewhere: it is
-# installed where apt has it, and nothing fails without it.
+# The kernel tests run in user-mode Linux. It is installed if apt has it; otherwise the tests are
+# skipped.
 wish_kernel() {
 	have apt-get || return 0
 	for pair in linux.uml:user-mode-linux modprobe:kmod ip:iproute2 ping:iputils-ping; do
@@ -70,7 +71,7 @@ wish_kernels() { # [smp]
 	done
 }
 
-# Likewise the Windows programs: MinGW builds them, Wine runs them.
+# The Windows programs are built with MinGW and run under Wine; otherwise their tests are skipped.
 wish_windows() {
 	have apt-get || return 0
 	have x86_64-w64-mingw32-gcc || wishes="$wishes gcc-mingw-w64-x86-64"
@@ -109,7 +110,7 @@ unpack_sshd() {
 # Debian's package puts no command on the PATH.
 have_wine() { have wine64 || have wine || [ -x /usr/lib/wine/wine64 ]; }
 
-# Without package lists nothing is known yet: look again when they are here.
+# True if apt has the package, or if there are no package lists yet.
 may_have() {
 	! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || [ "$(candidate "$1")" != '' ]
 }
@@ -185,8 +186,8 @@ look "$@"
 
 if ! have apt-get; then
 	say "missing:$commands" >&2
-	say 'this is not a Debian or Ubuntu system: install them with its own package manager;' >&2
-	say 'the libraries: mbedTLS 3.6.4 or a later 3.6, libuv 1.46, cJSON 1.7.15, with headers' >&2
+	say 'this system has no apt: install them with its package manager, and the libraries' >&2
+	say 'mbedTLS 3.6.4 or a later 3.6, libuv 1.46 and cJSON 1.7.15, with headers' >&2
 	exit 1
 fi
 
@@ -198,7 +199,7 @@ if [ "$(id -u)" != 0 ]; then
 		exit 0
 	else
 		say "missing:$commands" >&2
-		say 'install them as root, then try again:' >&2
+		say 'install them as root, and run this again:' >&2
 		say "    apt-get update && apt-get install --no-install-recommends$packages" >&2
 		exit 1
 	fi
@@ -212,9 +213,9 @@ apt() {
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 say 'reading the package lists'
-apt update >"$log" 2>&1 || say 'some package lists could not be read; going on with what is here'
+apt update >"$log" 2>&1 || say 'some package lists could not be updated; using the existing ones'
 look "$@" # again: only now is it known what this system's packages are
-# The sanitizer and fuzzer run time of clang is a package by version.
+# The package of clang's sanitizer and fuzzer libraries has the version of clang in its name.
 case " $packages " in
 *' clang '*)
 	rt=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p')

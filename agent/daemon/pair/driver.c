@@ -4,8 +4,10 @@
 #include "agent/daemon/pair/driver.h"
 
 #include "agent/daemon/link/link.h"
+#include "agent/os/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +172,23 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 	return 0;
 }
 
+/* Feeds one event into the machine. Logs the transition, as the trace of tests/sim does. */
+static void feed(struct peer *p, const struct xevent *ev, struct xactions *out)
+{
+	const char *from = xstate_name(p->x.state);
+	char actions[XACTIONS_MAX * 16] = "";
+	size_t len = 0;
+
+	exchange_step(&p->x, ev, out);
+	if (!log_wants(LOG_DEBUG))
+		return;
+	for (size_t i = 0; i < out->n && len < sizeof actions; i++)
+		len += (size_t)snprintf(actions + len, sizeof actions - len, " %s",
+					xaction_name(out->v[i].kind));
+	log_line(LOG_DEBUG, "peer %s: %s + %s -> %s:%s", p->cfg.name, from, xevent_name(ev->kind),
+		 xstate_name(p->x.state), actions);
+}
+
 void step_run(struct peer *p, const struct xevent *first, struct step *st)
 {
 	struct agent *a = p->agent;
@@ -183,7 +202,7 @@ void step_run(struct peer *p, const struct xevent *first, struct step *st)
 		bool failed = false;
 
 		st->answer = false;
-		exchange_step(&p->x, &ev, out);
+		feed(p, &ev, out);
 		st->acted = st->acted || out->n > 0;
 		for (size_t i = 0; i < out->n && !failed; i++)
 			failed = perform_one(p, out, &out->v[i], st) < 0;

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/lab.c - lab init: bundles from a lab file.
+ * agent/cli/verbs/lab_init.c - lab init: bundles from a lab file.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -233,9 +233,9 @@ def config_default(row):
 
 
 def config_changes(rows, change):
-    """The members whose change has this effect at a reload, without peers' own and test_fault."""
+    """The members whose change has this effect at a reload, without peers' own."""
     names = [r["name"].split(".")[0] for r in rows["option"] + rows["agent"]
-             if r["change"] == change and r["name"] != "test_fault"]
+             if r["change"] == change]
     return list(dict.fromkeys(names))
 
 

@@ -49,7 +49,7 @@ static int wish_date(const struct args *a, const char *flag, int64_t *s, struct 
 		       text);
 }
 
-static int wish_dates(struct cert_wish *w, const struct args *a, uint32_t days, struct err *e)
+static int wish_dates(struct cert_params *w, const struct args *a, uint32_t days, struct err *e)
 {
 	int64_t now = os_wall_ms() / 1000;
 
@@ -94,7 +94,7 @@ int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uin
 	return wish_dates(&w->wish, a, days, e);
 }
 
-bool ident_same(const struct cert_facts *f, const struct cert_wish *w)
+bool ident_same(const struct cert_facts *f, const struct cert_params *w)
 {
 	if (strcmp(f->name, w->name) != 0 || f->addrs != w->addrs || f->is_lab != w->is_lab ||
 	    f->is_ca != w->is_ca)
@@ -151,7 +151,7 @@ int ident_write(const struct pem_pair *pair, const char *cert, const char *key, 
 				   "know the new one";
 
 	if (!force && (os_exists(key) || os_exists(cert))) {
-		err_set(e, ERR_USAGE, "%s: is there already", os_exists(key) ? key : cert);
+		err_set(e, ERR_USAGE, "%s: already exists", os_exists(key) ? key : cert);
 		return err_hint(e, hint);
 	}
 	if (os_write_file(key, pair->key, strlen(pair->key), true, !force, e) < 0)

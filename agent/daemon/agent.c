@@ -463,13 +463,6 @@ static int open_ipsec(struct agent *a, struct err *e)
 		event_fail(a, EVENT_SYSTEM, NULL, e);
 		memset(e, 0, sizeof *e);
 	}
-	if (a->cfg.fault[0] != '\0') {
-		struct ipsec *wrapped = ipsec_fault_wrap(a->db, a->cfg.fault);
-
-		if (wrapped == NULL)
-			return err_set(e, ERR_USAGE, "test_fault: %s is no rule", a->cfg.fault);
-		a->db = wrapped;
-	}
 	ipsec_can(a->db, &a->can);
 	for (size_t i = 0; i < a->cfg.n_peers; i++) {
 		if (check_can(a, &a->cfg.peers[i], e) < 0)

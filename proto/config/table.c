@@ -180,9 +180,6 @@ static const struct config_key agent_rows[] = {
 	{AGENT(defaults, group), .more = &config_option_table,
 	 .text = "options of every peer that does not set them itself"},
 	{WHOLE("peers", peers), .max = CONFIG_PEERS_MAX, .absent = "none", .text = "the peers"},
-	{VALUE(config, fault, "test_fault", text), .max = SIZE(config, fault),
-	 .change = CHANGE_APPLY, .absent = "none",
-	 .text = "for tests only: makes calls of the back end fail; `check` warns of it"},
 };
 const struct config_table config_agent_table = TABLE(config, agent_rows);
 

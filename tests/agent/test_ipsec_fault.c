@@ -1,8 +1,8 @@
 /*
- * agent/ipsec/ipsec_fault: the chosen calls fail and do nothing, all others go through.
+ * tests/support/ipsec_fault: the chosen calls fail and do nothing, all others go through.
  */
-#include "agent/ipsec/ipsec.h"
 #include "crypto/random.h"
+#include "tests/support/ipsec_fault.h"
 #include "tests/t.h"
 
 #include <uv.h>
@@ -64,7 +64,7 @@ static void the_third_call_fails_once(void)
 		CHECK((ipsec_reserve(db, &policy, &ctx, &spi, &e) == 0) == (i != 3));
 		if (i == 3) {
 			CHECK(e.code == ERR_OS);
-			CHECK_STR(e.cause, "test_fault: reserve call 3");
+			CHECK_STR(e.cause, "test fault: reserve call 3");
 			CHECK(ctx.id == 0 && spi.n == 0);
 		}
 	}

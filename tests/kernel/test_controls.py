@@ -67,7 +67,7 @@ def a_hurt_stream_is_seen(w):
     time.sleep(0.3)
     w.cut("beta")
     time.sleep(0.3)
-    fails(lambda: t.whole(), "the stream was hurt")
+    fails(lambda: t.whole(), "the stream is damaged")
 
 
 if __name__ == "__main__":

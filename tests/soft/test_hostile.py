@@ -254,7 +254,7 @@ def our_own_hello_come_back_is_refused(lab):
         link = connect_tls(a, lab, identity("gamma"))
         link.send(link.recv("hello"))
         equal([m.get("reason") for m in link.until_closed()], ["protocol"], "what the agent said")
-        a.wait_error("gamma", "refused", "our own hello came back")
+        a.wait_error("gamma", "refused", "received our own hello")
 
 
 @test

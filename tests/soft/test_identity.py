@@ -104,7 +104,7 @@ class Shows:
 
 
 for title, text, config, tls, make in (
-    ("a certificate of another ca", "signed by no CA that is trusted here", no_config, {},
+    ("a certificate of another ca", "not signed by a trusted CA", no_config, {},
      lambda: Shows(identity("gamma", by="other-ca"), identity("gamma"))),
     ("an expired certificate", "the certificate has expired", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(-20)[:10], "--not-after",
@@ -112,7 +112,7 @@ for title, text, config, tls, make in (
     ("a certificate that is not valid yet", "is not valid yet", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(10)[:10], "--not-after",
                                               in_days(20)[:10]))),
-    ("a key that is not the pinned one", "not the one that is pinned",
+    ("a key that is not the pinned one", "not the one pinned",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
     ("a certificate of another peer", "not of the peer that is configured here", no_config, {},
      lambda: identity("beta")),
@@ -226,7 +226,7 @@ def a_peer_that_refuses_us_is_exit_5(lab):
                 pass
         out, _ = r.communicate(timeout=LIMIT)
         equal(r.returncode, 5, "exit of up: %s" % out)
-        has(out.decode(), "most likely refused our certificate")
+        has(out.decode(), "probably refused our certificate")
         nothing_installed(a)
 
 

@@ -73,8 +73,8 @@ def a_second_init_changes_nothing_and_another_file_needs_force(lab):
 def what_is_wrong_with_a_lab_file_or_a_bundle_is_told(lab):
     hosts = [{"name": "a", "address": "192.0.2.1"}, {"name": "b", "address": "192.0.2.2"}]
     for more, cause in (
-        ({"hosts": hosts, "pairs": [["a", "x"]]}, 'no host or group is called "x"'),
-        ({"hosts": hosts + [{"name": "c", "address": "192.0.2.2"}]}, "the address of hosts[1]"),
+        ({"hosts": hosts, "pairs": [["a", "x"]]}, 'there is no host or group "x"'),
+        ({"hosts": hosts + [{"name": "c", "address": "192.0.2.2"}]}, "an address of hosts[1]"),
         ({"hosts": hosts[:1]}, "at least two hosts"),
     ):
         e = init(lab, lab_file(lab, **more), rc=2).doc("error")

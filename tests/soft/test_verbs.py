@@ -18,7 +18,7 @@ from harness.control import Control, Gone
 from harness.identity import ca, identity, store
 from harness.lab import Lab
 from harness.program import expect_exit, run_sapair
-from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SAPAIR, SLOW
+from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SAPAIR, SLOW, TEST_SAPAIR
 from harness.tap import Skip, check, equal, has, main, test, until
 
 NOBODY = 65534
@@ -394,7 +394,7 @@ def a_stale_socket_does_not_stop_the_next_agent(lab):
 def a_second_agent_at_the_same_socket_is_refused(lab):
     a = lab.agent("alpha", "beta").start()
     r = run_sapair("run", "--config", a.config_path, "--json")
-    refused(r, 2, "an agent is running already", a.control)
+    refused(r, 2, "an agent is already running", a.control)
     check(a.alive() and a.status(), "the first one is not harmed")
 
 
@@ -538,7 +538,7 @@ def fault_test(call, role):
             both={"defaults": {"rekey": {"min_interval_ms": 0}}},
         )
         with lab.pair_unchanged(a, b):
-            refused(a.cli("rekey", "beta"), 7, "test_fault", "epoch 1 ")
+            refused(a.cli("rekey", "beta"), 7, "test fault", "epoch 1 ")
             p = until(lambda: [x for x in (a.peer("beta"),) if "error" in x], "the error is told")[0]
             equal(p["error"]["class"], "os", "class in status")
         wait_single_pair(a, b, limit=60)
@@ -552,6 +552,17 @@ def fault_test(call, role):
 for call in ("reserve", "install", "activate"):
     for role in ("leader", "follower"):
         fault_test(call, role)
+
+
+@test
+def the_released_program_has_no_fault_injection(lab):
+    with open(SAPAIR, "rb") as released, open(TEST_SAPAIR, "rb") as other:
+        check(b"SAPAIR_TEST_FAULT" in other.read(), "the test program has no fault injection")
+        check(b"SAPAIR_TEST_FAULT" not in released.read(), "the released program has fault injection")
+    a = lab.agent("alpha", "beta")
+    a.write_config(json.dumps(dict(a.config, test_fault="reserve:1")))
+    refused(run_sapair("check", a.config_path, "--json"), 2, "test_fault")
+    lab.agents.clear()
 
 
 @test
@@ -573,7 +584,7 @@ def the_other_side_of_a_failed_install_says_so_too(lab):
 def an_install_that_never_works_is_told_and_nothing_is_left(lab):
     a = lab.agent("alpha", "beta", test_fault="activate:*").start()
     b = lab.agent("beta", "alpha").start()
-    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test_fault", "activate the outbound SA")
+    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test fault", "activate the outbound SA")
     equal(a.peer("beta")["state"] in ("waiting", "pairing"), True, "state")
     expect_exit(a.cli("down", "beta"))
     equal(a.peer("beta")["held"], 0, "held by alpha")
@@ -658,7 +669,7 @@ def probes_without_an_echo_are_exit_8(lab):
     v = r.doc("verify")
     equal((v["verified"], v["probes"]["echoed"]), (False, 0), "verify")
     check(v["probes"]["arrived"] > 0, "arrived: %s" % v)
-    refused(b.cli("verify", "alpha"), 7, "test_fault")  # the system did not take them
+    refused(b.cli("verify", "alpha"), 7, "test fault")  # the system did not take them
 
 
 # --- 9: permission -----------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ struct making {
 	const uint8_t *source;
 	const char *dir;
 	bool force;
-	struct cert_wish wish; /* dates and marks */
+	struct cert_params wish; /* dates and marks */
 	struct pem_pair ca;
 };
 
@@ -168,7 +168,7 @@ static int make_host(struct making *m, size_t host, struct err *e)
 {
 	const struct lab_host *h = &m->lab->hosts[host];
 	uint8_t addr[LAB_ADDRS_MAX][17];
-	struct cert_wish wish = m->wish;
+	struct cert_params wish = m->wish;
 	struct pem_pair own;
 	int rc;
 
@@ -205,7 +205,7 @@ int labfile_make(const struct lab *lab, const uint8_t source[SHA256_LEN], const 
 	m->wish.is_lab = true;
 	*until = m->wish.not_after;
 	snprintf(name, sizeof name, "%s-ca", lab->name);
-	struct cert_wish ca = m->wish;
+	struct cert_params ca = m->wish;
 
 	ca.name = name;
 	ca.is_ca = true;

@@ -110,8 +110,6 @@ static int check_files(struct config *c, const char *path, struct findings *f, s
 	}
 	if (c->n_peers == 0)
 		warn(f, "no peers: the agent would wait for \"sapair up ADDRESS\"");
-	if (c->fault[0] != '\0')
-		warn(f, "test_fault is for tests: the agent will fail on purpose");
 	return 0;
 }
 

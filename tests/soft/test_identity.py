@@ -114,13 +114,13 @@ for title, text, config, tls, make in (
                                               in_days(20)[:10]))),
     ("a key that is not the pinned one", "not the one pinned",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
-    ("a certificate of another peer", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another peer", "not of the configured peer", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of nobody here", "not of the peer that is configured here", no_config, {},
+    ("a certificate of nobody here", "not of the configured peer", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
-    ("a name that the config does not have", "not of the peer that is configured here",
+    ("a name that the config does not have", "not of the configured peer",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
-    ("a lab certificate", "signed by no CA", no_config, {},
+    ("a lab certificate", "not signed by a trusted CA", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--lab",))),
 ):
     bad_identity(title, text, config, tls, make)

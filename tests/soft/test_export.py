@@ -92,7 +92,7 @@ def both_hosts_export_the_same_keys(lab):
 
 
 @test
-def the_table_follows_and_goes_with_the_pair(lab):
+def the_exported_table_follows_the_pair(lab):
     a, _ = lab.pair(both={"export_keys": True})
     f = Follow(lab, a, "beta")
     equal(stat.S_IMODE(os.stat(f.table).st_mode), 0o600, "mode of the table")
@@ -131,7 +131,7 @@ def the_table_follows_and_goes_with_the_pair(lab):
 
 
 @test
-def a_half_by_hand_is_for_labs_only_and_says_where_it_goes(lab):
+def export_script_is_for_labs_only_and_names_its_host(lab):
     a, _ = lab.pair()
     out = lab.path("half.sh")
     has(expect_exit(a.cli("export script", "beta"), 2).doc("error")["hint"], "--out FILE")

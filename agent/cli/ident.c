@@ -151,7 +151,7 @@ int ident_write(const struct pem_pair *pair, const char *cert, const char *key, 
 				   "know the new one";
 
 	if (!force && (os_exists(key) || os_exists(cert))) {
-		err_set(e, ERR_USAGE, "%s: is there already", os_exists(key) ? key : cert);
+		err_set(e, ERR_USAGE, "%s: already exists", os_exists(key) ? key : cert);
 		return err_hint(e, hint);
 	}
 	if (os_write_file(key, pair->key, strlen(pair->key), true, !force, e) < 0)

@@ -156,7 +156,7 @@ static void lines_caused_by_unauthenticated_clients_are_limited_and_counted(void
 	log_limited(t + 999, LOG_INFO, "too early");
 	log_limited(t + 1000, LOG_INFO, "one more");
 	log_limited(t + 1001, LOG_INFO, "too early again");
-	CHECK_STR(end(), "<6>41 lines like the next were left out\n<6>one more\n");
+	CHECK_STR(end(), "<6>41 lines like the next were omitted\n<6>one more\n");
 
 	begin(LOG_INFO, LOG_JOURNAL); /* after a long quiet: ten again, not a hundred */
 	for (int i = 0; i < 50; i++)
@@ -167,7 +167,7 @@ static void lines_caused_by_unauthenticated_clients_are_limited_and_counted(void
 	for (int i = 0; i < 50; i++)
 		log_limited(t + 200000, LOG_INFO, "stranger %d", i);
 	log_limited(t + 200000, LOG_WARN, "w");
-	CHECK_STR(end(), "<4>40 lines like the next were left out\n<4>w\n");
+	CHECK_STR(end(), "<4>40 lines like the next were omitted\n<4>w\n");
 }
 
 static void an_event_has_its_number_where_it_is_kept(void)

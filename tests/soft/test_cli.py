@@ -155,7 +155,7 @@ def one_half_of_an_identity_is_not_overwritten(lab):
     where = ["--dir", lab.path("conf")]
     d = expect_exit(run_sapair("id", "new", *where, "--json")).doc("id")
     os.remove(d["certificate"])
-    error(run_sapair("id", "new", *where), 2, "sapair.key: is there already", "--force")
+    error(run_sapair("id", "new", *where), 2, "sapair.key: already exists", "--force")
     expect_exit(run_sapair("id", "new", "--force", *where))
 
 
@@ -218,7 +218,7 @@ def a_ca_is_made_once_and_issues(lab):
     again = expect_exit(issue(lab, "--address", ALPHA)).doc("ca")
     equal((again["changed"], again["pin"]), (False, d["pin"]), "again")
     r = expect_exit(issue(lab, "--address", BETA), 2)
-    has(r.doc("error")["cause"], "alpha.key: is there already")
+    has(r.doc("error")["cause"], "alpha.key: already exists")
     forced = expect_exit(issue(lab, "--address", BETA, "--force")).doc("ca")
     equal((forced["changed"], forced["addresses"]), (True, [BETA]), "forced")
     has(expect_exit(issue(lab), 2).doc("error")["cause"], "--address is missing")

@@ -145,7 +145,7 @@ def export_script_is_for_labs_only_and_names_its_host(lab):
     h = lab.add(Agent(lab, "h1", None, None, ["--bundle", lab.path("h1.bundle")])).start()
     has(expect_exit(h.cli("export script", "h2", "--out", out), 2).doc("error")["cause"], "in its own process")
     has(expect_exit(h.cli("export script", "h2", "--out", lab.path("lab.json")), 2).doc("error")["cause"],
-        "is there already")
+        "already exists")
     check(not os.path.exists(out), "a script was written all the same")
 
 

@@ -161,7 +161,7 @@ def a_running_agent_is_confined_as_far_as_the_system_can(lab):
         equal(int(status[kind], 16) & ~ipc_lock, 0, kind)
     # The number of landlock_create_ruleset(), asked for the version: an error where it is not.
     if ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0:
-        has(a.log(), "files but its own closed", "what the agent gave up")
+        has(a.log(), "file access restricted", "what the agent gave up")
 
 
 @test
@@ -231,7 +231,7 @@ def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
         if a is not running[0]:
             a.expect_exit = 2
             equal(a.wait_exit(), 2, "exit status of one that was late")
-            has(a.log(), "an agent is running already: it answers at " + a.control, "log")
+            has(a.log(), "an agent is already running at " + a.control, "log")
     equal([n for n in os.listdir(lab.dir) if n.endswith(".lock")], [], "lock files")
     running[0].stop()
 

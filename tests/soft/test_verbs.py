@@ -394,7 +394,7 @@ def a_stale_socket_does_not_prevent_the_next_start(lab):
 def a_second_agent_at_the_same_socket_is_refused(lab):
     a = lab.agent("alpha", "beta").start()
     r = run_sapair("run", "--config", a.config_path, "--json")
-    refused(r, 2, "an agent is running already", a.control)
+    refused(r, 2, "an agent is already running", a.control)
     check(a.alive() and a.status(), "the first one is not harmed")
 
 

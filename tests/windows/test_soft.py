@@ -63,7 +63,7 @@ def a_second_agent_on_the_same_pipe_is_refused(lab):
     a = win_agent(lab, "alpha", "beta").start()
     r = win("run", "--config", windows_path(a.config_path))
     equal(r.rc, 2, "exit status")
-    has(r.err, "an agent is running already")
+    has(r.err, "an agent is already running")
     a.kill()
     r = a.cli("status", json_out=False)
     equal(r.rc, 3, "exit status of status without an agent")
@@ -128,7 +128,7 @@ def the_service_is_installed_started_stopped_and_removed(lab):
     check(a.cli("status").rc == 3, "the agent answers after its service stopped")
     equal(service("stop").doc("service")["changed"], False, "stop of what is stopped")
     os.unlink(a.config_path)
-    has(service("start", 7).out, "it ended, with exit 2")
+    has(service("start", 7).out, "it ended with exit status 2")
     equal(service("remove").doc("service")["changed"], True, "remove")
     equal(service("remove").doc("service")["changed"], False, "remove of what is gone")
 

@@ -187,7 +187,7 @@ static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *
 		os_free_text(text, len);
 		if (same)
 			return 0;
-		err_set(e, ERR_USAGE, "%s: is there already, of another CA", to);
+		err_set(e, ERR_USAGE, "%s: already exists, of another CA", to);
 		return err_hint(e, "--force replaces it, --out writes elsewhere");
 	}
 	return os_write_file(to, ca->cert_pem, ca->cert_len, false, false, e);

@@ -332,7 +332,7 @@ static int follow(struct exporting *x, struct err *e)
 	if (conf_absolute(whole, NULL, dir, e) < 0 || os_path_join(x->path, whole, TABLE, e) < 0)
 		return -1;
 	if (os_exists(x->path)) {
-		err_set(e, ERR_USAGE, "%s: is there already", x->path);
+		err_set(e, ERR_USAGE, "%s: already exists", x->path);
 		return err_hint(e, "remove it, or follow into another folder");
 	}
 	if (os_make_dir(whole, e) < 0 || client_open(&c, args_text(x->args, "control"), e) < 0)

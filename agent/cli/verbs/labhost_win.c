@@ -16,6 +16,7 @@
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/os/detach.h"
+#include "agent/os/os.h"
 
 #define START_MS 20000u
 #define STOP_MS 2000u

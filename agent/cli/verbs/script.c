@@ -313,7 +313,7 @@ static int run_script(const struct args *a, struct err *e)
 	} else if (conf_absolute(path, NULL, out, e) < 0) {
 		return -1;
 	} else if (os_exists(path)) { /* before there is a pair */
-		return err_set(e, ERR_USAGE, "%s: is there already", path);
+		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	}
 	rc = ask(&s, e);
 	if (rc == 0)

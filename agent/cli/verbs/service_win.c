@@ -6,6 +6,8 @@
 #include "agent/cli/verbs/list.h"
 #include "agent/os/service.h"
 
+extern const struct verb verb_run; /* run.c */
+
 static int say(const struct args *a, const char *action, bool changed)
 {
 	char buf[256];

@@ -3,7 +3,6 @@
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -15,7 +14,7 @@ from harness.agent import Agent
 from harness.lab import Lab
 from harness.program import expect_exit, run_sapair
 from harness.settings import LIMIT, SAN, SAPAIR
-from harness.tap import Skip, check, equal, has, main, test, until
+from harness.tap import Skip, check, equal, has, main, need_root, need_tools, test, until
 
 LINE = '"IPv4","'
 
@@ -161,8 +160,8 @@ def tshark(capture, keys, port, *words):
 
 @test(alone=True)
 def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
-    if os.geteuid() != 0 or not (shutil.which("tshark") and shutil.which("tcpdump")):
-        raise Skip("not root, or no tshark or tcpdump")
+    need_root()
+    need_tools(tshark="tshark", tcpdump="tcpdump")
     if SAN:
         raise Skip("the plain build does it")
     capture = os.path.join(lab.dir, "wire.pcap")

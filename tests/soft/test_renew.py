@@ -133,7 +133,7 @@ def a_denied_key_loses_its_pair_and_is_refused(lab):
 def the_expiry_of_a_certificate_is_reported_30_7_and_1_days_before(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     days = os.path.join(lab.dir, "id")
     expect_exit(run_sapair("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days, "--days", "40"))
     clock = lab.write("clock", "+0d")

@@ -175,7 +175,7 @@ def doctor_looks_at_addresses_ports_links_and_suites(lab):
 def doctor_detects_a_wrong_clock(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     a = lab.agent("alpha", lab.peer_of("beta"))
     a.write_config()
     for shift, check_, part in (("-1d", "clock", "begins at"), ("+10y", "certificate", "expired at")):

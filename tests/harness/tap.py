@@ -56,8 +56,8 @@ def has(text, part, what="text"):
 
 def need_tools(**packages):
     """Skips the test unless all tools are installed: need_tools(tshark="tshark", ip="iproute2")."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = {t.replace("_", "-"): p for t, p in packages.items() if not shutil.which(t.replace("_", "-"), path=path)}
+    tools = {name.replace("_", "-"): package for name, package in packages.items()}
+    missing = {name: package for name, package in tools.items() if not shutil.which(name)}
     if missing:
         raise Skip("no %s: install %s" % (", ".join(missing), ", ".join(sorted(set(missing.values())))))
 

@@ -478,7 +478,7 @@ struct step {
 /* Whether the name at s->at (its opening quote) is that of the step. */
 static bool step_is_name(const struct scan *s, const struct step *step)
 {
-	char raw[ERR_CAUSE + 4], shown[4 * sizeof raw];
+	char raw[ERR_CAUSE + 4] = "", shown[4 * sizeof raw];
 	size_t n = 0, at = s->at + 1;
 
 	while (byte_at(s, at) != '"' && n + 4 < sizeof raw) {

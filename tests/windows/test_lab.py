@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.labfile import RunningLab, failed_hosts, lab_file
 from harness.program import expect_exit, result_of, run_sapair
-from harness.sshd import Sshd, need_ssh
+from harness.sshd import Sshd, need_ssh, sftp_server
 from harness.tap import check, equal, has, test, until
 from harness.wfp_engine import STANDIN_EXE, Engine
 from harness.wine import ENV, EXE, PREFIX, WINE, main
@@ -25,8 +25,6 @@ SLOW = {"limit": 200}
 
 def windows_sshd(lab, home):
     """Sessions begin in a folder of the user's, and what they write is his alone, as on Windows."""
-    server = next(p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
-                  if os.path.exists(p))
     # Wine lets a detached program keep stderr of the system below, which would keep the session open.
     command = lab.write("session", """#!/bin/sh
 umask 077
@@ -39,7 +37,7 @@ rc=$?
 cat "$said" >&2
 rm "$said"
 exit $rc
-""" % (PREFIX, home, server, WINE))
+""" % (PREFIX, home, sftp_server(), WINE))
     os.chmod(command, 0o700)
     return Sshd(lab, command)
 

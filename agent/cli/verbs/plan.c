@@ -5,7 +5,7 @@
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -163,7 +163,7 @@ static int plan_peers(struct session *s, const struct config *c, struct teller *
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct sa_policy p;
 
-		if (peer_fill_policy(&p, c, &c->peers[i], &s->loop, e) < 0 ||
+		if (policy_fill(&p, c, &c->peers[i], &s->loop, e) < 0 ||
 		    ipsec_plan(s->db, &p, told, t, e) < 0)
 			return err_in(e, "peer %s", c->peers[i].name);
 	}
@@ -183,7 +183,7 @@ static int apply_peers(struct session *s, const struct config *c, struct err *e)
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct err why = {0};
 
-		if (peer_fill_policy(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
+		if (policy_fill(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
 		    ipsec_policy_add(s->db, &p[i], &why) == 0) {
 			done++;
 			continue;

@@ -43,7 +43,7 @@ def samples(text):
 
 
 @test
-def metrics_are_what_prometheus_reads(lab):
+def metrics_have_the_format_of_prometheus(lab):
     a, _ = lab.pair()
     expect_exit(a.cli("verify", "beta", "--count", "20"))
     got = samples(expect_exit(a.cli("metrics", json_out=False)).out)
@@ -89,7 +89,7 @@ def bash_completes_verbs_and_options(lab):
 
 
 @test
-def other_shells_take_their_completions(lab):
+def other_shells_accept_their_completions(lab):
     for shell, check_words in (("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]),
                                ("powershell", None)):
         text = expect_exit(run_sapair("completion", shell)).out
@@ -172,10 +172,10 @@ def doctor_looks_at_addresses_ports_links_and_suites(lab):
 
 
 @test
-def doctor_sees_a_clock_that_is_off(lab):
+def doctor_detects_a_wrong_clock(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     a = lab.agent("alpha", lab.peer_of("beta"))
     a.write_config()
     for shift, check_, part in (("-1d", "clock", "is not valid before"), ("+10y", "certificate", "expired at")):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same source gives the same program, wherever it is built; and the list of what is in it (TAP)."""
+"""The same source gives the same program in any folder; the list of components in it."""
 
 import hashlib
 import json

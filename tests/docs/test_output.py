@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/output.md against the lists of the code, and against what two real agents say."""
+"""docs/output.md against the lists of the code, and against the output of two agents."""
 
 import glob
 import json

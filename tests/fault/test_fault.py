@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Every allocation and every system call of an agent fails once, in turn.
+"""Every allocation and every system call of an agent fails once.
 
-alpha runs with fault.so (tests/fault/fault.c) in front of libc; beta is as ever. For n = 1, 2, ... the
-n-th call of alpha fails while beta asks for a rekey, or for a pair; then the fault is over, and both
-must have one pair in force again, with an error that says what failed if it did not work. At the end
-nothing may be left: no SA, no descriptor, no allocation.
+alpha runs with fault.so (tests/fault/fault.c) in front of libc; beta runs without. For n = 1, 2, ... the
+n-th call of alpha fails while beta asks for a rekey or a pair. Then the injection stops, and both must have
+the same pair in force, and an error that names the failure if the request failed. At the end no SA, no
+descriptor and no allocation may be left.
 
-Of more calls than the time allows only some fail, spread evenly, the first one by chance:
-FAULT_TIMES=n takes so many, FAULT_ALL=1 every one.
+Where there are more calls than time, some fail, spread evenly, the first chosen at random. FAULT_TIMES=n
+sets their number, FAULT_ALL=1 takes all.
 """
 
 import contextlib

@@ -1,12 +1,12 @@
-"""Three hosts, traffic between all of them, and whatever goes wrong in a network.
+"""Three hosts, traffic between all of them, and random faults.
 
     alpha   its agent runs all the time
-    beta    its agent is killed, ended, stopped as by a machine that hangs, loses its helper, is reloaded
-    gamma   the same; and pairs are taken down, and what a killed agent left is cleaned away
+    beta    its agent is killed, stopped, suspended, loses its helper, is reloaded
+    gamma   the same; its pairs are also taken down, and what a killed agent left is removed
 
-Somebody else deletes SAs and takes all of them away; the wire is cut, gets slow, loses packets. While the pairs
-are meant to be up nothing may be in clear on the wire; after each fault all pairs must come back, proven; what is
-taken down must leave nothing in the kernel, whatever traffic asks for meanwhile.
+SAs are deleted and flushed; the wire is cut, slow, and loses packets. While the pairs are meant to be up, no
+packet may be unencrypted. After each fault all pairs must be restored and verified. A pair that was taken
+down must leave nothing in the kernel, even if traffic asks for SAs meanwhile.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Every request to the kernel, and every answer of it, fails once: in a rekey, a pairing, a start.
+"""Every request to the kernel, and every answer, fails once: during a rekey, a pairing, a start.
 
-alpha runs with fault.so in front of libc (tests/fault/fault.c). A request that fails was never sent;
-an answer that fails is one that is lost, though the kernel has done what was asked. After each, the
-pair has to come back, with one SA each way and no more, and nothing in clear on the wire.
+alpha runs with fault.so in front of libc (tests/fault/fault.c). A request that fails was not sent; an answer
+that fails is lost, although the kernel has carried out the request. After each failure the pair must be
+restored, with one SA in each direction, and no packet may have been unencrypted.
 """
 
 import ctypes

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Each check of the other tests, seen failing: what they call quiet would not be if it were not."""
+"""The checks of the harness fail when they should."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Agents that die, come back, or come late: traffic goes on, nothing in clear, nothing stale."""
+"""Agents that die, restart or start late: traffic continues, nothing is unencrypted, nothing stale remains."""
 
 import os
 import sys

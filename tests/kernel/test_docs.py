@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/linux.md and README.md: their commands, each on the host whose prompt it has."""
+"""The commands of docs/linux.md and README.md, each on the host of its prompt."""
 
 import os
 import re

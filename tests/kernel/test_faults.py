@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Links that break, SAs that end, others who interfere: no packet in clear, and all heals."""
+"""Links that break, SAs that end, other programs that interfere: no packet is unencrypted, and all is repaired."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Labs in the kernel: a host that has no agent. The full mesh: test_mesh.py."""
+"""Labs in the kernel, and a host without an agent. The full mesh is in test_mesh.py."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A lab of ten hosts in a kernel that has loaded none of the modules it will need."""
+"""A lab of ten hosts in a kernel that has loaded none of the modules that it needs."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a config can say, in the kernel: suites, selectors, modes."""
+"""Config options in the kernel: suites, selectors, modes."""
 
 import os
 import subprocess

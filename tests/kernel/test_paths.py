@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Families, sizes, long numbers, several hosts: the ways that packets take."""
+"""Address families, packet sizes, extended sequence numbers, several hosts."""
 
 import os
 import subprocess

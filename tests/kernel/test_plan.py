@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""plan says what will be, clean removes what is left, and the policies can come before the agent."""
+"""plan, clean, and policies installed before the agent starts."""
 
 import json
 import os

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""The helper that configures the kernel: what it refuses to whom it serves, and what happens when either
-of the two processes dies."""
+"""The privileged helper: the requests that it refuses, and the death of either process."""
 
 import contextlib
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the kernel refuses or keeps quiet about: told with its cause, rolled back, the pair stays in force."""
+"""Requests that the kernel refuses or does not answer: the cause is reported, the change is rolled back, the pair stays."""
 
 import contextlib
 import mmap

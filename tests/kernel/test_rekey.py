@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""New SPIs and keys in the kernel, under load, without one lost packet."""
+"""New SPIs and keys in the kernel, under load, without packet loss."""
 
 import os
 import sys

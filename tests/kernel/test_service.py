@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Least privilege: what a running agent has given up, and that it needs no more."""
+"""Least privilege: a running agent has given up all others."""
 
 import os
 import shutil

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""A rekey every second and random faults, for as long as you like: `make soak MINUTES=30`.
+"""A rekey every second, with random faults: `make soak MINUTES=30`.
 
-    alpha <--> gamma    nothing happens to them: every rekey must succeed
-    alpha <--> beta     beta is killed, stopped like a machine that hangs, ended and started again,
-                        reloaded, and given a system whose calls fail
+    alpha <--> gamma    without faults: every rekey must succeed
+    alpha <--> beta     beta is killed, suspended, stopped and started, reloaded, and its system calls fail
 
-alpha's memory, descriptors and SAs must be flat, whatever became of beta, and after each fault the
-pair must come back. Prints a line a minute and a sum; ends with 1 when something is wrong.
+Memory, descriptors and SAs of alpha must not grow, and after each fault the pair must be restored. Prints a
+line per minute and a sum; exits with 1 on a failure.
 
-    SEED=n      the same faults again (printed at the start)
+    SEED=n      repeats the faults of a run, which prints its seed at the start
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The command line: identities and CA, check, usage, text for people, an agent that misbehaves."""
+"""The command line: identities and CA, check, usage, text output, an agent that misbehaves."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Agents that are killed, links that are cut or fall silent: the pair stays, or comes back."""
+"""Agents that are killed, links that break or fall silent: the pair stays or is restored."""
 
 import os
 import random

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Keys of SAs for Wireshark: only by config, told, owner-only, and right: tshark decrypts a capture."""
+"""Export of SA keys for Wireshark: only if the config allows it, logged, readable by the owner only; tshark
+decrypts a capture with them."""
 
 import json
 import os

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Everything at once against one agent, whose honest pairs rekey meanwhile and must not notice.
+"""All floods at once against one agent, whose honest pairs rekey at the same time and must not be affected.
 
-alpha has a hundred honest pairs, whose other ends are one agent with a hundred addresses. gamma is a
-configured peer in Python that floods with a good certificate and without one; others flood from
-addresses that nobody has configured, and from those of the honest peers.
+alpha has a hundred honest pairs; their other ends are one agent with a hundred addresses. gamma is a
+configured peer in Python that floods with a valid certificate and without one. More floods come from
+addresses that are not configured, and from those of the honest peers.
 """
 
 import os

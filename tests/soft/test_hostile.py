@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A peer with a good certificate that breaks the protocol, in either role.
+"""A peer with a valid certificate that breaks the protocol, in either role.
 
-gamma is Python; alpha and beta are an honest pair, of which nothing may change. What gamma has in
-force with alpha may not change either: a bad message ends the link or is turned down.
+gamma is Python; alpha and beta are an honest pair, which must not change. The pair of gamma and alpha must
+not change either: an invalid message ends the link or is rejected.
 """
 
 import json

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Who is let in: certificates, pins and PPKs, as seen from both ends of a call.
+"""Authentication by certificates, pins and PPKs, as seen from both ends of a link.
 
-Beside every stranger an honest pair runs at the same agent: nothing of it may change.
+An honest pair runs at the same agent beside each unauthenticated client and must not change.
 """
 
 import os

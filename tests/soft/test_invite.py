@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""First contact by a token: works once, for one guess, for one key, for a while."""
+"""Pairing by a token, which is valid once, for one guess, for one key and for a limited time."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Labs: bundles from a lab file; labs on this machine and, through a real sshd, on others."""
+"""Labs: bundles from a lab file; labs on this machine and, through sshd, on others."""
 
 import json
 import os

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A peer with a good certificate sends every field of every message wrong in every way.
+"""A peer with a valid certificate sends every field of every message with every kind of invalid value.
 
-The messages and the ranges of their fields are read from the tables of docs/protocol.md, which
-tests/docs compares with the code. Each wrong message ends the link as malformed and changes nothing:
-neither what gamma has in force, nor the honest pair of alpha and beta.
+The messages and the ranges of their fields come from the tables of docs/protocol.md, which tests/docs
+compares with the code. Each invalid message ends the link as malformed and changes neither the pair of
+gamma and alpha nor the honest pair of alpha and beta.
 """
 
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two agents find each other, pair and prove it; what they say about it is right."""
+"""Two agents pair and verify the pair; their output is correct."""
 
 import os
 import re

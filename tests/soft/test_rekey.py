@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""New SPIs and keys, on demand and by themselves, without one lost packet."""
+"""New SPIs and keys, on demand and by lifetime, without packet loss."""
 
 import concurrent
 import concurrent.futures

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reload: differences are applied, what is the same is not touched, errors apply nothing."""
+"""Reload applies differences, leaves the rest alone, and changes nothing on an error."""
 
 import os
 import shutil

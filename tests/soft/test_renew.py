@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Certificates are renewed without a gap: by the same CA, from one CA to the next, and never by a file
-that cannot be used."""
+"""Certificate renewal without interruption, by the same CA or by a new one; unusable files change nothing."""
 
 import os
 import shutil

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an agent takes and gives back, and where its secrets are not."""
+"""Memory, descriptors and processor time of an agent; its restrictions; places without secrets."""
 
 import ctypes
 import json

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Keys are searched for in the agent's memory, after each use of them: they must be gone.
+"""Searches the agent's memory for keys after their last use.
 
-gamma is Python and leads alpha through exchanges, so that every secret of them is known here: both
-shares, the exporter value, PRK, tags, SA keys. A secret that has to be there at a time (the SA key
-of a pair in force) is looked for as well: else finding nothing would prove nothing.
+gamma is Python and leads exchanges with alpha, so that the test knows every secret of them: both shares,
+the exporter value, PRK, tags, SA keys. Secrets that must be present at a time, such as the SA keys of the
+current pair, are searched for too, to show that the search works.
 """
 
 import base64

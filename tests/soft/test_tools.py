@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What other tools read: metrics for Prometheus, completions for shells."""
+"""Output for other tools: metrics for Prometheus, completions for shells; doctor."""
 
 import os
 import re

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every verb, every exit status, and what is said with it."""
+"""Every verb, every exit status, and the output with it."""
 
 import json
 import os

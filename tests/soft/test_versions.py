@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Peers of another version of the protocol: negotiated down, or refused with both versions named."""
+"""Peers of another protocol version: negotiated down, or refused with both versions named."""
 
 import contextlib
 import json

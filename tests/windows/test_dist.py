@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The zip for Windows hosts: what is in it, that it is the same each time, that its program runs.
+"""The zip file for Windows hosts: its contents, that it is reproducible, and that its program runs.
 
-Nothing here can run PowerShell: its script is read by a small scanner, which knows strings, comments,
-brackets, and which commands, options and variables there are. That finds slips of the pen; that it
-works is on the list for a first run (docs/windows.md).
+PowerShell is not available here. A small scanner reads its script; it knows strings, comments, brackets, and
+the commands, options and variables that exist, so it finds typing errors. A run on Windows is still to be
+done (docs/windows.md).
 """
 
 import glob

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Windows host of a lab, reached through a real sshd whose sessions are those of Windows: cmd, sftp."""
+"""A Windows host of a lab, reached through sshd, with sessions like those of Windows: cmd, sftp."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""sapair.exe without IPsec: verbs, the pipe, files; pairs with itself and with Linux over TLS."""
+"""sapair.exe without IPsec: verbs, the control pipe, files; pairs with itself and with Linux over TLS."""
 
 import os
 import re

@@ -103,7 +103,7 @@ def wrong_values(kind, limits):
     else:
         raise Failure("no mutations for the type %s" % kind)
     if kind == "list of text":
-        values.remove([])  # no selector at all is a list
+        values.remove([])  # an empty list is valid
     return values
 
 

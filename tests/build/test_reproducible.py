@@ -13,7 +13,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "
 
 
 def sources():
-    """Tracked or not, but nothing that was built."""
+    """Sources, tracked or not, without build results."""
     for folder, folders, files in os.walk(TOP):
         folders[:] = [f for f in folders if f not in ("build", ".git", "__pycache__")]
         for f in files:

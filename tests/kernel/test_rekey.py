@@ -16,7 +16,7 @@ FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 
 
 def rekeys(agent, peer, n, pause=0.0):
-    """n on demand, one after the other; milliseconds of each."""
+    """n rekeys on demand, one after the other; milliseconds of each."""
     took = []
     with Control(agent.control) as c:
         for _ in range(n):

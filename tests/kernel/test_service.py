@@ -26,7 +26,7 @@ def rights(pid):
 
 
 def confined(agent):
-    """The one that talks to the network has no right, its helper has one."""
+    """The network process has no capability, its helper has one."""
     for pid, right in ((agent.pid, 0), (agent.helper(), NET_ADMIN)):
         r = rights(pid)
         for name in ("CapPrm", "CapEff"):

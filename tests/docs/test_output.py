@@ -57,7 +57,7 @@ def requests_are_those_of_the_code():
     equal(rows["wait"][1], " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", waits)), "waits")
     for name, bit in re.findall(r"\{\"(\w+)\", CTL_HAS_(\w+),", ctl):
         having = [v for v, has in verbs.items()
-                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_PEERS" in has)]
+                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_NEEDS_PEERS" in has)]
         equal(rows[name][3], " ".join("`%s`" % v for v in having), "verbs that have " + name)
 
 

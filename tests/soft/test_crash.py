@@ -91,7 +91,7 @@ def both_killed_at_once_pair_again(lab):
 
 
 @test
-def a_peer_that_falls_silent_is_known_in_ten_seconds_and_the_pair_stays(lab):
+def a_silent_peer_is_detected_in_ten_seconds_and_the_pair_stays(lab):
     a, b = lab.pair(both=FAST)
     before = in_force(a.peer("beta"))
     b.signal(signal.SIGSTOP)
@@ -200,7 +200,7 @@ def relayed(lab):
 
 
 @test
-def a_link_that_is_cut_comes_back_and_the_pair_stays(lab):
+def a_broken_link_is_restored_and_the_pair_stays(lab):
     a, b, relay = relayed(lab)
     before = in_force(a.peer("beta"))
     for _ in range(5):
@@ -213,7 +213,7 @@ def a_link_that_is_cut_comes_back_and_the_pair_stays(lab):
 
 
 @test
-def a_link_cut_at_any_point_of_an_exchange_loses_no_packet(lab):
+def a_link_that_breaks_at_any_point_of_an_exchange_loses_no_packet(lab):
     a, b, relay = relayed(lab)
     over, runs = threading.Event(), []
 
@@ -243,7 +243,7 @@ def a_link_cut_at_any_point_of_an_exchange_loses_no_packet(lab):
 
 
 @test
-def a_peer_that_is_stopped_and_started_again_needs_no_help(lab):
+def a_restarted_peer_pairs_again_by_itself(lab):
     a, b = lab.pair(both=FAST)
     for _ in range(3):
         before = int(a.peer("beta")["epoch"])

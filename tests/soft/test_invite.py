@@ -85,7 +85,7 @@ def a_token_gives_both_hosts_pins_and_they_pair(lab):
 
 
 @test
-def agents_that_run_learn_of_the_new_peer_at_once(lab):
+def running_agents_learn_of_the_new_peer_at_once(lab):
     for folder, name, address in (("a", "alpha", ALPHA), ("b", "beta", BETA)):
         expect_exit(run_sapair("id", "new", "--name", name, "--address", address, "--dir",
                   os.path.join(lab.dir, folder)))
@@ -165,7 +165,7 @@ def forged(token, secret=None, pin=None, at=None):
 
 
 @test
-def a_token_takes_one_guess(lab):
+def a_token_allows_one_guess(lab):
     inviter = Inviter(lab)
     e = join(lab, forged(inviter.token, secret=b"0123456789abcdef"), rc=5).doc("error")
     has(e["cause"], "without a welcome")
@@ -189,7 +189,7 @@ def a_token_for_another_key_is_refused(lab):
 
 
 @test
-def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
+def unauthenticated_clients_that_do_not_guess_leave_the_invitation_open(lab):
     inviter = Inviter(lab)
     for data in (b"", b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello"):
         with socket.create_connection((ALPHA, inviter.port)) as s:
@@ -214,7 +214,7 @@ def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
 
 
 @test
-def an_agents_port_is_no_invitation_and_the_other_way_round(lab):
+def agent_ports_and_invitation_ports_refuse_each_others_clients(lab):
     a, _ = lab.pair()
     inviter = Inviter(lab)
     at = "%s:%d" % (ALPHA, lab.port)
@@ -225,7 +225,7 @@ def an_agents_port_is_no_invitation_and_the_other_way_round(lab):
 
 
 @test
-def what_is_wrong_is_told(lab):
+def errors_of_invite_and_join_are_reported(lab):
     inviter = Inviter(lab)
     where, raw = inviter.token.split("/")
     for bad in (inviter.token[:-1], inviter.token[:-1] + ("0" if raw[-1] != "0" else "1"), "nonsense",

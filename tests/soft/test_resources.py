@@ -135,7 +135,7 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
 
 
 @test
-def nobody_else_can_read_what_the_agent_makes(lab):
+def only_the_owner_can_read_the_files_of_the_agent(lab):
     a, b = lab.pair()
     mode = os.stat(a.control).st_mode
     check(stat.S_ISSOCK(mode) and mode & 0o077 == 0, "mode of the socket: %o" % mode)
@@ -237,7 +237,7 @@ def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
 
 
 @test
-def service_managers_are_told(lab):
+def service_managers_are_notified(lab):
     path = lab.path("notify")
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.bind(path)

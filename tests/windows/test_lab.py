@@ -95,7 +95,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
 
 
 @test
-def what_fails_on_a_windows_host_is_told_and_a_second_up_completes(lab):
+def a_failure_on_a_windows_host_is_reported_and_a_second_up_completes(lab):
     run = Mixed(lab)
     up = run.up(rc=2, timeout=1)
     has(failed_hosts(up)["h2"], "--exe")
@@ -152,7 +152,7 @@ class Host:
 
 
 @test
-def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
+def lab_down_removes_what_a_crashed_windows_host_left(lab):
     host = Host(lab)
     equal(host.start().out, "started\n", "start")
     until(lambda: host.engine.state()["filters"], "filters")
@@ -165,7 +165,7 @@ def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
 
 
 @test
-def what_was_on_a_windows_host_before_a_lab_stays(lab):
+def lab_down_keeps_what_a_windows_host_had_before(lab):
     host = Host(lab)
     host.start()
     until(lambda: host.engine.state()["filters"], "filters")

@@ -174,11 +174,11 @@ int lab_location_keep_file(const struct lab_session *r, struct err *e)
 	} else if (os_read_file(&old, &old_len, path, OS_CONFIG, e) == 0) {
 		rc = old_len == len && memcmp(old, text, len) == 0 ? 0 : -1;
 		if (rc < 0) {
-			err_set(e, ERR_USAGE, "lab %s is up by another file, %s", r->lab.name,
+			err_set(e, ERR_USAGE, "lab %s is already running from %s", r->lab.name,
 				path);
-			err_hint(e,
-				 "take it down first: sapair lab down with that file; or give this "
-				 "one another name in \"lab\"");
+			err_hint(
+				e,
+				"stop it first: sapair lab down with that file; or change \"lab\", the name, in this one");
 		}
 		os_free_text(old, old_len);
 	}
@@ -255,7 +255,8 @@ static int make_tag(struct lab_session *r, struct err *e)
 		rc = is_unused(r) ? 0 : -1;
 	}
 	if (rc < 0)
-		return err_set(e, ERR_OS, "no addresses or names are free for another lab here");
+		return err_set(e, ERR_OS,
+			       "no free addresses or names for another lab on this machine");
 	if (path_in(path, r, TAG, e) < 0)
 		return -1;
 	return os_write_file(path, tag, LAB_TAG_LEN, true, true, e);
@@ -276,13 +277,14 @@ int lab_location_create(struct lab_session *r, struct err *e)
 	bool here = args_has(r->args, "here");
 
 	if (!here && !has_ssh(&r->lab)) {
-		err_set(e, ERR_USAGE, "no host of the lab has \"ssh\": nobody could log in");
-		return err_hint(e,
-				"--here makes the hosts on this machine; \"sapair lab init\" makes "
-				"bundles to be copied by hand");
+		err_set(e, ERR_USAGE, "no host of the lab has \"ssh\"");
+		return err_hint(
+			e,
+			"--here runs the hosts on this machine; \"sapair lab init\" makes bundles to copy by hand");
 	}
 	if (strlen(r->dir) + LAB_NAME_MAX + ROOM_FOR_SOCKET > SUN_PATH_ROOM)
-		return err_set(e, ERR_USAGE, "%s: too long for the control sockets in it: --dir",
+		return err_set(e, ERR_USAGE,
+			       "%s: path too long for control sockets; choose another with --dir",
 			       r->dir);
 	if (!here)
 		r->where = LAB_SSH;

@@ -41,7 +41,7 @@ static void on_nothing(struct lab_session *r)
 			r->hosts[i].state = HOST_FAILED;
 			r->hosts[i].exit = err_exit_status(ERR_DOWN);
 			snprintf(r->hosts[i].cause, sizeof r->hosts[i].cause,
-				 "its agent does not run");
+				 "its agent is not running");
 		}
 }
 
@@ -75,7 +75,7 @@ int lab_query_open(struct lab_session *r, const struct args *a, struct err *e)
 	if (lab_location_is_up(r))
 		return 0;
 	err_set(e, ERR_DOWN, "lab %s is not up", r->lab.name);
-	return err_hint(e, "sapair lab up brings it up");
+	return err_hint(e, "sapair lab up starts it");
 }
 
 /* What is known of before does not count as an answer. */

@@ -128,7 +128,7 @@ static int address_job(struct lab_session *r, size_t host, const struct lab_comm
 		return 0;
 	}
 	if (!write_script(h->script, r, host, ask))
-		return err_set(e, ERR_USAGE, "%s: a path that is too long", r->dir);
+		return err_set(e, ERR_USAGE, "%s: path too long", r->dir);
 	if (netns_exists(r, host)) {
 		static const char *const enter[] = {"ip", "netns", "exec"};
 
@@ -145,7 +145,7 @@ static int address_job(struct lab_session *r, size_t host, const struct lab_comm
 	}
 	memcpy(h->quoted, "sh -c ", 6); /* whatever the user's own shell is */
 	if (!parallel_quote(h->quoted + 6, 2 * SCRIPT_MAX - 6, h->script))
-		return err_set(e, ERR_BUG, "a script that is too long");
+		return err_set(e, ERR_BUG, "the script is too long");
 	far_job(r, host, ask);
 	return 0;
 }
@@ -158,7 +158,7 @@ static void judge(struct lab_session *r, size_t host, bool only_reached)
 
 	if (j->timed_out) {
 		lab_session_fail(r, host, err_exit_status(ERR_TIMEOUT),
-				 "it did not answer in time");
+				 "no answer within the time limit");
 	} else if (!j->started) {
 		lab_session_fail(r, host, err_exit_status(ERR_OS), last);
 	} else if (r->where == LAB_SSH && j->status == 255) {
@@ -171,7 +171,7 @@ static void judge(struct lab_session *r, size_t host, bool only_reached)
 		snprintf(text, sizeof text, "%s",
 			 *last != '\0'   ? last
 			 : *said != '\0' ? said
-					 : "it failed and said nothing");
+					 : "failed without an error message");
 		lab_session_fail(r, host, j->status < 11 ? j->status : err_exit_status(ERR_BUG),
 				 text);
 	}

@@ -19,7 +19,7 @@ static int find_self(struct lab_session *r, struct err *e)
 	int rc = uv_exepath(r->self, &size);
 
 	if (rc != 0)
-		return err_set(e, ERR_OS, "the program's own path: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot find this program's path: %s", uv_strerror(rc));
 	return 0;
 }
 

@@ -44,9 +44,9 @@ static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 		return c->cause;
 	if (!c->seen && r->hosts[from].cause[0] != '\0')
 		return r->hosts[from].cause;
-	return !c->seen                      ? "nothing was said about this pair"
-	       : strcmp(c->state, "up") == 0 ? "it is up, but not proven"
-					     : "it is not up";
+	return !c->seen                      ? "not reported"
+	       : strcmp(c->state, "up") == 0 ? "up, but not verified"
+					     : "not up";
 }
 
 /* The exit status of the first thing that is wrong. */
@@ -156,7 +156,7 @@ static void show_text_(struct lab_session *r, bool need_proof)
 			out_note("host %s: %s", r->lab.hosts[i].name, r->hosts[i].cause);
 		if (r->hosts[i].state == HOST_MANUAL)
 			out_note(
-				"host %s: no ssh: start \"sapair run --bundle\" there by hand, with %s/%s%s",
+				"host %s: no ssh: run \"sapair run --bundle\" there by hand, with %s/%s%s",
 				r->lab.hosts[i].name, r->dir, r->lab.hosts[i].name, BUNDLE_SUFFIX);
 	}
 	for (size_t i = 0; i < n; i++)
@@ -166,11 +166,11 @@ static void show_text_(struct lab_session *r, bool need_proof)
 				out_note("%s -> %s: %s", r->lab.hosts[i].name, r->lab.hosts[k].name,
 					 why_not(r, i, k));
 	if (r->where == LAB_NETNS)
-		out_note("in namespaces: ip netns exec %s.HOST COMMAND", r->netns);
+		out_note("to run a command on a host: ip netns exec %s.HOST COMMAND", r->netns);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
 	out_painted(well == r->lab.n_pairs ? PAINT_GOOD : PAINT_BAD, "%zu of %zu pair%s %s", well,
 		    r->lab.n_pairs, r->lab.n_pairs == 1 ? "" : "s",
-		    need_proof ? "proven in both directions" : "up in both directions");
+		    need_proof ? "verified in both directions" : "up in both directions");
 	out_text(", %s\n", span);
 }
 
@@ -278,10 +278,10 @@ int lab_show_down(struct lab_session *r)
 	if (r->args->json)
 		show_json(r, "down", status, false);
 	else if (status != 0)
-		out_text("%zu of %zu hosts are down; a second run takes the others\n", gone,
+		out_text("%zu of %zu hosts are stopped; run it again for the others\n", gone,
 			 r->lab.n_hosts);
 	else
-		out_text("lab %s is down%s: nothing is left\n", r->lab.name,
+		out_text("lab %s is down%s: everything is removed\n", r->lab.name,
 			 r->changed ? "" : " already");
 	return status;
 }

@@ -128,10 +128,10 @@ static int exempt(struct peer_options *o, const char *text, struct err *e)
 	for (size_t i = 0; i < o->protects; i++)
 		if (strcmp(o->protect[i], text) == 0)
 			return err_set(e, ERR_USAGE,
-				       "\"protect\" has %s, by which this host's ssh goes", text);
+				       "\"protect\" contains %s, which ssh from this host uses",
+				       text);
 	if (o->exempts == PROTECT_MAX)
-		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, by which ssh goes",
-			       text);
+		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, which ssh uses", text);
 	snprintf(o->exempt[o->exempts++], PROTECT_TEXT, "%s", text);
 	return 0;
 }
@@ -150,15 +150,15 @@ static int spare(struct lab_session *r, size_t self, struct lab_pair *pair, cons
 	snprintf(text, sizeof text, "tcp/%s", ways[other].port);
 	if (exempt(&pair->opt_a, text, e) < 0 || exempt(&pair->opt_b, text, e) < 0) {
 		err_in(e, "host %s is this machine", r->lab.hosts[self].name);
-		return err_hint(e, "bring the lab up from a machine that is none of its hosts");
+		return err_hint(e, "run lab up on a machine that is not a host of the lab");
 	}
 	sha256((struct bytes[]){{r->source, SHA256_LEN},
 				{h->name, strlen(h->name)},
 				{text, strlen(text)}},
 	       3, r->source);
 	if (!r->args->json)
-		out_note("%s is this machine: its ssh to %s may pass in clear, %s is exempt",
-			 r->lab.hosts[self].name, h->name, text);
+		out_note("%s is this machine: %s is exempt, so that ssh to %s works without a pair",
+			 r->lab.hosts[self].name, text, h->name);
 	return 0;
 }
 

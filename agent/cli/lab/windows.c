@@ -163,8 +163,7 @@ int lab_windows_copy(struct lab_session *r, uint64_t timeout_ms, struct err *e)
 			if (to_be_asked(r, i))
 				lab_session_fail(
 					r, i, err_exit_status(ERR_USAGE),
-					"a Windows host, and no sapair.exe here to be copied: "
-					"say where it is with --exe");
+					"a Windows host, and there is no sapair.exe to copy: give one with --exe");
 		return 0;
 	}
 	rc = lab_program_read(&image, &len, r->exe_hash, r->exe, e);

@@ -105,8 +105,7 @@ static int put_program(struct lab_session *r, struct err *e)
 			if (lab_session_is_reachable(r, i) && !lab_session_is_windows(r, i))
 				lab_session_fail(
 					r, i, err_exit_status(ERR_USAGE),
-					"a Linux host, and our own program is for Windows: say "
-					"where sapair is there with --program");
+					"a Linux host, and this program is for Windows: give the path of sapair there with --program");
 		return 0;
 	}
 	if (lab_program_read(&r->image, &r->image_len, r->image_hash, r->self, e) < 0)
@@ -212,7 +211,7 @@ static int bring_up(struct lab_session *r, struct err *e)
 		if (args_has(r->args, "here") != (r->where != LAB_SSH)) {
 			err_set(e, ERR_USAGE, "lab %s is up %s", r->lab.name,
 				r->where == LAB_SSH ? "on its hosts, by ssh" : "on this machine");
-			return err_hint(e, "take it down first: sapair lab down");
+			return err_hint(e, "stop it first: sapair lab down");
 		}
 		if (lab_location_keep_file(r, e) < 0 || mend(r, e) < 0)
 			return -1;

@@ -44,7 +44,7 @@ static int find_place(struct place *p, const struct args *a, struct err *e)
 
 	p->control = args_text(a, "control");
 	if (rc != 0)
-		return err_set(e, ERR_OS, "the program's own path: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot find this program's path: %s", uv_strerror(rc));
 	if (p->control == NULL)
 		return err_set(e, ERR_USAGE, "--control is missing");
 	os_dir_of(p->dir, p->exe);
@@ -264,7 +264,7 @@ static int tell_end(const struct place *p, unsigned long status)
 			if (*line != '\0' && (told == NULL || strstr(told, "error") == NULL))
 				told = line;
 		}
-	out_note("%s", told != NULL ? told : "the agent ended and said nothing");
+	out_note("%s", told != NULL ? told : "the agent exited without an error message");
 	os_free_text(text, len);
 	return status > 0 && status < 11 ? (int)status : err_exit_status(ERR_BUG);
 }

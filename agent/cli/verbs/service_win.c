@@ -19,7 +19,7 @@ static int say(const struct args *a, const char *action, bool changed)
 		json_put_bool(&j, "changed", changed);
 		out_end(&j);
 	} else {
-		out_text("service %s: %s\n", action, changed ? "done" : "already so");
+		out_text("service %s: %s\n", action, changed ? "done" : "no change");
 	}
 	return 0;
 }

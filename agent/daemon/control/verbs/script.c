@@ -18,12 +18,12 @@ static void put_texts(struct json_out *o, const char *name, size_t n, const char
 	json_put_array_end(o);
 }
 
-static size_t half_document(char *buf, size_t size, const struct peer *p, const struct pair_view *g)
+static size_t half_document(char *buf, size_t size, const struct peer *p, const struct pair_view *v)
 {
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
 	const struct sa_policy *sp = peer_policy_of(p);
-	uint64_t left_s = (g->hard_ms - loop_now_ms()) / 1000;
+	uint64_t left_s = (v->hard_ms - loop_now_ms()) / 1000;
 	struct json_out o;
 	char when[40];
 
@@ -31,7 +31,7 @@ static size_t half_document(char *buf, size_t size, const struct peer *p, const 
 	json_put_text(&o, "peer", peer_name(p));
 	json_put_addr(&o, "address", &sp->remote);
 	json_put_addr(&o, "agent", &sp->local);
-	json_put_text(&o, "suite", suite_info(g->suite)->name);
+	json_put_text(&o, "suite", suite_info(v->suite)->name);
 	json_put_text(&o, "mode", modes[sp->mode]);
 	json_put_text(&o, "encap", encaps[sp->encap]);
 	put_texts(&o, "protect", sp->protects, sp->protect);

@@ -41,6 +41,7 @@ NORMAL = [
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "CLOCK"),
+    (r"(?<![\w.])[0-9a-f]{16}(?![\w.])", "XID"),
     (r"(?<![\w.])[0-9a-f]{8}(?![\w.])", "SPI"),
     (r"\b\d+(\.\d+)? (ms|s|min|h|d|days)\b", "SPAN"),
     (r"\"(rtt_ms|ms|waited|inbound|switch|exchange|total|min|median|max)\":[0-9.]+", r'"\1":MS'),

@@ -500,8 +500,8 @@ def a_flood_of_offers_is_limited(lab):
             reasons.append(link.recv("reject")["reason"])
         check(reasons.count("suite") <= 10 * SLOW, "%d were judged" % reasons.count("suite"))
         equal(set(reasons), {"suite", "limit"}, "replies")
-        a.wait_log("offers come too fast")
-        lines = [line for line in a.log().splitlines() if "offers come too fast" in line]
+        a.wait_log("offers arrive too fast")
+        lines = [line for line in a.log().splitlines() if "offers arrive too fast" in line]
         check(len(lines) <= 30, "%d log lines of one flood" % len(lines))
 
 

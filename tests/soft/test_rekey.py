@@ -72,7 +72,7 @@ def rekey_with_wait_and_a_timeout_reports_the_current_pair(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 60000}})
     start = time.monotonic()
     r = expect_exit(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
-    has(r.doc("error")["cause"], "the new pair is in force; the old SAs are not gone yet")
+    has(r.doc("error")["cause"], "the new pair is in force, but old SAs are still being drained")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
     wait_paired(a, b, epoch=2)
 

@@ -23,7 +23,7 @@ def by_verb(agent):
 
 def by_signal(agent):
     """SIGHUP has no reply: waits for its log line."""
-    done = "config and identity were read anew"
+    done = "config and identity reloaded"
     before = agent.log().count(done)
     agent.signal(signal.SIGHUP)
     until(lambda: agent.log().count(done) > before, "SIGHUP is done")

@@ -468,7 +468,7 @@ def a_link_that_falls_silent_is_exit_4(lab):
     b.signal(signal.SIGSTOP)
     start = time.monotonic()
     r = a.cli("rekey", "beta", "--timeout", "1")
-    refused(r, 4, "answers, but no exchange ended in time")
+    refused(r, 4, "answers, but the exchange timed out")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
     b.signal(signal.SIGCONT)
     wait_paired(a, b)

@@ -442,7 +442,7 @@ def objects_that_another_program_removes_are_restored(lab):
     a.engine.forget()
     until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
     until(lambda: len(a.engine.state()["filters"]) == 8, "the filters are back")
-    has(a.log(), "somebody removed")
+    has(a.log(), "another program removed")
 
 
 @test

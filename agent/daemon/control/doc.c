@@ -376,7 +376,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	}
 	if (pair_in_force(pair, &current))
 		put_pair(o, a, pair, &current);
-	json_put_u64(o, "held", pair_superseded(pair));
+	json_put_u64(o, "held", pair_n_superseded(pair));
 	json_put_dec64(o, "rekeys", pair_rekeys(pair));
 	json_put_bool(o, "verified", v.verified);
 	if (v.verified) {

@@ -114,13 +114,13 @@ for title, text, config, tls, make in (
                                               in_days(20)[:10]))),
     ("a key that is not the pinned one", "not the one pinned",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
-    ("a certificate of another peer", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another peer", "not of the configured peer", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of nobody here", "not of the peer that is configured here", no_config, {},
+    ("a certificate of nobody here", "not of the configured peer", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
-    ("a name that the config does not have", "not of the peer that is configured here",
+    ("a name that the config does not have", "not of the configured peer",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
-    ("a lab certificate", "signed by no CA", no_config, {},
+    ("a lab certificate", "not signed by a trusted CA", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--lab",))),
 ):
     bad_identity(title, text, config, tls, make)
@@ -226,7 +226,7 @@ def a_peer_that_refuses_us_is_exit_5(lab):
                 pass
         out, _ = r.communicate(timeout=LIMIT)
         equal(r.returncode, 5, "exit of up: %s" % out)
-        has(out.decode(), "probably refused our certificate")
+        has(out.decode(), "most likely refused our certificate")
         nothing_installed(a)
 
 

@@ -71,7 +71,7 @@ static void the_third_call_fails_once(void)
 	close_it(db);
 }
 
-static void a_star_fails_always_and_parts_are_independent(void)
+static void a_star_fails_every_call_and_parts_are_independent(void)
 {
 	struct sa_keys k = {.suite = SUITE_AES256GCM16, .window = 64}, out;
 	struct ipsec_ctx ctx;
@@ -152,5 +152,5 @@ static void a_wrong_rule_is_refused(void)
 }
 
 T_MAIN(T(crypto_starts), T(the_third_call_fails_once),
-       T(a_star_fails_always_and_parts_are_independent), T(every_call_can_fail),
+       T(a_star_fails_every_call_and_parts_are_independent), T(every_call_can_fail),
        T(a_wrong_rule_is_refused))

@@ -99,7 +99,7 @@ static void files_are_as_trusted_as_their_mode(void)
 	done();
 }
 
-static void who_can_replace_a_file_can_write_it(void)
+static void a_user_who_can_replace_a_file_can_write_it(void)
 {
 	begin();
 	put_file("f", "text", 0600);
@@ -240,7 +240,7 @@ static void directories_are_made_with_their_parents(void)
 	done();
 }
 
-static void paths_are_joined_and_cut(void)
+static void paths_are_joined_and_split(void)
 {
 	static const struct {
 		const char *base, *rel, *joined;
@@ -265,7 +265,7 @@ static void paths_are_joined_and_cut(void)
 	CHECK(os_path_join(out, "d", long_, &e) < 0 && e.code == ERR_USAGE && out[0] == '\0');
 }
 
-static void places_follow_the_user_and_the_environment(void)
+static void default_paths_depend_on_user_and_environment(void)
 {
 	char out[OS_PATH_MAX], want[64];
 
@@ -315,7 +315,7 @@ static int listen_at(const char *where)
 	return fd;
 }
 
-static void the_sockets_directory_is_ours_alone(void)
+static void the_socket_directory_is_private(void)
 {
 	begin();
 	CHECK(os_control_dir_check(in_dir("new/c.sock"), &e) == 0);
@@ -498,7 +498,7 @@ static void a_client_talks_to_the_agent(void)
 	done();
 }
 
-static void another_user_may_not_drive_the_agent(void)
+static void another_user_cannot_control_the_agent(void)
 {
 	int listener, server, status = 0;
 	unsigned uid = 0;
@@ -534,7 +534,7 @@ static void another_user_may_not_drive_the_agent(void)
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-static void the_service_manager_is_told(void)
+static void the_service_manager_is_notified(void)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	const struct timeval patience = {2, 0};
@@ -591,7 +591,7 @@ static void the_journal_is_recognised(void)
 	unsetenv("JOURNAL_STREAM");
 }
 
-static void clocks_go_on(void)
+static void clocks_advance(void)
 {
 	uint64_t then_ns = os_now_ns();
 
@@ -634,7 +634,7 @@ static bool first_line(const char *name, char *line, int size)
 }
 
 /* Last: it changes this process. */
-static void a_hardened_process_is_hardened(void)
+static void a_hardened_process_has_its_restrictions(void)
 {
 	struct rlimit r;
 	char line[32];
@@ -660,14 +660,14 @@ static void a_hardened_process_is_hardened(void)
 	}
 }
 
-T_MAIN(T(files_are_as_trusted_as_their_mode), T(who_can_replace_a_file_can_write_it),
+T_MAIN(T(files_are_as_trusted_as_their_mode), T(a_user_who_can_replace_a_file_can_write_it),
        T(a_file_of_another_user_is_refused), T(only_regular_files_of_a_sane_size_are_read),
        T(a_file_is_written_whole_or_not_at_all), T(an_exclusive_write_has_one_winner),
-       T(directories_are_made_with_their_parents), T(paths_are_joined_and_cut),
-       T(places_follow_the_user_and_the_environment), T(the_sockets_directory_is_ours_alone),
+       T(directories_are_made_with_their_parents), T(paths_are_joined_and_split),
+       T(default_paths_depend_on_user_and_environment), T(the_socket_directory_is_private),
        T(a_stale_socket_is_removed_and_a_live_one_is_not),
        T(of_agents_that_start_at_once_one_has_the_socket),
        T(a_start_waits_for_another_but_not_for_ever), T(a_client_talks_to_the_agent),
-       T(another_user_may_not_drive_the_agent), T(the_service_manager_is_told),
-       T(the_journal_is_recognised), T(clocks_go_on), T(the_host_name_fits),
-       T(colour_is_for_terminals), T(a_hardened_process_is_hardened))
+       T(another_user_cannot_control_the_agent), T(the_service_manager_is_notified),
+       T(the_journal_is_recognised), T(clocks_advance), T(the_host_name_fits),
+       T(colour_is_for_terminals), T(a_hardened_process_has_its_restrictions))

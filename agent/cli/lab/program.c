@@ -27,7 +27,7 @@ int lab_program_read(char **image, size_t *len, char hash[2 * SHA256_LEN + 1], c
 		fclose(f);
 	}
 	if (size <= 0 || *image == NULL || *len != (size_t)size)
-		return err_set(e, ERR_OS, "%s, the program for the hosts, cannot be read", path);
+		return err_set(e, ERR_OS, "cannot read %s, the program for the hosts", path);
 	if (!sha256(&(struct bytes){*image, *len}, 1, bytes))
 		return err_set(e, ERR_BUG, "no memory for a hash");
 	hex_put(hash, bytes, sizeof bytes);

@@ -387,9 +387,9 @@ static void start_when_told(int go, int said, int end)
 	slow_us = 300 * (unsigned)(getpid() % 7);
 	uv_loop_init(&loop);
 	byte = (char)read(go, &byte, 1);
-	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0            ? 0
+	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0   ? 0
 	       : e.code == ERR_USAGE && strstr(e.cause, "already running at") ? 3
-										       : 4;
+									      : 4;
 	if (byte == 4)
 		fprintf(stderr, "# %s\n", e.cause);
 	if (write(said, &byte, 1) != 1)

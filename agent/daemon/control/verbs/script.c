@@ -58,7 +58,7 @@ static void run_script(struct control_client *c, const struct ctl_request *req, 
 		"a manual pair was exported: whoever has the script can read and forge its traffic");
 	control_reply(c, doc, half_document(doc, sizeof doc, p, &v));
 	control_reply_keys(c, p, &v);
-	peer_manual_told(p, &v);
+	peer_forget_manual_keys(p, &v);
 	control_reply_end(c, 0);
 }
 

@@ -11,11 +11,11 @@
 
 #define SCRIPT_MAX 16384
 
-struct lab_session *lab_remote_session(const struct parallel_command *j, size_t *host)
+struct lab_session *lab_remote_session(const struct parallel_command *c, size_t *host)
 {
-	struct lab_session *r = j->arg;
+	struct lab_session *r = c->arg;
 
-	*host = (size_t)(j - r->commands);
+	*host = (size_t)(c - r->commands);
 	return r;
 }
 
@@ -187,7 +187,7 @@ static bool is_asked(const struct lab_session *r, const struct lab_command *ask,
 	return ask->selects == NULL || ask->selects(r, host);
 }
 
-int lab_remote_run(struct lab_session *r, const struct lab_command *ask, struct err *e)
+int lab_remote_run(struct lab_session *r, const struct lab_command *command, struct err *e)
 {
 	size_t n = r->lab.n_hosts, k = 0;
 	int rc = -1;
@@ -198,15 +198,15 @@ int lab_remote_run(struct lab_session *r, const struct lab_command *ask, struct 
 
 		memset(j, 0, sizeof *j);
 		j->arg = r;
-		j->on_line = ask->on_line;
-		if (!is_asked(r, ask, i)) {
+		j->on_line = command->on_line;
+		if (!is_asked(r, command, i)) {
 			j->argv[0] = "true";
 			continue;
 		}
-		if (address_job(r, i, ask, e) < 0)
+		if (address_job(r, i, command, e) < 0)
 			goto out;
-		if (ask->input != NULL) {
-			j->input = ask->input(r, i, &j->input_len);
+		if (command->input != NULL) {
+			j->input = command->input(r, i, &j->input_len);
 			if (j->input == NULL) {
 				err_set(e, ERR_BUG, "no bundle for %s", r->lab.hosts[i].name);
 				goto out;
@@ -215,13 +215,14 @@ int lab_remote_run(struct lab_session *r, const struct lab_command *ask, struct 
 		k++;
 	}
 	if (k > 0)
-		rc = parallel_run(r->commands, n, ask->parallel != 0 ? ask->parallel : 16,
-				  ask->timeout_ms, e);
+		rc = parallel_run(r->commands, n, command->parallel != 0 ? command->parallel : 16,
+				  command->timeout_ms, e);
 	else
 		rc = 0;
-	for (size_t i = 0; rc == 0 && (ask->must_succeed || ask->must_be_reached) && i < n; i++)
-		if (is_asked(r, ask, i))
-			judge(r, i, !ask->must_succeed);
+	for (size_t i = 0; rc == 0 && (command->must_succeed || command->must_be_reached) && i < n;
+	     i++)
+		if (is_asked(r, command, i))
+			judge(r, i, !command->must_succeed);
 out:
 	for (size_t i = 0; i < n; i++) {
 		struct parallel_command *j = &r->commands[i];

@@ -206,7 +206,7 @@ static void do_script(struct caller *c, const struct ctl_request *req)
 		"a pair was made by hand: whoever has the script can read and forge its traffic");
 	caller_reply(c, doc, doc_half(doc, sizeof doc, p, &v));
 	reply_keys(c, p, &v);
-	peer_manual_told(p, &v);
+	peer_forget_manual_keys(p, &v);
 	caller_reply_end(c, 0);
 }
 

@@ -14,13 +14,16 @@
 static int reserve(struct peer *p, struct step *st)
 {
 	struct gen *g = gen_new(p->agent);
+	int rc;
 
 	assert(p->fresh == NULL);
 	if (g == NULL)
 		return err_set(&st->system, ERR_OS, "no memory for an SA");
-	if (ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
+	rc = ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system);
+	if (rc < 0) {
 		gen_free(p->agent, g);
-		return err_in(&st->system, "reserve an SPI");
+		err_in(&st->system, "reserve an SPI");
+		return rc;
 	}
 	p->fresh = g;
 	st->spi = g->in;
@@ -47,11 +50,14 @@ static int install(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_in;
 	struct gen *g = p->fresh;
+	int rc;
 
 	gens_set_limits(p, k->esn);
-	if (ipsec_install(p->agent->db, g->ctx, k, &p->x.sa_out, &st->system) < 0)
-		return err_in(&st->system, "install the SAs of epoch %llu",
-			      (unsigned long long)k->epoch);
+	rc = ipsec_install(p->agent->db, g->ctx, k, &p->x.sa_out, &st->system);
+	if (rc < 0) {
+		err_in(&st->system, "install the SAs of epoch %llu", (unsigned long long)k->epoch);
+		return rc;
+	}
 	g->has_in = true;
 	keep_key(p, g, k, true);
 	g->epoch = k->epoch;
@@ -68,10 +74,14 @@ static int activate(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_out;
 	struct gen *g = p->fresh;
+	int rc;
 
 	gens_set_limits(p, k->esn);
-	if (ipsec_activate(p->agent->db, g->ctx, k, &st->system) < 0)
-		return err_in(&st->system, "activate the outbound SA %08x", k->spi.n);
+	rc = ipsec_activate(p->agent->db, g->ctx, k, &st->system);
+	if (rc < 0) {
+		err_in(&st->system, "activate the outbound SA %08x", k->spi.n);
+		return rc;
+	}
 	g->has_out = true;
 	keep_key(p, g, k, false);
 	g->out = k->spi;
@@ -199,18 +209,20 @@ void step_run(struct peer *p, const struct xevent *first, struct step *st)
 	assert(!a->stepping);
 	a->stepping = true;
 	for (;;) {
-		bool failed = false;
+		int rc = 0;
 
 		st->answer = false;
 		feed(p, &ev, out);
 		st->acted = st->acted || out->n > 0;
-		for (size_t i = 0; i < out->n && !failed; i++)
-			failed = perform_one(p, out, &out->v[i], st) < 0;
+		for (size_t i = 0; i < out->n && rc == 0; i++)
+			rc = perform_one(p, out, &out->v[i], st);
 		xactions_wipe(out);
 		if (!st->answer)
 			break;
 		memset(&ev, 0, sizeof ev);
-		ev.kind = failed ? XE_IPSEC_FAILED : XE_IPSEC_OK;
+		ev.kind = rc == 0               ? XE_IPSEC_OK
+			  : rc == IPSEC_UNKNOWN ? XE_IPSEC_UNKNOWN
+						: XE_IPSEC_FAILED;
 		ev.spi = st->spi;
 	}
 	a->stepping = false;

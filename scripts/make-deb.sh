@@ -35,8 +35,8 @@ mkdir -p "$root/usr/share/bash-completion/completions" "$root/usr/share/zsh/vend
 "$SAPAIR" completion zsh >"$root/usr/share/zsh/vendor-completions/_sapair"
 "$SAPAIR" completion fish >"$root/usr/share/fish/vendor_completions.d/sapair.fish"
 for unit in scripts/*.service; do
-	to=$root/lib/systemd/system/${unit##*/}
-	put 644 "$unit" "lib/systemd/system/${unit##*/}"
+	to=$root/usr/lib/systemd/system/${unit##*/}
+	put 644 "$unit" "usr/lib/systemd/system/${unit##*/}"
 	sed -i 's|/usr/local/bin/|/usr/bin/|' "$to"
 done
 doc=usr/share/doc/sapair
@@ -86,7 +86,7 @@ Description: IPsec SAs between two hosts without IKE
  .
  Labs of many hosts can be set up from one file.
 END
-(cd "$root" && find usr lib -type f 2>/dev/null | sort | xargs md5sum >DEBIAN/md5sums)
+(cd "$root" && find usr -type f | sort | xargs md5sum >DEBIAN/md5sums)
 deb=${OUT:-build}/sapair_${VERSION}_$arch.deb
 mkdir -p "${OUT:-build}"
 dpkg-deb --root-owner-group --build "$root" "$deb" >/dev/null

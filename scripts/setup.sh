@@ -14,10 +14,12 @@ cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
+sshd=build/deps/sshd
 
 commands='' # that are missing
 packages='' # that have them
 wishes=''   # packages that are fine to have
+server=''   # the package of sshd, where it is to be unpacked
 need() { # COMMAND PACKAGE
 	have "$1" || {
 		commands="$commands $1"
@@ -79,6 +81,32 @@ wish_windows() {
 	have_wine || ! may_have wine64 || wishes="$wishes wine64"
 }
 
+# Version 14 decides the layout of the sources. Newer systems have a package of that version, or none.
+wish_clang_format() {
+	have apt-get && ! have clang-format-14 || return 0
+	! clang-format --version 2>/dev/null | grep -q 'version 14\.' || return 0
+	! may_have clang-format-14 || wishes="$wishes clang-format-14"
+}
+
+# Only root can run the tests of labs through ssh.
+wish_sshd() {
+	have apt-get && [ "$(id -u)" = 0 ] || return 0
+	! PATH="$PATH:/usr/sbin" have sshd && [ ! -x $sshd/usr/sbin/sshd ] || return 0
+	! may_have openssh-server || server=openssh-server
+}
+
+# Installing a server would start it. The tests run one that is unpacked here, with the libraries
+# of its package that are not installed.
+unpack_sshd() {
+	rm -rf $sshd.new && mkdir -p $sshd.new/debs/partial || return 1
+	apt install -y --no-install-recommends --download-only \
+		-o Dir::Cache::archives="$PWD/$sshd.new/debs" $server || return 1
+	for deb in "$sshd".new/debs/*.deb; do
+		dpkg-deb -x "$deb" $sshd.new || return 1
+	done
+	rm -rf $sshd.new/debs $sshd && mv $sshd.new $sshd
+}
+
 # Debian's package puts no command on the PATH.
 have_wine() { have wine64 || have wine || [ -x /usr/lib/wine/wine64 ]; }
 
@@ -87,7 +115,7 @@ may_have() {
 	! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || [ "$(candidate "$1")" != '' ]
 }
 
-candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *//p'; }
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([^(]\)/\1/p'; }
 fits() {
 	case $1 in
 	3.6.[0-3]-* | 3.6.[0-3]) return 1 ;;
@@ -98,7 +126,7 @@ fits() {
 
 # What is missing, by the names of the sets that were asked for.
 look() {
-	commands='' packages='' wishes=''
+	commands='' packages='' wishes='' server=''
 	need gcc gcc
 	printf '#include <stdio.h>\n' | gcc -E - >/dev/null 2>&1 || packages="$packages libc6-dev"
 	need make make
@@ -111,7 +139,7 @@ look() {
 			;;
 		test)
 			need clang clang
-			need clang-format clang-format
+			wish_clang_format
 			need clang-tidy clang-tidy
 			need cppcheck cppcheck
 			need shellcheck shellcheck
@@ -123,8 +151,7 @@ look() {
 			need tcpdump tcpdump
 			need lintian lintian
 			need groff groff
-			# Nobody's own machine gets a server that listens for the tests' sake.
-			[ "${CI-}" != true ] || [ -x /usr/sbin/sshd ] || need sshd openssh-server
+			wish_sshd
 			need ip iproute2
 			wish_kernel
 			wish_windows
@@ -155,7 +182,7 @@ look() {
 }
 
 look "$@"
-[ -n "$packages$wishes" ] || exit 0
+[ -n "$packages$wishes$server" ] || exit 0
 
 if ! have apt-get; then
 	say "missing:$commands" >&2
@@ -199,13 +226,22 @@ if [ -n "$wishes" ]; then
 	say "installing$wishes"
 	# shellcheck disable=SC2086 # a list of words
 	apt install -y --no-install-recommends $wishes >>"$log" 2>&1 ||
-		say "could not install$wishes: tests that need them are skipped"
+		for wish in $wishes; do # one that cannot be installed does not prevent the others
+			apt install -y --no-install-recommends "$wish" >>"$log" 2>&1 ||
+				say "could not install $wish: tests that need it are skipped"
+		done
 fi
-[ -n "$packages" ] || exit 0
-say "installing$packages"
-# shellcheck disable=SC2086 # a list of words
-if ! apt install -y --no-install-recommends $packages >>"$log" 2>&1; then
-	tail -n 15 "$log" >&2
-	say "could not install$packages" >&2
-	exit 1
+if [ -n "$packages" ]; then
+	say "installing$packages"
+	# shellcheck disable=SC2086 # a list of words
+	if ! apt install -y --no-install-recommends $packages >>"$log" 2>&1; then
+		tail -n 15 "$log" >&2
+		say "could not install$packages" >&2
+		exit 1
+	fi
+fi
+if [ -n "$server" ]; then
+	say "unpacking $server into $sshd"
+	unpack_sshd >>"$log" 2>&1 ||
+		say "could not unpack $server: tests that need it are skipped"
 fi

@@ -71,7 +71,7 @@ static void the_third_call_fails_once(void)
 	close_it(db);
 }
 
-static void a_star_fails_always_and_parts_are_independent(void)
+static void a_star_fails_every_call_and_parts_are_independent(void)
 {
 	struct sa_keys k = {.suite = SUITE_AES256GCM16, .window = 64}, out;
 	struct ipsec_ctx ctx;
@@ -174,5 +174,6 @@ static void a_wrong_rule_is_refused(void)
 }
 
 T_MAIN(T(crypto_starts), T(the_third_call_fails_once),
-       T(a_star_fails_always_and_parts_are_independent), T(an_unknown_outcome_is_one_that_was_done),
-       T(every_call_can_fail), T(a_wrong_rule_is_refused))
+       T(a_star_fails_every_call_and_parts_are_independent),
+       T(an_unknown_outcome_is_one_that_was_done), T(every_call_can_fail),
+       T(a_wrong_rule_is_refused))

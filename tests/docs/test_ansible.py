@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""scripts/ansible: the role against its table in docs/lab.md, and on two hosts of an inventory, which are
-this machine at two addresses: what it does, and what it says has changed."""
+"""scripts/ansible: the role against its table in docs/lab.md, and on two hosts, which are this machine at two
+addresses: its effects, and the changes that it reports."""
 
 import json
 import os
@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.documents import bare, read, section, table
 from harness.settings import ROOT, SAPAIR
-from harness.tap import check, equal, main, test
+from harness.tap import check, equal, main, need_tools, test
 
 ROLE = os.path.join(ROOT, "scripts", "ansible")
 HOSTS = ("h1", "h2")
@@ -81,9 +81,7 @@ class Playbook:
 
 @test
 def the_role_brings_a_lab_up_and_takes_it_away():
-    if shutil.which("ansible-playbook") is None:
-        print("# SKIP no ansible-playbook: install ansible-core")
-        return
+    need_tools(ansible_playbook="ansible-core")
     with Playbook() as book:
         changed, text = book.run("--check", "--limit", "h1")
         check(changed["h1"] > 0, "a check before says: %s\n%s" % (changed, text))

@@ -34,7 +34,7 @@ class Agent:
     def start(self, ready=True, env=None):
         """Where the config has test_fault, the program with fault injection runs with that rule."""
         program = SAPAIR
-        if "test_fault" in self.config:
+        if self.config and "test_fault" in self.config:
             program = TEST_SAPAIR
             env = dict(env or {}, SAPAIR_TEST_FAULT=self.config["test_fault"])
         if self.flags is None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a config can say, in the kernel: suites, selectors, modes."""
+"""Config options in the kernel: suites, selectors, modes."""
 
 import os
 import subprocess
@@ -55,14 +55,14 @@ def every_suite_carries_traffic(w):
 
 
 def in_the_form(w, form, address):
-    """A pair of that form, with traffic, a rekey, and an agent that dies; what passed on the wire."""
+    """A pair of that form, with traffic, a rekey, and an agent that is killed; the counts of the wire."""
     w.watch = Flow("wire", "watch", "any", PORT).ready()
     a, b = w.pair(both=dict(FAST, **form), address=address)
     some_traffic(w, address=address)
     expect_exit(a.cli("rekey", "beta"))
     w.ping("beta", "alpha", address=address)
     u = w.udp(rate=200, address=address)
-    if not form.get("udp"):  # which needs the agent: its socket takes ESP out of UDP
+    if not form.get("udp"):  # its socket decapsulates ESP in UDP, which needs the agent
         b.kill()
         b.start()
         wait_paired(a, b)
@@ -115,7 +115,7 @@ def an_esp_port_that_somebody_else_has_is_named_and_the_pair_comes_once_it_is_fr
 
 
 @test
-def only_what_is_named_is_protected(w):
+def only_the_configured_selectors_are_protected(w):
     w.expect_clear = True
     a, b = w.pair(both=dict(FAST, protect=["udp/7000", "proto/132"]))
     some_traffic(w)
@@ -126,7 +126,7 @@ def only_what_is_named_is_protected(w):
 
 
 @test
-def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
+def a_start_through_ssh_from_the_peer_warns(w):
     come = {"SSH_CONNECTION": "%s 50000 %s 22" % (v4("beta"), v4("alpha"))}
     for exempt, env, warned in (
         (["icmp"], come, True),
@@ -143,7 +143,7 @@ def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
 
 
 @test
-def what_is_exempt_passes_in_clear(w):
+def exempt_traffic_passes_unencrypted(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": ["tcp/7001"]}).start()
     b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "exempt": ["tcp/7001"]})
@@ -152,7 +152,7 @@ def what_is_exempt_passes_in_clear(w):
     wait_paired(a, b)
     t.whole()
     w.flows.clear()
-    w.ping("alpha", "beta")  # not exempt this time: through ESP
+    w.ping("alpha", "beta")  # not exempt here: through ESP
     some_traffic(w)
     c = w.wire()
     check(all("proto 6 " in o and "7001" in o for o in c["other"]) and c["others"] > 20, "wire: %s" % c)
@@ -160,7 +160,7 @@ def what_is_exempt_passes_in_clear(w):
 
 
 @test
-def permissive_lets_clear_pass_until_there_is_a_pair(w):
+def permissive_passes_unencrypted_traffic_until_there_is_a_pair(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "mode": "permissive"}).start()
     some_traffic(w)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""New SPIs and keys in the kernel, under load, without one lost packet."""
+"""New SPIs and keys in the kernel, under load, without packet loss."""
 
 import os
 import sys
@@ -10,14 +10,13 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.agent import wait_single_pair
 from harness.control import Control
 from harness.kernel import main, set_clock
-from harness.netns import sh, v4
-from harness.tap import Failure, check, equal, test, until
+from harness.tap import check, test, until
 
 FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 
 
 def rekeys(agent, peer, n, pause=0.0):
-    """n on demand, one after the other; milliseconds of each."""
+    """n rekeys on demand, one after the other; milliseconds of each."""
     took = []
     with Control(agent.control) as c:
         for _ in range(n):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Keys of SAs for Wireshark: only by config, told, owner-only, and right: tshark decrypts a capture."""
+"""Export of SA keys for Wireshark: only if the config allows it, logged, readable by the owner only; tshark
+decrypts a capture with them."""
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -15,7 +15,7 @@ from harness.agent import Agent
 from harness.lab import Lab
 from harness.program import expect_exit, run_sapair
 from harness.settings import LIMIT, SAN, SAPAIR
-from harness.tap import Skip, check, equal, has, main, test, until
+from harness.tap import Skip, check, equal, has, main, need_root, need_tools, test, until
 
 LINE = '"IPv4","'
 
@@ -92,7 +92,7 @@ def both_hosts_export_the_same_keys(lab):
 
 
 @test
-def the_table_follows_and_goes_with_the_pair(lab):
+def the_exported_table_follows_the_pair(lab):
     a, _ = lab.pair(both={"export_keys": True})
     f = Follow(lab, a, "beta")
     equal(stat.S_IMODE(os.stat(f.table).st_mode), 0o600, "mode of the table")
@@ -104,7 +104,7 @@ def the_table_follows_and_goes_with_the_pair(lab):
     equal(f.process.wait(LIMIT), 0, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after down")
     expect_exit(a.cli("up", "beta"))
-    # Of all peers: what is about one goes with it, and the table with the last.
+    # All peers: the lines of a peer are removed with it, and the table with the last peer.
     c = lab.agent("gamma", lab.peer_of("alpha"), export_keys=True).start()
     a.config["peers"].append(lab.peer_of("gamma"))
     a.write_config()
@@ -131,21 +131,21 @@ def the_table_follows_and_goes_with_the_pair(lab):
 
 
 @test
-def a_half_by_hand_is_for_labs_only_and_says_where_it_goes(lab):
+def export_script_is_for_labs_only_and_names_its_host(lab):
     a, _ = lab.pair()
     out = lab.path("half.sh")
     has(expect_exit(a.cli("export script", "beta"), 2).doc("error")["hint"], "--out FILE")
     e = expect_exit(a.cli("export script", "beta", "--out", out), 9).doc("error")
     has(e["cause"], "no lab identity")
     expect_exit(a.cli("export script", "nobody", "--out", out), 2)
-    # In a lab: this back end has no half for another host's kernel.
+    # In a lab: the back end soft has no commands for another host's kernel.
     lab.write("lab.json", json.dumps({"backend": "soft", "hosts": [
         {"name": "h%d" % i, "address": "127.0.0.%d:%d" % (i + 2, lab.port)} for i in (1, 2)]}))
     expect_exit(run_sapair("lab", "init", lab.path("lab.json"), "--out", lab.dir))
     h = lab.add(Agent(lab, "h1", None, None, ["--bundle", lab.path("h1.bundle")])).start()
     has(expect_exit(h.cli("export script", "h2", "--out", out), 2).doc("error")["cause"], "in its own process")
     has(expect_exit(h.cli("export script", "h2", "--out", lab.path("lab.json")), 2).doc("error")["cause"],
-        "is there already")
+        "already exists")
     check(not os.path.exists(out), "a script was written all the same")
 
 
@@ -161,8 +161,8 @@ def tshark(capture, keys, port, *words):
 
 @test(alone=True)
 def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
-    if os.geteuid() != 0 or not (shutil.which("tshark") and shutil.which("tcpdump")):
-        raise Skip("not root, or no tshark or tcpdump")
+    need_root()
+    need_tools(tshark="tshark", tcpdump="tcpdump")
     if SAN:
         raise Skip("the plain build does it")
     capture = os.path.join(lab.dir, "wire.pcap")

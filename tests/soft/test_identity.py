@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Who is let in: certificates, pins and PPKs, as seen from both ends of a call.
+"""Authentication by certificates, pins and PPKs, as seen from both ends of a link.
 
-Beside every stranger an honest pair runs at the same agent: nothing of it may change.
+An honest pair runs at the same agent beside each unauthenticated client and must not change.
 """
 
 import os
@@ -25,7 +25,7 @@ REFUSE = "we refuse the certificate of " + GAMMA
 
 
 def honest(lab, **gamma):
-    """alpha and beta are a pair; gamma is a peer of alpha that only Python speaks for."""
+    """alpha and beta are a pair; gamma is a configured peer of alpha, played by Python."""
     a = lab.agent("alpha", "beta", lab.peer_of("gamma", **gamma))
     b = lab.agent("beta", "alpha")
     a.start()
@@ -45,7 +45,7 @@ def in_days(days):
 
 
 def bad_identity(title, text, config, tls, make):
-    """The same in both roles: once it calls, once it is called."""
+    """The same test in both roles: as TLS client and as TLS server."""
 
     @test(name=title + " is refused when it calls")
     def calls(lab):
@@ -104,7 +104,7 @@ class Shows:
 
 
 for title, text, config, tls, make in (
-    ("a certificate of another ca", "signed by no CA that is trusted here", no_config, {},
+    ("a certificate of another ca", "not signed by a trusted CA", no_config, {},
      lambda: Shows(identity("gamma", by="other-ca"), identity("gamma"))),
     ("an expired certificate", "the certificate has expired", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(-20)[:10], "--not-after",
@@ -112,25 +112,25 @@ for title, text, config, tls, make in (
     ("a certificate that is not valid yet", "is not valid yet", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(10)[:10], "--not-after",
                                               in_days(20)[:10]))),
-    ("a key that is not the pinned one", "not the one that is pinned",
+    ("a key that is not the pinned one", "not the one pinned",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
-    ("a certificate of another peer", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another peer", "not of the configured peer", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of nobody here", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another host", "not of the configured peer", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
-    ("a name that the config does not have", "not of the peer that is configured here",
+    ("a name that the config does not have", "not of the configured peer",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
-    ("a lab certificate", "signed by no CA", no_config, {},
+    ("a lab certificate", "not signed by a trusted CA", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--lab",))),
 ):
     bad_identity(title, text, config, tls, make)
 
 
-# A server without a certificate cannot be; these are of callers alone, or are told otherwise.
+# For clients only: a TLS server always has a certificate.
 
 
 @test
-def a_caller_without_a_certificate_is_refused(lab):
+def a_client_without_a_certificate_is_refused(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         try:
@@ -169,7 +169,7 @@ def bad_tls(title, tls, text):
             except Closed:
                 pass
             e = a.wait_error("gamma", "refused", text)
-            has(e["hint"], "really a sapair agent")
+            has(e["hint"], "is a sapair agent listening")
             nothing_installed(a)
 
 
@@ -179,7 +179,7 @@ bad_tls("tls with another protocol name", {"alpn": "h2"}, 'does not speak "sapai
 
 
 @test
-def what_is_no_tls_is_refused(lab):
+def connections_without_tls_are_refused(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, secrets.token_bytes(5000),
@@ -196,7 +196,7 @@ def what_is_no_tls_is_refused(lab):
 
 
 @test
-def a_port_of_another_service_is_told_so(lab):
+def a_port_of_another_service_is_reported(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
     with lab.pair_unchanged(a, b):
@@ -231,19 +231,19 @@ def a_peer_that_refuses_us_is_exit_5(lab):
 
 
 @test
-def both_sides_of_a_wrong_ca_name_the_check(lab):
+def both_agents_report_a_wrong_ca(lab):
     a = lab.agent("alpha", lab.peer_of("beta", role="dial")).start()
     b = lab.agent("beta", lab.peer_of("alpha", role="listen"),
                   id=identity("beta", by="other-ca")).start()
     a.wait_error("beta", "auth", "we refuse the certificate of %s" % BETA)
-    # beta is the TLS server: alpha has hung up on its certificate before it showed its own.
+    # beta is the TLS server: alpha refuses its certificate and closes before it has sent its own.
     b.wait_peer("alpha", "is not up", lambda p: p["state"] == "waiting")
     refused = a.cli("up", "beta", "--timeout", "10")
     expect_exit(refused, 5)
 
 
 @test
-def a_peer_that_is_let_in_later_pairs_without_help(lab):
+def a_peer_that_is_authorised_later_pairs_by_itself(lab):
     a = lab.agent("alpha", lab.peer_of("beta", pin="sha256:" + "ab" * 32)).start()
     b = lab.agent("beta", "alpha").start()
     a.wait_error("beta", "auth", "pinned")
@@ -265,17 +265,17 @@ def an_agent_whose_own_certificate_has_expired_says_so(lab):
 
 
 @test
-def a_certificate_that_soon_ends_is_told_at_the_start(lab):
+def a_certificate_that_expires_soon_is_reported_at_the_start(lab):
     soon = identity("alpha", ALPHA, options=("--days", "10"))
     a = lab.agent("alpha", "beta", id=soon).start()
     a.wait_log("our certificate expires in")
 
 
-# --- strangers -----------------------------------------------------------------------------------
+# --- unauthenticated clients ----------------------------------------------------------------------
 
 
 @test
-def an_address_that_no_peer_has_is_closed_at_once(lab):
+def a_connection_from_an_unknown_address_is_closed_at_once(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         for _ in range(20):
@@ -288,12 +288,12 @@ def an_address_that_no_peer_has_is_closed_at_once(lab):
                 pass
             check(time.monotonic() - start < SLOW, "it was kept for a while")
         a.wait_log("no peer has this address")
-        # Bounded work: what strangers cause is not written without end.
+        # Log lines caused by unauthenticated clients are limited.
         lines = [line for line in a.log().splitlines() if "no peer has this address" in line]
-        check(len(lines) <= 12, "%d log lines of one stranger" % len(lines))
+        check(len(lines) <= 12, "%d log lines caused by one client" % len(lines))
 
 
-def slow_stranger(title, feed):
+def slow_client(title, feed):
     @test(name=title + " is gone in ten seconds")
     def slow(lab):
         a, b = honest(lab, role="listen")
@@ -323,12 +323,12 @@ def slow_stranger(title, feed):
     return slow
 
 
-slow_stranger("a stranger that sends nothing", False)
-slow_stranger("a stranger that sends one byte a second", True)
+slow_client("a client that sends nothing", False)
+slow_client("a client that sends one byte per second", True)
 
 
 @test
-def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
+def a_peer_that_sends_no_hello_is_disconnected_in_ten_seconds(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         start = time.monotonic()
@@ -340,8 +340,8 @@ def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
 
 
 @test(alone=True)
-def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
-    # All from beta's own address, before and while beta starts.
+def two_hundred_connections_at_once_do_not_block_the_peer(lab):
+    # All connections come from beta's address, before and while beta starts.
     a = lab.agent("alpha", "beta", "gamma")
     b = lab.agent("beta", lab.peer_of("alpha", role="dial"))
     c = lab.agent("gamma", "alpha")
@@ -369,7 +369,7 @@ def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
 
 
 @test
-def a_listener_that_only_takes_calls_is_given_up_and_called_again(lab):
+def a_listener_that_only_accepts_times_out_and_is_tried_again(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
     with lab.pair_unchanged(a, b):
@@ -378,7 +378,7 @@ def a_listener_that_only_takes_calls_is_given_up_and_called_again(lab):
         until(lambda: s.recv(65536) == b"", "the agent gave up", limit=14 * SLOW)
         took = time.monotonic() - start
         check(9 <= took < 11.5 + SLOW, "gave up after %.1f s" % took)
-        a.wait_error("gamma", "timeout", "the handshake was not over in time")
+        a.wait_error("gamma", "timeout", "handshake timed out")
         s.close()
         listener.accept_plain()
 
@@ -430,7 +430,7 @@ def a_ppk_on_one_host_alone_is_exit_5_on_both(lab):
 
 
 @test
-def a_ppk_file_that_is_no_ppk_is_exit_2(lab):
+def an_invalid_ppk_file_is_exit_2(lab):
     a = lab.agent("alpha")
     for text in ("", "xyz", "ab" * 31, "ab" * 65, "AB" * 32):
         ppk = lab.write("ppk", text)
@@ -442,7 +442,7 @@ def a_ppk_file_that_is_no_ppk_is_exit_2(lab):
 
 
 @test
-def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
+def a_wrong_or_echoed_ppk_proof_is_refused(lab):
     ppk = secrets.token_hex(32)
     path = lab.write("ppk", ppk)
     a, b = honest(lab, role="listen", ppk=path)
@@ -450,7 +450,7 @@ def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
         for make in (
             lambda link: None,
             lambda link: "00" * 32,
-            lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # its own, come back
+            lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # a reflection of its own
             lambda link: ppk_check(link.exporter(), bytes(32), True),
         ):
             link = connect_tls(a, lab, identity("gamma"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""First contact by a token: works once, for one guess, for one key, for a while."""
+"""Pairing by a token, which is valid once, for one guess, for one key and for a limited time."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def a_token_gives_both_hosts_pins_and_they_pair(lab):
     equal(joined["address"], "%s:%d" % (ALPHA, lab.port), "the inviter's address")
     for folder, name in (("a", "beta"), ("b", "alpha")):
         equal(os.stat(peer_file(lab, folder, name)).st_mode & 0o777, 0o600, "mode of the peer's file")
-    # What was written is all that the agents need: pins, and no CA.
+    # The written files are enough for the agents: pins, no CA.
     for name, folder, address in (("alpha", "a", ALPHA), ("beta", "b", BETA)):
         path = os.path.join(lab.dir, folder, "sapair.json")
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
@@ -85,7 +85,7 @@ def a_token_gives_both_hosts_pins_and_they_pair(lab):
 
 
 @test
-def agents_that_run_learn_of_the_new_peer_at_once(lab):
+def running_agents_learn_of_the_new_peer_at_once(lab):
     for folder, name, address in (("a", "alpha", ALPHA), ("b", "beta", BETA)):
         expect_exit(run_sapair("id", "new", "--name", name, "--address", address, "--dir",
                   os.path.join(lab.dir, folder)))
@@ -140,7 +140,7 @@ def a_token_works_once(lab):
 def a_token_expires_on_both_ends(lab):
     inviter = Inviter(lab, "beta", "--ttl", "1s")
     has(inviter.wait(4).doc("error")["cause"], "expired")
-    check(not os.path.exists(peer_file(lab, "a", "beta")), "nobody came, and a pin is there")
+    check(not os.path.exists(peer_file(lab, "a", "beta")), "a pin was written although no host joined")
     until(lambda: time.time() > end_of_invitation(inviter), "its end")
     has(join(lab, inviter.token, rc=5).doc("error")["cause"], "the token expired at")
 
@@ -150,7 +150,7 @@ def end_of_invitation(inviter):
 
 
 def forged(token, secret=None, pin=None, at=None):
-    """A token with other parts, and a right checksum."""
+    """A changed token with a correct checksum."""
     import hashlib
 
     where, raw = token.split("/")
@@ -165,14 +165,14 @@ def forged(token, secret=None, pin=None, at=None):
 
 
 @test
-def a_token_takes_one_guess(lab):
+def a_token_allows_one_guess(lab):
     inviter = Inviter(lab)
     e = join(lab, forged(inviter.token, secret=b"0123456789abcdef"), rc=5).doc("error")
     has(e["cause"], "without a welcome")
     lost = inviter.wait(5).doc("error")
     has(lost["cause"], "did not prove that it knows the token")
     has(lost["hint"], "one wrong proof")
-    join(lab, inviter.token, rc=4)  # the right one comes too late
+    join(lab, inviter.token, rc=4)  # the correct token comes too late
     for folder, name in (("a", "beta"), ("b", "alpha")):
         check(not os.path.exists(peer_file(lab, folder, name)), "%s holds a pin" % folder)
 
@@ -180,7 +180,7 @@ def a_token_takes_one_guess(lab):
 @test
 def a_token_for_another_key_is_refused(lab):
     real, other = Inviter(lab), Inviter(lab, "beta", folder="x")
-    # Somebody else answers at the address of the token: it never gets the proof.
+    # Another host answers at the address of the token: it must not get the proof.
     wrong = forged(real.token, at="%s:%d" % (ALPHA, other.port))
     has(join(lab, wrong, rc=5).doc("error")["cause"], "is not that of the token")
     check(other.process.poll() is None, "the other inviter saw a guess")
@@ -189,13 +189,13 @@ def a_token_for_another_key_is_refused(lab):
 
 
 @test
-def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
+def unauthenticated_clients_that_do_not_guess_leave_the_invitation_open(lab):
     inviter = Inviter(lab)
     for data in (b"", b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello"):
         with socket.create_connection((ALPHA, inviter.port)) as s:
             s.sendall(data)
     held = [socket.create_connection((ALPHA, inviter.port)) for _ in range(12)]
-    # TLS with a certificate, and then nonsense.
+    # TLS with a certificate, then invalid data.
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
     c.set_alpn_protocols(["sapair-join/1"])
@@ -204,7 +204,7 @@ def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
         with c.wrap_socket(socket.create_connection((ALPHA, inviter.port))) as s:
             s.sendall(struct.pack(">I", len(body)) + body)
             try:
-                equal(s.recv(100), b"", "what a stranger hears")
+                equal(s.recv(100), b"", "data sent to an unauthenticated client")
             except (ssl.SSLError, ConnectionError):
                 pass
     join(lab, inviter.token)
@@ -214,7 +214,7 @@ def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
 
 
 @test
-def an_agents_port_is_no_invitation_and_the_other_way_round(lab):
+def agent_ports_and_invitation_ports_refuse_each_others_clients(lab):
     a, _ = lab.pair()
     inviter = Inviter(lab)
     at = "%s:%d" % (ALPHA, lab.port)
@@ -225,7 +225,7 @@ def an_agents_port_is_no_invitation_and_the_other_way_round(lab):
 
 
 @test
-def what_is_wrong_is_told(lab):
+def errors_of_invite_and_join_are_reported(lab):
     inviter = Inviter(lab)
     where, raw = inviter.token.split("/")
     for bad in (inviter.token[:-1], inviter.token[:-1] + ("0" if raw[-1] != "0" else "1"), "nonsense",
@@ -240,8 +240,8 @@ def what_is_wrong_is_told(lab):
         "is already paired")
     r = run_sapair("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
              "--ttl", "1s", "--json")
-    equal(r.rc, 4, "an invitation that nobody takes")
-    # A token can come through stdin.
+    equal(r.rc, 4, "an invitation without a joiner")
+    # A token can be read from stdin.
     late = Inviter(lab, "delta")
     r = result_of(subprocess.run(
         [SAPAIR, "join", "-", "--json", "--dir", os.path.join(lab.dir, "d"), "--local", BETA],

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""New SPIs and keys, on demand and by themselves, without one lost packet."""
+"""New SPIs and keys, on demand and by lifetime, without packet loss."""
 
 import concurrent
 import concurrent.futures
@@ -27,7 +27,7 @@ def receipt(result):
 
 
 @test
-def a_receipt_says_what_status_says_on_both_hosts(lab):
+def the_result_of_a_rekey_agrees_with_status_on_both_hosts(lab):
     a, b = lab.pair(both=FAST)
     for asker, other in ((a, b), (b, a)):
         old, peer_old = asker.peer(other.name), other.peer(asker.name)
@@ -55,7 +55,7 @@ def a_receipt_says_what_status_says_on_both_hosts(lab):
 
 
 @test
-def wait_returns_when_the_old_sas_are_gone(lab):
+def rekey_with_wait_returns_when_the_old_sas_are_removed(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 700}})
     r = receipt(a.cli("rekey", "beta"))
     equal((r["drained"], a.peer("beta")["held"]), (False, 1), "drained, held without --wait")
@@ -68,24 +68,24 @@ def wait_returns_when_the_old_sas_are_gone(lab):
 
 
 @test
-def wait_ends_in_time_and_says_what_is_so(lab):
+def rekey_with_wait_and_a_timeout_reports_the_current_pair(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 60000}})
     start = time.monotonic()
     r = expect_exit(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
-    has(r.doc("error")["cause"], "the new pair is in force; the old SAs are not gone yet")
+    has(r.doc("error")["cause"], "the new pair is in force, but old SAs are still being drained")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
     wait_paired(a, b, epoch=2)
 
 
 @test
-def no_wait_returns_at_once(lab):
+def rekey_with_no_wait_returns_at_once(lab):
     a, b = lab.pair(both=FAST)
     expect_exit(a.cli("rekey", "beta", "--no-wait"))
     wait_paired(a, b, epoch=2)
 
 
 @test
-def a_reason_is_told_in_the_events(lab):
+def the_reason_of_a_rekey_is_in_the_events(lab):
     a, b = lab.pair(both=FAST)
     with Control(a.control) as c:
         c.send({"verb": "watch"})
@@ -115,7 +115,7 @@ def one_request_on_each_host_makes_one_rekey(lab):
         equal([rc for rc, _ in got], [0, 0], "exits: %s" % got)
         epochs = [docs[0]["epoch"]["new"] for _, docs in got]
         after = int(wait_paired(a, b)[0]["epoch"])
-        # Both may have asked before either began, or one after the other had ended.
+        # The two requests may have come at once, or one after the other.
         check(after in (before + 1, before + 2), "epoch %d after %d" % (after, before))
         if after == before + 1:
             equal(epochs, [str(after)] * 2, "epochs in the receipts")
@@ -124,7 +124,7 @@ def one_request_on_each_host_makes_one_rekey(lab):
 
 @test
 def five_requests_at_once_make_one_rekey(lab):
-    # beta is stopped for a moment, so that all five are there before the first one can end.
+    # beta is suspended, so that all five requests arrive before the first can end.
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
     for agent, other in ((a, b), (b, a)):
         before = int(agent.peer(other.name)["epoch"])
@@ -147,11 +147,11 @@ def five_requests_at_once_make_one_rekey(lab):
 
 
 @test
-def at_most_one_a_second_by_default(lab):
+def at_most_one_rekey_per_second_by_default(lab):
     a, b = lab.pair()
     lead = a if a.peer("beta")["role"] == "leader" else b
     follow = b if lead is a else a
-    # The first one is not paced: only one behind another is.
+    # The interval applies from the second rekey on.
     receipt(lead.cli("rekey", follow.name))
     for agent, other in ((lead, follow), (follow, lead)):
         start = time.monotonic()
@@ -163,7 +163,7 @@ def at_most_one_a_second_by_default(lab):
 
 
 @test
-def all_rekeys_every_pair_with_one_receipt_each(lab):
+def rekey_all_prints_one_result_per_pair(lab):
     names = ["beta", "gamma", "delta"]
     a = lab.agent("alpha", *names, **FAST)
     others = [lab.agent(n, "alpha", **FAST) for n in names]
@@ -178,7 +178,7 @@ def all_rekeys_every_pair_with_one_receipt_each(lab):
         for d in r.docs:
             equal(int(d["epoch"]["new"]), before[d["peer"]] + 1, "epoch of " + d["peer"])
             check(d["verified"], "not verified: %s" % d)
-    # One that is not up is told; the others are rekeyed all the same.
+    # A pair that is not up is reported; the others are rekeyed.
     others[2].stop()
     expect_exit(a.cli("down", "delta"))
     r = expect_exit(a.cli("rekey", "--all"), 3)
@@ -233,7 +233,7 @@ def hard_end(title, soft, hard):
         a, b = lab.pair(both={"defaults": {"rekey": dict(soft, min_interval_ms=0), "hard": hard,
                                            "drain_ms": 300}})
         old = in_force(a.peer("beta"))
-        b.signal(signal.SIGSTOP)  # so that the rekey at the soft limit comes to nothing
+        b.signal(signal.SIGSTOP)  # the rekey at the soft limit must fail
         with Control(a.control) as c:
             c.send({"verb": "watch"})
             expect_exit(a.cli("verify", "beta", "--count", "1000"), 8)
@@ -258,7 +258,7 @@ hard_end("bytes", {"bytes": 40000}, {"bytes": 60000})
 
 
 @test
-def a_hard_time_rekeys_well_before_the_end(lab):
+def a_hard_lifetime_triggers_a_rekey_well_before_its_end(lab):
     a, b = lab.pair(both={"defaults": {"hard": {"time_s": 30}, "rekey": {"time_s": 0}}})
     p = a.peer("beta")
     check(p["hard_in_s"] <= 30, "hard_in_s: %s" % p)
@@ -280,7 +280,7 @@ def both_hosts_agree_on_the_shorter_lifetime(lab):
 
 
 def load_until(agent, peer, over, results):
-    """Probes at one a millisecond, one run after the other, until over is set."""
+    """One probe per millisecond, run after run, until over is set."""
     with Control(agent.control, limit=120) as c:
         while not over.is_set():
             rc, docs = c.ask("verify", peer=peer, count=1000, interval_ms=1, timeout_ms=60000)
@@ -302,7 +302,7 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
     spis, slowest = set(), 0
     start = time.monotonic()
     try:
-        # Each side asks in turn: as leader, and through the leader.
+        # Leader and follower ask alternately.
         with Control(a.control) as ca, Control(b.control) as cb:
             for i in range(wanted):
                 c, peer = ((ca, "beta"), (cb, "alpha"))[i % 2]

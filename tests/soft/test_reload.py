@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reload: differences are applied, what is the same is not touched, errors apply nothing."""
+"""Reload applies differences, leaves the rest alone, and changes nothing on an error."""
 
 import os
 import shutil
@@ -22,8 +22,8 @@ def by_verb(agent):
 
 
 def by_signal(agent):
-    """SIGHUP has no reply: its log line is waited for."""
-    done = "config and identity were read anew"
+    """SIGHUP has no reply: waits for its log line."""
+    done = "config and identity reloaded"
     before = agent.log().count(done)
     agent.signal(signal.SIGHUP)
     until(lambda: agent.log().count(done) > before, "SIGHUP is done")
@@ -31,7 +31,7 @@ def by_signal(agent):
 
 
 def three(lab, **config):
-    """alpha with beta (whose pair must not be touched), and gamma beside it."""
+    """alpha with beta, whose pair must not change, and with gamma."""
     a = lab.agent("alpha", "beta", **config)
     b, c = lab.agent("beta", "alpha", **config), lab.agent("gamma", "alpha", **config)
     for x in (a, b, c):
@@ -41,7 +41,7 @@ def three(lab, **config):
 
 
 def both_ways(function):
-    """Each test by the verb and by SIGHUP."""
+    """Runs a test with the verb and with SIGHUP."""
     for how, reload in (("by the verb", by_verb), ("by SIGHUP", by_signal)):
 
         def run(lab, reload=reload):
@@ -64,7 +64,7 @@ def a_peer_is_added_changed_and_removed(lab, reload):
                   (True, ["gamma"], [], [], 1), "reload that adds")
         wait_paired(a, c)
 
-    with lab.pair_unchanged(a, b), lab.pair_unchanged(a, c):  # an option that a standing pair can live with
+    with lab.pair_unchanged(a, b), lab.pair_unchanged(a, c):  # an option that does not affect an existing pair
         a.config["peers"][1]["rekey"] = {"time_s": 1000}
         a.write_config()
         d = reload(a)
@@ -72,7 +72,7 @@ def a_peer_is_added_changed_and_removed(lab, reload):
             equal((d["changed"], d["added"], d["removed"], d["updated"], d["same"]),
                   (True, [], [], ["gamma"], 1), "reload that changes an option")
 
-    with lab.pair_unchanged(a, b):  # another policy: gamma's pair is made anew
+    with lab.pair_unchanged(a, b):  # another policy: gamma's pair is replaced
         before = in_force(a.peer("gamma"))
         a.config["peers"][1]["pin"] = identity("gamma").pin
         a.write_config()
@@ -165,7 +165,7 @@ restart_needed("control socket", "control", lambda lab, c: c.update(control=lab.
 
 
 @test
-def a_config_that_is_gone_applies_nothing(lab):
+def a_reload_with_a_missing_config_changes_nothing(lab):
     a, b, _ = three(lab)
     with lab.pair_unchanged(a, b):
         os.unlink(a.config_path)
@@ -179,7 +179,7 @@ def a_config_that_is_gone_applies_nothing(lab):
 
 
 @test
-def a_broken_identity_or_ppk_applies_nothing(lab):
+def a_reload_with_a_broken_identity_or_ppk_changes_nothing(lab):
     a, b, _ = three(lab)
     good = dict(a.config)
     with lab.pair_unchanged(a, b):
@@ -203,7 +203,7 @@ def a_broken_identity_or_ppk_applies_nothing(lab):
 
 
 @test
-def a_new_certificate_is_taken_and_the_pair_stays(lab):
+def a_new_certificate_is_loaded_and_the_pair_stays(lab):
     folder = lab.path("id")
     os.mkdir(folder, 0o700)
     a = lab.agent("alpha", "beta", certificate=folder + "/x.crt", key=folder + "/x.key")
@@ -224,7 +224,7 @@ def a_new_certificate_is_taken_and_the_pair_stays(lab):
         equal((d["changed"], d["identity_changed"], d["same"]), (True, True, 1), "reload")
         equal(a.status()["identity"]["pin"], renewed.pin, "own pin")
         equal(by_verb(a)["changed"], False, "changed of a second reload")
-    # The next link shows it.
+    # The next link uses it.
     b.stop()
     b.start()
     wait_paired(a, b)
@@ -232,7 +232,7 @@ def a_new_certificate_is_taken_and_the_pair_stays(lab):
 
 
 @test
-def reload_during_rekeys_harms_nothing(lab):
+def reload_during_rekeys_loses_nothing(lab):
     a, b, c = three(lab, defaults={"rekey": {"min_interval_ms": 0}, "drain_ms": 100})
     gamma = lab.peer_of("gamma")
     with Control(a.control) as client:

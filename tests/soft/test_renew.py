@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Certificates are renewed without a gap: by the same CA, from one CA to the next, and never by a file
-that cannot be used."""
+"""Certificate renewal without interruption, by the same CA or by a new one; unusable files change nothing."""
 
 import os
 import shutil
@@ -45,12 +44,12 @@ def hosts(lab):
 
 
 def taken(agent, times=1):
-    until(lambda: agent.log().count("the identity was read anew") == times,
+    until(lambda: agent.log().count("identity reloaded") == times,
           "%s takes the new identity" % agent.name)
 
 
 @test
-def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
+def a_renewed_certificate_is_loaded_without_a_new_exchange(lab):
     a, b, own = hosts(lab)
     before = in_force(a.peer("beta"))
     old_pin, old_end = a.status()["identity"]["pin"], a.status()["identity"]["not_after"]
@@ -60,7 +59,7 @@ def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
     taken(a)
     check(a.status()["identity"]["not_after"] > old_end, "the end of the certificate")
     equal(in_force(a.peer("beta")), before, "the pair in force")
-    # New links take it: beta sees the new end after a restart.
+    # New links use it: beta sees the new expiry after a restart.
     b.stop()
     b.start()
     until(lambda: (a.peer("beta") or {}).get("state") == "up" and
@@ -68,7 +67,7 @@ def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
 
 
 @test
-def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
+def a_ca_is_replaced_with_an_overlap_of_both(lab):
     a, b, own = hosts(lab)
     first, second = ca(), ca("second-ca")
     with open(os.path.join(first, "ca.crt")) as f, open(os.path.join(second, "ca.crt")) as g:
@@ -100,7 +99,7 @@ def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
 
 
 @test
-def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
+def a_denied_key_loses_its_pair_and_is_refused(lab):
     deny = lab.write("deny.txt", "# none yet\n\n")
     a = lab.agent("alpha", lab.peer_of("beta"), lab.peer_of("gamma"), deny=deny).start()
     b = lab.agent("beta", lab.peer_of("alpha")).start()
@@ -118,7 +117,7 @@ def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
     b.start()
     b.wait_error("alpha", "auth")
     equal(expect_exit(a.cli("up", "beta", "--timeout", "5"), 5).doc("error")["class"], "auth", "up of who is denied")
-    # A list that cannot be read is no list that is empty.
+    # An unreadable list does not count as empty.
     lab.write("deny.txt", "sha256:beta\n")
     a.wait_log("deny.txt: line 1: must be sha256:")
     check(a.peer("beta")["state"] != "up", "beta was let in")
@@ -130,10 +129,10 @@ def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
 
 
 @test
-def the_end_of_a_certificate_is_told_30_7_and_1_days_before(lab):
+def the_expiry_of_a_certificate_is_reported_30_7_and_1_days_before(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     days = os.path.join(lab.dir, "id")
     expect_exit(run_sapair("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days, "--days", "40"))
     clock = lab.write("clock", "+0d")
@@ -154,7 +153,7 @@ def the_end_of_a_certificate_is_told_30_7_and_1_days_before(lab):
         else:
             time.sleep(1.2 * 2)
         equal(a.log().count("our certificate "), before + bool(wanted), "lines at " + step)
-    # A pair that stands is left to its lifetime.
+    # An existing pair lives to the end of its lifetime.
     equal(in_force(a.peer("beta")), pair, "the pair in force")
     b.stop()
 
@@ -166,11 +165,11 @@ def a_file_that_cannot_be_used_changes_nothing(lab):
     shutil.copy(own["alpha"].cert, own["alpha"].cert + ".good")
     with open(own["alpha"].cert, "w") as f:
         f.write("-----BEGIN CERTIFICATE-----\nnonsense\n")
-    a.wait_log("the new certificate was not taken")
+    a.wait_log("cannot use the new certificate")
     equal(a.status()["identity"]["not_after"], end, "the certificate in use")
     os.rename(own["alpha"].cert + ".good", own["alpha"].cert)
     taken(a)
-    equal(a.log().count("was not taken"), 1, "lines about it")
+    equal(a.log().count("cannot use the new certificate"), 1, "lines about it")
     a.wait_up("beta")
 
 

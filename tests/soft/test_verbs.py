@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every verb, every exit status, and what is said with it."""
+"""Every verb, every exit status, and the output with it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ AGENT_VERBS = ["status", "up beta", "down beta", "rekey beta", "verify beta", "w
 
 
 def refused(result, rc, *parts):
-    """One error: this exit status, a cause with these parts, and JSON that says the same."""
+    """An error with this exit status, a cause with these parts, and the same in JSON."""
     expect_exit(result, rc)
     d = result.doc("error")
     equal(d["exit"], rc, "exit in the document")
@@ -36,7 +36,7 @@ def refused(result, rc, *parts):
 
 
 def plain_error(result, rc, *parts):
-    """For people: "error: CAUSE (exit N)" and the next step below, on stderr alone."""
+    """As text: "error: CAUSE (exit N)" and the next step below it, only on stderr."""
     expect_exit(result, rc)
     equal(result.out, "", "stdout")
     lines = result.err.splitlines()
@@ -49,7 +49,7 @@ def plain_error(result, rc, *parts):
 
 
 @test
-def every_verb_gives_json_with_its_schema(lab):
+def every_verb_prints_json_that_fits_its_schema(lab):
     a, _ = lab.pair(both={"defaults": {"drain_ms": 200, "rekey": {"min_interval_ms": 0}}})
     for words, schema in (
         ("status", "status"), ("status beta", "status"), ("up beta", "up"), ("up --all", "up"),
@@ -68,7 +68,7 @@ def every_verb_gives_json_with_its_schema(lab):
 
 
 @test
-def every_verb_speaks_to_people_as_well(lab):
+def every_verb_prints_text(lab):
     a, _ = lab.pair()
     for words in ("status", "status beta", "up beta", "rekey beta", "verify beta", "reload",
                   "down beta", "stop"):
@@ -127,7 +127,7 @@ def a_certificate_signed_by_the_ca_pairs(lab):
 
 
 @test
-def up_after_down_pairs_anew_and_the_peer_notices_both(lab):
+def up_after_down_pairs_again_and_the_peer_reports_both(lab):
     a, b = lab.pair()
     before = in_force(a.peer("beta"))
     expect_exit(a.cli("down", "beta"))
@@ -137,7 +137,7 @@ def up_after_down_pairs_anew_and_the_peer_notices_both(lab):
     q = b.wait_peer("alpha", "is not up any more", lambda q: q["state"] != "up")
     check("in" not in q and "out" not in q and q["held"] == 0, "the peer's SAs are left: %s" % q)
     has(b.peer("alpha")["error"]["cause"], "taken down", "what the peer says")
-    # What is down is not talked to.
+    # A peer that is down is not contacted.
     refused(a.cli("rekey", "beta"), 3, "down", "sapair up brings it back")
     refused(a.cli("verify", "beta"), 3, "down")
     up = expect_exit(a.cli("up", "beta", "--timeout", "20")).doc("up")
@@ -148,11 +148,11 @@ def up_after_down_pairs_anew_and_the_peer_notices_both(lab):
 
 
 @test
-def watch_tells_events_as_they_happen(lab):
+def watch_prints_events_as_they_happen(lab):
     a, b = lab.pair()
     with Control(a.control) as c:
         c.send({"verb": "watch"})
-        # Its first line may be of anything that comes: ask until the request has arrived.
+        # Its first line may be any event: ask until the request has arrived.
         rekeyed = expect_exit(a.cli("rekey", "beta", "--reason", "seen")).doc("rekey")
         events = []
         while not events or events[-1]["event"] != "verified":
@@ -173,7 +173,7 @@ def watch_tells_events_as_they_happen(lab):
 
 
 @test
-def watch_ends_after_so_many_events_or_that_time(lab):
+def watch_ends_after_its_count_or_timeout(lab):
     a, b = lab.pair()
     process = a.cli_start("watch", "beta", "--count", "1")
     end = time.monotonic() + LIMIT
@@ -188,7 +188,7 @@ def watch_ends_after_so_many_events_or_that_time(lab):
 
 
 @test
-def check_tells_right_from_wrong_config(lab):
+def check_accepts_valid_and_refuses_invalid_configs(lab):
     a = lab.agent("alpha", "beta")
     a.write_config()
     d = expect_exit(run_sapair("check", a.config_path, "--json")).doc("check")
@@ -212,7 +212,7 @@ def check_tells_right_from_wrong_config(lab):
 
 
 @test
-def a_reply_that_is_no_json_is_exit_1(lab):
+def a_reply_that_is_not_json_is_exit_1(lab):
     path = lab.path("fake.sock")
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(path)
@@ -235,7 +235,7 @@ def a_reply_that_is_no_json_is_exit_1(lab):
 
 
 @test
-def wrong_usage_is_exit_2_and_names_the_right_word(lab):
+def wrong_usage_is_exit_2_and_suggests_the_right_word(lab):
     a = lab.agent("alpha", "beta").start()
     for words, parts in (
         ("", []),
@@ -275,7 +275,7 @@ def wrong_usage_is_exit_2_and_names_the_right_word(lab):
 
 
 @test
-def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
+def invalid_requests_get_an_error_and_the_agent_runs_on(lab):
     a, b = lab.pair()
     with lab.pair_unchanged(a, b):
         for line in (
@@ -294,7 +294,7 @@ def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
         with Control(a.control) as c:
             c.send_raw(b"x" * 4096)
             equal(c.line()["exit"], 2, "a line without an end")
-        with Control(a.control) as c:  # half a request, and several at once
+        with Control(a.control) as c:  # half a request, then several at once
             c.send_raw(b'{"verb":"sta')
             c.send_raw(b'tus"}\n{"verb":"status"}\n')
             for _ in range(2):
@@ -303,22 +303,22 @@ def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
 
 
 @test
-def requests_that_come_together_are_answered_in_order_each_with_its_own(lab):
+def pipelined_requests_are_answered_in_order(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
-    kinds = ["rekey", "status", "status", "rekey", "dance", "status"]  # an answer to status is long
+    kinds = ["rekey", "status", "status", "rekey", "dance", "status"]  # the answer to status is long
     with Control(a.control) as c:
         for kind in kinds * 5:
             c.send({"verb": kind, "peer": "beta"})
         for i, kind in enumerate(kinds * 5):
             want = "error" if kind == "dance" else kind
             equal([c.line()["schema"] for _ in range(2)], ["sapair.%s/1" % want, "sapair.end/1"], "answer %d" % i)
-        # What is slow does not hold back the answers before it: the agent says them when it waits.
+        # A slow request does not delay the answers before it.
         c.send_raw(b'{"verb":"status"}\n{"verb":"verify","peer":"beta","count":4,"interval_ms":700}\n')
         start = time.monotonic()
         equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"], "the first answer")
         check(time.monotonic() - start < 1.5, "an answer waited for the one behind it")
         equal([c.line()["schema"] for _ in range(2)], ["sapair.verify/1", "sapair.end/1"], "the slow one")
-    # The agent ends: what was asked and answered before is not lost.
+    # The agent exits: earlier answers are not lost.
     with Control(a.control) as c:
         c.send_raw(b'{"verb":"status"}\n{"verb":"stop"}\n')
         equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"], "before the end")
@@ -326,7 +326,7 @@ def requests_that_come_together_are_answered_in_order_each_with_its_own(lab):
 
 
 @test
-def an_answer_that_a_clock_brings_does_not_wait_for_the_next_one(lab):
+def a_reply_caused_by_a_timer_is_sent_at_once(lab):
     nobody = {"name": "gamma", "address": GAMMA, "role": "listen"}
     a = lab.agent("alpha", lab.peer_of("beta"), nobody, defaults={"drain_ms": 300, "switch_ms": 100}).start()
     b = lab.agent("beta", lab.peer_of("alpha")).start()
@@ -337,23 +337,23 @@ def an_answer_that_a_clock_brings_does_not_wait_for_the_next_one(lab):
         start = time.monotonic()
         equal([c.line()["schema"] for _ in range(2)], ["sapair.rekey/1", "sapair.end/1"], "the first answer")
         took = time.monotonic() - start
-        # Without a word of the other peer, the next thing that happens is the second one's first progress.
+        # The other peer sends nothing, so the next event is the first progress of the second request.
         check(0.2 < took < 1.2, "the first answer came after %.2f s" % took)
 
 
 @test
-def clients_that_hang_up_do_no_harm(lab):
+def clients_that_disconnect_early_do_no_harm(lab):
     a, b = lab.pair()
     for verb in ("status", "watch", "verify", "up", "rekey"):
         for _ in range(10):
             with Control(a.control) as c:
                 c.send({"verb": verb} if verb == "watch" else {"verb": verb, "peer": "beta"})
-    p, _ = wait_paired(a, b)  # a rekey that was begun comes to its end
+    p, _ = wait_paired(a, b)  # a rekey in progress completes
     check(int(p["epoch"]) <= 12, "one request was served more than once")
 
 
 @test
-def watchers_that_never_read_do_not_hold_the_agent(lab):
+def watchers_that_never_read_do_not_block_the_agent(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100}})
     for _ in range(5):
         c = Control(a.control)
@@ -374,7 +374,7 @@ def without_an_agent_it_is_exit_3(lab):
         words = words.split()
         refused(run_sapair(*words, "--control", path, "--json"), 3, "no agent is running", path, "sapair run")
         plain_error(run_sapair(*words, "--control", path), 3, "no agent is running", "sapair run")
-    # A socket that somebody left is not an agent either.
+    # A stale socket is not an agent.
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(path)
     stale.close()
@@ -382,7 +382,7 @@ def without_an_agent_it_is_exit_3(lab):
 
 
 @test
-def a_stale_socket_does_not_stop_the_next_agent(lab):
+def a_stale_socket_does_not_prevent_the_next_start(lab):
     a, b = lab.pair()
     a.kill()
     check(os.path.exists(a.control), "kill -9 leaves the socket")
@@ -394,7 +394,7 @@ def a_stale_socket_does_not_stop_the_next_agent(lab):
 def a_second_agent_at_the_same_socket_is_refused(lab):
     a = lab.agent("alpha", "beta").start()
     r = run_sapair("run", "--config", a.config_path, "--json")
-    refused(r, 2, "an agent is running already", a.control)
+    refused(r, 2, "an agent is already running", a.control)
     check(a.alive() and a.status(), "the first one is not harmed")
 
 
@@ -407,11 +407,11 @@ def a_pair_that_is_not_up_is_exit_3(lab):
     r = a.cli("status", "beta")
     expect_exit(r, 3)
     equal(r.doc("status")["peers"][0]["state"], "waiting", "state")
-    expect_exit(a.cli("status"))  # of all: the agent runs, and that is all that was asked
+    expect_exit(a.cli("status"))  # of all peers: the agent runs, which is enough
 
 
 @test
-def an_agent_that_is_stopped_answers_what_waits(lab):
+def an_agent_that_is_stopped_answers_pending_requests(lab):
     a = lab.agent("alpha", "beta").start()
     with Control(a.control) as c:
         c.send({"verb": "up", "peer": "beta", "timeout_ms": 60000})
@@ -428,7 +428,7 @@ def an_agent_that_is_stopped_answers_what_waits(lab):
 
 
 @test
-def a_peer_that_is_not_there_is_exit_4_in_time(lab):
+def an_absent_peer_is_exit_4_in_time(lab):
     a = lab.agent("alpha", "beta").start()
     for timeout in ("0.5", "1.5"):
         start = time.monotonic()
@@ -463,12 +463,12 @@ def progress_goes_to_stderr_and_not_into_json(lab):
 
 
 @test
-def a_link_that_is_silent_in_the_middle_is_exit_4(lab):
+def a_link_that_falls_silent_is_exit_4(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
     b.signal(signal.SIGSTOP)
     start = time.monotonic()
     r = a.cli("rekey", "beta", "--timeout", "1")
-    refused(r, 4, "answers, but no exchange ended in time")
+    refused(r, 4, "answers, but the exchange timed out")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
     b.signal(signal.SIGCONT)
     wait_paired(a, b)
@@ -512,13 +512,13 @@ def different_policies_are_exit_6_on_both_sides(lab):
 
 @test
 def different_addresses_are_exit_6(lab):
-    # beta believes to be 127.0.0.3 for alpha; both connections come from where they should.
+    # beta takes 127.0.0.3 for its address with alpha; both connections come from the expected addresses.
     a = lab.agent("alpha", "beta", "gamma").start()
     b = lab.agent(
         "beta", lab.peer_of("alpha", local=GAMMA), id=identity("beta", BETA, GAMMA),
         listen=["%s:%d" % (BETA, lab.port), "%s:%d" % (GAMMA, lab.port)],
     ).start()
-    # From 127.0.0.3 it is gamma for alpha, and its certificate has that address: a pair of its own.
+    # From 127.0.0.3 it is gamma to alpha, and its certificate has that address: another pair.
     a.wait_up("gamma")
     equal(a.peer("beta")["state"], "waiting", "beta at alpha")
     b.stop()
@@ -566,7 +566,7 @@ def the_released_program_has_no_fault_injection(lab):
 
 
 @test
-def the_other_side_of_a_failed_install_says_so_too(lab):
+def both_agents_report_a_failed_install(lab):
     for role, other in (("dial", "listen"), ("listen", "dial")):
         a, b = lab.pair(
             alpha={"test_fault": "activate:2"},
@@ -605,7 +605,7 @@ for call in ("install", "activate"):
 
 
 @test
-def an_install_that_never_works_is_told_and_nothing_is_left(lab):
+def a_permanent_install_failure_is_reported_and_leaves_nothing(lab):
     a = lab.agent("alpha", "beta", test_fault="activate:*").start()
     b = lab.agent("beta", "alpha").start()
     refused(a.cli("up", "beta", "--timeout", "10"), 7, "test fault", "activate the outbound SA")
@@ -625,7 +625,7 @@ def an_address_in_use_is_exit_7_with_its_cause(lab):
         refused(run_sapair("run", "--config", a.config_path, "--json"), 7, "cannot listen on",
                 "%s:%d" % (ALPHA, lab.port), "in use", "--listen")
     check(not os.path.exists(a.control), "a socket was left")
-    # The UDP port is as much needed.
+    # The UDP port is needed too.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind((ALPHA, lab.port))
         a.start(ready=False)
@@ -664,7 +664,7 @@ def an_address_that_is_not_ours_is_exit_7(lab):
 
 @test
 def sas_that_carry_nothing_are_exit_8(lab):
-    # alpha sends its ESP to a port where nobody is.
+    # alpha sends its ESP to a port without a listener.
     a = lab.agent("alpha", lab.peer_of("beta", esp_port=lab.free_port())).start()
     b = lab.agent("beta", "alpha").start()
     d = refused(a.cli("up", "beta"), 8, "nothing arrived", "received 0", "filtered")
@@ -693,7 +693,7 @@ def probes_without_an_echo_are_exit_8(lab):
     v = r.doc("verify")
     equal((v["verified"], v["probes"]["echoed"]), (False, 0), "verify")
     check(v["probes"]["arrived"] > 0, "arrived: %s" % v)
-    refused(b.cli("verify", "alpha"), 7, "test fault")  # the system did not take them
+    refused(b.cli("verify", "alpha"), 7, "test fault")  # the SAs were not installed
 
 
 # --- 9: permission -----------------------------------------------------------------------------------
@@ -726,18 +726,18 @@ def a_config_that_others_can_write_is_exit_9(lab):
 @test
 def another_users_agent_is_exit_9(lab):
     if os.geteuid() != 0:
-        raise Skip("only root can be somebody else")
+        raise Skip("needs root to act as another user")
     a, b = lab.pair()
     for folder in (store, lab.dir):
         os.chmod(folder, 0o711)
     if not os.access(SAPAIR, os.X_OK):
-        raise Skip("the program is out of reach")
+        raise Skip("other users cannot reach the program")
     try:
         r = run_sapair("status", "--control", a.control, "--json", user=NOBODY, cwd="/")
     except PermissionError:
-        raise Skip("the program is out of reach for other users")
+        raise Skip("other users cannot reach the program")
     refused(r, 9, a.control)
-    # Even with a socket that lets everybody in, the agent looks at who it is.
+    # Even if the socket is open to all users, the agent checks the user.
     os.chmod(a.control, 0o777)
     r = run_sapair("status", "--control", a.control, "--json", user=NOBODY, cwd="/")
     check(r.rc in (3, 9), "another user got in:\n%s" % r)
@@ -749,7 +749,7 @@ def another_users_agent_is_exit_9(lab):
 
 
 @test
-def sigterm_and_sigint_and_stop_end_well_at_any_time(lab):
+def sigterm_sigint_and_stop_end_the_agent_cleanly_at_any_time(lab):
     a, b = lab.pair()
     for end in (signal.SIGTERM, signal.SIGINT, "stop"):
         if end == "stop":
@@ -758,11 +758,11 @@ def sigterm_and_sigint_and_stop_end_well_at_any_time(lab):
             a.signal(end)
         equal(a.wait_exit(), 0, "exit after %s" % end)
         check(not os.path.exists(a.control), "the socket is left after %s" % end)
-        # The peer keeps its pair: an agent that ends takes no protection away.
+        # The peer keeps its pair: an agent that exits removes no protection.
         equal(b.peer("alpha")["state"], "up", "state at the peer")
         a.start()
         wait_paired(a, b)
-    for pause in (0, 0.002, 0.01, 0.03):  # in the middle of a start: no state to wait for
+    for pause in (0, 0.002, 0.01, 0.03):  # during the start
         b.stop()
         b.start(ready=False)
         time.sleep(pause)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Peers of another version of the protocol: negotiated down, or refused with both versions named."""
+"""Peers of another protocol version: negotiated down, or refused with both versions named."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ def a_peer_of_newer_versions_only_is_refused_by_name(lab):
 
 
 @test
-def a_hello_of_a_newer_version_is_told_both_versions(lab):
+def a_hello_of_a_newer_version_is_answered_with_both_versions(lab):
     a = alpha(lab)
     for version in (2, 4294967295):
         link = connect_tls(a, lab, identity("gamma"))
@@ -65,8 +65,8 @@ def a_hello_of_a_newer_version_is_told_both_versions(lab):
 
 
 @test
-def members_and_messages_of_the_future_are_refused_not_guessed(lab):
-    """Section 13 of protocol.md: any new member makes a new version, so none may be ignored."""
+def unknown_members_and_messages_are_refused(lab):
+    """protocol.md, section 13: any new member needs a new version, so none may be ignored."""
     a = alpha(lab)
     for m in (hello(future=True), {"type": "future"}):
         link = connect_tls(a, lab, identity("gamma"))
@@ -76,7 +76,7 @@ def members_and_messages_of_the_future_are_refused_not_guessed(lab):
 
 
 @test
-def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
+def an_unknown_suite_ends_the_link_and_installs_nothing(lab):
     a = alpha(lab)
     link = connect_tls(a, lab, identity("gamma")).hello()
     link.send(offer(1, suites=["aes512gcm32", "aes256gcm16"]))
@@ -86,7 +86,7 @@ def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
 
 
 def agent_that_says(lab, *docs):
-    """Its control socket; it answers every request so."""
+    """A control socket that answers every request with these lines."""
     path = lab.path("future.sock")
     s = socket.socket(socket.AF_UNIX)
     s.bind(path)
@@ -106,7 +106,7 @@ def agent_that_says(lab, *docs):
 
 
 @test
-def a_program_older_than_its_agent_does_not_show_what_it_does_not_know(lab):
+def an_older_client_omits_members_that_it_does_not_know(lab):
     end = {"schema": "sapair.end/1", "exit": 0}
     for docs in ([{"schema": "sapair.status/2", "pairs": []}, end], [{"schema": "sapair.end/9"}]):
         path = agent_that_says(lab, *docs)
@@ -116,7 +116,7 @@ def a_program_older_than_its_agent_does_not_show_what_it_does_not_know(lab):
             has(r.out + r.err, docs[0]["schema"])
             check("no peers" not in r.out, r.out)
         os.unlink(path)
-    # A member that it does not know is no other version.
+    # An unknown member does not mean another version.
     path = agent_that_says(lab, {"schema": "sapair.status/1", "peers": [], "more": 1}, end)
     expect_exit(run_sapair("status", "--control", path))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Windows host of a lab, reached through a real sshd whose sessions are those of Windows: cmd, sftp."""
+"""A Windows host of a lab, reached through sshd, with sessions like those of Windows: cmd, sftp."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.labfile import RunningLab, failed_hosts, lab_file
 from harness.program import expect_exit, result_of, run_sapair
-from harness.sshd import Sshd, need_ssh
+from harness.sshd import Sshd, need_ssh, sftp_server
 from harness.tap import check, equal, has, test, until
 from harness.wfp_engine import STANDIN_EXE, Engine
 from harness.wine import ENV, EXE, PREFIX, WINE, main
@@ -24,10 +24,8 @@ SLOW = {"limit": 200}
 
 
 def windows_sshd(lab, home):
-    """Sessions begin in a folder of the user's, and what they write is his alone, as on Windows."""
-    server = next(p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
-                  if os.path.exists(p))
-    # Wine lets a detached program keep stderr of the system below, which would keep the session open.
+    """Sessions start in the user's folder, and only the user can read their files, as on Windows."""
+    # Under Wine a detached program keeps the host's stderr open, which would keep the session open.
     command = lab.write("session", """#!/bin/sh
 umask 077
 export WINEPREFIX='%s' WINEDEBUG=-all NO_COLOR=1 LC_ALL=C.UTF-8
@@ -39,7 +37,7 @@ rc=$?
 cat "$said" >&2
 rm "$said"
 exit $rc
-""" % (PREFIX, home, server, WINE))
+""" % (PREFIX, home, sftp_server(), WINE))
     os.chmod(command, 0o700)
     return Sshd(lab, command)
 
@@ -57,7 +55,7 @@ class Mixed(RunningLab):
             text = json.load(f)
         for host, sshd in zip(text["hosts"], servers):
             host["ssh"] = sshd.target()
-        # Wine's UDP knows no other address of loopback.
+        # Wine's UDP supports no other loopback address.
         text["hosts"][1].update(system="windows", address="127.0.0.1:%d" % lab.port)
         with open(path, "w") as f:
             json.dump(text, f)
@@ -83,7 +81,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     check(not {"bundle.new", "sapair.new"} & set(run.there()), "files there: %s" % run.there())
     equal(run("status", **SLOW)["well"], 1, "status")
     equal(run("rekey", **SLOW)["well"], 1, "rekey")
-    # Another program takes the place of the one that runs; the agent stays.
+    # The running program is replaced; the agent runs on.
     other = lab.path("other.exe")
     shutil.copy(EXE, other)
     with open(other, "ab") as f:
@@ -97,7 +95,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
 
 
 @test
-def what_fails_on_a_windows_host_is_told_and_a_second_up_completes(lab):
+def a_failure_on_a_windows_host_is_reported_and_a_second_up_completes(lab):
     run = Mixed(lab)
     up = run.up(rc=2, timeout=1)
     has(failed_hosts(up)["h2"], "--exe")
@@ -154,7 +152,7 @@ class Host:
 
 
 @test
-def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
+def lab_down_removes_what_a_crashed_windows_host_left(lab):
     host = Host(lab)
     equal(host.start().out, "started\n", "start")
     until(lambda: host.engine.state()["filters"], "filters")
@@ -167,12 +165,12 @@ def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
 
 
 @test
-def what_was_on_a_windows_host_before_a_lab_stays(lab):
+def lab_down_keeps_what_a_windows_host_had_before(lab):
     host = Host(lab)
     host.start()
     until(lambda: host.engine.state()["filters"], "filters")
     host.kill()
-    os.unlink(os.path.join(host.dir, "was-clean"))  # as if it had been there before
+    os.unlink(os.path.join(host.dir, "was-clean"))  # as if the host had objects before the lab
     before = host.engine.state()
     equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     equal(host.engine.state(), before, "what was there")

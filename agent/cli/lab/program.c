@@ -17,16 +17,17 @@ int lab_program_read(char **image, size_t *len, char hash[2 * SHA256_LEN + 1], c
 
 	*image = NULL;
 	*len = 0;
-	if (f != NULL && fseek(f, 0, SEEK_END) == 0)
-		size = ftell(f);
-	if (size > 0 && fseek(f, 0, SEEK_SET) == 0)
-		*image = malloc((size_t)size);
-	if (*image != NULL)
-		*len = fread(*image, 1, (size_t)size, f);
-	if (f != NULL)
+	if (f != NULL) {
+		if (fseek(f, 0, SEEK_END) == 0)
+			size = ftell(f);
+		if (size > 0 && fseek(f, 0, SEEK_SET) == 0)
+			*image = malloc((size_t)size);
+		if (*image != NULL)
+			*len = fread(*image, 1, (size_t)size, f);
 		fclose(f);
+	}
 	if (size <= 0 || *image == NULL || *len != (size_t)size)
-		return err_set(e, ERR_OS, "%s, the program for the hosts, cannot be read", path);
+		return err_set(e, ERR_OS, "cannot read %s, the program for the hosts", path);
 	if (!sha256(&(struct bytes){*image, *len}, 1, bytes))
 		return err_set(e, ERR_BUG, "no memory for a hash");
 	hex_put(hash, bytes, sizeof bytes);

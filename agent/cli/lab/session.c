@@ -19,11 +19,11 @@ static int find_self(struct lab_session *r, struct err *e)
 	int rc = uv_exepath(r->self, &size);
 
 	if (rc != 0)
-		return err_set(e, ERR_OS, "the program's own path: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot find this program's path: %s", uv_strerror(rc));
 	return 0;
 }
 
-/* For Windows hosts: what is named, else what lies beside us. */
+/* For Windows hosts: --exe, or sapair.exe next to this program. */
 static int find_exe(struct lab_session *r, struct err *e)
 {
 	const char *exe = args_text(r->args, "exe");

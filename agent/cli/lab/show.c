@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labshow.c - a lab as a table, live where somebody looks on, or as a document.
+ * agent/cli/lab/show.c - a lab as a table, live on a terminal, or as a document.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "agent/cli/lab/show.h"
 #include "agent/cli/out.h"
 
-#define TABLE_MAX 20 /* hosts; more do not fit on a screen: then only what is wrong is told */
+#define TABLE_MAX 20 /* hosts; above that, only problems are shown */
 #define COLUMN 7
 
 static const char *state_word(enum host_state s)
@@ -22,7 +22,7 @@ static const char *state_word(enum host_state s)
 
 /* ---- judging --------------------------------------------------------------------------- */
 
-/* Is what a host says of a pair as it should be? A host that runs by hand says nothing here. */
+/* Is the pair up, as host `from` reports it? Hosts that are started by hand report nothing. */
 static bool is_well(const struct lab_session *r, size_t from, size_t to, bool need_proof)
 {
 	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
@@ -44,12 +44,12 @@ static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 		return c->cause;
 	if (!c->seen && r->hosts[from].cause[0] != '\0')
 		return r->hosts[from].cause;
-	return !c->seen                      ? "nothing was said about this pair"
-	       : strcmp(c->state, "up") == 0 ? "it is up, but not proven"
-					     : "it is not up";
+	return !c->seen                      ? "not reported"
+	       : strcmp(c->state, "up") == 0 ? "up, but not verified"
+					     : "not up";
 }
 
-/* The exit status of the first thing that is wrong. */
+/* The exit status of the first problem. */
 static int worst(const struct lab_session *r, bool need_proof)
 {
 	size_t n = r->lab.n_hosts;
@@ -95,7 +95,7 @@ static void print_cell(const struct lab_session *r, size_t from, size_t to)
 		snprintf(text, sizeof text, "...");
 		p = PAINT_WARN;
 	}
-	/* the width is of the bare text: colour takes none */
+	/* pad by hand: colour codes have no width */
 	out_text(" %*s", (int)(COLUMN - strlen(text)), "");
 	out_painted(p, "%s", text);
 }
@@ -156,7 +156,7 @@ static void show_text_(struct lab_session *r, bool need_proof)
 			out_note("host %s: %s", r->lab.hosts[i].name, r->hosts[i].cause);
 		if (r->hosts[i].state == HOST_MANUAL)
 			out_note(
-				"host %s: no ssh: start \"sapair run --bundle\" there by hand, with %s/%s%s",
+				"host %s: no ssh: run \"sapair run --bundle\" there by hand, with %s/%s%s",
 				r->lab.hosts[i].name, r->dir, r->lab.hosts[i].name, BUNDLE_SUFFIX);
 	}
 	for (size_t i = 0; i < n; i++)
@@ -166,11 +166,11 @@ static void show_text_(struct lab_session *r, bool need_proof)
 				out_note("%s -> %s: %s", r->lab.hosts[i].name, r->lab.hosts[k].name,
 					 why_not(r, i, k));
 	if (r->where == LAB_NETNS)
-		out_note("in namespaces: ip netns exec %s.HOST COMMAND", r->netns);
+		out_note("to run a command on a host: ip netns exec %s.HOST COMMAND", r->netns);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
 	out_painted(well == r->lab.n_pairs ? PAINT_GOOD : PAINT_BAD, "%zu of %zu pair%s %s", well,
 		    r->lab.n_pairs, r->lab.n_pairs == 1 ? "" : "s",
-		    need_proof ? "proven in both directions" : "up in both directions");
+		    need_proof ? "verified in both directions" : "up in both directions");
 	out_text(", %s\n", span);
 }
 
@@ -278,10 +278,10 @@ int lab_show_down(struct lab_session *r)
 	if (r->args->json)
 		show_json(r, "down", status, false);
 	else if (status != 0)
-		out_text("%zu of %zu hosts are down; a second run takes the others\n", gone,
+		out_text("%zu of %zu hosts are stopped; run it again for the others\n", gone,
 			 r->lab.n_hosts);
 	else
-		out_text("lab %s is down%s: nothing is left\n", r->lab.name,
+		out_text("lab %s is down%s: everything is removed\n", r->lab.name,
 			 r->changed ? "" : " already");
 	return status;
 }

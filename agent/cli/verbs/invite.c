@@ -146,7 +146,7 @@ static int begin(struct side *s, const struct args *a, struct err *e)
 	if (find_config(s, e) < 0 || find_port(s, e) < 0 || find_identity(s, e) < 0)
 		return -1;
 	f = identity_facts(s->rendezvous.id);
-	identity_speak(s->rendezvous.id, INVITE_ALPN);
+	identity_set_alpn(s->rendezvous.id, INVITE_ALPN);
 	if (name_fits(s->cfg.name))
 		memcpy(s->rendezvous.name, s->cfg.name, sizeof s->rendezvous.name);
 	else if (name_fits(f->name))

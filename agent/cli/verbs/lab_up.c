@@ -18,14 +18,14 @@
 
 #define TTL_MAX_MS (30u * 24u * 3600000ull)
 
-/* The hash of what is there in the place of our program. */
+/* Prints the hash of the program on the host. */
 static const char hash_script[] = "mkdir -p \"$d\"\n"
 				  "if [ -x \"$p\" ]; then sha256sum <\"$p\"; fi\n";
 
 static const char put_script[] = "cat >\"$d/sapair.new\"\nchmod 700 \"$d/sapair.new\"\n"
 				 "mv -f \"$d/sapair.new\" \"$d/sapair\"\n";
 
-/* An agent with this very bundle stays as it is. */
+/* Leaves an agent alone that runs with the same bundle. */
 static const char up_script[] = LAB_SCRIPT_COMMON
 	"set -e\n"
 	"mkdir -p \"$d\"\n"
@@ -93,7 +93,7 @@ static char *image_of(struct lab_session *r, size_t host, size_t *len)
 	return copy;
 }
 
-/* The program on every host that does not have this very one. */
+/* Copies the program to every host that does not have the same one. */
 static int put_program(struct lab_session *r, struct err *e)
 {
 	const size_t n = strlen(r->self);
@@ -105,8 +105,7 @@ static int put_program(struct lab_session *r, struct err *e)
 			if (lab_session_is_reachable(r, i) && !lab_session_is_windows(r, i))
 				lab_session_fail(
 					r, i, err_exit_status(ERR_USAGE),
-					"a Linux host, and our own program is for Windows: say "
-					"where sapair is there with --program");
+					"a Linux host, and this program is for Windows: give the path of sapair there with --program");
 		return 0;
 	}
 	if (lab_program_read(&r->image, &r->image_len, r->image_hash, r->self, e) < 0)
@@ -161,8 +160,8 @@ static int start_some(struct lab_session *r,
 			      e);
 }
 
-/* On one kernel the first agent alone: it makes the kernel load the modules of the suites, which many at
- * once would each wait for, and each make the kernel look for. */
+/* Where all hosts share a kernel, the first agent starts alone: it makes the kernel load the
+ * modules of the suites, which the others would wait for at the same time. */
 static int start_agents(struct lab_session *r, struct err *e)
 {
 	if (r->where == LAB_SSH)
@@ -174,7 +173,7 @@ static int start_agents(struct lab_session *r, struct err *e)
 	return start_some(r, first_host, e) < 0 ? -1 : start_some(r, other_hosts, e);
 }
 
-/* Each host waits for its pairs and proves them: both directions of every pair. */
+/* Each host waits for its pairs and verifies them: both directions of every pair. */
 static int prove(struct lab_session *r, uint32_t timeout_ms, struct err *e)
 {
 	char words[96];
@@ -184,7 +183,8 @@ static int prove(struct lab_session *r, uint32_t timeout_ms, struct err *e)
 	return lab_query_run(r, words, timeout_ms, e);
 }
 
-/* An agent outlives the name of its namespace. */
+/* If namespaces are missing: ends the agents that may still be running in them, and makes them
+ * again. */
 static int mend(struct lab_session *r, struct err *e)
 {
 	static const char script[] = LAB_SCRIPT_COMMON "end 0\n";
@@ -212,7 +212,7 @@ static int bring_up(struct lab_session *r, struct err *e)
 		if (args_has(r->args, "here") != (r->where != LAB_SSH)) {
 			err_set(e, ERR_USAGE, "lab %s is up %s", r->lab.name,
 				r->where == LAB_SSH ? "on its hosts, by ssh" : "on this machine");
-			return err_hint(e, "take it down first: sapair lab down");
+			return err_hint(e, "stop it first: sapair lab down");
 		}
 		if (lab_location_keep_file(r, e) < 0 || mend(r, e) < 0)
 			return -1;

@@ -1,10 +1,13 @@
 /*
- * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its manager.
+ * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its
+ * manager.
  */
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verbs/list.h"
 #include "agent/os/service.h"
+
+extern const struct verb verb_run; /* run.c */
 
 static int say(const struct args *a, const char *action, bool changed)
 {
@@ -17,7 +20,7 @@ static int say(const struct args *a, const char *action, bool changed)
 		json_put_bool(&j, "changed", changed);
 		out_end(&j);
 	} else {
-		out_text("service %s: %s\n", action, changed ? "done" : "already so");
+		out_text("service %s: %s\n", action, changed ? "done" : "no change");
 	}
 	return 0;
 }
@@ -36,7 +39,7 @@ static int run_install(const struct args *a, struct err *e)
 	bool changed;
 	int rc;
 
-	/* A service that cannot start says so where nobody looks. */
+	/* The standard error of a service is lost: errors go to the event log. */
 	if (find_config(path, a, e) < 0 || conf_read(&c, path, e) < 0)
 		return -1;
 	rc = config_check(&c, e);

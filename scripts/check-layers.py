@@ -40,9 +40,8 @@ LAYERS = [
 ]
 AMONG = {
     ("proto/json/", "proto/base/"),
-    ("proto/wire/", "proto/config/"),
+    ("proto/config/", "proto/wire/"),
     ("proto/exchange/", "proto/wire/"),
-    ("proto/exchange/", "proto/config/"),
     ("agent/ipsec/", "agent/os/"),
 }
 # References upwards from tables of operations: (file, symbol).

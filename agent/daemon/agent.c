@@ -450,16 +450,16 @@ static int start_signals(struct agent *a, struct err *e)
 
 	os_signals(list);
 	for (size_t i = 0; i < OS_SIGNALS; i++) {
-		uv_signal_init(&a->loop, &a->signals[i]);
+		uv_signal_init(&a->loop.uv, &a->signals[i]);
 		a->signals[i].data = a;
 		one = uv_signal_start(&a->signals[i], list[i].reload ? on_reload : on_end,
 				      list[i].number);
 		rc = one < 0 ? one : rc;
 		uv_unref((uv_handle_t *)&a->signals[i]);
 	}
-	os_watch_stop(&a->loop, on_service_stop, a);
-	uv_timer_init(&a->loop, &a->watchdog);
-	uv_timer_init(&a->loop, &a->stop_timer);
+	os_watch_stop(&a->loop.uv, on_service_stop, a);
+	uv_timer_init(&a->loop.uv, &a->watchdog);
+	uv_timer_init(&a->loop.uv, &a->stop_timer);
 	a->stop_timer.data = a;
 	if (rc < 0)
 		return err_set(e, ERR_OS, "signals cannot be taken: %s", uv_strerror(rc));
@@ -486,7 +486,7 @@ static void mind_session(const struct agent *a, const struct peer_config *p)
 
 static int open_ipsec(struct agent *a, struct err *e)
 {
-	struct ipsec_env env = {.loop = &a->loop,
+	struct ipsec_env env = {.loop = &a->loop.uv,
 				.on_event = peer_on_ipsec,
 				.arg = a,
 				.privsep = a->start->privsep};
@@ -517,12 +517,10 @@ static int open_ipsec(struct agent *a, struct err *e)
 
 static void drain_loop(struct agent *a)
 {
-	uv_run(&a->loop, UV_RUN_DEFAULT);
+	loop_run(&a->loop);
 	uv_close((uv_handle_t *)&a->stop_timer, NULL);
 	uv_close((uv_handle_t *)&a->watchdog, NULL);
-	turn_end(&a->turn);
-	for (int i = 0; i < 100 && uv_loop_close(&a->loop) == UV_EBUSY; i++)
-		uv_run(&a->loop, UV_RUN_NOWAIT);
+	loop_close(&a->loop);
 }
 
 /* All is open: from here on less will do. What reload reads can still be read. */
@@ -602,17 +600,16 @@ int agent_run(struct agent_start *s, struct err *e)
 	a->start = s;
 	a->cfg = s->cfg;
 	memset(&s->cfg, 0, sizeof s->cfg);
-	a->started_ms = agent_now_ms();
+	a->started_ms = loop_now_ms();
 	random_bytes(a->instance, sizeof a->instance);
 	os_confine_rings();
-	rc = uv_loop_init(&a->loop);
+	rc = loop_open(&a->loop);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no event loop: %s", uv_strerror(rc));
 		config_free(&a->cfg);
 		free(a);
 		return -1;
 	}
-	turn_start(&a->turn, &a->loop);
 	rc = start_signals(a, e) < 0 ? -1 : start(a, e);
 	if (rc < 0) {
 		a->stopping = true;
@@ -631,7 +628,7 @@ int agent_run(struct agent_start *s, struct err *e)
 			 a->db->ops->name, a->n_peers);
 		os_notify("READY=1");
 		start_watchdog(a);
-		uv_run(&a->loop, UV_RUN_DEFAULT);
+		loop_run(&a->loop);
 	}
 	drain_loop(a);
 	if (a->fate.code != ERR_NONE) {

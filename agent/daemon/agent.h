@@ -53,7 +53,7 @@ int agent_run(struct agent_start *s, struct err *e);
 #define READ_ROOM 65536 /* the one buffer that all sockets read into */
 
 struct agent {
-	uv_loop_t loop;
+	struct loop loop;
 	struct agent_start *start;
 	struct config cfg;
 	struct identity_ref *identity;
@@ -75,10 +75,8 @@ struct agent {
 	struct renew *renew;
 	uv_signal_t signals[OS_SIGNALS];
 	uv_timer_t stop_timer, watchdog;
-	struct turn turn;        /* of the loop */
 	struct xactions scratch; /* of the one exchange step that runs */
 	bool stepping;
-	unsigned exchanges;     /* that are running */
 	size_t gens, gens_most; /* now, and at most since memory was given back */
 	uint64_t lines_ms;      /* of events in the log: when lines_left was last filled */
 	uint32_t lines_left;

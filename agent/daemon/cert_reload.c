@@ -136,7 +136,7 @@ struct renew *renew_start(struct agent *a)
 	if (r == NULL)
 		return NULL;
 	r->agent = a;
-	uv_timer_init(&a->loop, &r->timer);
+	uv_timer_init(&a->loop.uv, &r->timer);
 	r->timer.data = r;
 	uv_timer_start(&r->timer, on_look, RENEW_MS, RENEW_MS);
 	uv_unref((uv_handle_t *)&r->timer);

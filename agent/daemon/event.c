@@ -64,7 +64,7 @@ void event_begin(struct event_out *ev, struct agent *a, enum event_kind kind, co
  * warnings and errors are always written. */
 static bool line_allowed(struct agent *a, enum log_level level)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 
 	if (a->lines_ms == 0 || now - a->lines_ms >= 1000) {
 		uint64_t more = a->lines_ms == 0 ? 100 : (now - a->lines_ms) / 1000 * 10;
@@ -107,7 +107,7 @@ void event_end(struct event_out *ev, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	/* Strangers can cause the one, a peer that floods us the other: they are limited. */
-	log_event(level, (unsigned)kinds[ev->kind].id, is_limited ? agent_now_ms() : 0, "%s%s: %s",
+	log_event(level, (unsigned)kinds[ev->kind].id, is_limited ? loop_now_ms() : 0, "%s%s: %s",
 		  ev->peer != NULL ? "peer " : "", ev->peer != NULL ? ev->peer : "agent", text);
 }
 

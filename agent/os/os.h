@@ -120,16 +120,6 @@ void os_control_close(int fd);
 #define OS_UDP_BURST 32
 long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from);
 
-/*
- * A connected socket of the loop's whose next bytes are sometimes waited for without the loop, in one
- * system call: from os_near_open() on a read by os_read_near() waits for ms milliseconds (or what the
- * kernel's clock makes of that), and a write into a full buffer for one tick of that clock. The loop reads
- * what is there already, and does not notice. os_read_near(): 0 when nothing came, and at the end of the
- * stream, which is left to the loop; negative, libuv's error. Where the system cannot: always 0, at once.
- */
-void os_near_open(intptr_t fd, unsigned ms);
-long os_read_near(intptr_t fd, void *data, size_t room);
-
 /* Is the output a terminal that can do colour (and NO_COLOR is not set)? fd 1 or 2. */
 bool os_is_terminal(int fd);
 /* The host's name without domain, made fit for a sapair name. */

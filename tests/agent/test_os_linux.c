@@ -465,54 +465,6 @@ static void a_start_waits_for_another_but_not_for_ever(void)
 	done();
 }
 
-/* Two ends of one TCP connection, near the one that is given; both as the loop has them. */
-static void connect_near(int *near_one, int *other)
-{
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t len = sizeof sa;
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-	CHECK(bind(listener, (struct sockaddr *)&sa, len) == 0 && listen(listener, 1) == 0);
-	CHECK(getsockname(listener, (struct sockaddr *)&sa, &len) == 0);
-	*other = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(connect(*other, (struct sockaddr *)&sa, len) == 0);
-	*near_one = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	CHECK(*near_one >= 0);
-	close(listener);
-	os_near_open(*near_one, 4);
-}
-
-static void what_is_near_is_waited_for_but_not_long(void)
-{
-	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-	static char much[65536];
-	int near_one, other;
-	uint64_t start;
-
-	connect_near(&near_one, &other);
-	start = os_now_ns();
-	CHECK(os_read_near(near_one, much, sizeof much) == 0);
-	CHECK(os_now_ns() - start >= 3000000 && os_now_ns() - start < UINT64_C(2000000000));
-	CHECK(write(other, "here", 4) == 4);
-	CHECK(os_read_near(near_one, much, sizeof much) == 4 && memcmp(much, "here", 4) == 0);
-	/* A peer that does not read: a tick of the clock for each write, not for ever. */
-	start = os_now_ns();
-	for (int full = 0; full < 3;)
-		full += write(near_one, much, sizeof much) < 0;
-	CHECK(errno == EAGAIN && os_now_ns() - start < UINT64_C(5000000000));
-	/* The end is the loop's to see; a reset is told. */
-	CHECK(shutdown(other, SHUT_WR) == 0);
-	CHECK(os_read_near(near_one, much, sizeof much) == 0);
-	close(near_one);
-	close(other);
-
-	connect_near(&near_one, &other);
-	CHECK(setsockopt(other, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
-	close(other);
-	CHECK(os_read_near(near_one, much, sizeof much) == UV_ECONNRESET);
-	close(near_one);
-}
-
 static void a_client_talks_to_the_agent(void)
 {
 	unsigned uid = 77777;
@@ -716,6 +668,6 @@ T_MAIN(T(files_are_as_trusted_as_their_mode), T(who_can_replace_a_file_can_write
        T(a_stale_socket_is_removed_and_a_live_one_is_not),
        T(of_agents_that_start_at_once_one_has_the_socket),
        T(a_start_waits_for_another_but_not_for_ever), T(a_client_talks_to_the_agent),
-       T(what_is_near_is_waited_for_but_not_long), T(another_user_may_not_drive_the_agent),
-       T(the_service_manager_is_told), T(the_journal_is_recognised), T(clocks_go_on),
-       T(the_host_name_fits), T(colour_is_for_terminals), T(a_hardened_process_is_hardened))
+       T(another_user_may_not_drive_the_agent), T(the_service_manager_is_told),
+       T(the_journal_is_recognised), T(clocks_go_on), T(the_host_name_fits),
+       T(colour_is_for_terminals), T(a_hardened_process_is_hardened))

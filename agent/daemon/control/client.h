@@ -34,8 +34,8 @@ struct caller {
 	struct caller *next;
 	struct control *control;
 	uv_pipe_t pipe;
-	uv_timer_t timer;   /* of its job */
-	struct later later; /* its job goes on */
+	uv_timer_t timer;         /* of its job */
+	struct deferred deferred; /* its job goes on */
 	unsigned open_handles;
 	bool watching, closing, ending;
 	struct job *job;
@@ -73,7 +73,7 @@ void serve_request(struct caller *c, const char *line, size_t n);
 /* job.c. Begins one that waits for a peer, or for all (only NULL). */
 void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind kind,
 	       struct peer *only, bool changed);
-/* Goes on with the job of a caller, if it has one: c->later's. */
+/* Goes on with the job of a caller, if it has one: c->deferred's. */
 void job_go_on(void *caller);
 /* Tells the end, and goes on with what the client has sent meanwhile. */
 void job_finish(struct job *j);

@@ -110,7 +110,7 @@ size_t doc_up(char *buf, size_t size, const struct peer *p, const struct waiter 
 		json_put_bool(&o, "verified", p->verified);
 		json_put_ms(&o, "rtt_ms", p->verified_rtt_us);
 	}
-	json_put_ms(&o, "ms", agent_turn_us() - w->since_us);
+	json_put_ms(&o, "ms", loop_now_us() - w->since_us);
 	return end(&o);
 }
 
@@ -152,7 +152,7 @@ size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct wait
 	json_put_ms(&o, "inbound", r->inbound_us);
 	json_put_ms(&o, "switch", r->switch_us);
 	json_put_ms(&o, "exchange", r->total_us);
-	json_put_ms(&o, "total", agent_turn_us() - w->since_us);
+	json_put_ms(&o, "total", loop_now_us() - w->since_us);
 	json_put_close(&o);
 	json_put_open(&o, "overlap_ms");
 	json_put_u64(&o, "out", p->cfg.opt.switch_ms);
@@ -283,7 +283,7 @@ size_t doc_half(char *buf, size_t size, const struct peer *p, const struct gen *
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
 	const struct sa_policy *sp = &p->policy;
-	uint64_t left_s = (g->hard_ms - agent_now_ms()) / 1000;
+	uint64_t left_s = (g->hard_ms - loop_now_ms()) / 1000;
 	struct json_out o;
 	char when[40];
 
@@ -337,7 +337,7 @@ static void put_pair(struct json_out *o, struct agent *a, const struct peer *p)
 	json_put_bool(o, "esn", g->esn);
 	put_sa(o, "in", a->db, g, IPSEC_INBOUND);
 	put_sa(o, "out", a->db, g, IPSEC_OUTBOUND);
-	json_put_u64(o, "age_s", (agent_now_ms() - g->since_ms) / 1000);
+	json_put_u64(o, "age_s", (loop_now_ms() - g->since_ms) / 1000);
 	if (gens_rekey_in(p, &s))
 		json_put_u64(o, "rekey_in_s", s);
 	if (gens_hard_in(p, &s))
@@ -377,7 +377,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	json_put_bool(o, "verified", p->current != NULL && p->verified);
 	if (p->current != NULL && p->verified) {
 		json_put_open(o, "verify");
-		json_put_u64(o, "age_s", (agent_now_ms() - p->verified_ms) / 1000);
+		json_put_u64(o, "age_s", (loop_now_ms() - p->verified_ms) / 1000);
 		json_put_ms(o, "rtt_ms", p->verified_rtt_us);
 		json_put_close(o);
 	}
@@ -397,7 +397,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 	json_put_text(o, "name", a->cfg.name);
 	json_put_text(o, "version", SAPAIR_VERSION);
 	json_put_u64(o, "pid", (uint64_t)uv_os_getpid());
-	json_put_u64(o, "uptime_s", (agent_now_ms() - a->started_ms) / 1000);
+	json_put_u64(o, "uptime_s", (loop_now_ms() - a->started_ms) / 1000);
 	json_put_text(o, "backend", a->db->ops->name);
 	put_identity(o, f->pin, f->name, f->not_after);
 	json_put_bool(o, "lab", f->is_lab);

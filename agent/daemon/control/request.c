@@ -23,7 +23,7 @@ void job_free(struct job *j)
 		if (j->items[i].begun && !j->items[i].over)
 			waiter_cancel(&j->items[i].w);
 	uv_timer_stop(&c->timer);
-	turn_forget(&c->control->agent->turn, &c->later);
+	loop_cancel(&c->control->agent->loop, &c->deferred);
 	if (c->closing)
 		c->dead = j;
 	else
@@ -97,7 +97,7 @@ static void on_waiter_done(struct waiter *w, const struct err *e)
 
 	item_over(it, e);
 	/* The rest later: this may be called from deep inside a peer. */
-	turn_later(&j->client->control->agent->turn, &j->client->later);
+	loop_defer(&j->client->control->agent->loop, &j->client->deferred);
 }
 
 static void item_begin(struct item *it)
@@ -163,7 +163,7 @@ static void job_progress(struct job *j)
 /* Until there is something to do, to tell, or no more time. */
 static void job_wait(struct job *j)
 {
-	const uint64_t now = agent_now_ms();
+	const uint64_t now = loop_now_ms();
 	uint64_t wait = PROGRESS_MS;
 
 	if (j->left == 0 || (j->next < j->n && j->running < j->req.parallel))
@@ -177,7 +177,7 @@ void job_go_on(void *caller)
 {
 	struct caller *c = caller;
 	struct job *j = c->job;
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 
 	if (j == NULL)
 		return;
@@ -238,7 +238,7 @@ void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind
 	j->req = *req;
 	if (j->req.parallel == 0)
 		j->req.parallel = 16;
-	j->deadline_ms = req->timeout_ms != 0 ? agent_now_ms() + req->timeout_ms : 0;
+	j->deadline_ms = req->timeout_ms != 0 ? loop_now_ms() + req->timeout_ms : 0;
 	for (struct peer *p = a->peers; p != NULL; p = p->next) {
 		struct item *it = &j->items[i];
 

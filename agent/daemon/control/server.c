@@ -267,17 +267,17 @@ static void on_connection(void *arg)
 		return;
 	c->control = k;
 	c->pipe.data = c->timer.data = c;
-	uv_pipe_init(&k->agent->loop, &c->pipe, 0);
-	uv_timer_init(&k->agent->loop, &c->timer);
+	uv_pipe_init(&k->agent->loop.uv, &c->pipe, 0);
+	uv_timer_init(&k->agent->loop.uv, &c->timer);
 	c->open_handles = 2;
-	c->later.run = job_go_on;
-	c->later.arg = c;
+	c->deferred.run = job_go_on;
+	c->deferred.arg = c;
 	c->next = k->clients;
 	k->clients = c;
 	k->n_clients++;
 	rc = os_control_accept(k->door, &c->pipe, &uid);
 	if (rc == UV_EACCES || k->n_clients > CONTROL_CLIENTS_MAX)
-		log_limited(agent_now_ms(), LOG_WARN, "control: client of user %u refused", uid);
+		log_limited(loop_now_ms(), LOG_WARN, "control: client of user %u refused", uid);
 	if (rc != 0 || k->n_clients > CONTROL_CLIENTS_MAX ||
 	    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
 		caller_close(c);
@@ -297,11 +297,11 @@ int control_open(struct agent *a, struct err *e)
 		snprintf(path, sizeof path, "%s", a->cfg.control);
 	else
 		os_control_path(path);
-	if (os_control_listen(&k->door, &a->loop, path, on_connection, k, e) < 0) {
+	if (os_control_listen(&k->door, &a->loop.uv, path, on_connection, k, e) < 0) {
 		free(k);
 		return err_in(e, "control socket");
 	}
-	uv_prepare_init(&a->loop, &k->turn);
+	uv_prepare_init(&a->loop.uv, &k->turn);
 	k->turn.data = k;
 	a->control = k;
 	return 0;

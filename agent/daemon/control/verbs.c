@@ -66,7 +66,7 @@ static void do_up(struct caller *c, const struct ctl_request *req)
 	if (req->wait == CTL_WAIT_NONE) {
 		struct waiter none = {.kind = WAIT_UP,
 				      .changed = changed,
-				      .since_us = agent_now_us()};
+				      .since_us = loop_now_us()};
 		char doc[DOC_MAX];
 
 		if (p != NULL)

@@ -39,7 +39,6 @@ static void detach(struct link *l)
 {
 	struct peer *p = l->peer;
 
-	turn_expects_no_more(&l->agent->turn, l);
 	if (p == NULL)
 		return;
 	if (p->link == l)
@@ -84,9 +83,9 @@ static struct link *link_new(struct agent *a)
 		return NULL;
 	l->agent = a;
 	l->identity = identity_ref_take(a->identity);
-	l->born_ms = l->heard_ms = agent_now_ms();
-	uv_tcp_init(&a->loop, &l->tcp);
-	uv_timer_init(&a->loop, &l->timer);
+	l->born_ms = l->heard_ms = loop_now_ms();
+	uv_tcp_init(&a->loop.uv, &l->tcp);
+	uv_timer_init(&a->loop.uv, &l->timer);
 	l->tcp.data = l;
 	l->timer.data = l;
 	l->connect.data = l;
@@ -504,7 +503,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	if (n > 0) {
-		l->heard_ms = agent_now_ms();
+		l->heard_ms = loop_now_ms();
 		take(l, (const uint8_t *)buf->base, (size_t)n);
 		return;
 	}
@@ -525,27 +524,8 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
 void link_is_up(struct link *l)
 {
-	uv_os_fd_t fd;
-
 	l->state = LINK_UP;
 	arm(l, LINK_PING_MS);
-	if (uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
-		os_near_open((intptr_t)fd, NEAR_MS);
-}
-
-bool link_take_near(struct link *l)
-{
-	struct agent *a = l->agent;
-	uv_os_fd_t fd;
-	long n = 0;
-
-	if (l->state == LINK_UP && uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0)
-		n = os_read_near((intptr_t)fd, a->read_room, sizeof a->read_room);
-	if (n > 0) /* heard_ms is that of the turn */
-		take(l, (const uint8_t *)a->read_room, (size_t)n);
-	else if (n < 0)
-		on_read((uv_stream_t *)&l->tcp, n, NULL);
-	return n > 0;
 }
 
 /* ---- time ------------------------------------------------------------------------------ */
@@ -553,7 +533,7 @@ bool link_take_near(struct link *l)
 static void on_timer(uv_timer_t *t)
 {
 	struct link *l = t->data;
-	uint64_t quiet = agent_now_ms() - l->heard_ms;
+	uint64_t quiet = loop_now_ms() - l->heard_ms;
 	struct msg ping = {.type = MSG_PING};
 	char who[ENDPOINT_TEXT];
 
@@ -574,7 +554,7 @@ static void on_timer(uv_timer_t *t)
 		link_refuse(l, FAULT_QUIET);
 		return;
 	}
-	if (agent_now_ms() - l->born_ms >= LINK_AGE_MS && l->dialled &&
+	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->dialled &&
 	    l->peer->x.state == XS_IDLE) {
 		err_set(&l->why, ERR_DOWN, "a fresh link every day");
 		link_refuse(l, FAULT_REPLACED);
@@ -653,7 +633,7 @@ static void on_connected(uv_connect_t *req, int status)
 	both_ends(l);
 	uv_tcp_nodelay(&l->tcp, 1);
 	l->state = LINK_SHAKING;
-	l->heard_ms = agent_now_ms();
+	l->heard_ms = loop_now_ms();
 	l->tls = tls_new(l->identity->id, TLS_CLIENT, judge, l);
 	if (l->tls == NULL || uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0 ||
 	    !flush(l)) {
@@ -730,7 +710,7 @@ static void limit_knocks(struct agent *a, struct peer *p)
 	if (n < KNOCKS_MAX || oldest == NULL)
 		return;
 	endpoint_put(who, &oldest->remote);
-	log_limited(agent_now_ms(), LOG_WARN, "%s: too many unfinished handshakes, oldest closed",
+	log_limited(loop_now_ms(), LOG_WARN, "%s: too many unfinished handshakes, oldest closed",
 		    who);
 	(void)a;
 	link_close(oldest, FAULT_NONE);
@@ -755,7 +735,7 @@ struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e)
 	p = peer_of_addresses(a, &l->local.addr, &l->remote.addr);
 	endpoint_put(who, &l->remote);
 	if (p == NULL || !p->wanted || p->cfg.opt.role == ROLE_DIAL || a->stopping) {
-		log_limited(agent_now_ms(), LOG_WARN, "connection from %s refused: %s", who,
+		log_limited(loop_now_ms(), LOG_WARN, "connection from %s refused: %s", who,
 			    p == NULL    ? "no peer has this address"
 			    : !p->wanted ? "its pair is down here"
 					 : "this peer is only dialled");

@@ -58,8 +58,6 @@ bool link_send(struct link *l, const struct msg *m);
 bool link_send_body(struct link *l, const char *body, size_t len);
 /* The hellos agree: messages of all kinds go to and fro from now on. */
 void link_is_up(struct link *l);
-/* Waits for more on a link that is up, for NEAR_MS at most, and takes it in. False: nothing came. */
-bool link_take_near(struct link *l);
 /* What was sent within a callback of the link goes out when that ends; or now. */
 void link_push(struct link *l);
 

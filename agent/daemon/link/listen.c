@@ -22,11 +22,11 @@ static void on_connection(uv_stream_t *server, int status)
 	struct err e = {0};
 
 	if (status < 0) {
-		log_limited(agent_now_ms(), LOG_WARN, "accept: %s", uv_strerror(status));
+		log_limited(loop_now_ms(), LOG_WARN, "accept: %s", uv_strerror(status));
 		return;
 	}
 	if (link_accept(ln->agent, server, &e) == NULL && e.code != ERR_NONE)
-		log_limited(agent_now_ms(), LOG_WARN, "accept: %s", e.cause);
+		log_limited(loop_now_ms(), LOG_WARN, "accept: %s", e.cause);
 }
 
 static void on_closed(uv_handle_t *h)
@@ -54,7 +54,7 @@ static int open_one(struct agent *a, const struct endpoint *ep, struct err *e)
 	endpoint_put(text, ep);
 	addr_put(host, &ep->addr);
 	ln->agent = a;
-	uv_tcp_init(&a->loop, &ln->tcp);
+	uv_tcp_init(&a->loop.uv, &ln->tcp);
 	ln->tcp.data = ln;
 	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
 			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);

@@ -180,10 +180,6 @@ static void wait_rekey(struct peer *p, struct waiter *w)
 	}
 	w->phase = PHASE_EXCHANGE;
 	w->joined = p->x.state != XS_IDLE || p->want_exchange;
-	if (p->x.state != XS_IDLE && !p->receipt.timed) { /* from here on it is */
-		p->receipt.timed = true;
-		p->receipt.started_us = w->since_us;
-	}
 	/* One that waits for its turn after failures begins now: the user does not wait for it. */
 	if (!w->joined || (p->x.state == XS_IDLE && !p->asked))
 		peer_want_exchange(p, REASON_REQUEST);
@@ -193,7 +189,7 @@ void peer_wait(struct peer *p, struct waiter *w)
 {
 	struct err e = {0};
 
-	w->since_us = agent_turn_us();
+	w->since_us = loop_now_us();
 	w->peer = p;
 	w->next = p->waiters;
 	p->waiters = w;

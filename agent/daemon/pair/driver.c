@@ -49,16 +49,9 @@ static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, boo
 		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
 }
 
-/* The system has been at work: the clock has gone on. */
-static void look(const struct peer *p)
-{
-	if (p->receipt.timed)
-		agent_now_us();
-}
-
 static uint64_t since_start(const struct peer *p)
 {
-	return p->receipt.timed ? agent_turn_us() - p->receipt.started_us : 0;
+	return loop_now_us() - p->receipt.started_us;
 }
 
 static void added_in(struct peer *p)
@@ -73,7 +66,7 @@ static void added_in(struct peer *p)
 	g->esn = k->esn;
 	g->probe_key = p->x.probe_key;
 	wipe(&p->x.probe_key, sizeof p->x.probe_key);
-	g->hard_ms = agent_now_ms() + (uint64_t)k->lifetime_s * 1000;
+	g->hard_ms = loop_now_ms() + (uint64_t)k->lifetime_s * 1000;
 	p->receipt.inbound_us = since_start(p);
 }
 
@@ -85,7 +78,7 @@ static void added_out(struct peer *p)
 	g->has_out = true;
 	keep_key(p, g, k, false);
 	g->out = k->spi;
-	g->since_ms = agent_now_ms();
+	g->since_ms = loop_now_ms();
 	p->receipt.switch_us = since_start(p);
 }
 
@@ -111,7 +104,6 @@ static int add_in(struct peer *p, struct step *st)
 				     &st->system);
 	if (rc < 0)
 		return not_added(st, failed == IPSEC_INBOUND ? k : out, failed == IPSEC_INBOUND);
-	look(p);
 	added_in(p);
 	return 0;
 }
@@ -122,7 +114,6 @@ static int add_out(struct peer *p, struct step *st)
 
 	if (ipsec_add_outbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
 		return not_added(st, k, false);
-	look(p);
 	added_out(p);
 	return 0;
 }
@@ -138,7 +129,6 @@ static int add_both(struct peer *p, struct step *st)
 	if (ipsec_add_both(p->agent->db, p->fresh->ctx, in, out,
 			   p->follows && p->ahead == NULL ? &next : NULL, &failed, &st->system) < 0)
 		return not_added(st, failed == IPSEC_INBOUND ? in : out, failed == IPSEC_INBOUND);
-	look(p);
 	added_in(p);
 	added_out(p);
 	if (next.ctx.id != 0)
@@ -186,15 +176,6 @@ static void hold_fresh(struct peer *p)
 	p->fresh = NULL;
 }
 
-/* More from the peer is near while an exchange goes on, or if it is likely to begin another: the orders do
- * not come from here. Where many exchanges run, the loop serves them all. */
-static void expect(struct peer *p)
-{
-	const bool near_by = p->x.state != XS_IDLE || (p->follows && p->waiters == NULL);
-
-	turn_expects(&p->agent->turn, p->agent->exchanges == 0 && near_by ? p->link : NULL);
-}
-
 static int perform_one(struct peer *p, const struct xactions *out, const struct xaction *a,
 		       struct step *st)
 {
@@ -228,11 +209,9 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 	case XA_SEND:
 		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
 			st->send_failed = true;
-		else
-			expect(p);
 		break;
 	case XA_TIMER:
-		peer_due(p, DUE_EXCHANGE, agent_now_ms() + a->ms);
+		peer_due(p, DUE_EXCHANGE, loop_now_ms() + a->ms);
 		break;
 	case XA_NO_TIMER:
 		peer_due(p, DUE_EXCHANGE, 0);
@@ -258,7 +237,6 @@ void step_run(struct peer *p, const struct xevent *first, struct step *st)
 	*st = (struct step){.result = FAULT_NONE};
 	assert(!a->stepping);
 	a->stepping = true;
-	a->exchanges -= p->x.state != XS_IDLE;
 	for (;;) {
 		bool failed = false;
 
@@ -282,5 +260,4 @@ void step_run(struct peer *p, const struct xevent *first, struct step *st)
 		ev.spi = st->spi;
 	}
 	a->stepping = false;
-	a->exchanges += p->x.state != XS_IDLE;
 }

@@ -70,7 +70,7 @@ void gens_keep_ahead(struct peer *p, const struct ipsec_next *next)
 	}
 	g->ctx = next->ctx;
 	g->in = next->in;
-	g->hard_ms = agent_now_ms() + AHEAD_MS;
+	g->hard_ms = loop_now_ms() + AHEAD_MS;
 	p->ahead = g;
 	gens_due_by(p, g->hard_ms);
 }
@@ -188,7 +188,7 @@ void gens_schedule_rekey(struct peer *p)
 
 bool gens_rekey_in(const struct peer *p, uint64_t *s)
 {
-	uint64_t now = agent_now_ms(), at = p->due[DUE_REKEY];
+	uint64_t now = loop_now_ms(), at = p->due[DUE_REKEY];
 
 	*s = at > now ? (at - now) / 1000 : 0;
 	return p->current != NULL && at != 0;
@@ -196,7 +196,7 @@ bool gens_rekey_in(const struct peer *p, uint64_t *s)
 
 bool gens_hard_in(const struct peer *p, uint64_t *s)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 
 	if (p->current == NULL)
 		return false;
@@ -245,7 +245,7 @@ static void drain_no_more(struct peer *p)
 
 void gens_retire(struct peer *p)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
 	uint64_t in_ms = together(now + p->cfg.opt.drain_ms);
 

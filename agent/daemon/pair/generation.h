@@ -34,7 +34,7 @@ void gen_unheld(struct peer *p, const struct gen *g);
 /* The sooner of two times, 0 meaning never. */
 uint64_t gens_sooner(uint64_t a, uint64_t b);
 /* When the halves of a held generation end: retired, or at the end of their lifetime; ms as of
- * agent_now_ms(), 0: never. */
+ * loop_now_ms(), 0: never. */
 uint64_t gen_out_end(const struct gen *g);
 uint64_t gen_in_end(const struct gen *g);
 /* Looks again when the next generation ends or loses a half; at the time given, if that is sooner. */

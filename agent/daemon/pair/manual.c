@@ -108,7 +108,7 @@ int manual_pair(struct peer *p, struct gen **out, struct err *e)
 		return -1;
 	}
 	wipe(&k, sizeof k);
-	g->since_ms = agent_now_ms();
+	g->since_ms = loop_now_ms();
 	g->hard_ms = g->since_ms + (uint64_t)lifetime_of(p) * 1000;
 	g->next = p->held;
 	p->held = g;

@@ -6,7 +6,6 @@
  */
 #include "agent/daemon/pair/rekey.h"
 
-#include "agent/daemon/control/server.h"
 #include "agent/daemon/event.h"
 #include "agent/daemon/link/link.h"
 #include "agent/daemon/pair/driver.h"
@@ -59,14 +58,13 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.reason = reason;
 	p->receipt.leader = leader;
 	p->receipt.limited = p->limited;
-	p->receipt.timed = p->waiters != NULL || control_is_watched(p->agent);
-	p->receipt.started_us = p->receipt.timed ? agent_turn_us() : 0;
+	p->receipt.started_us = loop_now_us();
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
-	p->follows = p->last_start_ms != 0 && agent_now_ms() - p->last_start_ms < FOLLOWS_MS;
+	p->follows = p->last_start_ms != 0 && loop_now_ms() - p->last_start_ms < FOLLOWS_MS;
 	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
-		p->last_start_ms = agent_now_ms();
+		p->last_start_ms = loop_now_ms();
 	p->limited = false;
 	event_begin(&ev, p->agent, EVENT_REKEY_BEGIN, p->cfg.name);
 	if (ev.wanted) {
@@ -90,8 +88,7 @@ static void told_done(struct peer *p)
 		json_put_spi(&ev.json, "in", r->in);
 		json_put_spi(&ev.json, "out", r->out);
 		json_put_text(&ev.json, "suite", suite_info(r->suite)->name);
-		if (r->timed)
-			json_put_ms(&ev.json, "ms", r->total_us);
+		json_put_ms(&ev.json, "ms", r->total_us);
 	}
 	if (r->old_epoch == 0)
 		event_end(&ev, "up: epoch %llu, in %08x, out %08x, %s",
@@ -113,8 +110,7 @@ static void succeeded(struct peer *p)
 	p->receipt.in = p->x.current.in;
 	p->receipt.out = p->x.current.out;
 	p->receipt.suite = p->current->suite;
-	if (p->receipt.timed)
-		p->receipt.total_us = agent_turn_us() - p->receipt.started_us;
+	p->receipt.total_us = loop_now_us() - p->receipt.started_us;
 	peer_trouble(p, NULL);
 	told_done(p);
 	waiters_on_exchange(p, NULL);
@@ -161,7 +157,7 @@ static void failed(struct peer *p, const struct step *st)
 	    p->receipt.reason != REASON_REQUEST) {
 		p->want_exchange = true;
 		p->want_reason = p->receipt.reason;
-		peer_due(p, DUE_START, agent_now_ms() + backoff(p->failures - 1));
+		peer_due(p, DUE_START, loop_now_ms() + backoff(p->failures - 1));
 	}
 }
 
@@ -177,7 +173,7 @@ static bool peer_cert_expired(struct peer *p)
 {
 	struct link *l = p->link;
 
-	const uint64_t now = agent_now_ms();
+	const uint64_t now = loop_now_ms();
 
 	if (p->cert_good_ms != 0 && now - p->cert_good_ms < CERT_LOOK_MS)
 		return false;
@@ -216,7 +212,7 @@ static void lead(struct peer *p)
 		return;
 	/* Too many old pairs are still held: once some are gone. */
 	p->want_exchange = true;
-	peer_due(p, DUE_START, agent_now_ms() + RETRY_MAX_MS / 4);
+	peer_due(p, DUE_START, loop_now_ms() + RETRY_MAX_MS / 4);
 	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "too many unfinished rekeys: waiting");
 }
 
@@ -226,13 +222,12 @@ static void ask_leader(struct peer *p)
 
 	if (!p->asked) {
 		m.u.rekey.reason = (int)p->want_reason;
-		if (link_send(p->link, &m) && p->agent->exchanges == 0)
-			turn_expects(&p->agent->turn, p->link);
+		link_send(p->link, &m); /* a link that is going down says so by itself */
 		p->asked = true;
 	} else {
 		p->asked = false; /* nobody offered: once more at the next turn */
 	}
-	peer_due(p, DUE_START, agent_now_ms() + ASK_AGAIN_MS);
+	peer_due(p, DUE_START, loop_now_ms() + ASK_AGAIN_MS);
 }
 
 void pair_due_start(struct peer *p)
@@ -248,7 +243,7 @@ void pair_due_start(struct peer *p)
 
 void peer_want_exchange(struct peer *p, enum rekey_reason reason)
 {
-	uint64_t now = agent_now_ms(), at = now;
+	uint64_t now = loop_now_ms(), at = now;
 	bool paced = reason != REASON_START && reason != REASON_MISMATCH;
 
 	if (p->x.state != XS_IDLE || !p->wanted)
@@ -326,7 +321,7 @@ static bool out_spi_known(const struct peer *p, struct spi spi)
 static bool offer_allowed(struct peer *p, uint64_t xid)
 {
 	uint32_t every = p->cfg.opt.rekey_min_interval_ms;
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 	struct msg m = {.type = MSG_REJECT};
 
 	if (every == 0)
@@ -403,7 +398,7 @@ void pair_due_exchange(struct peer *p)
 
 void pair_due_rekey(struct peer *p)
 {
-	peer_due(p, DUE_REKEY, agent_now_ms() + RETRY_MAX_MS); /* if this one comes to nothing */
+	peer_due(p, DUE_REKEY, loop_now_ms() + RETRY_MAX_MS); /* if this one comes to nothing */
 	peer_want_exchange(p, REASON_TIME);
 }
 
@@ -431,7 +426,7 @@ static void current_ended(struct peer *p, const char *why)
 
 void pair_due_gens(struct peer *p)
 {
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 	struct gen **at = &p->held;
 
 	if (p->ahead != NULL && now >= p->ahead->hard_ms)
@@ -490,7 +485,7 @@ int pair_adopt(struct peer *p, const struct ipsec_leftover *l, struct err *e)
 		g->in = l->spi;
 	else
 		g->out = l->spi;
-	g->hard_ms = agent_now_ms() + (uint64_t)l->left_s * 1000;
+	g->hard_ms = loop_now_ms() + (uint64_t)l->left_s * 1000;
 	while (*at != NULL) /* older than all that is to come */
 		at = &(*at)->next;
 	*at = g;

@@ -38,7 +38,7 @@ static void arm(struct peer *p)
 	if (at == 0 || (p->armed_ms != 0 && p->armed_ms <= at))
 		return;
 	p->armed_ms = at;
-	now = agent_now_ms();
+	now = loop_now_ms();
 	uv_timer_start(&p->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
@@ -81,7 +81,7 @@ static void dial(struct peer *p)
 	peer_trouble(p, &e);
 	event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
 	p->dial_failures++;
-	peer_due(p, DUE_DIAL, agent_now_ms() + DIAL_MAX_MS / 4);
+	peer_due(p, DUE_DIAL, loop_now_ms() + DIAL_MAX_MS / 4);
 }
 
 /* The peer is at the door: see what comes of it, but not twice in a row. */
@@ -90,7 +90,7 @@ static bool defer_to_knock(struct peer *p)
 	if (p->knocks == NULL || p->dial_deferred)
 		return false;
 	p->dial_deferred = true;
-	peer_due(p, DUE_DIAL, agent_now_ms() + DIAL_FIRST_MS);
+	peer_due(p, DUE_DIAL, loop_now_ms() + DIAL_FIRST_MS);
 	return true;
 }
 
@@ -182,13 +182,13 @@ static void dial_later(struct peer *p)
 	if (ms > DIAL_MAX_MS)
 		ms = DIAL_MAX_MS;
 	ms = ms / 2 + random_u32() % ((unsigned)ms / 2); /* half of it to the whole */
-	peer_due(p, DUE_DIAL, agent_now_ms() + ms);
+	peer_due(p, DUE_DIAL, loop_now_ms() + ms);
 }
 
 /* Both sides dial; a little courtesy saves most of the double handshakes. */
 static void dial_first(struct peer *p)
 {
-	peer_due(p, DUE_DIAL, agent_now_ms() + (is_courteous(p) ? DIAL_COURTESY_MS : 0));
+	peer_due(p, DUE_DIAL, loop_now_ms() + (is_courteous(p) ? DIAL_COURTESY_MS : 0));
 }
 
 /* ---- policy ---------------------------------------------------------------------------- */
@@ -270,7 +270,7 @@ static int make_policy(struct peer *p, struct err *e)
 	struct agent *a = p->agent;
 	struct sa_policy *s = &p->policy;
 
-	if (peer_fill_policy(s, &a->cfg, &p->cfg, &a->loop, e) < 0)
+	if (peer_fill_policy(s, &a->cfg, &p->cfg, &a->loop.uv, e) < 0)
 		return -1;
 	s->owner = p;
 	if (ipsec_policy_add(a->db, s, e) < 0)
@@ -291,7 +291,7 @@ static void due_policy(struct peer *p)
 	if (make_policy(p, &e) < 0) {
 		peer_trouble(p, &e);
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-		peer_due(p, DUE_POLICY, agent_now_ms() + POLICY_RETRY_MS);
+		peer_due(p, DUE_POLICY, loop_now_ms() + POLICY_RETRY_MS);
 		return;
 	}
 	if (p->cfg.opt.role != ROLE_LISTEN)
@@ -319,7 +319,7 @@ static void on_timer(uv_timer_t *t)
 				  [DUE_START] = pair_due_start, [DUE_REKEY] = pair_due_rekey,
 				  [DUE_GENS] = pair_due_gens,   [DUE_POLICY] = due_policy};
 	struct peer *p = t->data;
-	uint64_t now = agent_now_ms();
+	uint64_t now = loop_now_ms();
 
 	p->armed_ms = 0;
 	for (int i = 0; i < DUE_COUNT && !p->removed; i++)
@@ -355,7 +355,7 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		return -1;
 	}
 	p->wanted = true;
-	uv_timer_init(&a->loop, &p->timer);
+	uv_timer_init(&a->loop.uv, &p->timer);
 	p->timer.data = p;
 	exchange_init(&p->x, &none);
 	pair_configure(p);
@@ -363,7 +363,7 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		at = &(*at)->next;
 	*at = p;
 	a->n_peers++;
-	peer_due(p, DUE_POLICY, agent_now_ms());
+	peer_due(p, DUE_POLICY, loop_now_ms());
 	if (out != NULL)
 		*out = p;
 	return 0;
@@ -494,12 +494,12 @@ bool peer_up(struct peer *p)
 	if (p->wanted) {
 		/* Somebody waits: a long back-off is cut short. */
 		if (p->link == NULL && p->dialling == NULL && p->has_policy &&
-		    p->due[DUE_DIAL] > agent_now_ms() + DIAL_FIRST_MS)
-			peer_due(p, DUE_DIAL, agent_now_ms());
+		    p->due[DUE_DIAL] > loop_now_ms() + DIAL_FIRST_MS)
+			peer_due(p, DUE_DIAL, loop_now_ms());
 		return false;
 	}
 	p->wanted = true;
-	peer_due(p, DUE_POLICY, agent_now_ms());
+	peer_due(p, DUE_POLICY, loop_now_ms());
 	return true;
 }
 
@@ -698,7 +698,7 @@ void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 			p->want_exchange = false;
 		waiters_on_agreed(p);
 	}
-	peer_due(p, DUE_GENS, agent_now_ms());
+	peer_due(p, DUE_GENS, loop_now_ms());
 	if (verdict == HELLO_DIFFERS && l->dialled)
 		peer_want_exchange(p, p->x.current.epoch == 0 ? REASON_START : REASON_MISMATCH);
 	else if (verdict == HELLO_DIFFERS &&

@@ -44,8 +44,7 @@ struct receipt {
 	uint64_t old_epoch, epoch;
 	struct spi old_in, old_out, in, out;
 	enum suite suite;
-	bool timed; /* somebody will read the times: else nobody looks at the clock for them */
-	uint64_t started_us; /* agent clock */
+	uint64_t started_us; /* loop_now_us() */
 	uint64_t inbound_us, switch_us, total_us;
 	bool leader, limited;
 };

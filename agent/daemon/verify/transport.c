@@ -109,7 +109,7 @@ static struct carrier *new_carrier(struct agent *a, const struct endpoint *at, s
 	}
 	c->agent = a;
 	c->at = *at;
-	uv_udp_init(&a->loop, &c->udp);
+	uv_udp_init(&a->loop.uv, &c->udp);
 	c->udp.data = c;
 	to_sockaddr(&ss, &at->addr, at->port);
 	rc = uv_udp_bind(&c->udp, (const struct sockaddr *)&ss,

@@ -173,7 +173,7 @@ static void finish(struct verify *v)
 		why_not(v);
 	own_counts(v);
 	p->verified = v->r.verified;
-	p->verified_ms = agent_now_ms();
+	p->verified_ms = loop_now_ms();
 	p->verified_rtt_us = v->r.rtt_median_us;
 	p->verify_epoch = v->r.epoch;
 	told(v, was);
@@ -213,7 +213,7 @@ static void send_next(struct verify *v)
 	if (!send_probe(v->peer, &probe, &v->r.why))
 		return;
 	v->r.sent++;
-	v->s[v->r.sent % v->samples].sent_us = agent_now_us();
+	v->s[v->r.sent % v->samples].sent_us = loop_now_us();
 }
 
 static void ask_report(struct verify *v)
@@ -278,7 +278,7 @@ struct verify *verify_start(struct peer *p, uint32_t count, uint32_t interval_ms
 	v->done = done;
 	v->arg = arg;
 	v->id = random_u64();
-	uv_timer_init(&p->agent->loop, &v->timer);
+	uv_timer_init(&p->agent->loop.uv, &v->timer);
 	v->timer.data = v;
 	v->next = p->verifies;
 	p->verifies = v;
@@ -302,7 +302,7 @@ static void on_echo(struct peer *p, const struct probe *probe)
 	sent = &v->s[probe->number % v->samples].sent_us;
 	if (*sent == 0)
 		return; /* counted already */
-	rtt = (uint32_t)(agent_now_us() - *sent);
+	rtt = (uint32_t)(loop_now_us() - *sent);
 	*sent = 0;
 	v->s[v->rtts++ % v->samples].rtt_us = rtt;
 	if (v->r.echoed == 0 || rtt < v->r.rtt_min_us)

@@ -252,27 +252,6 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	return recvfrom(fd, data, room, MSG_DONTWAIT, (struct sockaddr *)from, &len);
 }
 
-/* Nobody but a peer that stopped reading can make us wait for room, and that for a tick. */
-void os_near_open(intptr_t fd, unsigned ms)
-{
-	const struct timeval wait = {.tv_usec = (suseconds_t)ms * 1000}, tick = {.tv_usec = 1};
-	const int flags = fcntl((int)fd, F_GETFL);
-
-	/* Both limits first: without them it must not become one that waits. */
-	if (flags >= 0 && setsockopt((int)fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) == 0 &&
-	    setsockopt((int)fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) == 0)
-		(void)fcntl((int)fd, F_SETFL, flags & ~O_NONBLOCK);
-}
-
-long os_read_near(intptr_t fd, void *data, size_t room)
-{
-	const ssize_t n = recv((int)fd, data, room, 0);
-
-	if (n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-		return n > 0 ? n : 0;
-	return uv_translate_sys_error(errno);
-}
-
 bool os_is_terminal(int fd)
 {
 	const char *no_color = getenv("NO_COLOR");

@@ -168,17 +168,6 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	return -1; /* reads are begun ahead here, one at a time: they are handed out as they end */
 }
 
-void os_near_open(intptr_t fd, unsigned ms)
-{
-	(void)fd, (void)ms;
-}
-
-long os_read_near(intptr_t fd, void *data, size_t room)
-{
-	(void)fd, (void)data, (void)room;
-	return 0;
-}
-
 bool os_is_terminal(int fd)
 {
 	const char *no_color = getenv("NO_COLOR");

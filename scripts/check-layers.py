@@ -53,7 +53,7 @@ ISO = set(
 )
 HOMES = [  # headers of a library, the files that may include them
     (r"(mbedtls|psa)/", r"crypto/"),
-    (r".*cJSON", r"proto/json/"),
+    (r".*cJSON", r"proto/json/decode\.c$"),
     (r"uv(\.h$|/)", r"agent/"),
 ]
 SYSTEM = r"agent/os/|agent/ipsec/(xfrm|wfp)/|agent/privsep/(\w+_(linux|win)|helper|spawn)\.[ch]$"

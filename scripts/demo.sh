@@ -1,15 +1,15 @@
 #!/bin/sh
-# The main job in a few seconds: two agents on this machine find each other over mutually
-# authenticated TLS 1.3, exchange SPIs and fresh keys, install matching SAs, prove them with real
-# ESP, and rekey on demand.
+# Runs two agents on this machine. They connect over mutually authenticated TLS 1.3, exchange SPIs
+# and fresh keys, install matching SAs, verify them with ESP packets, and rekey on demand.
 #
-#     demo.sh            by the kernel's IPsec if it has it and we are root, else by the back end "soft"
-#     demo.sh soft       no privilege, no kernel IPsec
-#     demo.sh xfrm       by the kernel, or not at all
+#     demo.sh            back end xfrm if the kernel has ESP and the user is root, else soft
+#     demo.sh soft       back end soft: needs no privilege and no IPsec in the kernel
+#     demo.sh xfrm       back end xfrm; fails if the kernel cannot do it
 #
 # soft: alpha 127.0.0.1:4510  <--- TLS 1.3, then ESP in UDP --->  beta 127.0.0.2:4510
-# xfrm: alpha 192.0.2.1:4510  <--- TLS 1.3, then ESP ---------->  beta 192.0.2.2:4510, two network
-#       namespaces of its own, which are gone at the end: the rest of this machine is left alone
+# xfrm: alpha 192.0.2.1:4510  <--- TLS 1.3, then ESP ---------->  beta 192.0.2.2:4510
+#       Each agent has a network namespace of its own. The script removes both at its end and
+#       changes nothing else on this machine.
 set -eu
 
 : "${SAPAIR:?set SAPAIR to the program, or run: make demo}"
@@ -36,10 +36,11 @@ run() {
 	printf '$ sapair %s\n' "$*"
 	"$SAPAIR" "$@"
 }
-# Two hosts with a wire between them, and whether their kernel does ESP; why not is in $why.
+# Makes two network namespaces joined by a veth pair, and checks that the kernel has ESP.
+# On failure returns 1 with the reason in $why.
 hosts() {
-	[ "$(id -u)" = 0 ] || { why='that needs root'; return 1; }
-	command -v ip >/dev/null || { why='that needs ip, of the package iproute2'; return 1; }
+	[ "$(id -u)" = 0 ] || { why='it needs root'; return 1; }
+	command -v ip >/dev/null || { why='it needs the command ip (package iproute2)'; return 1; }
 	for host in "demo-alpha-$$" "demo-beta-$$"; do
 		ip netns add "$host" 2>"$dir/why" || { why=$(cat "$dir/why"); return 1; }
 		made="$made $host"
@@ -64,7 +65,7 @@ on() { # HOST COMMAND...
 	fi
 	exec "$@"
 }
-bg() { # NAME ARGUMENTS...: an agent in the background, its log in a file
+bg() { # NAME ARGUMENTS...: starts an agent in the background; it logs to $dir/NAME.log
 	name=$1
 	shift
 	printf '$ sapair %s &\n' "$*"
@@ -79,8 +80,8 @@ logs() {
 
 cd "$dir"
 case ${1:-auto} in
-soft) why='as asked' ;;
-xfrm) hosts || { echo "demo: not by the kernel: $why" >&2; exit 1; } ;;
+soft) why='soft was requested' ;;
+xfrm) hosts || { echo "demo: cannot use the kernel's IPsec: $why" >&2; exit 1; } ;;
 *) hosts || true ;;
 esac
 if [ $backend = xfrm ]; then
@@ -88,12 +89,12 @@ if [ $backend = xfrm ]; then
 else
 	echo "This demo does ESP in the agents (back end soft); the kernel's IPsec is not used: $why."
 fi
-say '1. A trust anchor, and one identity for each host'
+say '1. Create a CA, and one identity for each host'
 run ca new --name demo-ca --dir ca
 run ca issue alpha --address $alpha_at --dir ca --out alpha
 run ca issue beta --address $beta_at --dir ca --out beta
 
-say '2. An agent on each host, with the address of its peer'
+say '2. Start an agent on each host with the address of its peer'
 bg alpha run --peer "$beta_at:$port" --listen "$alpha_at:$port" --backend $backend \
 	--ca alpha/ca.crt --cert alpha/alpha.crt --key alpha/alpha.key --control "$dir/alpha.sock"
 alpha=$!
@@ -101,7 +102,7 @@ bg beta run --peer "$alpha_at:$port" --listen "$beta_at:$port" --backend $backen
 	--ca beta/ca.crt --cert beta/beta.crt --key beta/beta.key --control "$dir/beta.sock"
 beta=$!
 
-say '3. They pair by themselves: wait until the pair is up and proven by real ESP'
+say '3. The agents pair. Wait until the pair is up and verified with ESP packets'
 tries=0
 until [ -S alpha.sock ] && [ -S beta.sock ]; do
 	tries=$((tries + 1))
@@ -114,26 +115,26 @@ until [ -S alpha.sock ] && [ -S beta.sock ]; do
 done
 run up $beta_at --control alpha.sock || { logs; exit 1; }
 
-say '4. What alpha has in force, and beta: the same SPIs, crossed'
+say '4. Status of both agents: the same SPIs, crossed'
 run status --control alpha.sock
 run status --control beta.sock
 
-say '5. Rekey on demand: new SPIs and keys, make before break, with a receipt'
+say '5. Rekey on demand: new SPIs and keys, make before break'
 run rekey $beta_at --control alpha.sock --reason 'demo'
 
-say '6. Prove it again, from the other side: 100 probes through the SAs and back'
+say '6. Verify from beta: 100 probes through the SAs and back'
 run verify $alpha_at --control beta.sock --count 100
 
 if [ $backend = xfrm ]; then
-	say 'What the kernel of alpha has: SAs each way (those of before the rekey end soon), and policies'
+	say 'SAs and policies in the kernel of alpha (the SAs from before the rekey expire soon)'
 	(on alpha ip xfrm state list nokeys) | grep -E '^src|proto esp|aead'
 	(on alpha ip xfrm policy) | grep -B 1 -A 2 'dir ' || true
 fi
 
-say '7. Take it down: no SA and no policy is left'
+say '7. Take the pair down: no SA and no policy remains'
 run down $beta_at --control alpha.sock
 run stop --control alpha.sock
 run stop --control beta.sock
 wait $alpha $beta
 alpha='' beta=''
-say 'demo: done, nothing was left behind'
+say 'demo: done, everything was removed'

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what building and testing need and what is missing; does nothing where nothing is.
 #
-#     scripts/setup.sh [build] [test] [win] [wine]     default: build test
+#     scripts/setup.sh [build] [test] [win] [wine] [kernels] [kernels-smp]     default: build test
 #
 # build is what `make` and `make demo` need, test is for `make test` and `make lint`, win for
-# `make windows`, wine for `make test-windows`. Installs by apt, as root or by a sudo that asks nothing. Elsewhere it says what
+# `make windows`, wine for `make test-windows`, kernels and kernels-smp for `make test-kernels` and
+# `make test-kernels-smp`. Installs by apt, as root or by a sudo that asks nothing. Elsewhere it says what
 # to install, and ends with 1.
 set -eu
 cd "$(dirname "$0")/.."
@@ -53,6 +54,17 @@ wish_kernel() {
 	for pair in linux.uml:user-mode-linux modprobe:kmod ip:iproute2 ping:iputils-ping; do
 		! PATH="$PATH:/usr/sbin:/sbin" have "${pair%%:*}" || continue
 		! may_have user-mode-linux || wishes="$wishes ${pair#*:}"
+	done
+}
+
+# What scripts/kernels.sh needs beside that; smp also builds a kernel.
+wish_kernels() { # [smp]
+	have apt-get || return 0
+	wish_kernel
+	have patchelf || wishes="$wishes patchelf"
+	[ "${1-}" = smp ] || return 0
+	for pair in flex:flex bison:bison bc:bc xz:xz-utils strip:binutils; do
+		have "${pair%%:*}" || wishes="$wishes ${pair#*:}"
 	done
 }
 
@@ -121,6 +133,12 @@ look() {
 			need_own_build
 			need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
 			;;
+		kernels)
+			wish_kernels
+			;;
+		kernels-smp)
+			wish_kernels smp
+			;;
 		wine)
 			have_wine || {
 				commands="$commands wine64"
@@ -128,7 +146,7 @@ look() {
 			}
 			;;
 		*)
-			say "unknown set \"$set\": build, test, win, wine" >&2
+			say "unknown set \"$set\": build, test, win, wine, kernels, kernels-smp" >&2
 			exit 2
 			;;
 		esac

@@ -5,6 +5,7 @@
     tests/run.py unit soft           these only
     tests/run.py --list              the suites and the programs of each
     tests/run.py --build DIR ...     programs from DIR instead of build/linux
+    tests/run.py --kernels 6.1,7.x   the suite kernel on each of these kernels (scripts/kernels.sh)
 
 A suite is a list of programs that print TAP. One line is printed for each suite, the whole output
 of each program that failed, and at the end `N passed, N failed`, which is also the exit status. A
@@ -118,6 +119,57 @@ def all_suites(build):
         Suite("soft-san", scripts("tests/soft/test_*.py", san, san_env), 300, alone=True, lanes=2),
     ]
     return [s for s in suites if s.jobs]
+
+
+class Unavailable(Exception):
+    """This machine cannot have what is asked for."""
+
+
+def kernel_suite(name, build):
+    """The suite kernel on a kernel of scripts/kernels.sh, which fetches or builds it now."""
+    said = []
+    with subprocess.Popen(["scripts/kernels.sh", "get", name], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("kernels: building"):
+                print(line, end="", flush=True)
+        folder = process.stdout.read().strip()
+    if process.returncode == 77:
+        raise Unavailable(said[-1].strip().replace("kernels: ", "", 1))
+    if process.returncode != 0:
+        raise RuntimeError("".join(said) + "scripts/kernels.sh ended with status %d" % process.returncode)
+    env = {"SAPAIR_UML": folder}
+    lanes = 2
+    if name == "smp":
+        env["SAPAIR_UML_CPUS"], lanes = "2", 1
+    jobs = scripts("tests/kernel/test_*.py", build, env)
+    return Suite(name, jobs, 300, alone=True, lanes=lanes)
+
+
+def run_kernels(names, build):
+    """Ends with a table, a line for each kernel, and the sum."""
+    rows = []
+    for name in names:
+        result = Result()
+        try:
+            suite = kernel_suite(name, build)
+            result = run_suite(suite)
+            report(suite, result)
+        except Unavailable as why:
+            result.skipped = 1
+            print("%-11s skipped: %s" % (name, why))
+        except RuntimeError as why:
+            result.failed = 1
+            print("%-11s no kernel:\n%s" % (name, why))
+        sys.stdout.flush()
+        rows.append((name, result))
+    print("%-11s %6s %6s %7s" % ("kernel", "passed", "failed", "skipped"))
+    for name, r in rows:
+        print("%-11s %6d %6d %7d" % (name, r.passed, r.failed, r.skipped))
+    failed = sum(r.failed for _, r in rows)
+    print("%d passed, %d failed" % (sum(r.passed for _, r in rows), failed))
+    return 1 if failed else 0
 
 
 # --- running ---------------------------------------------------------------------------------
@@ -256,11 +308,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("suite", nargs="*")
     parser.add_argument("--build", default="build/linux", help="folder of the programs")
+    parser.add_argument("--kernels", metavar="NAME,...", help="the suite kernel on each of these")
     parser.add_argument("--list", action="store_true", help="only list the suites")
     args = parser.parse_args()
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
     sys.stdout.reconfigure(errors="backslashreplace")
 
+    if args.kernels:
+        return run_kernels(args.kernels.split(","), args.build)
     suites = all_suites(args.build)
     unknown = set(args.suite) - {s.name for s in suites}
     if unknown:

@@ -20,6 +20,11 @@ struct option {
 	bool many;         /* may be given several times */
 };
 
+#define OPTION_END                      \
+	{                               \
+		NULL, NULL, NULL, false \
+	}
+
 struct given {
 	const struct option *option;
 	const char *value; /* NULL for one that takes none */
@@ -28,7 +33,8 @@ struct given {
 /* A command line that fits its verb. Texts are those of argv. */
 struct args {
 	const struct verb *verb;
-	struct given *given; /* in order */
+	const struct verb *const *verbs; /* all of them, ended by NULL */
+	struct given *given;             /* in order */
 	size_t n_given;
 	const char **words; /* what is no option */
 	size_t n_words;

@@ -7,7 +7,15 @@
 #include "agent/cli/args.h"
 #include "agent/os/os.h"
 #include "crypto/cert.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
+
+/* Options of every verb that makes a certificate. */
+/* clang-format off */
+#define IDENT_OPTIONS                                                                        \
+	{"not-before", "DATE", "start: 2026-11-23[T10:00:00Z] (default: 5 min ago)", false}, \
+	{"not-after", "DATE", "end of validity, instead of --days", false},                  \
+	{"lab", NULL, "mark it as a lab identity", false}
+/* clang-format on */
 
 #define IDENT_DAYS 825 /* of a host: browsers' old limit, well known */
 #define IDENT_CA_DAYS 3650

@@ -5,7 +5,7 @@
 #define SAPAIR_AGENT_OUT_H
 
 #include "proto/base/err.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 
 #include <stdbool.h>
 

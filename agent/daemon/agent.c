@@ -137,27 +137,10 @@ static int check_can(const struct agent *a, const struct peer_config *p, struct 
 
 /* ---- reload ---------------------------------------------------------------------------- */
 
-static bool listens_equal(const struct config *a, const struct config *b)
-{
-	if (a->listens != b->listens || a->esp_port != b->esp_port)
-		return false;
-	for (size_t i = 0; i < a->listens; i++)
-		if (!addr_equal(&a->listen[i].addr, &b->listen[i].addr) ||
-		    a->listen[i].port != b->listen[i].port)
-			return false;
-	return true;
-}
-
 static int check_restart(const struct agent *a, const struct config *c, struct err *e)
 {
-	const char *what = NULL;
+	const char *what = config_restart_member(&a->cfg, c);
 
-	if (!listens_equal(&a->cfg, c))
-		what = "listen or esp_port";
-	else if (strcmp(a->cfg.backend, c->backend) != 0)
-		what = "backend";
-	else if (strcmp(a->cfg.control, c->control) != 0)
-		what = "control";
 	if (what == NULL)
 		return 0;
 	err_set(e, ERR_USAGE, "%s changed: that needs a restart; nothing was applied", what);
@@ -170,27 +153,6 @@ static const struct peer_config *find_config(const struct config *c, const char 
 		if (strcmp(c->peers[i].name, name) == 0)
 			return &c->peers[i];
 	return NULL;
-}
-
-/* Differences that a standing pair can live with. */
-static bool same_policy(const struct peer_config *a, const struct peer_config *b)
-{
-	struct peer_config x = *a;
-
-	x.opt.suites = b->opt.suites;
-	x.opt.esn = b->opt.esn;
-	x.opt.window = b->opt.window;
-	x.opt.verify = b->opt.verify;
-	x.opt.rekey_time_s = b->opt.rekey_time_s;
-	x.opt.rekey_bytes = b->opt.rekey_bytes;
-	x.opt.rekey_packets = b->opt.rekey_packets;
-	x.opt.rekey_min_interval_ms = b->opt.rekey_min_interval_ms;
-	x.opt.hard_time_s = b->opt.hard_time_s;
-	x.opt.hard_bytes = b->opt.hard_bytes;
-	x.opt.hard_packets = b->opt.hard_packets;
-	x.opt.switch_ms = b->opt.switch_ms;
-	x.opt.drain_ms = b->opt.drain_ms;
-	return peer_config_equal(&x, b);
 }
 
 static int add_name(char ***list, size_t *n, const char *name)
@@ -228,13 +190,15 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 
 	for (p = a->peers; p != NULL; p = next) {
 		const struct peer_config *pc = find_config(c, p->cfg.name);
+		enum config_change change = pc != NULL ? peer_config_change(&p->cfg, pc)
+						       : CHANGE_PEER;
 
 		next = p->next;
-		if (pc != NULL && peer_config_equal(pc, &p->cfg)) {
+		if (change == CHANGE_NONE) {
 			r->same++;
 			continue;
 		}
-		if (pc != NULL && same_policy(&p->cfg, pc)) {
+		if (change <= CHANGE_REKEY) {
 			peer_options_set(p, pc);
 			add_name(&r->updated, &r->n_updated, p->cfg.name);
 			continue;

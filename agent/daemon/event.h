@@ -8,7 +8,7 @@
 
 #include "agent/daemon/agent.h"
 #include "agent/os/log.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 
 #define EVENT_LIST(X) /* name, number, word, level */    \
 	X(UP, 100, "up", LOG_INFO)                       \

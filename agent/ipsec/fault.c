@@ -2,7 +2,7 @@
  * agent/ipsec/fault.c - decorator that lets chosen calls fail: for tests of what comes after.
  *
  *     rule  = part *( "," part )
- *     part  = call ":" ( number / "*" )       "reserve:3,add_outbound:*"
+ *     part  = call ":" ( number / "*" )       "reserve:3,activate:*"
  *
  * A call that fails never reaches the back end behind, so the contract holds: nothing was done.
  */
@@ -15,11 +15,11 @@ enum call {
 	POLICY_ADD,
 	POLICY_REMOVE,
 	RESERVE,
-	ADD_INBOUND,
-	ADD_OUTBOUND,
+	INSTALL,
+	ACTIVATE,
 	REMOVE,
 	QUERY,
-	LEFTOVERS,
+	RECOVER,
 	SEND,
 	CALLS
 };
@@ -27,11 +27,11 @@ static const char *const call_names[CALLS] = {
 	[POLICY_ADD] = "policy_add",
 	[POLICY_REMOVE] = "policy_remove",
 	[RESERVE] = "reserve",
-	[ADD_INBOUND] = "add_inbound",
-	[ADD_OUTBOUND] = "add_outbound",
+	[INSTALL] = "install",
+	[ACTIVATE] = "activate",
 	[REMOVE] = "remove",
 	[QUERY] = "query",
-	[LEFTOVERS] = "leftovers",
+	[RECOVER] = "recover",
 	[SEND] = "send",
 };
 
@@ -103,30 +103,20 @@ static int fault_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx
 	return ipsec_reserve(of(db)->inner, p, ctx, in, e);
 }
 
-static int fault_add_inbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-			     struct err *e)
+static int fault_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+			 const struct sa_keys *out, struct err *e)
 {
-	if (fails(db, ADD_INBOUND, e) < 0)
+	if (fails(db, INSTALL, e) < 0)
 		return -1;
-	return ipsec_add_inbound(of(db)->inner, ctx, k, e);
+	return ipsec_install(of(db)->inner, ctx, in, out, e);
 }
 
-static int fault_open_pair(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-			   const struct sa_keys *in, const struct sa_keys *out,
-			   enum ipsec_part *failed, struct err *e)
+static int fault_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
+			  struct err *e)
 {
-	*failed = IPSEC_INBOUND;
-	if (fails(db, RESERVE, e) < 0 || fails(db, ADD_INBOUND, e) < 0)
+	if (fails(db, ACTIVATE, e) < 0)
 		return -1;
-	return ipsec_open_pair(of(db)->inner, p, ctx, in, out, failed, e);
-}
-
-static int fault_add_outbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-			      struct err *e)
-{
-	if (fails(db, ADD_OUTBOUND, e) < 0)
-		return -1;
-	return ipsec_add_outbound(of(db)->inner, ctx, k, e);
+	return ipsec_activate(of(db)->inner, ctx, out, e);
 }
 
 static int fault_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e)
@@ -144,11 +134,11 @@ static int fault_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part p
 	return ipsec_query(of(db)->inner, ctx, part, counts, e);
 }
 
-static int fault_leftovers(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
+static int fault_recover(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
 {
-	if (fails(db, LEFTOVERS, e) < 0)
+	if (fails(db, RECOVER, e) < 0)
 		return -1;
-	return ipsec_leftovers(of(db)->inner, found, arg, e);
+	return ipsec_recover(of(db)->inner, found, arg, e);
 }
 
 static int fault_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e)
@@ -222,12 +212,11 @@ struct ipsec *ipsec_fault_wrap(struct ipsec *inner, const char *rule)
 		.policy_add = fault_policy_add,
 		.policy_remove = fault_policy_remove,
 		.reserve = fault_reserve,
-		.add_inbound = fault_add_inbound,
-		.open_pair = fault_open_pair,
-		.add_outbound = fault_add_outbound,
+		.install = fault_install,
+		.activate = fault_activate,
 		.remove = fault_remove,
 		.query = fault_query,
-		.leftovers = fault_leftovers,
+		.recover = fault_recover,
 		.exempt_socket = fault_exempt_socket,
 		.reload = fault_reload,
 		.send = fault_send,
@@ -241,8 +230,6 @@ struct ipsec *ipsec_fault_wrap(struct ipsec *inner, const char *rule)
 	f->inner = inner;
 	f->ops = ops;
 	f->ops.name = inner->ops->name;
-	if (!ipsec_takes_spi(inner))
-		f->ops.open_pair = NULL;
 	if (!ipsec_sends(inner))
 		f->ops.send = NULL;
 	f->db.ops = &f->ops;

@@ -21,6 +21,16 @@ struct json_out;
 enum peer_role { ROLE_BOTH, ROLE_DIAL, ROLE_LISTEN };
 enum start_mode { CONFIG_START_CLOSED, CONFIG_START_SEAMLESS };
 
+/* What a change of a member does at reload, from the least effect to the greatest. */
+enum config_change {
+	CHANGE_NONE,    /* nothing differs */
+	CHANGE_APPLY,   /* applied at once */
+	CHANGE_LINK,    /* new links use it */
+	CHANGE_REKEY,   /* the next exchange uses it; the pair stays */
+	CHANGE_PEER,    /* the peer is removed and added again */
+	CHANGE_RESTART, /* the reload is refused */
+};
+
 /* What "defaults" and each peer may set; a peer begins with the defaults. */
 struct peer_options {
 	int role;                  /* "role": enum peer_role */
@@ -79,8 +89,8 @@ struct config {
 	size_t n_peers;
 };
 
-/* Defaults for everything. */
-void config_init(struct config *c);
+/* Defaults for everything. -1: no memory. */
+int config_init(struct config *c, struct err *e);
 /* Parses on top of config_init(). On -1 (ERR_USAGE, "line L, column C: path: cause") *c is freed. */
 int config_parse(struct config *c, const char *text, size_t len, struct err *e);
 /* The same of a config within another document (a bundle); causes begin with the path in it. */
@@ -98,15 +108,19 @@ void config_free(struct config *c);
 /* Would a policy with these options stop what "tcp/22" and the like name: protected, required to be ESP,
  * and not exempt? */
 bool config_stops(const struct peer_options *o, const char *selector);
-/* Options outside a config (lab files): the defaults; members of v on top of *o, which stays as it
- * is on -1; the rules between them; and *o as members of the object that is being written. */
-struct peer_options config_default_options(void);
+/*
+ * Options outside a config (lab files): the defaults; members of v on top of *o, which stays as it
+ * is on -1; the rules between them; and *o as members of the object that is being written.
+ */
+int config_default_options(struct peer_options *o, struct err *e);
 int config_get_options(struct peer_options *o, const struct cJSON *v, struct err *e);
 int config_check_options(const struct peer_options *o, struct err *e);
 void config_put_options(struct json_out *out, const struct peer_options *o);
 
-/* Whether two peers' configs mean the same pair and policy: what reload leaves alone. */
-bool peer_config_equal(const struct peer_config *a, const struct peer_config *b);
-bool peer_options_equal(const struct peer_options *a, const struct peer_options *b);
+/* The greatest effect of a difference between two peers of the same name. */
+enum config_change peer_config_change(const struct peer_config *a, const struct peer_config *b);
+enum config_change peer_options_change(const struct peer_options *a, const struct peer_options *b);
+/* The name of a member that differs and cannot be changed by a reload, or NULL. */
+const char *config_restart_member(const struct config *a, const struct config *b);
 
 #endif

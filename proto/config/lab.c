@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define DEPTH 7
 
@@ -108,11 +109,14 @@ struct host_reading {
 };
 
 static const struct json_field host_fields[] = {
-	{"name", get_name, offsetof(struct host_reading, h.name), 1, LAB_NAME_MAX + 1, NULL, false},
-	{"address", get_address, offsetof(struct host_reading, h), 0, 0, NULL, false},
-	{"ssh", get_ssh, offsetof(struct host_reading, h.ssh), 1, LAB_SSH_MAX + 1, NULL, true},
-	{"system", json_get_word, offsetof(struct host_reading, h.system), 0, 0, systems, true},
-	{"options", get_later, offsetof(struct host_reading, options), 0, 0, NULL, true},
+	{"name", get_name, offsetof(struct host_reading, h.name), 1, LAB_NAME_MAX + 1, NULL, false,
+	 NULL},
+	{"address", get_address, offsetof(struct host_reading, h), 0, 0, NULL, false, NULL},
+	{"ssh", get_ssh, offsetof(struct host_reading, h.ssh), 1, LAB_SSH_MAX + 1, NULL, true,
+	 NULL},
+	{"system", json_get_word, offsetof(struct host_reading, h.system), 0, 0, systems, true,
+	 NULL},
+	{"options", get_later, offsetof(struct host_reading, options), 0, 0, NULL, true, NULL},
 };
 
 size_t lab_find_host(const struct lab *lab, const char *name)
@@ -229,8 +233,9 @@ struct group_text {
 };
 
 static const struct json_field group_fields[] = {
-	{"name", get_name, offsetof(struct group_text, name), 1, LAB_NAME_MAX + 1, NULL, false},
-	{"hosts", get_later, offsetof(struct group_text, hosts), 0, 0, NULL, false},
+	{"name", get_name, offsetof(struct group_text, name), 1, LAB_NAME_MAX + 1, NULL, false,
+	 NULL},
+	{"hosts", get_later, offsetof(struct group_text, hosts), 0, 0, NULL, false, NULL},
 };
 
 static int read_group(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -424,8 +429,8 @@ struct pair_text {
 };
 
 static const struct json_field pair_fields[] = {
-	{"between", get_later, offsetof(struct pair_text, between), 0, 0, NULL, false},
-	{"options", get_later, offsetof(struct pair_text, options), 0, 0, NULL, true},
+	{"between", get_later, offsetof(struct pair_text, between), 0, 0, NULL, false, NULL},
+	{"options", get_later, offsetof(struct pair_text, options), 0, 0, NULL, true, NULL},
 };
 
 static int read_pair(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -468,14 +473,16 @@ static int read_pairs(struct reading *r, struct err *e)
 /* ---- the file -------------------------------------------------------------------------- */
 
 static const struct json_field lab_fields[] = {
-	{"lab", get_name, offsetof(struct reading, lab.name), 1, LAB_NAME_MAX + 1, NULL, true},
+	{"lab", get_name, offsetof(struct reading, lab.name), 1, LAB_NAME_MAX + 1, NULL, true,
+	 NULL},
 	{"backend", json_get_text, offsetof(struct reading, lab.backend), 1, BACKEND_NAME_MAX, NULL,
-	 true},
-	{"export_keys", json_get_bool, offsetof(struct reading, lab.export_keys), 0, 0, NULL, true},
-	{"options", get_later, offsetof(struct reading, options), 0, 0, NULL, true},
-	{"hosts", get_later, offsetof(struct reading, hosts), 0, 0, NULL, false},
-	{"groups", get_later, offsetof(struct reading, groups_at), 0, 0, NULL, true},
-	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true},
+	 true, NULL},
+	{"export_keys", json_get_bool, offsetof(struct reading, lab.export_keys), 0, 0, NULL, true,
+	 NULL},
+	{"options", get_later, offsetof(struct reading, options), 0, 0, NULL, true, NULL},
+	{"hosts", get_later, offsetof(struct reading, hosts), 0, 0, NULL, false, NULL},
+	{"groups", get_later, offsetof(struct reading, groups_at), 0, 0, NULL, true, NULL},
+	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true, NULL},
 };
 
 static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
@@ -485,8 +492,7 @@ static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
 	memcpy(r->lab.backend, "auto", sizeof "auto");
 	if (json_decode(root, lab_fields, COUNT(lab_fields), r, sizeof *r, e) < 0)
 		return -1;
-	r->lab.opt = config_default_options();
-	if (get_options(&r->lab.opt, r->options, e) < 0 || read_hosts(r, e) < 0 ||
+	if (config_default_options(&r->lab.opt, e) < 0 || get_options(&r->lab.opt, r->options, e) < 0 || read_hosts(r, e) < 0 ||
 	    read_groups(r, e) < 0)
 		return -1;
 	return read_pairs(r, e);
@@ -567,7 +573,7 @@ static void put_peer(struct json_out *out, const struct lab *lab, const struct l
 	/* soft has one UDP port: that of the first listen */
 	json_put_u64(out, "esp_port", other->at[0].port);
 	json_put_text(out, "identity", other->name);
-	if (!peer_options_equal(o, &own->opt))
+	if (peer_options_change(o, &own->opt) != CHANGE_NONE)
 		config_put_options(out, o);
 	json_put_close(out);
 }

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define DEPTH 1
 #define TIMEOUT_MS 30000

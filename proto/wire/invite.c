@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "crypto/hex.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define RAW (PIN_LEN + INVITE_SECRET + 8)
 #define CHECK_LEN 4
@@ -145,16 +146,18 @@ static int get_name(const struct cJSON *v, const struct json_field *f, void *to,
 	return 0;
 }
 
-#define FIELD(name, get, at, min, max, more)                                      \
-	{                                                                         \
-		name, get, offsetof(struct invite_msg, at), min, max, more, false \
+#define FIELD(name_, member, type, get_, min_, max_)                                    \
+	{                                                                               \
+		.name = name_, .get = get_, .off = offsetof(struct invite_msg, member), \
+		.min = min_, .max = max_, .more = kinds, .put = json_put_field_##type   \
 	}
 static const struct json_field fields[] = {
-	FIELD("type", json_get_word, kind, 0, 0, kinds),
-	FIELD("name", get_name, name, 1, MSG_NAME_MAX + 1, NULL),
-	FIELD("port", json_get_u16, port, 1, 0, NULL),
-	FIELD("proof", json_get_hexbytes, proof, 0, SHA256_LEN, NULL),
+	FIELD("type", kind, word, json_get_word, 0, 0),
+	FIELD("name", name, text, get_name, 1, MSG_NAME_MAX + 1),
+	FIELD("port", port, u16, json_get_u16, 1, 0),
+	FIELD("proof", proof, hexbytes, json_get_hexbytes, 0, SHA256_LEN),
 };
+#define FIELDS (sizeof fields / sizeof fields[0])
 
 size_t invite_encode(const struct invite_msg *m, char *body, size_t size)
 {
@@ -162,10 +165,7 @@ size_t invite_encode(const struct invite_msg *m, char *body, size_t size)
 
 	json_begin(&o, body, size);
 	json_put_open(&o, NULL);
-	json_put_text(&o, "type", kinds[m->kind]);
-	json_put_text(&o, "name", m->name);
-	json_put_u64(&o, "port", m->port);
-	json_put_hexbytes(&o, "proof", m->proof, SHA256_LEN);
+	json_put_fields(&o, fields, FIELDS, m);
 	json_put_close(&o);
 	return json_end(&o);
 }
@@ -174,8 +174,7 @@ int invite_decode(struct invite_msg *m, enum invite_kind wanted, const char *bod
 		  struct err *e)
 {
 	memset(m, 0, sizeof *m);
-	if (json_decode_text(body, len, 1, fields, sizeof fields / sizeof fields[0], m, sizeof *m,
-			     e) < 0)
+	if (json_decode_text(body, len, 1, fields, FIELDS, m, sizeof *m, e) < 0)
 		return -1;
 	if (m->kind == (int)wanted)
 		return 0;

@@ -26,22 +26,24 @@
 #define PROTECT_MAX 8 /* selectors of a policy */
 #define PROTECT_TEXT 32
 
-enum msg_type { /* "confirm" has the longer name since Linux's sys/socket.h has a MSG_CONFIRM */
-		MSG_HELLO,
-		MSG_OFFER,
-		MSG_ANSWER,
-		MSG_CONFIRMATION,
-		MSG_DONE,
-		MSG_REJECT,
-		MSG_REKEY,
-		MSG_PROBE,
-		MSG_REPORT,
-		MSG_PING,
-		MSG_PONG,
-		MSG_BYE,
-		MSG_ERROR,
-		MSG_COUNT
-};
+/* Constant and name. Linux's sys/socket.h defines MSG_CONFIRM. */
+#define MSG_LIST(X)              \
+	X(HELLO, hello)          \
+	X(OFFER, offer)          \
+	X(ANSWER, answer)        \
+	X(CONFIRMATION, confirm) \
+	X(DONE, done)            \
+	X(REJECT, reject)        \
+	X(REKEY, rekey)          \
+	X(PROBE, probe)          \
+	X(REPORT, report)        \
+	X(PING, ping)            \
+	X(PONG, pong)            \
+	X(BYE, bye)              \
+	X(ERROR, error)
+#define MSG_ENUM(constant, name) MSG_##constant,
+enum msg_type { MSG_LIST(MSG_ENUM) MSG_COUNT };
+#undef MSG_ENUM
 const char *msg_name(enum msg_type t);
 
 /* Why an exchange is wanted; also in receipts and events. */
@@ -182,24 +184,14 @@ struct msg_error {
 	char text[MSG_TEXT_MAX + 1];
 };
 
+#define MSG_MEMBER(constant, name) struct msg_##name name;
 struct msg {
 	enum msg_type type;
 	union {
-		struct msg_hello hello;
-		struct msg_offer offer;
-		struct msg_answer answer;
-		struct msg_confirm confirm;
-		struct msg_done done;
-		struct msg_reject reject;
-		struct msg_rekey rekey;
-		struct msg_probe probe;
-		struct msg_report report;
-		struct msg_ping ping;
-		struct msg_pong pong;
-		struct msg_bye bye;
-		struct msg_error error;
+		MSG_LIST(MSG_MEMBER)
 	} u;
 };
+#undef MSG_MEMBER
 
 /* body is a frame's body, a NUL behind its len bytes. The caller wipes *m when done. */
 int msg_decode(struct msg *m, const char *body, size_t len, struct err *e);

@@ -168,10 +168,10 @@ static struct pair_of_sides pair_up(enum suite suite, bool esn)
 {
 	struct pair_of_sides p = reserve_both(suite, esn);
 
-	CHECK(CALL(ipsec_add_inbound(b.db, p.b, &p.to_b, &e)) == 0);
-	CHECK(CALL(ipsec_add_inbound(a.db, p.a, &p.to_a, &e)) == 0);
-	CHECK(CALL(ipsec_add_outbound(a.db, p.a, &p.to_b, &e)) == 0);
-	CHECK(CALL(ipsec_add_outbound(b.db, p.b, &p.to_a, &e)) == 0);
+	CHECK(CALL(ipsec_install(b.db, p.b, &p.to_b, &p.to_a, &e)) == 0);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_activate(a.db, p.a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_activate(b.db, p.b, &p.to_a, &e)) == 0);
 	return p;
 }
 
@@ -247,31 +247,30 @@ static void ipv6_carries_a_payload(void)
 	close_both();
 }
 
-static void behind_both_the_next_is_reserved_when_wanted(void)
+static void an_outbound_sa_waits_for_its_activation(void)
 {
-	struct ipsec_next next = {.ctx = {1}};
-	enum ipsec_part failed = IPSEC_BOTH;
-	struct pair_of_sides p;
-	struct sa_keys k;
+	struct pair_of_sides p, q;
 
 	open_both();
 	add_both();
 	p = reserve_both(SUITE_AES256GCM16, true);
-	CHECK(CALL(ipsec_add_both(a.db, p.a, &p.to_a, &p.to_b, NULL, &failed, &e)) == 0);
-	k = p.to_a;
-	k.spi.n ^= 1; /* none that was reserved */
-	CHECK(CALL(ipsec_add_both(b.db, p.b, &k, &p.to_a, &next, &failed, &e)) < 0);
-	CHECK(failed == IPSEC_INBOUND && next.ctx.id == 0);
-	CHECK(CALL(ipsec_add_both(b.db, p.b, &p.to_b, &p.to_a, &next, &failed, &e)) == 0);
-	CHECK(next.ctx.id != 0 && next.ctx.id != p.b.id);
-	CHECK(spi_usable(next.in) && !spi_equal(next.in, p.b_in));
-	CHECK(send_text(&a, "to b") == 0 && wait_events(&b, 1));
-
-	k = p.to_b;
-	k.spi = next.in;
-	random_secret(&k.key, suite_key_len(k.suite));
-	CHECK(CALL(ipsec_add_inbound(b.db, next.ctx, &k, &e)) == 0);
-	CHECK(CALL(ipsec_remove(b.db, next.ctx, IPSEC_BOTH, &e)) == 0);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_install(b.db, p.b, &p.to_b, &p.to_a, &e)) == 0);
+	CHECK(send_text(&a, "x") < 0 && e.code == ERR_DOWN);
+	CHECK(CALL(ipsec_activate(a.db, p.a, &p.to_b, &e)) == 0);
+	q = reserve_both(SUITE_AES256GCM16, true);
+	CHECK(CALL(ipsec_install(a.db, q.a, &q.to_a, &q.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_install(b.db, q.b, &q.to_b, &q.to_a, &e)) == 0);
+	CHECK(send_text(&a, "on the first") == 0 && wait_events(&b, 1));
+	CHECK_U64(b.events[0].ctx.id, p.b.id);
+	CHECK(CALL(ipsec_activate(a.db, q.a, &q.to_b, &e)) == 0);
+	CHECK(send_text(&a, "on the second") == 0 && wait_events(&b, 2));
+	CHECK_U64(b.events[1].ctx.id, q.b.id);
+	/* One that only waits does not take the place of the active one that is removed. */
+	p = reserve_both(SUITE_AES256GCM16, true);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_remove(a.db, q.a, IPSEC_OUTBOUND, &e)) == 0);
+	CHECK(send_text(&a, "x") == 0);
 	close_both();
 }
 
@@ -297,50 +296,55 @@ static void a_wrong_order_of_calls_is_our_bug(void)
 	REFUSED(ipsec_policy_add(a.db, &a.policy, &e), "policy added twice");
 
 	p = reserve_both(SUITE_AES256GCM16, true);
-	REFUSED(ipsec_add_outbound(a.db, p.a, &p.to_b, &e), "before the inbound");
-	REFUSED(ipsec_add_inbound(a.db, (struct ipsec_ctx){0}, &p.to_a, &e), "reserve first");
-	REFUSED(ipsec_add_inbound(a.db, unknown, &p.to_a, &e), "unknown context");
-	REFUSED(ipsec_add_inbound(b.db, p.a, &p.to_a, &e), "context");
+	REFUSED(ipsec_activate(a.db, p.a, &p.to_b, &e), "no outbound SA to activate");
+	REFUSED(ipsec_install(a.db, (struct ipsec_ctx){0}, &p.to_a, &p.to_b, &e), "reserve first");
+	REFUSED(ipsec_activate(a.db, (struct ipsec_ctx){0}, &p.to_b, &e), "reserve first");
+	REFUSED(ipsec_install(a.db, unknown, &p.to_a, &p.to_b, &e), "unknown context");
+	REFUSED(ipsec_activate(a.db, unknown, &p.to_b, &e), "unknown context");
+	REFUSED(ipsec_install(b.db, p.a, &p.to_a, &p.to_b, &e), "context");
 	REFUSED(ipsec_remove(a.db, unknown, IPSEC_BOTH, &e), "unknown context");
 	REFUSED(ipsec_remove(a.db, p.a, (enum ipsec_part)4, &e), "no part");
 	REFUSED(ipsec_query(a.db, p.a, IPSEC_BOTH, &(struct sa_counts){0}, &e), "one part");
 
 	k = p.to_a;
 	k.spi.n = 255;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "SPI 255 is reserved");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "SPI 255 is reserved");
 	k.spi.n = p.a_in.n ^ 1;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "was reserved");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "was reserved");
 	k = p.to_a;
 	k.suite = SUITE_AES128GCM16;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "a key of 36 bytes; aes128gcm16 needs 20");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e),
+		"a key of 36 bytes; aes128gcm16 needs 20");
 	k.suite = SUITE_COUNT;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "no suite of number");
-
-	CHECK(CALL(ipsec_add_inbound(a.db, p.a, &p.to_a, &e)) == 0);
-	REFUSED(ipsec_add_inbound(a.db, p.a, &p.to_a, &e), "installed twice");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "no suite of number");
 	k = p.to_b;
 	k.spi.n = 0;
-	REFUSED(ipsec_add_outbound(a.db, p.a, &k, &e), "SPI 0 is reserved");
+	REFUSED(ipsec_install(a.db, p.a, &p.to_a, &k, &e), "outbound SA: SPI 0 is reserved");
 	k = p.to_b;
 	k.key = p.to_a.key;
-	REFUSED(ipsec_add_outbound(a.db, p.a, &k, &e), "one key, one SA");
-	CHECK(CALL(ipsec_add_outbound(a.db, p.a, &p.to_b, &e)) == 0);
-	REFUSED(ipsec_add_outbound(a.db, p.a, &p.to_b, &e), "installed twice");
+	REFUSED(ipsec_install(a.db, p.a, &p.to_a, &k, &e), "one key, one SA");
+
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	REFUSED(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e), "installed twice");
+	k = p.to_b;
+	k.spi.n ^= 1;
+	REFUSED(ipsec_activate(a.db, p.a, &k, &e), "was installed");
+	CHECK(CALL(ipsec_activate(a.db, p.a, &p.to_b, &e)) == 0);
+	REFUSED(ipsec_activate(a.db, p.a, &p.to_b, &e), "activated twice");
 
 	q = reserve_both(SUITE_AES256GCM16, true);
 	k = q.to_a;
 	k.key = p.to_b.key;
-	REFUSED(ipsec_add_inbound(a.db, q.a, &k, &e), "one key, one SA");
-	CHECK(CALL(ipsec_add_inbound(a.db, q.a, &q.to_a, &e)) == 0);
+	REFUSED(ipsec_install(a.db, q.a, &k, &q.to_b, &e), "one key, one SA");
 	k = q.to_b;
 	k.spi = p.b_in;
-	REFUSED(ipsec_add_outbound(a.db, q.a, &k, &e), "in use already");
+	REFUSED(ipsec_install(a.db, q.a, &q.to_a, &k, &e), "in use already");
 
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_INBOUND, &e)) == 0);
 	k = fresh_keys(p.a_in, SUITE_AES256GCM16, true);
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "removed already");
+	REFUSED(ipsec_install(a.db, p.a, &k, &q.to_b, &e), "removed already");
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_OUTBOUND, &e)) == 0);
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "is gone");
+	REFUSED(ipsec_install(a.db, p.a, &k, &q.to_b, &e), "is gone");
 #undef REFUSED
 	close_both();
 }
@@ -363,7 +367,7 @@ static void parts_that_are_gone_are_no_error(void)
 	CHECK(CALL(ipsec_query(a.db, p.a, IPSEC_OUTBOUND, &c, &e)) < 0 && e.code == ERR_DOWN);
 	p = reserve_both(SUITE_AES256GCM16, true); /* reserved only: goes at once */
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_BOTH, &e)) == 0);
-	CHECK(CALL(ipsec_add_inbound(a.db, p.a, &p.to_a, &e)) < 0);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) < 0);
 	close_both();
 }
 
@@ -786,15 +790,14 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 	for (unsigned generation = 0; generation < 5; generation++) {
 		begun_ns = uv_hrtime();
 		for (unsigned i = 0; i < PEERS; i++) {
-			struct sa_keys k;
+			struct sa_keys in, out;
 
 			CHECK(ipsec_reserve(a.db, &policies[i], &ctx, &spi, &e) == 0);
-			k = fresh_keys(spi, SUITE_AES256GCM16, true);
-			k.window = 1024;
-			CHECK(ipsec_add_inbound(a.db, ctx, &k, &e) == 0);
-			random_secret(&k.key, suite_key_len(SUITE_AES256GCM16));
-			k.spi.n = 256 + generation;
-			CHECK(ipsec_add_outbound(a.db, ctx, &k, &e) == 0);
+			in = fresh_keys(spi, SUITE_AES256GCM16, true);
+			in.window = 1024;
+			out = fresh_keys((struct spi){256 + generation}, SUITE_AES256GCM16, true);
+			CHECK(ipsec_install(a.db, ctx, &in, &out, &e) == 0);
+			CHECK(ipsec_activate(a.db, ctx, &out, &e) == 0);
 		}
 		if (generation == 0 && mallinfo2().uordblks > before) {
 			size_t each = (mallinfo2().uordblks - before) / PEERS;
@@ -811,7 +814,7 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 }
 
 T_MAIN(T(crypto_starts), T(every_suite_carries_a_payload_both_ways), T(ipv6_carries_a_payload),
-       T(behind_both_the_next_is_reserved_when_wanted), T(a_wrong_order_of_calls_is_our_bug),
+       T(an_outbound_sa_waits_for_its_activation), T(a_wrong_order_of_calls_is_our_bug),
        T(parts_that_are_gone_are_no_error), T(removing_the_selected_selects_the_newest_left),
        T(nothing_is_lost_across_rekeys), T(what_no_sa_takes_is_dropped_and_told),
        T(an_authentic_packet_of_another_flow_is_dropped), T(drops_are_told_once_a_second),

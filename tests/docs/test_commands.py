@@ -8,7 +8,8 @@
     ```console norun: REASON     shown, not run
     ```console whole             the first line is the command, all else what it prints
 
-The blocks of one document share a folder, with docs/examples in it and `sapair` on the path.
+The blocks of one document share a folder, with docs/examples and build/linux in it and `sapair` on the
+path.
 `COMMAND &` goes on in the background and is ended with its document. A command fails as its output
 says: `(exit 4)`, else its status has to be 0. SPIs, pins, dates and times may differ. Addresses
 127.0.0.x become others, so that documents can be tried side by side.
@@ -24,8 +25,11 @@ import subprocess
 import sys
 import tempfile
 
-import docs
-from docs import ROOT, SAPAIR, check, read, run_all
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import read
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, main, test
 
 NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))
 PORT = str(random.randint(20000, 30000))
@@ -101,6 +105,8 @@ class Shell:
         self.folder = tempfile.mkdtemp(prefix="sapair-docs-")
         os.mkdir(os.path.join(self.folder, "bin"), 0o700)
         os.symlink(SAPAIR, os.path.join(self.folder, "bin", "sapair"))
+        os.mkdir(os.path.join(self.folder, "build"))
+        os.symlink(os.path.dirname(SAPAIR), os.path.join(self.folder, "build", "linux"))
         shutil.copytree(os.path.join(ROOT, "docs", "examples"),
                         os.path.join(self.folder, "docs", "examples"))
         self.env = dict(os.environ, HOME=self.folder, XDG_CONFIG_HOME=self.folder,
@@ -135,7 +141,7 @@ class Shell:
         r = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
         # On a busy machine a receipt has a line more.
-        said = [line for line in r.stdout.splitlines() if not line.startswith("  begun after ")]
+        said = [line for line in r.stdout.splitlines() if not line.startswith("  started after ")]
         return r.returncode, said, r.stderr.splitlines()
 
     def close(self):
@@ -186,7 +192,7 @@ def mark(path):
     def f():
         try_document(path)
     f.__name__ = "commands_of_%s_do_what_it_says" % path
-    docs.test(f)
+    test(f)
 
 
 def links():
@@ -205,7 +211,8 @@ def links():
 
 
 links.__name__ = "links_lead_somewhere"
-docs.test(links)
+test(links)
 for document in shown():
     mark(document)
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import tempfile
 
-from docs import ROOT, SAPAIR, check, equal, run_all, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, test
 
 
 def make(folder):
@@ -63,4 +66,5 @@ def make_install_puts_all_below_its_prefix():
             check("ExecStart=/opt/x/bin/sapair" in f.read(), "the unit names another place")
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

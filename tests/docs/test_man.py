@@ -3,12 +3,15 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 
-from docs import ROOT, SAPAIR, check, equal, read, run_all, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import read
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, test
 
 os.environ["SAPAIR"] = SAPAIR
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
@@ -41,4 +44,5 @@ def groff_takes_them_without_a_warning():
         equal(r.stderr, "", name)
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

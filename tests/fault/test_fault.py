@@ -19,10 +19,13 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "soft"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sapairtest import *  # noqa: E402
-from sapairtest import main, test  # noqa: E402
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Gone
+from harness.lab import Lab
+from harness.settings import LIMIT, SAPAIR
+from harness.tap import Failure, Skip, check, equal, main, test, until
 
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 50, "switch_ms": 20}}
@@ -63,7 +66,7 @@ class Scenario:
         self.board = with_board(lab, self.a)
         self.b.start()
         self.a.wait_ready()
-        together(self.a, self.b)
+        wait_paired(self.a, self.b)
 
     def rest(self):
         """Both at rest, with one pair; what is kept for later use is there."""
@@ -82,8 +85,8 @@ class Scenario:
             return False
 
         until(settled, "nothing is held", limit=BACK)
-        together(self.a, self.b, limit=BACK)
-        quiet(self.a, self.b, limit=BACK)
+        wait_paired(self.a, self.b, limit=BACK)
+        wait_single_pair(self.a, self.b, limit=BACK)
         until(lambda: not self.a.peer("beta").get("draining"), "nothing drains")
 
     def count(self, kind, action):
@@ -174,7 +177,7 @@ def start(lab, kind, least, most, what):
     a = lab.agent("alpha", "beta", log="info", **FAST)
     board = with_board(lab, a)
     a.wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     a.stop()
     seen, names = {}, {}
     step = 1 if ALL else least
@@ -202,7 +205,7 @@ def start(lab, kind, least, most, what):
         name = board.name.decode()
         names[name] = names.get(name, 0) + 1
         if rc is None:
-            together(a, b)
+            wait_paired(a, b)
             a.signal(signal.SIGTERM)
             equal(a.wait_exit(), 0, "exit after %s %d (%s)" % (what, n, name))
             a.process = None
@@ -241,4 +244,4 @@ def state(agent):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

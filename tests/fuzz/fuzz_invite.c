@@ -5,7 +5,7 @@
  */
 #include "crypto/random.h"
 #include "proto/wire/invite.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 static void token(const char *text, size_t size)

@@ -10,14 +10,21 @@ import ctypes
 import mmap
 import os
 import random
-import time
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired
+from harness.control import Gone
+from harness.kernel import main
+from harness.netns import v4
+from harness.settings import SAPAIR
+from harness.tap import Failure, Skip, check, equal, has, test, until
 
 for name in ("FAULT_ALL", "FAULT_TIMES"):  # only these names go into the machine
     if name in os.environ:
         os.environ["SAPAIR_" + name] = os.environ[name]
 
-from kernel import *  # noqa: F403
-from sapairtest import Gone
 
 KERNEL = 3
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
@@ -61,7 +68,7 @@ class Faulty:
             if x["held"] or y["held"]:
                 self.b.ask("rekey", peer="alpha", timeout_ms=3000)
                 return False
-            return crossed(x, y) and all(len(self.w.states(h)) == 2 for h in self.w.hosts)
+            return same_pair(x, y) and all(len(self.w.states(h)) == 2 for h in self.w.hosts)
 
         try:
             until(look, "one SA each way", 40)
@@ -72,7 +79,7 @@ class Faulty:
 
     def each(self, title, action):
         self.a.start(env=self.env)
-        together(self.a, self.b)
+        wait_paired(self.a, self.b)
         for _ in range(2):
             self.arm(0)
             rc, docs = action()
@@ -141,7 +148,7 @@ def any_call_to_the_kernel_that_fails_at_the_start_ends_with_an_error_or_is_surv
             check(rc > 0, "%s: ended by signal %d" % (what, -rc))
             has(f.a.log(), "error", "log after " + what)
             f.a.start(env=f.env)
-        together(f.a, f.b)
+        wait_paired(f.a, f.b)
         f.healed(what)
     print("# a start: %d calls to the kernel; %s" % (total, ends))
 

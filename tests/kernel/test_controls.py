@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
 """Each check of the other tests, seen failing: what they call quiet would not be if it were not."""
 
+import os
 import signal
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.kernel import main
+from harness.netns import sh, v4
+from harness.tap import Failure, check, has, test
 
 
 def fails(check_of, part):

@@ -1,9 +1,20 @@
 #!/usr/bin/env python3
 """Agents that die, come back, or come late: traffic goes on, nothing in clear, nothing stale."""
 
+import os
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import main
+from harness.netns import sh
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, has, test, until
+from harness.traffic import STALL_MS
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500}
 
@@ -11,7 +22,7 @@ DRAIN = {"switch_ms": 200, "drain_ms": 500}
 def rest(w, a, b):
     """One SA each way on both hosts, the pair's own policies, no error counted. But for segments of
     the agents' own TCP whose process is gone: without a socket they have no way around the policy."""
-    quiet(a, b, limit=20)
+    wait_single_pair(a, b, limit=20)
     for agent in (a, b):
         w.at_rest(agent.name)
         equal(len(w.policies(agent.name)), 4, "policies of %s" % agent.name)
@@ -30,7 +41,7 @@ def died(w, *who):
         {"alpha": a, "beta": b}[agent].start(ready=False)
     for agent in who:
         {"alpha": a, "beta": b}[agent].wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     took = time.monotonic() - start
     print("# proven %.2f s after the restart" % took)
     rest(w, a, b)
@@ -66,7 +77,7 @@ def what_traffic_asks_for_goes_with_the_pair(w):
     for turn in range(5):
         until(lambda: any("spi 0x00000000" in s for s in w.states("alpha")), "the kernel wants an SA")
         start = time.monotonic()
-        well(a.run("down", "beta"))
+        expect_exit(a.run("down", "beta"))
         took = time.monotonic() - start
         equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left, turn %d" % turn)
         check(took < 5, "down took %.1f s" % took)
@@ -86,13 +97,13 @@ def killed_in_the_middle_of_rekeys_ten_times(w):
     for turn in range(10):
         victim = (a, b)[turn % 2]
         other, name = ((b, "alpha"), (a, "beta"))[turn % 2]
-        with sapairtest.Control(other.control) as c:
+        with Control(other.control) as c:
             for _ in range(3):
                 c.send({"verb": "rekey", "peer": name, "verify": False})
             time.sleep(0.002 * turn)
             victim.kill()
         victim.start()
-        until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "the same pair again")
+        until(lambda: same_pair(a.peer("beta"), b.peer("alpha")), "the same pair again")
     rest(w, a, b)
     u.no_loss(least=500)
 
@@ -104,7 +115,7 @@ def stop_and_start_again_loses_nothing(w):
     a.stop()
     time.sleep(0.3)
     a.start()
-    together(a, b)
+    wait_paired(a, b)
     rest(w, a, b)
     u.no_loss()
 
@@ -117,12 +128,12 @@ def either_may_start_first_and_nothing_leaves_before_both_are_there(w):
         f = w.udp(first, second, rate=100)
         time.sleep(0.5)
         y = w.agent(second, first).start()
-        together(x, y)
+        wait_paired(x, y)
         time.sleep(0.5)
         f.over()
         check(f.lost[0] >= 10, "a host without its pair sent: %s" % (f.lost,))
         for agent, other in ((x, second), (y, first)):
-            well(agent.cli("down", other))
+            expect_exit(agent.cli("down", other))
         for agent in (x, y):
             agent.stop()
             w.agents.remove(agent)

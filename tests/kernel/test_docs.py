@@ -1,10 +1,20 @@
 #!/usr/bin/env python3
 """docs/linux.md and README.md: their commands, each on the host whose prompt it has."""
 
+import os
 import re
 import select
+import signal
+import subprocess
+import sys
+import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.kernel import main
+from harness.netns import batch, inside, sh
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, has, test, until
 
 SETUP = """
 rm -rf /run/etc-{name} /run/run-{name}; mkdir -p /run/etc-{name}; cp -a /etc/. /run/etc-{name}/; mkdir -p -m 700 /run/etc-{name}/sapair

@@ -3,9 +3,17 @@
 
 import os
 import signal
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import ip_blocks, main
+from harness.netns import batch, sh, v4
+from harness.program import expect_exit
+from harness.tap import check, equal, test, until
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500, "rekey": {"min_interval_ms": 0}}
 
@@ -35,13 +43,13 @@ def what_belongs_to_others_is_never_touched(w):
         foreign(h, o)
     before = {h: theirs(w, h) for h in w.hosts}
     a, b = w.pair(both=DRAIN)
-    well(a.cli("rekey", "beta", "--wait"))
+    expect_exit(a.cli("rekey", "beta", "--wait"))
     a.kill()
     a.start()
-    together(a, b)
-    quiet(a, b)
-    well(b.cli("down", "alpha"))
-    well(a.cli("down", "beta"))
+    wait_paired(a, b)
+    wait_single_pair(a, b)
+    expect_exit(b.cli("down", "alpha"))
+    expect_exit(a.cli("down", "beta"))
     for h in w.hosts:
         equal(theirs(w, h), before[h], "foreign objects of %s" % h)
         equal(len(w.states(h)), 1, "SAs of %s" % h)
@@ -52,10 +60,10 @@ def what_belongs_to_others_is_never_touched(w):
 def down_leaves_nothing(w):
     a, b = w.pair(both=DRAIN)
     for _ in range(3):
-        well(a.cli("rekey", "beta", "--no-wait"))
-    well(a.cli("down", "beta"))
+        expect_exit(a.cli("rekey", "beta", "--no-wait"))
+    expect_exit(a.cli("down", "beta"))
     until(lambda: not w.states("beta"), "beta has no SA either")
-    well(b.cli("down", "alpha"))
+    expect_exit(b.cli("down", "alpha"))
     for h in w.hosts:
         equal((w.states(h), w.policies(h)), ([], []), "residue of %s" % h)
 
@@ -72,8 +80,8 @@ def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
         agent.wait_log("removed by somebody else" if what == "state" else "somebody else removed")
         if what == "state":
             epoch += 1
-        w.crossed(a, b, epoch=epoch)
-        together(a, b)
+        w.wait_same_pair(a, b, epoch=epoch)
+        wait_paired(a, b)
         until(lambda: len(w.policies(host)) == 4, "four policies on %s" % host)
     u = w.udp(rate=300)
     time.sleep(0.3)
@@ -99,9 +107,9 @@ def one_deleted_sa_is_healed(w):
             p = agent.peer(other)
             sh("ip", "xfrm", "state", "delete", "dst", dst, "proto", "esp", "spi",
                "0x" + p[way]["spi"], host=host)
-            w.crossed(a, b, epoch=int(p["epoch"]) + 1)
-            together(a, b)
-    quiet(a, b)
+            w.wait_same_pair(a, b, epoch=int(p["epoch"]) + 1)
+            wait_paired(a, b)
+    wait_single_pair(a, b)
     u = w.udp(rate=300)
     time.sleep(0.3)
     u.no_loss(least=50)
@@ -121,8 +129,8 @@ def what_is_lost_of_too_many_events_is_found_by_looking(w):
         drops = sum(int(line.split()[8]) for line in list(f)[1:] if line.split()[1] == "6")
     check(drops > 0, "no event was lost")
     os.kill(a.helper(), signal.SIGCONT)
-    w.crossed(a, b, epoch=int(p["epoch"]) + 1)
-    together(a, b)
+    w.wait_same_pair(a, b, epoch=int(p["epoch"]) + 1)
+    wait_paired(a, b)
 
 
 @test
@@ -138,7 +146,7 @@ def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
         want = ((0, 0, 2), (0, 0, 3), (1, 0, 3), (1, 1, 4))[i]
         if want in met:
             continue
-        with sapairtest.Control(a.control) as c:
+        with Control(a.control) as c:
             c.send({"verb": "rekey", "peer": "beta", "verify": False})
             time.sleep(max(0, 0.1 * i + 0.05 - cut_takes))
             start = time.monotonic()
@@ -150,10 +158,10 @@ def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
         w.join("beta")
         u = w.udp(rate=300)
         epoch += 1
-        w.crossed(a, b, epoch=epoch)
+        w.wait_same_pair(a, b, epoch=epoch)
         u.no_loss(least=30)
         w.flows.clear()
-        quiet(a, b)
+        wait_single_pair(a, b)
     check(len(met) >= 4, "met after cuts: %s" % sorted(met))  # on a slow machine a cut comes late, and is repeated
     w.no_errors(but=("XfrmInTmplMismatch",))
 
@@ -171,7 +179,7 @@ def the_hard_limit_without_a_peer_stops_traffic_and_lets_nothing_out(w):
     check(a.peer("beta")["state"] != "up", "still up")
     check(w.stat("alpha")["XfrmOutNoStates"] > 0, "nothing was stopped")
     b.start()
-    together(a, b)
+    wait_paired(a, b)
 
 
 @test

@@ -1,14 +1,24 @@
 #!/usr/bin/env python3
 """Labs in the kernel: a host that has no agent. The full mesh: test_mesh.py."""
 
+import contextlib
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
-from kernel import *  # noqa: F403
-from kernel import v4, v6
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path[:0] = [os.path.join(HERE, "..", d) for d in ("docs", "soft")]
-import schema  # noqa: E402
-from labs import Sshd, need_ssh  # noqa: E402
+from harness.agent import wait_paired
+from harness import schema
+from harness.kernel import KernelAgent, main
+from harness.netns import inside, sh, v4, v6
+from harness.program import expect_exit, result_of, run_sapair
+from harness.settings import SAPAIR
+from harness.sshd import Sshd, need_ssh
+from harness.tap import check, equal, has, test
 
 
 def lab_agent(w, address=v4, **options):
@@ -16,7 +26,7 @@ def lab_agent(w, address=v4, **options):
     path = w.write("lone.json", json.dumps({
         "lab": "lone", "backend": "xfrm", "options": options,
         "hosts": [{"name": h, "address": address(h)} for h in w.hosts]}))
-    well(tool("lab", "init", path, "--out", w.dir))
+    expect_exit(run_sapair("lab", "init", path, "--out", w.dir))
     a = KernelAgent(w, "alpha", None, ["--bundle", w.path("alpha.bundle")])
     return w.add(a).start()
 
@@ -24,7 +34,7 @@ def lab_agent(w, address=v4, **options):
 def script(w, a, name="half.sh"):
     """The other half, and what was said about it."""
     path = w.path(name)
-    doc = well(a.cli("export script", "beta", "--out", path)).doc("script")
+    doc = expect_exit(a.cli("export script", "beta", "--out", path)).doc("script")
     wrong = schema.faults(doc, schema.of_document(doc["schema"]), strict=True)
     check(not wrong, "%s against its schema: %s" % (doc, wrong))
     equal(os.stat(path).st_mode & 0o777, 0o600, "mode of the script")
@@ -57,11 +67,11 @@ def a_host_without_an_agent_is_the_other_half_by_the_printed_lines(w):
     equal(w.states("beta") + w.policies("beta"), [], "what the scripts left")
     b = KernelAgent(w, "beta", None, ["--bundle", w.path("beta.bundle")])
     w.add(b).start()
-    together(a, b)
-    refused = well(a.cli("export script", "beta", "--out", w.path("no.sh")), 2).doc("error")
+    wait_paired(a, b)
+    refused = expect_exit(a.cli("export script", "beta", "--out", w.path("no.sh")), 2).doc("error")
     has(refused["cause"], "has an agent")
     check(not os.path.exists(w.path("no.sh")), "a script was written all the same")
-    well(a.cli("down", "--all"))
+    expect_exit(a.cli("down", "--all"))
     equal(w.states("alpha"), [], "SAs of the agent after down")
 
 
@@ -105,7 +115,7 @@ class ByHand:
         r = subprocess.run(inside("alpha") + [SAPAIR, "lab", verb, self.path, "--dir", self.dir, "--json",
                                               "--ssh-config", self.config, "--program", SAPAIR, *more],
                            stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-        return well(finished(r), rc).doc("lab")
+        return expect_exit(result_of(r), rc).doc("lab")
 
     def home(self, h):
         return self.w.path("home-" + h)

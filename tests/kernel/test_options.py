@@ -1,9 +1,20 @@
 #!/usr/bin/env python3
 """What a config can say, in the kernel: suites, selectors, modes."""
 
+import os
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired
+from harness.kernel import PORT, main
+from harness.netns import inside, v4, v6
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, test
+from harness.traffic import Flow
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 SUITES = [
@@ -34,9 +45,9 @@ def every_suite_carries_traffic(w):
         for agent in (a, b):
             agent.config["peers"][0]["suites"] = [suite]
             agent.write_config()
-            well(agent.cli("reload"))
-        well(a.cli("rekey", "beta"))
-        x, y = together(a, b, epoch=n + 2)
+            expect_exit(agent.cli("reload"))
+        expect_exit(a.cli("rekey", "beta"))
+        x, y = wait_paired(a, b, epoch=n + 2)
         equal((x["suite"], y["suite"]), (suite, suite), "suite")
         some_traffic(w, tcp=n % 4 == 0)
     w.no_errors()
@@ -48,13 +59,13 @@ def in_the_form(w, form, address):
     w.watch = Flow("wire", "watch", "any", PORT).ready()
     a, b = w.pair(both=dict(FAST, **form), address=address)
     some_traffic(w, address=address)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     w.ping("beta", "alpha", address=address)
     u = w.udp(rate=200, address=address)
     if not form.get("udp"):  # which needs the agent: its socket takes ESP out of UDP
         b.kill()
         b.start()
-        together(a, b)
+        wait_paired(a, b)
     time.sleep(0.2)
     u.no_loss(least=20)
     w.flows.clear()
@@ -71,7 +82,7 @@ def in_the_form(w, form, address):
     w.no_errors(but=("XfrmInTmplMismatch", "XfrmOutNoStates", "XfrmAcquireError"))
     c = w.wire()
     for agent in (a, b):
-        well(agent.cli("down", "--all"))
+        expect_exit(agent.cli("down", "--all"))
         agent.stop()
         w.agents.remove(agent)
     for h in w.hosts:
@@ -100,7 +111,7 @@ def an_esp_port_that_somebody_else_has_is_named_and_the_pair_comes_once_it_is_fr
     check("esp_port" in e["hint"], "hint: %s" % e)
     equal(w.policies("alpha"), [], "policies")
     taken.process.kill()
-    together(a, b)
+    wait_paired(a, b)
 
 
 @test
@@ -125,7 +136,7 @@ def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
     ):
         a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": exempt}).start(env=env)
         equal('"exempt": ["icmp", "tcp/22"]' in a.log(), warned, "a warning with %s, %s" % (exempt, env))
-        well(a.cli("down", "--all"))
+        expect_exit(a.cli("down", "--all"))
         a.stop()
         os.unlink(a.log_path)
         w.agents.remove(a)
@@ -138,7 +149,7 @@ def what_is_exempt_passes_in_clear(w):
     b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "exempt": ["tcp/7001"]})
     t = w.tcp()  # before there is a pair
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     t.whole()
     w.flows.clear()
     w.ping("alpha", "beta")  # not exempt this time: through ESP
@@ -154,7 +165,7 @@ def permissive_lets_clear_pass_until_there_is_a_pair(w):
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "mode": "permissive"}).start()
     some_traffic(w)
     b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "mode": "permissive"}).start()
-    together(a, b)
+    wait_paired(a, b)
     clear = w.wire()["others"]
     check(clear > 100, "nothing was in clear before")
     w.watch = Flow("wire", "watch", "any", PORT).ready()

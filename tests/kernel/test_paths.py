@@ -1,9 +1,19 @@
 #!/usr/bin/env python3
 """Families, sizes, long numbers, several hosts: the ways that packets take."""
 
+import os
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired, wait_single_pair
+from harness.identity import identity
+from harness.kernel import main
+from harness.netns import HOSTS, batch, inside, sh, v4, v6
+from harness.program import expect_exit
+from harness.tap import check, equal, test
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 
@@ -30,15 +40,15 @@ def ipv6_from_cold_neighbours_on(w):
         sh("ip", "-6", "neigh", "flush", "dev", "e", host="alpha")
         w.ping("alpha", "beta", address=v6)
     b = w.agent("beta", "alpha", address=v6).start()
-    together(a, b)
+    wait_paired(a, b)
     some_traffic(w, address=v6)
     for h in w.hosts:
         sh("ip", "-6", "neigh", "flush", "dev", "e", host=h)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     w.ping("beta", "alpha", address=v6)
     b.kill()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     some_traffic(w, address=v6)
     w.no_errors(but=("XfrmInTmplMismatch", "XfrmOutNoStates", "XfrmAcquireError"))
     only_esp(w)
@@ -127,7 +137,7 @@ def a_narrow_link_on_the_path_is_found_out(w):
     for h, o in (("alpha", "beta"), ("beta", "alpha")):
         agents.append(w.agent(h, {"name": o, "address": where(o)}, listen=[where(h)],
                               certificate=id[h].cert, key=id[h].key).start())
-    together(*agents)
+    wait_paired(*agents)
     t = w.tcp(rate=0, address=where)
     time.sleep(1.5)
     n = t.whole()
@@ -145,19 +155,19 @@ def three_hosts_pair_each_with_each(w):
         agents[h].start()
     pairs = (("alpha", "beta"), ("beta", "gamma"), ("gamma", "alpha"))
     for x, y in pairs:
-        together(agents[x], agents[y])
+        wait_paired(agents[x], agents[y])
     flows = [w.udp(x, y, rate=200, port=7100 + i) for i, (x, y) in enumerate(pairs)]
     for h in w.hosts:
-        well(agents[h].cli("rekey", "--all"))
+        expect_exit(agents[h].cli("rekey", "--all"))
     agents["beta"].kill()
     agents["beta"].start()
     for x, y in pairs:
-        together(agents[x], agents[y])
-        quiet(agents[x], agents[y])
+        wait_paired(agents[x], agents[y])
+        wait_single_pair(agents[x], agents[y])
     for f in flows:
         f.no_loss()
-    well(agents["alpha"].cli("down", "--all"))
-    together(agents["beta"], agents["gamma"])
+    expect_exit(agents["alpha"].cli("down", "--all"))
+    wait_paired(agents["beta"], agents["gamma"])
     w.at_rest("gamma")
     equal(w.states("alpha"), [], "SAs of alpha")
 

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 """plan says what will be, clean removes what is left, and the policies can come before the agent."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path.insert(0, os.path.join(HERE, "..", "docs"))
-import schema  # noqa: E402
+from harness.agent import wait_paired
+from harness import schema
+from harness.kernel import main
+from harness.netns import inside, sh, v4
+from harness.settings import SAPAIR
+from harness.tap import check, equal, test
 
 
 def verb(w, host, *words, rc=0):
@@ -38,7 +43,7 @@ def plan_is_what_run_does(w):
     equal((w.states("alpha"), w.policies("alpha")), ([], []), "what plan did")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     after = verb(w, "alpha", "plan", a.config_path)
     equal(changes(after), ["keep"], "changes")
     planned = sorted(str({k: v for k, v in d.items() if k not in ("change", "spi")}) for d in before)
@@ -132,7 +137,7 @@ def policies_before_the_agent_let_nothing_out_and_it_takes_them_over(w):
     w.flows.clear()
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     equal(len(w.policies("alpha")), 4, "policies")
 
 
@@ -147,7 +152,7 @@ def a_policy_of_somebody_else_in_the_way_is_named_and_nothing_is_left(w):
     equal(w.policies("alpha"), before, "policies")
     sh("ip", "xfrm", "policy", "delete", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", host="alpha")
     b = w.agent("beta", "alpha").start()
-    together(a, b)  # by itself, once the way is free
+    wait_paired(a, b)  # by itself, once the way is free
 
 
 if __name__ == "__main__":

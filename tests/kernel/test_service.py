@@ -1,9 +1,20 @@
 #!/usr/bin/env python3
 """Least privilege: what a running agent has given up, and that it needs no more."""
 
-import time
+import os
+import shutil
+import subprocess
+import sys
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired
+from harness.identity import store
+from harness.kernel import main
+from harness.netns import inside, sh, v4
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import equal, has, test
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 NET_ADMIN, IPC_LOCK = 1 << 12, 1 << 14
@@ -29,16 +40,16 @@ def a_root_agent_keeps_no_right_and_its_helper_one_and_all_still_works(w):
     a, b = w.pair(both=FAST)
     confined(a)
     confined(b)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     b.kill()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     a.config["peers"][0]["drain_ms"] = 400
     a.write_config()
-    well(a.cli("reload"))
-    well(a.cli("down", "beta"))
-    well(a.cli("up", "beta"))
-    together(a, b)
+    expect_exit(a.cli("reload"))
+    expect_exit(a.cli("down", "beta"))
+    expect_exit(a.cli("up", "beta"))
+    wait_paired(a, b)
 
 
 @test
@@ -46,7 +57,7 @@ def one_capability_and_no_root_is_enough(w):
     drop = ["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups", "--inh-caps",
             "-all,+net_admin", "--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin",
             "--no-new-privs"]
-    os.chmod(sapairtest.store, 0o755)
+    os.chmod(store, 0o755)
     os.chmod(w.dir, 0o711)
     a = w.agent("alpha", dict({"name": "beta", "address": v4("beta")}, **FAST))
     b = w.agent("beta", dict({"name": "alpha", "address": v4("alpha")}, **FAST)).start()
@@ -63,10 +74,10 @@ def one_capability_and_no_root_is_enough(w):
     a.prefix = inside("alpha") + drop
     a.start(ready=False)
     a.wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     equal(rights(a.pid)["Uid"].split()[0], "4711", "user")
     confined(a)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     w.ping("alpha", "beta")
 
 

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
 """A short round of what `make soak-kernel` does for long."""
 
+import os
 import random
+import sys
 
-from kernel import *  # noqa: F403
-from soaking import Soak
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.kernel import main
+from harness.kernel_soak import Soak
+from harness.tap import test
 
 
 @test

@@ -18,15 +18,18 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "soft"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sapairtest import Gone, Lab, check, crossed, equal, quiet, together  # noqa: E402
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Gone
+from harness.lab import Lab
+from harness.tap import check, equal
 
 FAST = {"rekey": {"min_interval_ms": 0}, "drain_ms": 1000, "switch_ms": 200}
 BACK = 60  # seconds in which a pair must be back after a fault
 RULES = [
-    "add_inbound:3", "add_outbound:2", "add_outbound:3", "reserve:2", "reserve:4", "remove:2",
-    "remove:5", "send:2", "query:7", "policy_add:1", "add_inbound:2,add_outbound:4,remove:1",
+    "install:3", "activate:2", "activate:3", "reserve:2", "reserve:4", "remove:2",
+    "remove:5", "send:2", "query:7", "policy_add:1", "install:2,activate:4,remove:1",
 ]
 
 
@@ -56,8 +59,8 @@ class Soak:
         self.c = lab.agent("gamma", "alpha", **options)
         for x in (self.a, self.b, self.c):
             x.start()
-        together(self.a, self.b)
-        together(self.a, self.c)
+        wait_paired(self.a, self.b)
+        wait_paired(self.a, self.c)
         self.faults, self.rekeys, self.refused = {}, 0, 0
         self.slowest = self.slowest_back = 0.0
         self.samples = []
@@ -85,7 +88,7 @@ class Soak:
         self.faults[name] = self.faults.get(name, 0) + 1
         fault()
         start = time.monotonic()
-        together(self.a, self.b, limit=BACK)
+        wait_paired(self.a, self.b, limit=BACK)
         self.slowest_back = max(self.slowest_back, time.monotonic() - start)
 
     def for_a_while(self, seconds):
@@ -134,8 +137,8 @@ class Soak:
     # measuring
 
     def sample(self):
-        quiet(self.a, self.c, limit=BACK)
-        quiet(self.a, self.b, limit=BACK)
+        wait_single_pair(self.a, self.c, limit=BACK)
+        wait_single_pair(self.a, self.b, limit=BACK)
         sizes = [rss(x) for x in (self.a, self.c)], [descriptors(x) for x in (self.a, self.c)]
         log = os.path.getsize(self.a.log_path)
         self.samples.append(sizes)
@@ -168,7 +171,7 @@ class Soak:
                 name, first[1][i], last[1][i]))
         check(self.slowest < 5, "the undisturbed pair took %.1f s to rekey" % self.slowest)
         peers = {p["name"]: p for p in self.a.status()["peers"]}
-        check(crossed(peers["gamma"], self.c.peer("alpha")), "alpha and gamma differ")
+        check(same_pair(peers["gamma"], self.c.peer("alpha")), "alpha and gamma differ")
 
 
 def main():

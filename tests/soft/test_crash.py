@@ -1,15 +1,23 @@
 #!/usr/bin/env python3
 """Agents that are killed, links that are cut or fall silent: the pair stays, or comes back."""
 
+import os
 import random
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired, wait_single_pair
+from harness.control import Control, Gone
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import ALPHA, BETA, SAN, SLOW
+from harness.tap import check, equal, has, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 200, "switch_ms": 100}}
 BACK = 2 if not SAN else 5  # seconds from the start of a killed agent until the pair is proven
@@ -52,10 +60,10 @@ def killed(title, victim, rekeys):
             equal(p["state"], "up", "state at the one that lives (I5)")
             agent.start(ready=False)
             agent.wait_ready()
-            p, _ = together(agent, other, epoch=int(before) + 1, limit=BACK)
+            p, _ = wait_paired(agent, other, epoch=int(before) + 1, limit=BACK)
             times.append(time.monotonic() - agent.started)
             check(times[-1] <= BACK, "back after %.2f s" % times[-1])
-        quiet(a, b, limit=30 * SLOW)
+        wait_single_pair(a, b, limit=30 * SLOW)
         print("# %s: proven again after %.2f to %.2f s" % (title, min(times), max(times)))
 
     return comes_back
@@ -78,7 +86,7 @@ def both_killed_at_once_pair_again(lab):
         b.start(ready=False)
         a.wait_ready()
         b.wait_ready()
-        p, _ = together(a, b)
+        p, _ = wait_paired(a, b)
         check(not {p["in"]["spi"], p["out"]["spi"]} & old, "an SPI came again")
 
 
@@ -97,12 +105,12 @@ def a_peer_that_falls_silent_is_known_in_ten_seconds_and_the_pair_stays(lab):
     while time.monotonic() - start < 12:  # it was silent for longer than it took to find out
         equal(in_force(a.peer("beta")), before, "the pair (I5)")
         time.sleep(0.2)
-    well(a.cli("rekey", "beta", "--timeout", "0.5"), 4)
+    expect_exit(a.cli("rekey", "beta", "--timeout", "0.5"), 4)
     b.signal(signal.SIGCONT)
-    p, _ = together(a, b, limit=30 * SLOW)
-    well(a.cli("verify", "beta"))
+    p, _ = wait_paired(a, b, limit=30 * SLOW)
+    expect_exit(a.cli("verify", "beta"))
     check("error" not in p, "an error beside a good pair: %s" % p)
-    quiet(a, b, limit=30 * SLOW)
+    wait_single_pair(a, b, limit=30 * SLOW)
 
 
 class Relay:
@@ -187,7 +195,7 @@ def relayed(lab):
     relay = Relay(lab, (BETA, lab.port), ALPHA, (BETA, inner))
     b.start()
     a.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b, relay
 
 
@@ -200,7 +208,7 @@ def a_link_that_is_cut_comes_back_and_the_pair_stays(lab):
         a.wait_peer("beta", "is linked again", lambda p: p["link"] == "up", limit=20 * SLOW)
         b.wait_peer("alpha", "is linked again", lambda p: p["link"] == "up")
         equal(in_force(a.peer("beta")), before, "the pair of two equal hellos")
-    together(a, b)
+    wait_paired(a, b)
     equal(a.ask("verify", peer="beta")[0], 0, "verify")
 
 
@@ -218,17 +226,17 @@ def a_link_cut_at_any_point_of_an_exchange_loses_no_packet(lab):
     thread.start()
     try:
         for n in list(range(8)) * (3 if not SAN else 1):
-            p, _ = together(a, b, limit=30 * SLOW)
+            p, _ = wait_paired(a, b, limit=30 * SLOW)
             relay.cut_after(n)
             a.ask("rekey", peer="beta", timeout_ms=300)
             relay.cut_after(10 ** 9)
             p = a.peer("beta")
             check(p["state"] == "up" and b.peer("alpha")["state"] == "up", "the pair went down (I5)")
-        together(a, b, limit=30 * SLOW)
+        wait_paired(a, b, limit=30 * SLOW)
     finally:
         over.set()
         thread.join()
-    quiet(a, b, limit=30 * SLOW)
+    wait_single_pair(a, b, limit=30 * SLOW)
     lost = sum(r["probes"]["lost"] for r in runs)
     sent = sum(r["probes"]["sent"] for r in runs)
     equal(lost, 0, "lost of %d probes" % sent)
@@ -239,13 +247,13 @@ def a_peer_that_is_stopped_and_started_again_needs_no_help(lab):
     a, b = lab.pair(both=FAST)
     for _ in range(3):
         before = int(a.peer("beta")["epoch"])
-        well(b.cli("stop"))
+        expect_exit(b.cli("stop"))
         equal(b.wait_exit(), 0, "exit of beta")
         a.wait_peer("beta", "has lost its link", lambda p: p["link"] != "up")
         equal(a.peer("beta")["state"], "up", "state of the one that lives")
         b.start()
-        together(a, b, epoch=before + 1)
+        wait_paired(a, b, epoch=before + 1)
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

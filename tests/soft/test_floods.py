@@ -11,12 +11,17 @@ import re
 import resource
 import socket
 import struct
+import sys
 import threading
 import time
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Closed, dial, knock
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.hostile import connect, Closed, connect_tls
+from harness.identity import identity
+from harness.lab import Lab
+from harness.settings import GAMMA, SAN, SLOW
+from harness.tap import Failure, check, equal, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}}
 SECONDS = 6
@@ -94,7 +99,7 @@ class Flood:
             s.close()
 
     def peer_sends(self, data):
-        link = dial(self.a, self.lab, identity("gamma"))
+        link = connect_tls(self.a, self.lab, identity("gamma"))
         try:
             link.hello()
             link.send_bytes(data)
@@ -185,7 +190,7 @@ def four_unfinished_handshakes_are_kept_for_an_address_and_the_oldest_goes(lab):
     a = lab.agent("alpha", lab.peer_of("gamma", role="listen")).start()
     held = []
     for _ in range(12):
-        s = knock(a, lab)
+        s = connect(a, lab)
         held.append(s)
         time.sleep(0.02)
     # The first eight were closed long before the time for a handshake is over.
@@ -201,8 +206,8 @@ def four_unfinished_handshakes_are_kept_for_an_address_and_the_oldest_goes(lab):
             equal(s.recv(1), "still open", "what a new connection was told")
         except (TimeoutError, socket.timeout):
             pass
-    dial(a, lab, identity("gamma")).hello()
+    connect_tls(a, lab, identity("gamma")).hello()
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -6,16 +6,21 @@ force with alpha may not change either: a bad message ends the link or is turned
 """
 
 import json
+import os
 import secrets
 import socket
 import struct
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import (
-    FRAME_MAX, Closed, Link, Listener, answer, dial, fresh_spi, hello, offer, pack,
-)
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired
+from harness.hostile import FRAME_MAX, Closed, Listener, answer, connect_tls, hello, offer, pack
+from harness.identity import identity
+from harness.lab import Lab
+from harness.settings import ALPHA, GAMMA, LIMIT, SLOW
+from harness.tap import Failure, check, equal, has, main, test, until
 
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}}
 
@@ -25,12 +30,12 @@ def honest(lab, role="listen", **gamma):
     b = lab.agent("beta", "alpha")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b
 
 
 def greeted(a, lab):
-    return dial(a, lab, identity("gamma")).hello()
+    return connect_tls(a, lab, identity("gamma")).hello()
 
 
 def paired(a, lab):
@@ -48,7 +53,7 @@ def paired(a, lab):
 @test
 def a_pair_is_made_with_a_leader_that_follows_the_protocol(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         link.hello_got["last"] = before[0]
@@ -61,7 +66,7 @@ def a_pair_is_made_with_a_leader_that_follows_the_protocol(lab):
 def a_pair_is_made_with_a_follower_that_follows_the_protocol(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = listener.accept(identity("gamma")).hello()
         o, reply = link.finish_following()
         p = a.wait_peer("gamma", "is up", lambda p: p["state"] == "up")
@@ -141,7 +146,7 @@ def bad_frame(title, data):
     @test(name=title + " ends the link and changes nothing")
     def refused(lab):
         a, b = honest(lab)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             link = paired(a, lab)
             before = in_force(a.peer("gamma"))
             link.send_bytes(data)
@@ -152,7 +157,7 @@ def bad_frame(title, data):
             equal((p["error"]["class"], p["error"]["exit"]), ("refused", 6), "error in status")
             equal(in_force(p), before, "the pair with gamma")
             # The next link is as good as ever.
-            again = dial(a, lab, identity("gamma"))
+            again = connect_tls(a, lab, identity("gamma"))
             again.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
             a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
             equal(in_force(a.peer("gamma")), before, "the pair with gamma")
@@ -167,7 +172,7 @@ for title, data in bad_frames.items():
 @test
 def a_frame_that_is_cut_off_is_no_message(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         o = pack(offer(int(before[0]) + 1))
@@ -176,14 +181,14 @@ def a_frame_that_is_cut_off_is_no_message(lab):
             link.close()
             a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
             equal(in_force(a.peer("gamma")), before, "the pair after %d bytes" % n)
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             link.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
 
 
 @test
 def frames_may_come_in_any_pieces(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = greeted(a, lab)
         data = frame(PING) * 3
         for i in range(len(data)):
@@ -202,8 +207,8 @@ def bad_hello(title, fault, klass, text, **changes):
     @test(name=title + " is refused")
     def refused(lab):
         a, b = honest(lab)
-        with lab.untouched(a, b):
-            link = dial(a, lab, identity("gamma"))
+        with lab.pair_unchanged(a, b):
+            link = connect_tls(a, lab, identity("gamma"))
             link.send(hello(**changes))
             got = link.until_closed()
             equal([m["type"] for m in got], ["hello", "error"], "what the agent said")
@@ -245,8 +250,8 @@ bad_hello("a hello with nine selectors", "malformed", "refused", "protect",
 @test
 def our_own_hello_come_back_is_refused(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
-        link = dial(a, lab, identity("gamma"))
+    with lab.pair_unchanged(a, b):
+        link = connect_tls(a, lab, identity("gamma"))
         link.send(link.recv("hello"))
         equal([m.get("reason") for m in link.until_closed()], ["protocol"], "what the agent said")
         a.wait_error("gamma", "refused", "our own hello came back")
@@ -255,7 +260,7 @@ def our_own_hello_come_back_is_refused(lab):
 @test
 def a_second_hello_ends_the_link(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         link.send(hello())
@@ -268,14 +273,14 @@ def a_second_hello_ends_the_link(lab):
 @test
 def a_message_before_hello_ends_the_link(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for m in (
             offer(1), {"type": "confirm", "xid": "1" * 16, "tag": "0" * 64},
             {"type": "done", "xid": "1" * 16}, {"type": "rekey", "reason": "request"},
             {"type": "probe", "id": "1" * 16, "epoch": "1", "sent": 3},
             {"type": "ping", "id": "1" * 16}, {"type": "pong", "id": "1" * 16},
         ):
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             link.send(m)
             got = link.until_closed()
             equal([x["type"] for x in got], ["hello", "error"], "reply to " + m["type"])
@@ -287,12 +292,12 @@ def a_message_before_hello_ends_the_link(lab):
 @test
 def a_wrong_epoch_in_hello_leads_to_a_newer_one(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         paired(a, lab)
         # As a peer that has lost all, or has something else: the pair stays until a newer one.
         for last in ("0", "700"):
             before = in_force(a.peer("gamma"))
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             link.hello(last=last)
             equal(in_force(a.peer("gamma")), before, "the pair with gamma")
             link.hello_got["last"] = str(max(int(last), int(link.hello_got["last"])))
@@ -307,7 +312,7 @@ def bad_offer(title, fault, **changes):
     @test(name="an offer with " + title + " is turned down")
     def refused(lab):
         a, b = honest(lab, **NO_LIMIT)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             link = paired(a, lab)
             before = in_force(a.peer("gamma"))
             fields = {k: v(a) if callable(v) else v for k, v in changes.items()}
@@ -331,7 +336,7 @@ bad_offer("a suite that we do not allow", "suite", suites=["aes128-sha1"])
 @test
 def an_old_epoch_is_told_which_one_is_newest(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "41"
         link.pair()
@@ -345,7 +350,7 @@ def an_old_epoch_is_told_which_one_is_newest(lab):
 @test
 def an_offer_twice_is_taken_once(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         o, _, confirm = link.lead()
@@ -366,7 +371,7 @@ def an_offer_twice_is_taken_once(lab):
 @test
 def another_offer_meanwhile_is_told_busy(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         o, _, confirm = link.lead()
@@ -379,7 +384,7 @@ def another_offer_meanwhile_is_told_busy(lab):
 @test
 def a_wrong_tag_in_confirm_installs_no_outbound(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         before = in_force(a.peer("gamma"))
@@ -399,7 +404,7 @@ def a_wrong_tag_in_confirm_installs_no_outbound(lab):
 @test
 def messages_of_no_exchange_change_nothing(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         old = offer(2)
@@ -432,7 +437,7 @@ def messages_of_no_exchange_change_nothing(lab):
 @test
 def an_offer_that_is_given_up_leaves_nothing(lab):
     a, b = honest(lab, drain_ms=100, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         before = in_force(a.peer("gamma"))
@@ -447,7 +452,7 @@ def an_offer_that_is_given_up_leaves_nothing(lab):
         link.close()
         p = a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
         equal((in_force(p), p["held"]), (before, 1), "after the cut")
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         link.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
         link.pair()
         a.wait_peer("gamma", "holds nothing old", lambda p: p["held"] == 0)
@@ -456,7 +461,7 @@ def an_offer_that_is_given_up_leaves_nothing(lab):
 @test
 def an_exchange_that_nobody_ends_is_given_up_in_ten_seconds(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         before = in_force(a.peer("gamma"))
@@ -487,7 +492,7 @@ def an_exchange_that_nobody_ends_is_given_up_in_ten_seconds(lab):
 @test
 def a_flood_of_offers_is_limited(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         reasons = []
         for i in range(200):
@@ -503,7 +508,7 @@ def a_flood_of_offers_is_limited(lab):
 @test
 def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for _ in range(5):
             link = greeted(a, lab)
             link.send(offer(int(link.hello_got["last"]) + 1))
@@ -518,7 +523,7 @@ def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
 @test
 def a_leader_that_never_confirms_makes_us_hold_a_bounded_number(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         last, faults = 1, []
@@ -544,7 +549,7 @@ def a_flood_of_requests_and_pings_does_not_hold_the_agent(lab):
     listener = Listener(lab)
     link = listener.accept(identity("gamma")).hello()
     link.finish_following()
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         before = in_force(a.peer("gamma"))
         for _ in range(500):
             link.send({"type": "ping", "id": "7" * 16})
@@ -559,7 +564,7 @@ def a_flood_of_requests_and_pings_does_not_hold_the_agent(lab):
 @test
 def one_that_never_reads_is_cut_off(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.tls.settimeout(20)
         data = frame(PING) * 500
@@ -586,7 +591,7 @@ def bad_answer(title, fault, klass, make):
     @test(name="an answer with " + title + " is turned down")
     def refused(lab):
         _, a, b, link = led(lab)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             o = link.recv("offer")
             link.send(make(o))
             r = link.recv("reject")
@@ -614,7 +619,7 @@ bad_answer("a longer lifetime", "protocol", "refused",
 @test
 def an_answer_whose_tag_is_not_last_ends_the_link(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         m = answer(o)
         m = {"type": "answer", "tag": "0" * 64, **m}
@@ -627,7 +632,7 @@ def an_answer_whose_tag_is_not_last_ends_the_link(lab):
 @test
 def our_own_offer_come_back_is_nothing(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         link.send_body(link.raw)
         link.send({"type": "ping", "id": "7" * 16})
@@ -641,7 +646,7 @@ def our_own_offer_come_back_is_nothing(lab):
 @test
 def an_offer_of_the_one_that_does_not_lead_ends_the_link(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link.finish_following()
         before = in_force(a.wait_peer("gamma", "is up", lambda p: p["state"] == "up"))
         link.send(offer(99))
@@ -653,7 +658,7 @@ def an_offer_of_the_one_that_does_not_lead_ends_the_link(lab):
 @test
 def what_a_peer_gives_as_its_reason_is_told(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         link.send({"type": "reject", "xid": o["xid"], "reason": "suite", "text": "%s%n <none> 'x"})
         e = a.wait_error("gamma", "refused", "the peer refused: %s%n <none> 'x")
@@ -663,7 +668,7 @@ def what_a_peer_gives_as_its_reason_is_told(lab):
 @test
 def terminal_codes_in_a_reason_end_the_link(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         link.send({"type": "reject", "xid": o["xid"], "reason": "suite", "text": "\u202e\u001b[31m"})
         got = [m for m in link.until_closed() if m["type"] == "error"]
@@ -674,7 +679,7 @@ def terminal_codes_in_a_reason_end_the_link(lab):
 @test
 def a_done_that_never_comes_leaves_the_pair_in_force(lab):
     listener, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o, reply, confirm = link.follow()
         equal(confirm["type"], "confirm", "reply to the answer")
         link.close()
@@ -693,7 +698,7 @@ def a_done_that_never_comes_leaves_the_pair_in_force(lab):
 @test
 def a_second_link_of_a_restarted_peer_takes_over_at_once(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         first = paired(a, lab)
         before = in_force(a.peer("gamma"))
         second = greeted(a, lab)
@@ -706,12 +711,12 @@ def a_second_link_of_a_restarted_peer_takes_over_at_once(lab):
 @test
 def the_name_of_a_peer_is_that_of_its_certificate(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
-        link = dial(a, lab, identity("gamma"))
+    with lab.pair_unchanged(a, b):
+        link = connect_tls(a, lab, identity("gamma"))
         link.hello(name="beta", agent="%s%n" * 8)
         a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
         equal(a.peer("gamma")["identity"]["name"], "gamma", "name of gamma")
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -4,14 +4,22 @@
 Beside every stranger an honest pair runs at the same agent: nothing of it may change.
 """
 
+import os
 import secrets
 import socket
 import ssl
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Closed, Listener, dial, hello, knock, ppk_check
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired
+from harness.hostile import Closed, Listener, connect, connect_tls, hello, ppk_check
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SLOW
+from harness.tap import check, equal, has, main, test, until
 
 REFUSE = "we refuse the certificate of " + GAMMA
 
@@ -22,7 +30,7 @@ def honest(lab, **gamma):
     b = lab.agent("beta", "alpha")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b
 
 
@@ -42,9 +50,9 @@ def bad_identity(title, text, config, tls, make):
     @test(name=title + " is refused when it calls")
     def calls(lab):
         a, b = honest(lab, role="listen", **config(lab))
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
-                link = dial(a, lab, make(), **tls)
+                link = connect_tls(a, lab, make(), **tls)
                 link.send(hello())
                 got = link.until_closed()
                 check(not got, "the agent talked to it: %s" % got)
@@ -60,7 +68,7 @@ def bad_identity(title, text, config, tls, make):
     def is_called(lab):
         listener = Listener(lab)
         a, b = honest(lab, role="dial", **config(lab))
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
                 link = listener.accept(make(), **tls)
                 got = link.until_closed()
@@ -124,9 +132,9 @@ for title, text, config, tls, make in (
 @test
 def a_caller_without_a_certificate_is_refused(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         try:
-            link = dial(a, lab, identity("gamma"), cert=False)
+            link = connect_tls(a, lab, identity("gamma"), cert=False)
             link.send(hello())
             equal(link.until_closed(), [], "what the agent said")
         except Closed:
@@ -140,9 +148,9 @@ def bad_tls(title, tls, text):
     @test(name=title + " is refused when it calls")
     def calls(lab):
         a, b = honest(lab, role="listen")
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
-                link = dial(a, lab, identity("gamma"), **tls)
+                link = connect_tls(a, lab, identity("gamma"), **tls)
                 link.send(hello())
                 equal(link.until_closed(), [], "what the agent said")
             except Closed:
@@ -155,7 +163,7 @@ def bad_tls(title, tls, text):
     def is_called(lab):
         listener = Listener(lab)
         a, b = honest(lab, role="dial")
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
                 equal(listener.accept(identity("gamma"), **tls).until_closed(), [], "messages")
             except Closed:
@@ -173,10 +181,10 @@ bad_tls("tls with another protocol name", {"alpn": "h2"}, 'does not speak "sapai
 @test
 def what_is_no_tls_is_refused(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, secrets.token_bytes(5000),
                      b"\x16\x03\x01\xff\xff" + b"\0" * 70000, b"\x15\x03\x03\0\x02\x02\x28"):
-            s = knock(a, lab)
+            s = connect(a, lab)
             try:
                 s.sendall(data)
                 while s.recv(4096):
@@ -191,7 +199,7 @@ def what_is_no_tls_is_refused(lab):
 def a_port_of_another_service_is_told_so(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         s = listener.accept_plain()
         s.sendall(b"220 mail.example ESMTP\r\n")
         e = a.wait_peer("gamma", "has an error", lambda p: "error" in p)["error"]
@@ -206,7 +214,7 @@ def a_port_of_another_service_is_told_so(lab):
 def a_peer_that_refuses_us_is_exit_5(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         r = a.cli_start("up", "gamma", "--timeout", "20")
         mixed = Shows(identity("gamma"), identity("gamma", by="other-ca"))
         end = time.monotonic() + LIMIT
@@ -231,7 +239,7 @@ def both_sides_of_a_wrong_ca_name_the_check(lab):
     # beta is the TLS server: alpha has hung up on its certificate before it showed its own.
     b.wait_peer("alpha", "is not up", lambda p: p["state"] == "waiting")
     refused = a.cli("up", "beta", "--timeout", "10")
-    well(refused, 5)
+    expect_exit(refused, 5)
 
 
 @test
@@ -241,8 +249,8 @@ def a_peer_that_is_let_in_later_pairs_without_help(lab):
     a.wait_error("beta", "auth", "pinned")
     a.config["peers"][0]["pin"] = identity("beta").pin
     a.write_config()
-    well(a.cli("reload"))
-    together(a, b)
+    expect_exit(a.cli("reload"))
+    wait_paired(a, b)
 
 
 @test
@@ -269,10 +277,10 @@ def a_certificate_that_soon_ends_is_told_at_the_start(lab):
 @test
 def an_address_that_no_peer_has_is_closed_at_once(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for _ in range(20):
             start = time.monotonic()
-            s = knock(a, lab, source="127.0.0.66")
+            s = connect(a, lab, source="127.0.0.66")
             try:
                 s.sendall(b"\x16\x03\x01")
                 equal(s.recv(4096), b"", "what the agent said")
@@ -289,9 +297,9 @@ def slow_stranger(title, feed):
     @test(name=title + " is gone in ten seconds")
     def slow(lab):
         a, b = honest(lab, role="listen")
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             start = time.monotonic()
-            s = knock(a, lab)
+            s = connect(a, lab)
             s.settimeout(1)
             end = start + 14 + 3 * SLOW
             data = iter(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100)
@@ -322,9 +330,9 @@ slow_stranger("a stranger that sends one byte a second", True)
 @test
 def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         start = time.monotonic()
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         equal([m["type"] for m in link.until_closed()], ["hello"], "what the agent said")
         check(9 <= time.monotonic() - start < 11.5 + SLOW, "gone after %.1f s" %
               (time.monotonic() - start))
@@ -340,9 +348,9 @@ def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
     a.config["peers"][0]["role"] = "listen"
     a.start()
     c.start()
-    together(a, c)
-    with lab.untouched(a, c):
-        flood = [knock(a, lab, source=BETA) for _ in range(200)]
+    wait_paired(a, c)
+    with lab.pair_unchanged(a, c):
+        flood = [connect(a, lab, source=BETA) for _ in range(200)]
         for s in flood[::2]:
             try:
                 s.sendall(b"\x16\x03\x01\x02\x00\x01")
@@ -352,9 +360,9 @@ def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
         b.start()
         a.wait_up("beta", limit=8 * SLOW)
         print("# paired %.2f s after its start" % (time.monotonic() - start))
-        more = [knock(a, lab, source=BETA) for _ in range(200)]
+        more = [connect(a, lab, source=BETA) for _ in range(200)]
         before = in_force(a.peer("beta"))
-        well(a.cli("verify", "beta"))
+        expect_exit(a.cli("verify", "beta"))
         equal(in_force(a.peer("beta")), before, "beta's pair")
         for s in flood + more:
             s.close()
@@ -364,7 +372,7 @@ def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
 def a_listener_that_only_takes_calls_is_given_up_and_called_again(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         start = time.monotonic()
         s = listener.accept_plain()
         until(lambda: s.recv(65536) == b"", "the agent gave up", limit=14 * SLOW)
@@ -393,8 +401,8 @@ def the_same_ppk_on_both_hosts_pairs(lab):
     for digits in (64, 96, 128):
         ppk = secrets.token_hex(digits // 2)
         a, b = with_ppks(lab, ppk, ppk)
-        together(a, b)
-        well(a.cli("rekey", "beta"))
+        wait_paired(a, b)
+        expect_exit(a.cli("rekey", "beta"))
         for agent in (a, b):
             check(ppk not in agent.log(), "the PPK is in a log")
             agent.stop()
@@ -406,7 +414,7 @@ def different_ppks_are_exit_5_on_both_hosts(lab):
     a, b = with_ppks(lab, secrets.token_hex(32), secrets.token_hex(32))
     for x, y in ((a, "beta"), (b, "alpha")):
         r = x.cli("up", y, "--timeout", "8")
-        well(r, 5)
+        expect_exit(r, 5)
         has(r.doc("error")["cause"], "PPK")
         check("epoch" not in x.peer(y), "something was installed")
 
@@ -416,7 +424,7 @@ def a_ppk_on_one_host_alone_is_exit_5_on_both(lab):
     a, b = with_ppks(lab, secrets.token_hex(32), None)
     for x, y in ((a, "beta"), (b, "alpha")):
         r = x.cli("up", y, "--timeout", "8")
-        well(r, 5)
+        expect_exit(r, 5)
         has(r.doc("error")["cause"], "PPK")
         check("epoch" not in x.peer(y), "something was installed")
 
@@ -429,7 +437,7 @@ def a_ppk_file_that_is_no_ppk_is_exit_2(lab):
         a.config["peers"] = [lab.peer_of("beta", ppk=ppk)]
         a.write_config()
         for words in (["run", "--config", a.config_path], ["check", a.config_path]):
-            r = well(tool(*words, "--json"), 2)
+            r = expect_exit(run_sapair(*words, "--json"), 2)
             has(r.doc("error")["cause"], "64 to 128 lower-case hex digits")
 
 
@@ -438,14 +446,14 @@ def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
     ppk = secrets.token_hex(32)
     path = lab.write("ppk", ppk)
     a, b = honest(lab, role="listen", ppk=path)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for make in (
             lambda link: None,
             lambda link: "00" * 32,
             lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # its own, come back
             lambda link: ppk_check(link.exporter(), bytes(32), True),
         ):
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             h = link.recv("hello")
             equal(h["ppk"], ppk_check(link.exporter(), bytes.fromhex(ppk), False), "its own value")
             link.send(hello(ppk=make(link)))
@@ -453,10 +461,10 @@ def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
             equal([m.get("reason") for m in end], ["ppk"], "what the agent said")
             a.wait_error("gamma", "auth", "PPK")
             nothing_installed(a)
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         link.send(hello(ppk=ppk_check(link.exporter(), bytes.fromhex(ppk), True)))
         a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

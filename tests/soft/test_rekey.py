@@ -1,20 +1,29 @@
 #!/usr/bin/env python3
 """New SPIs and keys, on demand and by themselves, without one lost packet."""
 
+import concurrent
 import concurrent.futures
 import json
+import os
 import signal
+import sys
 import threading
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import SAN, SLOW
+from harness.tap import check, equal, has, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 200, "switch_ms": 100}}
 
 
 def receipt(result):
-    return well(result).doc("rekey")
+    return expect_exit(result).doc("rekey")
 
 
 @test
@@ -23,7 +32,7 @@ def a_receipt_says_what_status_says_on_both_hosts(lab):
     for asker, other in ((a, b), (b, a)):
         old, peer_old = asker.peer(other.name), other.peer(asker.name)
         r = receipt(asker.cli("rekey", other.name))
-        new, peer_new = together(asker, other, epoch=int(old["epoch"]) + 1)
+        new, peer_new = wait_paired(asker, other, epoch=int(old["epoch"]) + 1)
         equal(r["peer"], other.name, "peer")
         equal(r["epoch"], {"old": old["epoch"], "new": new["epoch"]}, "epoch")
         for way in ("in", "out"):
@@ -42,7 +51,7 @@ def a_receipt_says_what_status_says_on_both_hosts(lab):
         check(0 <= ms["inbound"] <= ms["exchange"] <= ms["total"] and ms["switch"] <= ms["exchange"],
               "ms: %s" % ms)
         equal(new["rekeys"], str(int(old["rekeys"]) + 1), "rekeys")
-        quiet(a, b)
+        wait_single_pair(a, b)
 
 
 @test
@@ -55,24 +64,24 @@ def wait_returns_when_the_old_sas_are_gone(lab):
     took = time.monotonic() - start
     equal((r["drained"], a.peer("beta")["held"]), (True, 0), "drained, held with --wait")
     check(took >= 0.65, "--wait returned after %.2f s of 0.7" % took)
-    quiet(a, b)
+    wait_single_pair(a, b)
 
 
 @test
 def wait_ends_in_time_and_says_what_is_so(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 60000}})
     start = time.monotonic()
-    r = well(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
+    r = expect_exit(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
     has(r.doc("error")["cause"], "the new pair is in force; the old SAs are not gone yet")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
-    together(a, b, epoch=2)
+    wait_paired(a, b, epoch=2)
 
 
 @test
 def no_wait_returns_at_once(lab):
     a, b = lab.pair(both=FAST)
-    well(a.cli("rekey", "beta", "--no-wait"))
-    together(a, b, epoch=2)
+    expect_exit(a.cli("rekey", "beta", "--no-wait"))
+    wait_paired(a, b, epoch=2)
 
 
 @test
@@ -105,7 +114,7 @@ def one_request_on_each_host_makes_one_rekey(lab):
             got = [j.result() for j in jobs]
         equal([rc for rc, _ in got], [0, 0], "exits: %s" % got)
         epochs = [docs[0]["epoch"]["new"] for _, docs in got]
-        after = int(together(a, b)[0]["epoch"])
+        after = int(wait_paired(a, b)[0]["epoch"])
         # Both may have asked before either began, or one after the other had ended.
         check(after in (before + 1, before + 2), "epoch %d after %d" % (after, before))
         if after == before + 1:
@@ -134,7 +143,7 @@ def five_requests_at_once_make_one_rekey(lab):
         equal({(d["in"]["new"], d["out"]["new"]) for d in got}, {in_force(agent.peer(other.name))[1:]},
               "SPIs in the receipts")
         equal(sorted(d["joined"] for d in got), [False] + [True] * 4, "joined")
-        equal(int(together(a, b)[0]["epoch"]), before + 1, "epoch in force")
+        equal(int(wait_paired(a, b)[0]["epoch"]), before + 1, "epoch in force")
 
 
 @test
@@ -161,18 +170,18 @@ def all_rekeys_every_pair_with_one_receipt_each(lab):
     for x in [a] + others:
         x.start()
     for x in others:
-        together(a, x)
+        wait_paired(a, x)
     for more in ([], ["--parallel", "1"]):
         before = {n: int(a.peer(n)["epoch"]) for n in names}
-        r = well(a.cli("rekey", "--all", *more))
+        r = expect_exit(a.cli("rekey", "--all", *more))
         equal(sorted(d["peer"] for d in r.docs), sorted(names), "receipts")
         for d in r.docs:
             equal(int(d["epoch"]["new"]), before[d["peer"]] + 1, "epoch of " + d["peer"])
             check(d["verified"], "not verified: %s" % d)
     # One that is not up is told; the others are rekeyed all the same.
     others[2].stop()
-    well(a.cli("down", "delta"))
-    r = well(a.cli("rekey", "--all"), 3)
+    expect_exit(a.cli("down", "delta"))
+    r = expect_exit(a.cli("rekey", "--all"), 3)
     equal(sorted(d["peer"] for d in r.docs if d["schema"] == "sapair.rekey/1"), names[:2], "receipts")
     equal([d["peer"] for d in r.docs if d["schema"] == "sapair.error/1"], ["delta"], "errors")
 
@@ -207,7 +216,7 @@ def by_itself(title, rekey, reason, load):
             check(len(events) >= 2, "%d rekeys came" % len(events))
             equal({e["reason"] for e in events}, {reason}, "reasons")
             equal(lost, 0, "lost probes")
-        p, _ = together(a, b)
+        p, _ = wait_paired(a, b)
         check(int(p["epoch"]) >= first + 2, "epoch %s" % p["epoch"])
 
     return rekeyed
@@ -227,7 +236,7 @@ def hard_end(title, soft, hard):
         b.signal(signal.SIGSTOP)  # so that the rekey at the soft limit comes to nothing
         with Control(a.control) as c:
             c.send({"verb": "watch"})
-            well(a.cli("verify", "beta", "--count", "1000"), 8)
+            expect_exit(a.cli("verify", "beta", "--count", "1000"), 8)
             p = a.peer("beta")
             check("epoch" not in p and p["state"] == "pairing", "still in force: %s" % p)
             check(p["error"]["class"] in ("down", "verify"), "error: %s" % p)
@@ -235,11 +244,11 @@ def hard_end(title, soft, hard):
             seen = []
             while "down" not in seen or "up" not in seen[seen.index("down"):]:
                 seen.append(c.line()["event"])
-        p, q = together(a, b)
+        p, q = wait_paired(a, b)
         check(int(p["epoch"]) > int(old[0]), "epoch %s after %s" % (p["epoch"], old[0]))
         check(not {p["in"]["spi"], p["out"]["spi"]} & set(old[1:]), "an SPI came again")
-        well(a.cli("verify", "beta"))
-        quiet(a, b)
+        expect_exit(a.cli("verify", "beta"))
+        wait_single_pair(a, b)
 
     return ends
 
@@ -316,7 +325,7 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
             equal((rc, d["verified"]), (0, True), "verify of %s: %s" % (name, d))
             equal((d["probes"]["lost"], d["probes"]["echoed"]), (0, 1000), "probes of %s: %s" % (name, d))
             equal(d["probes"].get("arrived"), 1000, "probes of %s that arrived: %s" % (name, d))
-    p, q = quiet(a, b)
+    p, q = wait_single_pair(a, b)
     check(int(p["epoch"]) >= wanted + 1, "epoch %s" % p["epoch"])
     for x in (p, q):
         equal((x["in"]["replay_dropped"], x["in"]["integrity_failed"]), ("0", "0"), "drops")
@@ -327,4 +336,4 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -8,10 +8,17 @@ import re
 import socket
 import stat
 import subprocess
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Control, Gone
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import ALPHA, LIMIT, SAN, SAPAIR
+from harness.tap import Failure, Skip, check, equal, has, main, test, until
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}}
 
@@ -39,10 +46,10 @@ def rekey(agent, peer, n):
 def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
     a, b = lab.pair(both=FAST)
     rekey(a, "beta", 100)
-    quiet(a, b)
+    wait_single_pair(a, b)
     before = [(descriptors(x), rss(x)) for x in (a, b)]
     rekey(a, "beta", 200)
-    quiet(a, b)
+    wait_single_pair(a, b)
     for x, (fds, kb) in zip((a, b), before):
         # The connection of the last question may still be closing.
         until(lambda: descriptors(x) <= fds, "at most %d descriptors of %s" % (fds, x.name))
@@ -55,7 +62,7 @@ def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
 def a_hundred_links_leave_descriptors_and_memory_flat(lab):
     a = lab.agent("alpha", lab.peer_of("beta", role="listen"), **FAST).start()
     b = lab.agent("beta", lab.peer_of("alpha", role="dial"), **FAST).start()
-    together(a, b)
+    wait_paired(a, b)
     with Control(b.control) as c:
 
         def again(n):
@@ -64,10 +71,10 @@ def a_hundred_links_leave_descriptors_and_memory_flat(lab):
                 equal(c.ask("up", peer="alpha")[0], 0, "up")
 
         again(20)
-        together(a, b)
+        wait_paired(a, b)
         before = descriptors(a), rss(a), descriptors(b), rss(b)
         again(100 if not SAN else 20)
-        together(a, b)
+        wait_paired(a, b)
     until(lambda: descriptors(a) <= before[0] and descriptors(b) <= before[2],
           "descriptors are back at %d and %d" % (before[0], before[2]))
     if not SAN:
@@ -84,7 +91,7 @@ def an_idle_pair_takes_no_processor_time(lab):
             fields = f.read().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
-    quiet(a, b)
+    wait_single_pair(a, b)
     before = ticks(a), ticks(b)
     end = time.monotonic() + 2  # the absence of something needs a time
     while time.monotonic() < end:
@@ -104,11 +111,11 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
     for x, y in ((a, "beta"), (b, "alpha")):
         for words in (["status"], ["up", y], ["rekey", y], ["verify", y], ["status", y], ["reload"]):
             for json_out in (True, False):
-                r = well(x.cli(*words, json_out=json_out))
+                r = expect_exit(x.cli(*words, json_out=json_out))
                 texts.append((x.name + " " + " ".join(words), r.out + r.err))
     for words in (["down", "beta"], ["up", "beta"], ["status"]):
-        texts.append((" ".join(words), well(a.cli(*words)).out))
-    together(a, b)
+        texts.append((" ".join(words), expect_exit(a.cli(*words)).out))
+    wait_paired(a, b)
     for x in (a, b):
         for name in ("cmdline", "environ"):
             try:
@@ -167,14 +174,14 @@ def descriptors_of_the_caller_are_not_needed(lab):
         ["/bin/sh", "-c", 'exec "$0" run --config "$1" <&- >&- 2>&-', SAPAIR, a.config_path]
     )
     a.wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     rekey(a, "beta", 1)
 
 
 @test
 def sixty_clients_at_once_are_served(lab):
     a, b = lab.pair()
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         clients = [Control(a.control) for _ in range(60)]
         for c in clients:
             c.send({"verb": "status"})
@@ -239,7 +246,7 @@ def service_managers_are_told(lab):
     a = lab.agent("alpha", "beta")
     a.start(env={"NOTIFY_SOCKET": path})
     equal(s.recv(4096), b"READY=1", "at the start")
-    well(a.cli("stop"))
+    expect_exit(a.cli("stop"))
     equal(s.recv(4096), b"STOPPING=1", "at the end")
     equal(a.wait_exit(), 0, "exit")
 
@@ -250,7 +257,7 @@ def log_levels_and_json_logs(lab):
     b = lab.agent("beta", "alpha", log="info")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     a.stop()
     b.stop()
     equal(a.log(), "", "log at the level error")
@@ -268,4 +275,4 @@ def log_levels_and_json_logs(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

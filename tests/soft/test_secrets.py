@@ -13,10 +13,17 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Keys, dial, expand, hello, ppk_check
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import Agent
+from harness.hostile import Keys, connect_tls, expand, hello, ppk_check
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, SAN, SAPAIR
+from harness.tap import Skip, check, equal, main, test
 
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}
 
@@ -98,7 +105,7 @@ def alpha(lab):
 @test
 def what_an_exchange_needed_is_gone_when_it_is_over(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link)
     check("PRK" in where(a, run.secrets), "the PRK of a running exchange was not found")
     run.finish(link)
@@ -109,7 +116,7 @@ def what_an_exchange_needed_is_gone_when_it_is_over(lab):
 @test
 def the_keys_of_a_pair_go_with_its_sas(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     first = Run(link).finish(link)
     link.hello_got["last"] = first.o["epoch"]
     second = Run(link).finish(link)
@@ -122,7 +129,7 @@ def the_keys_of_a_pair_go_with_its_sas(lab):
 @test
 def what_an_exchange_that_failed_had_is_gone(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link)
     link.send(dict(run.confirm, tag="0" * 64))
     equal(link.recv("reject")["reason"], "tag", "reply")
@@ -137,7 +144,7 @@ def what_an_exchange_that_failed_had_is_gone(lab):
 @test
 def the_secrets_of_a_link_go_with_it(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link).finish(link)
     with open(link.keylog) as f:
         tls = {line.split()[0]: bytes.fromhex(line.split()[2]) for line in f if line[0] != "#"}
@@ -173,7 +180,7 @@ def key_files_leave_no_text_and_go_with_a_reload(lab):
     check(not [p for p in places["PPK"] if p.startswith("hex")], "the PPK's text: %s" % places)
     check(not [x for x, data in memory(a) if pem in data], "the key's PEM text is in memory")
     fresh = lab.path("fresh")
-    well(tool("id", "new", "--name", "alpha", "--address", ALPHA, "--dir", fresh))
+    expect_exit(run_sapair("id", "new", "--name", "alpha", "--address", ALPHA, "--dir", fresh))
     shutil.copy(os.path.join(fresh, "sapair.crt"), cert)
     shutil.copy(os.path.join(fresh, "sapair.key"), key)
     del a.config["peers"][0]["ppk"]
@@ -205,7 +212,7 @@ def no_block_of_memory_is_freed_with_a_secret_in_it(lab):
             secret.update({line.split()[0] + " " + n: bytes.fromhex(line.split()[2])
                            for line in f if line[0] != "#"})
 
-    link = dial(a, lab, identity("gamma"))
+    link = connect_tls(a, lab, identity("gamma"))
     link.ppk = ppk
     link.send(hello(ppk=ppk_check(link.exporter(), ppk, True)))
     link.hello_got = link.recv("hello")
@@ -237,7 +244,7 @@ def the_key_of_a_bundle_is_in_that_bundle_only(lab):
     hosts = [{"name": "h%d" % i, "address": "127.77.9.%d:%d" % (i, lab.port)} for i in (1, 2, 3)]
     path = lab.write("demo.json", json.dumps({"lab": "demo", "backend": "soft", "hosts": hosts}))
     out = lab.path("bundles")
-    said = well(tool("lab", "init", path, "--out", out, "--json"))
+    said = expect_exit(run_sapair("lab", "init", path, "--out", out, "--json"))
     texts = {h["name"]: open(os.path.join(out, h["name"] + ".bundle")).read() for h in hosts}
     # Of each key, what none but itself has: the first half is the same for all of a curve.
     keys = {n: "".join(json.loads(t)["key"].split("\n")[1:-2]) for n, t in texts.items()}
@@ -276,4 +283,4 @@ def memory_is_locked_and_leaves_no_core(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

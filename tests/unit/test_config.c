@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 #include "tests/t.h"
 
 #define PIN "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -72,7 +73,7 @@ static void a_peer_needs_its_address_alone(void)
 	CHECK(!c.peers[0].has_pin);
 	CHECK_STR(c.peers[1].name, "2001:db8::2");
 	CHECK_U64(c.peers[1].esp_port, 4600);
-	CHECK(peer_options_equal(&c.peers[0].opt, &c.defaults));
+	CHECK(peer_options_change(&c.peers[0].opt, &c.defaults) == CHANGE_NONE);
 	config_free(&c);
 }
 
@@ -288,7 +289,7 @@ static void one_address_may_have_two_peers_by_local_address(void)
 
 static void peers_are_added_by_address(void)
 {
-	config_init(&c);
+	CHECK(config_init(&c, &e) == 0);
 	c.defaults.drain_ms = 9;
 	CHECK(config_add_peer(&c, "192.0.2.2", &e) == 0);
 	CHECK(config_add_peer(&c, "[2001:db8::1]:99", &e) == 0);
@@ -334,27 +335,33 @@ static void ten_thousand_peers_are_the_most(void)
 	free(text);
 }
 
-static void equal_means_the_same_pair_and_policy(void)
+static void each_member_says_what_a_change_of_it_does(void)
 {
-	static const char *const other[] = {
-		"{\"address\":\"192.0.2.3\",\"name\":\"b\"}",
-		"{\"address\":\"192.0.2.2:1\",\"name\":\"b\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"c\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"local\":\"192.0.2.9\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esp_port\":7}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"ppk\":\"p\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"identity\":\"i\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"role\":\"dial\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"mode\":\"permissive\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esn\":false}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"window\":64}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"suites\":[\"aes256gcm16\"]}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"protect\":[\"tcp/1\"]}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"exempt\":[\"tcp/1\"]}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"time_s\":7}}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"packets\":7}}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"drain_ms\":7}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"pin\":\"" PIN "\"}",
+	static const struct {
+		const char *peer;
+		enum config_change change;
+	} other[] = {
+		{"{\"address\":\"192.0.2.3\",\"name\":\"b\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2:1\",\"name\":\"b\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"c\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"local\":\"192.0.2.9\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esp_port\":7}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"ppk\":\"p\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"identity\":\"i\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"role\":\"dial\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"mode\":\"permissive\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esn\":false}", CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"window\":64}", CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"suites\":[\"aes256gcm16\"]}",
+		 CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"protect\":[\"tcp/1\"]}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"exempt\":[\"tcp/1\"]}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"time_s\":7}}",
+		 CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"packets\":7}}",
+		 CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"drain_ms\":7}", CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"pin\":\"" PIN "\"}", CHANGE_PEER},
 	};
 	struct config first;
 	char text[400];
@@ -362,19 +369,78 @@ static void equal_means_the_same_pair_and_policy(void)
 	CHECK(parse("{\"peers\":[{\"name\":\"b\",\"address\":\"192.0.2.2\"}]}") == 0);
 	first = c;
 	CHECK(parse("{\"peers\":[{\"address\":\"192.0.2.2\",\"esn\":true,\"name\":\"b\"}]}") == 0);
-	CHECK(peer_config_equal(&first.peers[0], &c.peers[0]));
+	CHECK(peer_config_change(&first.peers[0], &c.peers[0]) == CHANGE_NONE);
 	config_free(&c);
 	for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
-		snprintf(text, sizeof text, "{\"peers\":[%s]}", other[i]);
+		snprintf(text, sizeof text, "{\"peers\":[%s]}", other[i].peer);
 		if (!CHECK(parse(text) == 0)) {
 			NOTE("%s", e.cause);
 			continue;
 		}
-		if (!CHECK(!peer_config_equal(&first.peers[0], &c.peers[0])))
-			NOTE("%s", other[i]);
+		if (!CHECK(peer_config_change(&first.peers[0], &c.peers[0]) == other[i].change))
+			NOTE("%s", other[i].peer);
 		config_free(&c);
 	}
 	config_free(&first);
+}
+
+static void the_first_member_that_needs_a_restart_is_named(void)
+{
+	static const char *const rows[][2] = {
+		{"{\"listen\":[\"[::]:4510\",\"0.0.0.0:4510\"],\"esp_port\":4510}", NULL},
+		{"{\"listen\":\"[::]:4510\"}", "listen"},
+		{"{\"listen\":[\"[::]:4510\",\"0.0.0.0:4511\"]}", "listen"},
+		{"{\"esp_port\":4511}", "esp_port"},
+		{"{\"backend\":\"soft\"}", "backend"},
+		{"{\"control\":\"c.sock\"}", "control"},
+		{"{\"log\":\"debug\",\"name\":\"a\",\"key\":\"k\",\"export_keys\":true}", NULL},
+	};
+	struct config first;
+
+	CHECK(parse("{}") == 0);
+	first = c;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *member;
+
+		if (!CHECK(parse(rows[i][0]) == 0))
+			continue;
+		member = config_restart_member(&first, &c);
+		CHECK_STR(member != NULL ? member : "", rows[i][1] != NULL ? rows[i][1] : "");
+		config_free(&c);
+	}
+	config_free(&first);
+}
+
+static void options_are_written_as_they_are_read(void)
+{
+	struct peer_options o, again;
+	char text[2000], more[2000];
+	struct json_doc *doc;
+	struct json_out out;
+
+	CHECK(config_default_options(&o, &e) == 0);
+	o.window = 64;
+	o.role = ROLE_LISTEN;
+	o.hard_bytes = 9;
+	for (int i = 0; i < 2; i++) {
+		json_begin(&out, text, sizeof text);
+		json_put_open(&out, NULL);
+		config_put_options(&out, &o);
+		json_put_close(&out);
+		CHECK(json_end(&out) > 0);
+		if (i == 1)
+			break;
+		memcpy(more, text, sizeof more);
+		CHECK(config_default_options(&again, &e) == 0);
+		CHECK(peer_options_change(&o, &again) == CHANGE_PEER);
+		if (!CHECK(json_open(&doc, text, strlen(text), 6, false, &e) == 0))
+			return;
+		CHECK(config_get_options(&again, json_root(doc), &e) == 0);
+		json_close(doc);
+		CHECK(peer_options_change(&o, &again) == CHANGE_NONE);
+		o = again;
+	}
+	CHECK_STR(text, more);
 }
 
 static void a_policy_stops_what_it_protects_and_does_not_exempt(void)
@@ -408,5 +474,6 @@ T_MAIN(T(an_empty_config_has_every_default), T(a_peer_needs_its_address_alone),
        T(every_member_is_read), T(defaults_reach_peers_that_stand_before_them),
        T(the_esp_port_follows_the_listen_port), T(what_is_wrong_is_told_with_its_place),
        T(one_address_may_have_two_peers_by_local_address), T(peers_are_added_by_address),
-       T(ten_thousand_peers_are_the_most), T(equal_means_the_same_pair_and_policy),
+       T(ten_thousand_peers_are_the_most), T(each_member_says_what_a_change_of_it_does),
+       T(the_first_member_that_needs_a_restart_is_named), T(options_are_written_as_they_are_read),
        T(a_policy_stops_what_it_protects_and_does_not_exempt))

@@ -1,5 +1,6 @@
 /* proto/json: a struct by a table or a reason with its place; a text that fits or none. */
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 #include "proto/json/scan.h"
 #include "tests/t.h"
 
@@ -29,8 +30,8 @@ struct sample {
 };
 
 static const struct json_field inner_fields[] = {
-	{"address", json_get_addr, offsetof(struct inner, address), 0, 0, NULL, false},
-	{"port", json_get_u16, offsetof(struct inner, port), 1, 0, NULL, true},
+	{"address", json_get_addr, offsetof(struct inner, address), 0, 0, NULL, false, NULL},
+	{"port", json_get_u16, offsetof(struct inner, port), 1, 0, NULL, true, NULL},
 };
 
 static int get_peer(const struct cJSON *v, size_t i, void *arg, struct err *err)
@@ -45,12 +46,12 @@ static int get_peers(const struct cJSON *v, const struct json_field *f, void *to
 	return json_each(v, (size_t)f->max, get_peer, to, err);
 }
 
-#define ROW(member, get, min, max, more)                                            \
-	{                                                                           \
-#member, get, offsetof(struct sample, member), min, max, more, true \
+#define ROW(member, get, min, max, more)                                                  \
+	{                                                                                 \
+#member, get, offsetof(struct sample, member), min, max, more, true, NULL \
 	}
 static const struct json_field fields[] = {
-	{"id", json_get_hex64, offsetof(struct sample, id), 0, 0, NULL, false},
+	{"id", json_get_hex64, offsetof(struct sample, id), 0, 0, NULL, false, NULL},
 	ROW(count, json_get_dec64, 1, UINT64_C(18446744073709551614), NULL),
 	ROW(spi, json_get_spi, 0, 0, NULL),
 	ROW(key, json_get_secret, 0, 4, NULL),
@@ -61,7 +62,7 @@ static const struct json_field fields[] = {
 	ROW(name, json_get_text, 1, 9, NULL),
 	ROW(mode, json_get_word, 0, 0, words),
 	ROW(address, json_get_addr, 0, 0, NULL),
-	{"peers", get_peers, offsetof(struct sample, peer), 0, 2, NULL, true},
+	{"peers", get_peers, offsetof(struct sample, peer), 0, 2, NULL, true, NULL},
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
@@ -234,8 +235,8 @@ static void sixty_four_members_are_told_privsep(void)
 
 	for (size_t i = 0; i < 64; i++) {
 		snprintf(names[i], sizeof names[i], "m%zu", i);
-		many[i] = (struct json_field){names[i], json_get_u16, i * sizeof to[0], 0, 0,
-					      NULL,     false};
+		many[i] = (struct json_field){names[i], json_get_u16, i * sizeof to[0], 0, 0, NULL,
+					      false,    NULL};
 		len += (size_t)snprintf(text + len, sizeof text - len, "\"m%zu\":%zu%c", 63 - i,
 					63 - i, i == 63 ? '}' : ',');
 	}

@@ -3,7 +3,6 @@
  * refused, says why, and leaves nothing behind.
  */
 #include "proto/wire/msg.h"
-#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define XID "00112233445566ff"

@@ -15,11 +15,14 @@ import subprocess
 import sys
 import zipfile
 
-from wintest import *
-from wintest import BUILD, EXE, HERE, begin, test, well, win, z
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-TOP = os.path.join(HERE, "..", "..")
-SCRIPT = os.path.join(TOP, "scripts", "Install-Sapair.ps1")
+from harness.program import expect_exit
+from harness.settings import ROOT
+from harness.tap import check, equal, has, test
+from harness.wine import EXE, main, win, windows_path
+
+SCRIPT = os.path.join(ROOT, "scripts", "Install-Sapair.ps1")
 
 # Commands, with those of their options that the script may use.
 COMMANDS = {
@@ -114,7 +117,7 @@ def the_install_script_and_the_program_fit(lab):
 
 @test
 def the_zip_is_whole_and_the_same_each_time(lab):
-    check_call = [sys.executable, os.path.join(TOP, "scripts", "make-dist-windows.py"), EXE, "1.2.3"]
+    check_call = [sys.executable, os.path.join(ROOT, "scripts", "make-dist-windows.py"), EXE, "1.2.3"]
     sums = set()
     for name in ("a", "b"):
         os.mkdir(lab.path(name))
@@ -128,8 +131,8 @@ def the_zip_is_whole_and_the_same_each_time(lab):
     folder = lab.path("x/sapair-1.2.3")
     there = {os.path.relpath(p, folder) for p in glob.glob(folder + "/**", recursive=True)
              if os.path.isfile(p)}
-    docs = {os.path.relpath(p, TOP) for pattern in ("docs/*.md", "docs/examples/*", "docs/schema/*")
-            for p in glob.glob(os.path.join(TOP, pattern))}
+    docs = {os.path.relpath(p, ROOT) for pattern in ("docs/*.md", "docs/examples/*", "docs/schema/*")
+            for p in glob.glob(os.path.join(ROOT, pattern))}
     equal(there, docs | {"sapair.exe", "Install-Sapair.ps1", "sapair.example.json", "README.md",
                          "CHANGELOG.md", "LICENSE", "SHA256SUMS", "licences/mbedTLS.txt",
                          "licences/libuv.txt", "licences/cJSON.txt"}, "files")
@@ -140,12 +143,12 @@ def the_zip_is_whole_and_the_same_each_time(lab):
         data = f.read()
     at = int.from_bytes(data[0x3c:0x40], "little")
     equal(data[at + 8:at + 12], bytes(4), "time of the link in the program")
-    check(os.path.abspath(TOP).encode() not in data, "the builder's folder is in the program")
-    has(well(win("version", exe=exe)).out, "back ends: wfp, soft")
+    check(os.path.abspath(ROOT).encode() not in data, "the builder's folder is in the program")
+    has(expect_exit(win("version", exe=exe)).out, "back ends: wfp, soft")
     shutil.copy(os.path.join(folder, "sapair.example.json"), lab.path("sapair.json"))
     os.chmod(lab.path("sapair.json"), 0o600)
-    has(win("check", "--config", z(lab.path("sapair.json")), exe=exe).err, "sapair.crt")
+    has(win("check", "--config", windows_path(lab.path("sapair.json")), exe=exe).err, "sapair.crt")
 
 
 if __name__ == "__main__":
-    begin()
+    main()

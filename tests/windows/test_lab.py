@@ -8,14 +8,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 
-from wintest import *
-from wintest import ENV, PREFIX, WINE, begin, finished, test, tool, well
-from wintest import EXE as PROGRAM
-from labs import Running, Sshd, failed, lab_file, need_ssh
-from standin import EXE as STANDIN
-from standin import Engine
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.labfile import RunningLab, failed_hosts, lab_file
+from harness.program import expect_exit, result_of, run_sapair
+from harness.sshd import Sshd, need_ssh
+from harness.tap import check, equal, has, test, until
+from harness.wfp_engine import STANDIN_EXE, Engine
+from harness.wine import ENV, EXE, PREFIX, WINE, main
 
 SLOW = {"limit": 200}
 
@@ -41,7 +44,7 @@ exit $rc
     return Sshd(lab, command)
 
 
-class Mixed(Running):
+class Mixed(RunningLab):
     """h1 is Linux, h2 Windows, both reached by ssh."""
 
     def __init__(self, lab, *flags):
@@ -74,7 +77,7 @@ class Mixed(Running):
 @test
 def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     run = Mixed(lab)
-    up = run.up("--exe", PROGRAM)
+    up = run.up("--exe", EXE)
     equal((up["ok"], up["changed"], up["well"], up["where"]), (True, True, 1, "ssh"), "up")
     check({"bundle", "log", "pid", "sapair.exe"} <= set(run.there()), "files there: %s" % run.there())
     check(not {"bundle.new", "sapair.new"} & set(run.there()), "files there: %s" % run.there())
@@ -82,7 +85,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     equal(run("rekey", **SLOW)["well"], 1, "rekey")
     # Another program takes the place of the one that runs; the agent stays.
     other = lab.path("other.exe")
-    shutil.copy(PROGRAM, other)
+    shutil.copy(EXE, other)
     with open(other, "ab") as f:
         f.write(b"\0")
     again = run.up("--exe", other)
@@ -90,22 +93,22 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     check("sapair.old" in run.there(), "files there: %s" % run.there())
     run("down", **SLOW)
     equal(os.listdir(run.home), [], "what is left there")
-    run.left()
+    run.check_nothing_left()
 
 
 @test
 def what_fails_on_a_windows_host_is_told_and_a_second_up_completes(lab):
     run = Mixed(lab)
     up = run.up(rc=2, timeout=1)
-    has(failed(up)["h2"], "--exe")
+    has(failed_hosts(up)["h2"], "--exe")
     equal(up["hosts"][0]["state"], "running", "the other host")
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", lab.port))
         taken.listen()
-        up = run.up("--exe", PROGRAM, rc=7, timeout=1)
-        has(failed(up)["h2"], "address already in use")
-    equal(run.up("--exe", PROGRAM)["well"], 1, "the second up")
+        up = run.up("--exe", EXE, rc=7, timeout=1)
+        has(failed_hosts(up)["h2"], "address already in use")
+    equal(run.up("--exe", EXE)["well"], 1, "the second up")
     run("down", **SLOW)
     equal(os.listdir(run.home), [], "what is left there")
 
@@ -115,11 +118,11 @@ class Host:
 
     def __init__(self, lab):
         path = lab_file(lab, 2, backend="wfp")
-        well(tool("lab", "init", path, "--out", lab.path("bundles")))
+        expect_exit(run_sapair("lab", "init", path, "--out", lab.path("bundles")))
         self.dir = lab.path("labs/demo/h1")
         os.makedirs(self.dir, mode=0o700)
         for name in ("sapair.exe", "fwpuclnt.dll"):
-            shutil.copy(os.path.join(os.path.dirname(STANDIN), name), self.dir)
+            shutil.copy(os.path.join(os.path.dirname(STANDIN_EXE), name), self.dir)
         self.engine = Engine(lab, "h1")
         self.pipe = r"\\.\pipe\sapair-test-%d" % lab.port
         self.bundle = lab.path("bundles/h1.bundle")
@@ -133,11 +136,11 @@ class Host:
                 env=dict(ENV, **self.engine.env))
             said.seek(0)
             r.stderr = said.read()
-        return finished(r)
+        return result_of(r)
 
     def start(self):
         shutil.copy(self.bundle, os.path.join(self.dir, "bundle.new"))
-        return well(self("start"))
+        return expect_exit(self("start"))
 
     def kill(self):
         mine = os.path.join(self.dir, "bundle").replace("/", "\\")
@@ -158,7 +161,7 @@ def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
     equal(host.start().out, "same\n", "the second start")
     host.kill()
     check(not host.engine.is_empty(), "the crash left nothing to be removed")
-    equal(well(host("stop")).out, "stopped\n", "stop")
+    equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     check(host.engine.is_empty(), "left: %s" % host.engine.state())
     host.clear()
 
@@ -171,10 +174,10 @@ def what_was_on_a_windows_host_before_a_lab_stays(lab):
     host.kill()
     os.unlink(os.path.join(host.dir, "was-clean"))  # as if it had been there before
     before = host.engine.state()
-    equal(well(host("stop")).out, "stopped\n", "stop")
+    equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     equal(host.engine.state(), before, "what was there")
     host.clear()
 
 
 if __name__ == "__main__":
-    begin()
+    main()

@@ -3,11 +3,20 @@
 
 import ipaddress
 import json
+import os
+import sys
 import time
 
-from wintest import *
-from wintest import Gone, begin, test, well, win, z
-from standin import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair
+from harness.control import Gone
+from harness.identity import identity
+from harness.program import expect_exit
+from harness.settings import ALPHA, BETA
+from harness.tap import Skip, check, equal, has, test, until
+from harness.wfp_engine import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
+from harness.wine import main, win, windows_path
 
 RULES = ["FwpmTransactionBegin0", "FwpmProviderAdd0"] + 8 * ["FwpmFilterAdd0"] + ["FwpmTransactionCommit0"]
 OPEN = ["FwpmEngineOpen0", "FwpmTransactionBegin0", "FwpmTransactionAbort0"]
@@ -33,13 +42,13 @@ def pair(lab, env=None, leads=True, **options):
     return a, b
 
 
-def same_pair(a, b, epoch=1):
+def have_same_pair(a, b, epoch=1):
     x, y = a.peer(b.name), b.peer(a.name)
-    return x and y and crossed(x, y) and x["state"] == y["state"] == "up" and int(x["epoch"]) >= epoch
+    return x and y and same_pair(x, y) and x["state"] == y["state"] == "up" and int(x["epoch"]) >= epoch
 
 
 def paired(a, b, epoch=1):
-    until(lambda: same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
+    until(lambda: have_same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
 
 
 def settled(*engines):
@@ -78,7 +87,7 @@ def a_pairing_is_the_article_call_by_call(lab):
     filters = {f["id"]: f for f in a.engine.state()["filters"]}
     equal(LAYERS[filters[c["in_filter"]]["layer"]], "in v4", "layer of the inbound filter")
     equal(LAYERS[filters[c["out_filter"]]["layer"]], "out v4", "layer of the outbound filter")
-    well(a.cli("down", "beta"))
+    expect_exit(a.cli("down", "beta"))
     check(a.engine.is_empty(), "left over: %s" % a.engine.state())
 
 
@@ -139,11 +148,11 @@ def a_pairing_over_ipv6_is_the_same_in_the_other_layers(lab):
         equal(seen, {(way, callout, protocol) for way in ("in v6", "out v6")
                      for callout, protocol in ((way, None), (None, 58), (None, 6))}, "filters")
         a.engine.names(new=True)
-        receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
+        receipt = expect_exit(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
         paired(a, b, int(receipt["epoch"]["new"]))
         settled(a.engine)
         calls_are(a.engine, PAIR + END, "calls of a rekey, " + name)
-        well(a.cli("down", "beta"))
+        expect_exit(a.cli("down", "beta"))
         check(a.engine.is_empty(), "left over: %s" % a.engine.state())
         a.stop()
         b.stop()
@@ -196,7 +205,7 @@ def a_rekey_makes_before_it_breaks(lab):
     paired(a, b)
     (old,) = a.engine.pairs()
     a.engine.names(new=True)
-    receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
+    receipt = expect_exit(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
     paired(a, b, int(receipt["epoch"]["new"]))
     settled(a.engine)
     calls_are(a.engine, PAIR + END, "calls of a rekey")
@@ -216,7 +225,7 @@ def a_restart_adopts_and_replaces_the_pair(lab):
         equal(a.engine.pairs(), [old], "contexts without an agent")
         equal(a.engine.state()["filters"], filters, "filters without an agent")
         a.start()
-        until(lambda: same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
+        until(lambda: have_same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
         settled(a.engine)
         equal(a.engine.state()["filters"], filters, "filters")
         has(a.log(), "adopted" if "adopted" in a.log() else "of an earlier run")
@@ -232,11 +241,11 @@ def every_call_of_an_up_can_fail_once(lab):
     paired(a, b)
     for call, n in [("FwpmTransactionBegin0", 1), ("FwpmProviderAdd0", 1)] + \
             [("FwpmFilterAdd0", i) for i in range(1, 9)] + [("FwpmTransactionCommit0", 1)]:
-        well(a.cli("down", "beta"))
+        expect_exit(a.cli("down", "beta"))
         check(a.engine.is_empty(), "left over: %s" % a.engine.state())
         a.engine.fail(call, n, CODE)
         a.engine.calls(new=True)
-        well(a.cli("up", "beta", "--no-verify"))  # which tries again
+        expect_exit(a.cli("up", "beta", "--no-verify"))  # which tries again
         check(not a.engine.is_waiting_to_fail, "%s was not called %d times" % (call, n))
         calls = a.engine.calls(new=True)
         (at,) = [i for i, c in enumerate(calls) if c.get("chosen") or c["code"] == "%08x" % CODE]
@@ -287,11 +296,11 @@ def every_call_of_a_rekey_can_fail_once(lab):
     for call in PAIR:
         before = rekey_fails(a, call)
         until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
-        well(a.cli("rekey", "beta", "--no-verify"))
+        expect_exit(a.cli("rekey", "beta", "--no-verify"))
     for call in END:
         settled(a.engine)
         a.engine.fail(call, 1, CODE)
-        well(a.cli("rekey", "beta", "--no-verify"))
+        expect_exit(a.cli("rekey", "beta", "--no-verify"))
         settled(a.engine)
         check(not a.engine.is_waiting_to_fail, call + " was not called")
 
@@ -303,11 +312,11 @@ def every_call_of_a_rekey_that_the_peer_leads_can_fail_once(lab):
     for call in PAIR[:3]:
         before = rekey_fails(a, call)
         until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
-        well(a.cli("rekey", "beta", "--no-verify"))
+        expect_exit(a.cli("rekey", "beta", "--no-verify"))
     # The leader sends on the new pair already: its inbound stays until there is another one.
     before = rekey_fails(a, PAIR[3])
     check(before["contexts"][0] in a.engine.state()["contexts"], "the pair in force: %s" % a.engine.state())
-    well(a.cli("rekey", "beta", "--no-verify"))
+    expect_exit(a.cli("rekey", "beta", "--no-verify"))
     settled(a.engine)
 
 
@@ -318,7 +327,7 @@ def every_call_of_plan_and_clean_can_fail_once(lab):
     a.kill()
     before = a.engine.state()
     control = ["--control", a.config["control"]]
-    verbs = (["plan", "--config", z(a.config_path)], ["clean", "--check", *control], ["clean", *control])
+    verbs = (["plan", "--config", windows_path(a.config_path)], ["clean", "--check", *control], ["clean", *control])
 
     def run(words):
         a.engine.calls(new=True)
@@ -336,7 +345,7 @@ def every_call_of_plan_and_clean_can_fail_once(lab):
             check(not a.engine.is_waiting_to_fail, "%s was not called by %s" % (call, words))
             if words[0] == "clean" and len(words) == 3 and call not in OPEN + READS:
                 check(r.rc in (0, 1, 7), "exit status of clean whose %s fails: %s" % (call, r))
-                well(win(*words, "--json", env=a.env, exe=a.exe))
+                expect_exit(win(*words, "--json", env=a.env, exe=a.exe))
                 check(a.engine.is_empty(), "left over after %s: %s" % (call, a.engine.state()))
                 a.start()
                 paired(a, b)
@@ -376,7 +385,7 @@ def every_call_of_a_restart_can_fail_once(lab):
         before = a.engine.state()
         a.engine.fail(call, 1, CODE)
         a.start(ready=False)
-        until(lambda: not a.alive() or answers(a) and same_pair(a, b), "it ends, or has a pair")
+        until(lambda: not a.alive() or answers(a) and have_same_pair(a, b), "it ends, or has a pair")
         if not a.alive():
             ended.append(call)
             equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # a code of ours
@@ -399,10 +408,10 @@ def every_call_of_a_teardown_can_fail_once(lab):
                  "FwpmTransactionCommit0"]:
         paired(a, b)
         a.engine.fail(call, 1, CODE)
-        well(a.cli("down", "beta"))
+        expect_exit(a.cli("down", "beta"))
         check(a.engine.is_empty(), "left over after %s: %s" % (call, a.engine.state()))
         check(not a.engine.is_waiting_to_fail, call + " was not called")
-        well(a.cli("up", "beta", "--no-verify"))
+        expect_exit(a.cli("up", "beta", "--no-verify"))
 
 
 @test
@@ -431,7 +440,7 @@ def what_somebody_removes_is_made_anew(lab):
     paired(a, b)
     was = a.peer("beta")
     a.engine.forget()
-    until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
+    until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
     until(lambda: len(a.engine.state()["filters"]) == 8, "the filters are back")
     has(a.log(), "somebody removed")
 
@@ -448,13 +457,13 @@ def what_the_engine_tells_is_acted_upon_at_once(lab):
         told = {"context": c["id"], "filter": c["in_filter"]}[what]
         a.engine.forget()
         began = time.monotonic()
-        a.engine.tell("%s %d" % (what, told))
-        until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
+        a.engine.post_event("%s %d" % (what, told))
+        until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
         check(time.monotonic() - began < 8, "%s: %.1f s" % (what, time.monotonic() - began))
-    a.engine.tell("drop %s 12345678 c000a010" % BETA)
+    a.engine.post_event("drop %s 12345678 c000a010" % BETA)
     until(lambda: "peer beta: 1 packets that no SA took; the last: SPI 12345678, status 0xc000a010" in log(),
           "drops are told")
-    a.engine.tell("drop 192.0.2.99 1 2")  # somebody else's
+    a.engine.post_event("drop 192.0.2.99 1 2")  # somebody else's
     a.stop()
     check(log().count("no SA took") == 1, "drops of others are told")
     (end,) = [c for c in a.engine.calls() if c["call"] == "FwpmEngineClose0"]
@@ -503,7 +512,7 @@ def what_windows_cannot_is_refused_by_name(lab):
 def plan_and_clean_list_and_take_away(lab):
     a, b = pair(lab)
     paired(a, b)
-    config = ["--config", z(a.config_path)]
+    config = ["--config", windows_path(a.config_path)]
 
     def run(verb, *words):
         r = win(verb, *words, "--json", env=a.env, exe=a.exe)
@@ -527,7 +536,7 @@ def plan_and_clean_list_and_take_away(lab):
 
     a.kill()
     other = dict(a.config, peers=[lab.peer_of("gamma")])
-    path = z(lab.write("other.json", json.dumps(other)))
+    path = windows_path(lab.write("other.json", json.dumps(other)))
     rc, objects, docs = run("plan", "--config", path)
     equal(rc, 10, "exit status of a plan that differs")
     equal([o[0] for o in objects], 10 * ["add"] + 10 * ["stale"], "changes")
@@ -547,4 +556,4 @@ def plan_and_clean_list_and_take_away(lab):
 
 
 if __name__ == "__main__":
-    begin()
+    main()

@@ -10,7 +10,6 @@
 #include "agent/cli/date.h"
 #include "agent/os/creds.h"
 #include "crypto/hkdf.h"
-#include "proto/json/json.h"
 
 #define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */
 #define FRESH_S 60

@@ -11,7 +11,16 @@
 #include "agent/cli/args.h"
 #include "agent/cli/lab/fleet.h"
 #include "agent/cli/lab/labfile.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+
+/* Options of every verb of a lab that runs. */
+/* clang-format off */
+#define LAB_OPTIONS                                                                              \
+	{"dir", "DIR", "the lab's directory (default: next to the control socket)", false},     \
+	{"ssh-config", "FILE", "config file for ssh -F", false},                                 \
+	{"program", "PATH", "sapair on the hosts (default: copy this program)", false},          \
+	{"exe", "FILE", "sapair.exe for Windows hosts (default: next to this program)", false}
+/* clang-format on */
 
 enum lab_where { LAB_SPACES, LAB_LOOPBACK, LAB_SSH };
 
@@ -45,7 +54,16 @@ struct labrun {
 	const struct args *args;
 	struct lab lab;
 	uint8_t source[SHA256_LEN];
-	enum lab_where where;
+	/* Options of every verb of a lab that runs. */
+/* clang-format off */
+#define LAB_OPTIONS                                                                              \
+	{"dir", "DIR", "the lab's directory (default: next to the control socket)", false},     \
+	{"ssh-config", "FILE", "config file for ssh -F", false},                                 \
+	{"program", "PATH", "sapair on the hosts (default: copy this program)", false},          \
+	{"exe", "FILE", "sapair.exe for Windows hosts (default: next to this program)", false}
+/* clang-format on */
+
+enum lab_where where;
 	char file[OS_PATH_MAX], dir[OS_PATH_MAX];
 	char program[OS_PATH_MAX]; /* on the hosts; empty: our own is copied there */
 	char self[OS_PATH_MAX];

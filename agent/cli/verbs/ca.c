@@ -99,7 +99,7 @@ static int make_ca(const struct args *a, const struct ca *ca, struct err *e)
 	return rc;
 }
 
-int v_ca_new(const struct args *a, struct err *e)
+static int run_new(const struct args *a, struct err *e)
 {
 	bool changed = args_has(a, "force");
 	struct cert_facts f;
@@ -116,7 +116,7 @@ int v_ca_new(const struct args *a, struct err *e)
 	return 0;
 }
 
-int v_ca_show(const struct args *a, struct err *e)
+static int run_show(const struct args *a, struct err *e)
 {
 	struct cert_facts f;
 	struct ca ca;
@@ -245,7 +245,7 @@ static int issue(const struct args *a, const struct ca *ca, const char *name, st
 	return 0;
 }
 
-int v_ca_issue(const struct args *a, struct err *e)
+static int run_issue(const struct args *a, struct err *e)
 {
 	struct ca ca;
 	int rc;
@@ -332,7 +332,7 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 	return 0;
 }
 
-int v_ca_renew(const struct args *a, struct err *e)
+static int run_renew(const struct args *a, struct err *e)
 {
 	struct cert_facts old;
 	char *pem = NULL;
@@ -350,7 +350,7 @@ int v_ca_renew(const struct args *a, struct err *e)
 	return rc;
 }
 
-int v_ca_sign(const struct args *a, struct err *e)
+static int run_sign(const struct args *a, struct err *e)
 {
 	struct cert_facts subject;
 	char *pem = NULL;
@@ -367,3 +367,102 @@ int v_ca_sign(const struct args *a, struct err *e)
 	ca_free(&ca);
 	return rc;
 }
+
+static const struct option ca_new_options[] = {
+	{"name", "NAME", "name (default: sapair-ca)", false},
+	{"days", "N", "validity in days (default 3650)", false},
+	{"dir", "DIR", "output directory (default: the config directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_ca_new = {
+	.name = "ca new",
+	.words = "",
+	.text = "create a CA",
+	.example = "sapair ca new --name lab-ca --dir ca",
+	.options = {ca_new_options},
+	.run = run_new,
+};
+
+static const struct option issue_options[] = {
+	{"address", "ADDRESS", "address of the host; may be repeated", true},
+	{"days", "N", "validity in days (default 825)", false},
+	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	{"out", "DIR", "output directory (default: the current directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_ca_issue = {
+	.name = "ca issue",
+	.words = "NAME",
+	.text = "create a key and a certificate for a host",
+	.more = "Needs at least one --address. Copy NAME.crt, NAME.key and ca.crt to the\n"
+		"host.",
+	.example = "sapair ca issue alpha --address 192.0.2.1 --dir ca --out alpha",
+	.options = {issue_options},
+	.least = 1,
+	.most = 1,
+	.run = run_issue,
+};
+
+static const struct option sign_options[] = {
+	{"name", "NAME", "name (default: that in CERT)", false},
+	{"address", "ADDRESS", "address of the host; may be repeated", true},
+	{"days", "N", "validity in days (default 825)", false},
+	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	{"out", "FILE", "output file (default: NAME.crt in the current directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_ca_sign = {
+	.name = "ca sign",
+	.words = "CERT",
+	.text = "certify the key of a host's self-signed certificate",
+	.more = "Needs at least one --address. The private key never leaves its host.",
+	.example = "sapair ca sign alpha-self.crt --address 192.0.2.1 --out alpha.crt",
+	.options = {sign_options},
+	.least = 1,
+	.most = 1,
+	.run = run_sign,
+};
+
+static const struct option renew_options[] = {
+	{"days", "N", "validity in days (default 825)", false},
+	{"not-before", "DATE", "start of validity (default: 5 min ago)", false},
+	{"not-after", "DATE", "end of validity, instead of --days", false},
+	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_ca_renew = {
+	.name = "ca renew",
+	.words = "CERT",
+	.text = "renew a host's certificate in place",
+	.more = "Keeps key, name and addresses; the CA may differ from the one before. A\n"
+		"running agent loads the new file by itself, without disturbing any pair.",
+	.example = "sapair ca renew alpha/alpha.crt --dir ca",
+	.options = {renew_options},
+	.least = 1,
+	.most = 1,
+	.run = run_renew,
+};
+
+static const struct option ca_show_options[] = {
+	{"dir", "DIR", "directory of ca.crt (default: the config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_ca_show = {
+	.name = "ca show",
+	.words = "",
+	.text = "show the CA certificate",
+	.example = "sapair ca show --dir ca",
+	.options = {ca_show_options},
+	.run = run_show,
+};

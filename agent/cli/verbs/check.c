@@ -144,7 +144,7 @@ static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e
 	return conf_usual(path, e);
 }
 
-int v_check(const struct args *a, struct err *e)
+static int run_check(const struct args *a, struct err *e)
 {
 	struct findings f = {.n = 0};
 	char path[OS_PATH_MAX];
@@ -176,3 +176,18 @@ int v_check(const struct args *a, struct err *e)
 	config_free(&c);
 	return 0;
 }
+
+static const struct option check_options[] = {
+	{"config", "FILE", "same as FILE", false},
+	OPTION_END,
+};
+
+const struct verb verb_check = {
+	.name = "check",
+	.words = "[FILE]",
+	.text = "check the config without changing anything",
+	.example = "sapair check /etc/sapair/sapair.json",
+	.options = {check_options},
+	.most = 1,
+	.run = run_check,
+};

@@ -122,13 +122,10 @@ static void look_at_config(struct doctor *d)
 			"flags of \"sapair run\" do without one; --config says where it is";
 		return;
 	}
-	if (os_exists(path) || config != NULL) {
-		if (conf_read(&d->cfg, path, &e) < 0) {
-			find_err(d, "config", &e);
-			return;
-		}
-	} else {
-		config_init(&d->cfg);
+	if ((os_exists(path) || config != NULL ? conf_read(&d->cfg, path, &e)
+					       : config_init(&d->cfg, &e)) < 0) {
+		find_err(d, "config", &e);
+		return;
 	}
 	if (conf_peers(&d->cfg, dir, &e) < 0) {
 		find_err(d, "config", &e);
@@ -423,7 +420,7 @@ static void look_at_backend(struct doctor *d)
 		find(d, "back end", FINE, "%s", db->ops->name);
 		if (d->has_config)
 			look_at_suites(d, db);
-		if (ipsec_leftovers(db, count_leftover, &left, &e) == 0 && left > 0)
+		if (ipsec_recover(db, count_leftover, &left, &e) == 0 && left > 0)
 			find(d, "leftovers", DOUBTFUL, "%zu SAs and policies of an earlier run",
 			     left)
 				->hint =
@@ -692,7 +689,7 @@ static int print_all(const struct doctor *d)
 	return status;
 }
 
-int v_doctor(const struct args *a, struct err *e)
+static int run_doctor(const struct args *a, struct err *e)
 {
 	struct doctor d = {.args = a, .list = calloc(FINDINGS_MAX, sizeof *d.list)};
 	int rc;
@@ -714,3 +711,20 @@ int v_doctor(const struct args *a, struct err *e)
 	free(d.list);
 	return rc;
 }
+
+static const struct option doctor_options[] = {
+	{"config", "FILE", "config file (default: sapair.json in the config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_doctor = {
+	.name = "doctor",
+	.words = "[PEER]",
+	.text = "diagnose this host and the path to its peers",
+	.more = "Changes nothing. Reports each problem with its cause and a remedy. The exit\n"
+		"status is that of the first problem.",
+	.example = "sapair doctor beta",
+	.options = {doctor_options, verb_control},
+	.most = 1,
+	.run = run_doctor,
+};

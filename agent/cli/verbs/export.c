@@ -354,7 +354,7 @@ static int follow(struct exporting *x, struct err *e)
 	return rc;
 }
 
-int v_export_esp_sa(const struct args *a, struct err *e)
+static int run_export(const struct args *a, struct err *e)
 {
 	struct exporting x = {.args = a};
 	int rc;
@@ -370,3 +370,22 @@ int v_export_esp_sa(const struct args *a, struct err *e)
 	free(x.table.row);
 	return rc < 0 ? -1 : x.status > 0 ? x.status : 0;
 }
+
+static const struct option export_options[] = {
+	{"follow", "DIR", "keep DIR/esp_sa up to date until the pair goes down", false},
+	{"esn-field", NULL, "write a ninth field, for newer Wireshark versions", false},
+	OPTION_END,
+};
+
+const struct verb verb_export_esp_sa = {
+	.name = "export esp-sa",
+	.words = "[PEER]",
+	.text = "export SA keys as Wireshark's ESP SA table",
+	.more = "Requires export_keys in the config. With --follow, the table is updated at\n"
+		"each rekey. The file has mode 0600, and is removed when the pair goes down\n"
+		"or the agent exits.",
+	.example = "sapair export esp-sa --follow ~/.config/wireshark",
+	.options = {export_options, verb_control},
+	.most = 1,
+	.run = run_export,
+};

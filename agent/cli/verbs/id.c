@@ -121,7 +121,7 @@ static int show_own(const struct args *a, const struct paths *p, const bool *cha
 	return rc;
 }
 
-int v_id_show(const struct args *a, struct err *e)
+static int run_show(const struct args *a, struct err *e)
 {
 	const char *file = args_word(a, 0);
 	struct paths p;
@@ -153,7 +153,7 @@ static int make(const struct args *a, const struct paths *p, struct err *e)
 	return rc;
 }
 
-int v_id_new(const struct args *a, struct err *e)
+static int run_new(const struct args *a, struct err *e)
 {
 	bool changed = args_has(a, "force");
 	struct paths p;
@@ -167,3 +167,40 @@ int v_id_new(const struct args *a, struct err *e)
 		out_note("there already: nothing was changed (--force makes a new one)");
 	return show_own(a, &p, &changed, e);
 }
+
+static const struct option show_options[] = {
+	{"pin", NULL, "print only the pin", false},
+	{"dir", "DIR", "directory with sapair.crt and sapair.key", false},
+	OPTION_END,
+};
+
+const struct verb verb_id_show = {
+	.name = "id show",
+	.words = "[FILE]",
+	.text = "show the identity of this host or of a certificate file",
+	.more = "`sapair id` is short for this.",
+	.example = "sapair id show --pin",
+	.options = {show_options},
+	.most = 1,
+	.run = run_show,
+};
+
+static const struct option new_options[] = {
+	{"name", "NAME", "name (default: the host name)", false},
+	{"address", "ADDRESS", "address of this host; may be repeated", true},
+	{"days", "N", "validity in days (default 825)", false},
+	{"dir", "DIR", "output directory (default: the config directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_id_new = {
+	.name = "id new",
+	.words = "",
+	.text = "create a key and a self-signed certificate",
+	.more = "Does nothing if they exist.",
+	.example = "sapair id new --name alpha --address 192.0.2.1",
+	.options = {new_options},
+	.run = run_new,
+};

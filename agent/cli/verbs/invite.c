@@ -90,8 +90,7 @@ static int find_config(struct side *s, struct err *e)
 		return -1;
 	if (os_exists(path))
 		return conf_read(&s->cfg, path, e);
-	config_init(&s->cfg);
-	return 0;
+	return config_init(&s->cfg, e);
 }
 
 static int find_port(struct side *s, struct err *e)
@@ -286,7 +285,7 @@ static int run_agent(const struct side *s)
 		argv[n++] = json;
 	out_flush();
 	os_args_become(argv);
-	return verb_run(n, argv);
+	return verb_dispatch(n, argv, s->args->verbs);
 }
 
 /* What both do when they have met. */
@@ -358,7 +357,7 @@ static void print_token(struct meet *m)
 	wipe(buf, sizeof buf);
 }
 
-int v_invite(const struct args *a, struct err *e)
+static int run_invite(const struct args *a, struct err *e)
 {
 	struct side *s = calloc(1, sizeof *s);
 	uint64_t ttl_ms = TTL_MS;
@@ -424,7 +423,7 @@ static int find_local(struct side *s, struct err *e)
 	return 0;
 }
 
-int v_join(const struct args *a, struct err *e)
+static int run_join(const struct args *a, struct err *e)
 {
 	struct side *s = calloc(1, sizeof *s);
 	const char *name = args_text(a, "name");
@@ -452,3 +451,50 @@ out:
 	free(s);
 	return rc;
 }
+
+static const struct option invite_options[] = {
+	{"ttl", "TIME", "validity of the token: 90s, 5m, 1h (default 5m)", false},
+	{"address", "ADDRESS", "address of this host, as seen from the other", false},
+	{"listen", "ADDRESS[:PORT]", "address to wait on (default: all, port 4511)", false},
+	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"force", NULL, "replace an existing peer of that name", false},
+	{"run", NULL, "then run the agent, if none is running", false},
+	OPTION_END,
+};
+
+const struct verb verb_invite = {
+	.name = "invite",
+	.words = "NAME",
+	.text = "invite another host to pair, with a one-time token",
+	.more = "Prints the command to run on the other host, and waits for it. The token is\n"
+		"good for one attempt before it expires. Both hosts then store the other's\n"
+		"pin in peers.d/NAME.json.",
+	.example = "sapair invite beta --ttl 5m --address 192.0.2.1",
+	.options = {invite_options, verb_control},
+	.least = 1,
+	.most = 1,
+	.run = run_invite,
+};
+
+static const struct option join_options[] = {
+	{"name", "NAME", "name for the inviter (default: the one that it sends)", false},
+	{"local", "ADDRESS", "local address of the pair, used to connect", false},
+	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"force", NULL, "replace an existing peer of that name", false},
+	{"run", NULL, "then run the agent, if none is running", false},
+	OPTION_END,
+};
+
+const struct verb verb_join = {
+	.name = "join",
+	.words = "TOKEN|-",
+	.text = "pair with the host that issued the token",
+	.more = "- reads the token from stdin, which keeps it out of process listings.",
+	.example = "sapair join 192.0.2.1:4511/5f0c...",
+	.options = {join_options, verb_timeout},
+	.least = 1,
+	.most = 1,
+	.run = run_join,
+};

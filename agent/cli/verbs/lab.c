@@ -53,7 +53,7 @@ static void print_init(const struct args *a, const struct lab *lab, const char *
 			 lab->n_hosts, lab->n_pairs, lab->n_pairs == 1 ? "" : "s", when);
 }
 
-int v_lab_init(const struct args *a, struct err *e)
+static int run_lab_init(const struct args *a, struct err *e)
 {
 	const char *out = args_text(a, "out");
 	bool force = args_has(a, "force"), renew = force || args_has(a, "renew"), changed;
@@ -78,3 +78,26 @@ int v_lab_init(const struct args *a, struct err *e)
 	lab_free(&lab);
 	return rc;
 }
+
+static const struct option lab_init_options[] = {
+	{"ttl", "TIME", "lifetime of the lab: 90m, 4h, 2d (default 4h)", false},
+	{"out", "DIR", "output directory (default: the current directory)", false},
+	{"renew", NULL, "replace bundles of another lab file, or about to expire", false},
+	{"force", NULL, "overwrite existing files", false},
+	{"check", NULL, "only report whether anything would change", false},
+	OPTION_END,
+};
+
+const struct verb verb_lab_init = {
+	.name = "lab init",
+	.words = "FILE",
+	.text = "create a throw-away CA and a bundle for each host of a lab",
+	.more = "Each HOST.bundle is all that its host needs: sapair run --bundle\n"
+		"HOST.bundle. The CA key is not stored. Does nothing if valid bundles of the\n"
+		"same file exist.",
+	.example = "sapair lab init lab.json --ttl 4h --out bundles",
+	.options = {lab_init_options},
+	.least = 1,
+	.most = 1,
+	.run = run_lab_init,
+};

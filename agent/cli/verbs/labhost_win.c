@@ -139,7 +139,7 @@ static bool others(const struct place *p)
 
 /* ---- hash -------------------------------------------------------------------------------- */
 
-int v_labhost_hash(const struct args *a, struct err *e)
+static int run_hash(const struct args *a, struct err *e)
 {
 	char hex[2 * SHA256_LEN + 1], *image;
 	struct place p;
@@ -207,7 +207,7 @@ static int look_for_rests(const struct place *p, bool ended)
 	return status < 0 ? err_exit_status(ERR_TIMEOUT) : status;
 }
 
-int v_labhost_stop(const struct args *a, struct err *e)
+static int run_stop(const struct args *a, struct err *e)
 {
 	struct place p;
 	int status;
@@ -306,7 +306,7 @@ static int start(const struct place *p, struct err *e)
 	return rc;
 }
 
-int v_labhost_start(const struct args *a, struct err *e)
+static int run_start(const struct args *a, struct err *e)
 {
 	bool first, same;
 	struct fleet_job *j;
@@ -331,3 +331,32 @@ int v_labhost_start(const struct args *a, struct err *e)
 	free(j);
 	return rc < 0 ? -1 : start(&p, e);
 }
+
+const struct verb verb_labhost_hash = {
+	.name = "labhost hash",
+	.words = "",
+	.text = "print the hash of the program (for sapair lab up)",
+	.example = "sapair labhost hash",
+	.options = {verb_control},
+	.run = run_hash,
+};
+
+const struct verb verb_labhost_start = {
+	.name = "labhost start",
+	.words = "",
+	.text = "start a lab's agent in the background (for sapair lab up)",
+	.more = "Uses the bundle in the program's directory. An agent that already runs with\n"
+		"it is left running.",
+	.example = "sapair labhost start --control \\\\.\\pipe\\sapair-lab",
+	.options = {verb_control},
+	.run = run_start,
+};
+
+const struct verb verb_labhost_stop = {
+	.name = "labhost stop",
+	.words = "",
+	.text = "stop a lab's agent and remove its files (for sapair lab down)",
+	.example = "sapair labhost stop --control \\\\.\\pipe\\sapair-lab",
+	.options = {verb_control},
+	.run = run_stop,
+};

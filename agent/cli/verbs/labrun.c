@@ -363,7 +363,7 @@ static int bring_up(struct labrun *r, struct err *e)
 	return prove(r, timeout_ms, e);
 }
 
-int v_lab_up(const struct args *a, struct err *e)
+static int run_lab_up(const struct args *a, struct err *e)
 {
 	struct labrun r;
 	int rc = labrun_open(&r, a, e);
@@ -379,7 +379,7 @@ int v_lab_up(const struct args *a, struct err *e)
 
 /* ---- while it is up ------------------------------------------------------------------------ */
 
-int v_lab_status(const struct args *a, struct err *e)
+static int run_lab_status(const struct args *a, struct err *e)
 {
 	struct labrun r;
 	int rc = open_up(&r, a, e);
@@ -398,7 +398,7 @@ static void forget_cells(struct labrun *r)
 	memset(r->cells, 0, r->lab.n_hosts * r->lab.n_hosts * sizeof *r->cells);
 }
 
-int v_lab_verify(const struct args *a, struct err *e)
+static int run_lab_verify(const struct args *a, struct err *e)
 {
 	uint32_t timeout_ms = TIMEOUT_MS, count = 3;
 	char words[96];
@@ -479,7 +479,7 @@ static int rekey_pairs(struct labrun *r, uint32_t parallel, uint32_t timeout_ms,
 	return 0;
 }
 
-int v_lab_rekey(const struct args *a, struct err *e)
+static int run_lab_rekey(const struct args *a, struct err *e)
 {
 	uint32_t timeout_ms = TIMEOUT_MS, parallel = 8;
 	struct labrun r;
@@ -526,7 +526,7 @@ static int take_down(struct labrun *r, struct err *e)
 	return labrun_forget(r, e);
 }
 
-int v_lab_down(const struct args *a, struct err *e)
+static int run_lab_down(const struct args *a, struct err *e)
 {
 	struct labrun r;
 	int rc = labrun_open(&r, a, e);
@@ -548,3 +548,91 @@ int v_lab_down(const struct args *a, struct err *e)
 	labrun_close(&r);
 	return rc;
 }
+
+static const struct option lab_up_options[] = {
+	{"here", NULL, "run the hosts on this machine, in network namespaces", false},
+	{"loopback", NULL, "with --here: on loopback addresses instead", false},
+	{"ttl", "TIME", "lifetime of the lab: 90m, 4h, 2d (default 4h)", false},
+	{"timeout", "SECONDS", "time for all pairs to be verified (default 30)", false},
+	LAB_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_lab_up = {
+	.name = "lab up",
+	.words = "FILE",
+	.text = "start every host of a lab and verify every pair",
+	.more = "Uses ssh for hosts that have \"ssh\" in the lab file, or with --here this\n"
+		"machine: network namespaces as root, otherwise loopback addresses. Agents\n"
+		"that already run are left running.",
+	.example = "sapair lab up lab.json --here",
+	.options = {lab_up_options},
+	.least = 1,
+	.most = 1,
+	.run = run_lab_up,
+};
+
+static const struct option lab_options[] = {
+	LAB_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_lab_status = {
+	.name = "lab status",
+	.words = "FILE",
+	.text = "show all pairs of a lab, as seen from both hosts",
+	.example = "sapair lab status lab.json",
+	.options = {lab_options},
+	.least = 1,
+	.most = 1,
+	.run = run_lab_status,
+};
+
+static const struct option lab_verify_options[] = {
+	{"count", "N", "probes in each direction (default 3)", false},
+	{"timeout", "SECONDS", "time limit (default 30)", false},
+	LAB_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_lab_verify = {
+	.name = "lab verify",
+	.words = "FILE",
+	.text = "verify every pair of a lab in both directions",
+	.example = "sapair lab verify lab.json --count 100",
+	.options = {lab_verify_options},
+	.least = 1,
+	.most = 1,
+	.run = run_lab_verify,
+};
+
+static const struct option lab_rekey_options[] = {
+	{"parallel", "N", "rekey N pairs in parallel (default 8)", false},
+	{"timeout", "SECONDS", "time limit (default 30)", false},
+	LAB_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_lab_rekey = {
+	.name = "lab rekey",
+	.words = "FILE",
+	.text = "rekey every pair of a lab",
+	.example = "sapair lab rekey lab.json --parallel 4",
+	.options = {lab_rekey_options},
+	.least = 1,
+	.most = 1,
+	.run = run_lab_rekey,
+};
+
+const struct verb verb_lab_down = {
+	.name = "lab down",
+	.words = "FILE",
+	.text = "stop a lab and remove all of it",
+	.more = "A host that cannot be reached is reported; run the command again to finish\n"
+		"it.",
+	.example = "sapair lab down lab.json",
+	.options = {lab_options},
+	.least = 1,
+	.most = 1,
+	.run = run_lab_down,
+};

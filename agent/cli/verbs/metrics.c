@@ -179,7 +179,7 @@ static int print_page(const struct args *a, const struct cJSON *d, size_t doc_le
 	return rc;
 }
 
-int v_metrics(const struct args *a, struct err *e)
+static int run_metrics(const struct args *a, struct err *e)
 {
 	struct ctl_request req;
 	struct json_doc *doc;
@@ -208,3 +208,18 @@ int v_metrics(const struct args *a, struct err *e)
 	client_close(c);
 	return rc;
 }
+
+static const struct option metrics_options[] = {
+	{"file", "FILE", "write to FILE atomically, for a textfile collector", false},
+	OPTION_END,
+};
+
+const struct verb verb_metrics = {
+	.name = "metrics",
+	.words = "",
+	.text = "print metrics of the agent and its pairs for Prometheus",
+	.more = "With --json, prints the status document that they are derived from.",
+	.example = "sapair metrics --file /var/lib/node_exporter/sapair.prom",
+	.options = {metrics_options, verb_control},
+	.run = run_metrics,
+};

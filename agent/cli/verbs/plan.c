@@ -198,7 +198,7 @@ static int apply_peers(struct session *s, const struct config *c, struct err *e)
 	return rc;
 }
 
-int v_plan(const struct args *a, struct err *e)
+static int run_plan(const struct args *a, struct err *e)
 {
 	struct teller t = {.schema = "sapair.plan/1", .json = a->json};
 	bool apply = args_has(a, "apply");
@@ -235,7 +235,7 @@ static int no_agent(const struct args *a, struct err *e)
 	return err_hint(e, "sapair down takes pairs away; sapair stop, then clean, takes all");
 }
 
-int v_clean(const struct args *a, struct err *e)
+static int run_clean(const struct args *a, struct err *e)
 {
 	struct teller t = {.schema = "sapair.clean/1", .json = a->json};
 	const char *backend = args_text(a, "backend");
@@ -258,3 +258,41 @@ int v_clean(const struct args *a, struct err *e)
 		out_text("nothing is left\n");
 	return check && t.objects > 0 ? err_exit_status(ERR_DIFFERS) : 0;
 }
+
+static const struct option plan_options[] = {
+	{"config", "FILE", "same as FILE", false},
+	{"apply", NULL, "install the policies", false},
+	OPTION_END,
+};
+
+const struct verb verb_plan = {
+	.name = "plan",
+	.words = "[FILE]",
+	.text = "compare the policies and SAs of the config with the system",
+	.more = "Changes nothing; exits with status 10 if there are differences. With\n"
+		"--apply, installs the policies without an agent or SAs: from then on,\n"
+		"nothing passes in the clear.",
+	.example = "sapair plan /etc/sapair/sapair.json",
+	.options = {plan_options},
+	.most = 1,
+	.run = run_plan,
+};
+
+static const struct option clean_options[] = {
+	{"check", NULL, "only report", false},
+	{"backend", "NAME", "back end (default: the system's own)", false},
+	{"control", "PATH", "control socket of an agent that must not be running", false},
+	OPTION_END,
+};
+
+const struct verb verb_clean = {
+	.name = "clean",
+	.words = "",
+	.text = "remove what a dead agent left behind",
+	.more = "Removes only sapair's own SAs and policies. The traffic that they protected\n"
+		"is in the clear afterwards. With --check, removes nothing; exits with status\n"
+		"10 if anything is left.",
+	.example = "sapair clean --check",
+	.options = {clean_options},
+	.run = run_clean,
+};

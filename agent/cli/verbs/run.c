@@ -239,9 +239,9 @@ static int bundle_identity(void *arg, const struct config *c, struct identity **
 
 static int build(const struct source *s, struct config *c, struct err *e)
 {
-	if (!s->is_bundle && s->path[0] == '\0')
-		config_init(c);
-	else if ((s->is_bundle ? take_bundle(s, c, e) : conf_read(c, s->path, e)) < 0)
+	if ((s->is_bundle         ? take_bundle(s, c, e)
+	     : s->path[0] == '\0' ? config_init(c, e)
+				  : conf_read(c, s->path, e)) < 0)
 		return -1;
 	if (!s->is_bundle && !s->by_flags && conf_peers(c, s->dir, e) < 0)
 		return -1;
@@ -310,7 +310,7 @@ static int help_agent(struct source *s, struct err *e)
 	return privsep_serve(&source, e);
 }
 
-int v_run(const struct args *a, struct err *e)
+static int run_foreground(const struct args *a, struct err *e)
 {
 	struct agent_start *start = calloc(1, sizeof *start);
 	struct source *s = calloc(1, sizeof *s);
@@ -353,3 +353,35 @@ free_both:
 	free(s);
 	return rc;
 }
+
+static const struct option run_options[] = {
+	{"config", "FILE", "config file (default: sapair.json in the config directory)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"bundle", "FILE", "lab bundle: identity, CA and config of one host in one file", false},
+	{"peer", "ADDRESS[:PORT]", "pair with this host; may be repeated", true},
+	{"pin", "sha256:HEX", "pin for the preceding --peer", true},
+	{"ppk", "FILE", "file with the PPK for the preceding --peer", true},
+	{"listen", "ADDRESS[:PORT]", "address to listen on (default: all, port 4510)", true},
+	{"name", "NAME", "name of this host (default: that in the certificate)", false},
+	{"cert", "FILE", "certificate (default: sapair.crt)", false},
+	{"key", "FILE", "private key (default: sapair.key)", false},
+	{"ca", "FILE", "CA certificates to verify peers against (default: ca.crt)", false},
+	{"backend", "NAME", "auto, or a back end listed by sapair version", false},
+	{"control", "PATH", "path of the control socket to create", false},
+	{"log", "LEVEL", "error, warn, info or debug", false},
+	{"esp-port", "PORT", "local UDP port for ESP (back end soft)", false},
+	{"allow-lab", NULL, "accept lab identities", false},
+	OPTION_END,
+};
+
+const struct verb verb_run = {
+	.name = "run",
+	.words = "",
+	.text = "run the agent in the foreground",
+	.more = "Without --config or --peer, sapair.json in the config directory is read.\n"
+		"Relative paths in a config file are resolved against its directory, where\n"
+		"certificate, key and CA are by default.",
+	.example = "sapair run --peer 192.0.2.2",
+	.options = {run_options},
+	.run = run_foreground,
+};

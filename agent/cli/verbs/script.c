@@ -294,7 +294,7 @@ static int put(struct script *s, const char *path, struct err *e)
 	return 0;
 }
 
-int v_export_script(const struct args *a, struct err *e)
+static int run_script(const struct args *a, struct err *e)
 {
 	struct script s = {.args = a};
 	const char *out = args_text(a, "out");
@@ -328,3 +328,22 @@ int v_export_script(const struct args *a, struct err *e)
 	free(s.text);
 	return rc < 0 ? -1 : s.status;
 }
+
+static const struct option script_options[] = {
+	{"out", "FILE|-", "output: a new file with mode 0600, or - for stdout", false},
+	OPTION_END,
+};
+
+const struct verb verb_export_script = {
+	.name = "export script",
+	.words = "PEER",
+	.text = "pair with a host that has no agent, by a script of ip xfrm",
+	.more = "Makes one pair by hand: installs our half, and writes the other half as a\n"
+		"shell script for a Linux host with iproute2. The script removes it when run\n"
+		"with \"down\". Lab identities only.",
+	.example = "sapair export script beta --out - | ssh root@beta sh",
+	.options = {script_options, verb_control},
+	.least = 1,
+	.most = 1,
+	.run = run_script,
+};

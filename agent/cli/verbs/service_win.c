@@ -3,7 +3,7 @@
  */
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
-#include "agent/cli/verb.h"
+#include "agent/cli/verbs/list.h"
 #include "agent/os/service.h"
 
 static int say(const struct args *a, const char *action, bool changed)
@@ -29,7 +29,7 @@ static int find_config(char path[OS_PATH_MAX], const struct args *a, struct err 
 	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
 }
 
-int v_service_install(const struct args *a, struct err *e)
+static int run_install(const struct args *a, struct err *e)
 {
 	char path[OS_PATH_MAX];
 	struct config c;
@@ -46,21 +46,21 @@ int v_service_install(const struct args *a, struct err *e)
 	return say(a, "install", changed);
 }
 
-int v_service_remove(const struct args *a, struct err *e)
+static int run_remove(const struct args *a, struct err *e)
 {
 	bool changed;
 
 	return service_remove(&changed, e) < 0 ? -1 : say(a, "remove", changed);
 }
 
-int v_service_start(const struct args *a, struct err *e)
+static int run_start(const struct args *a, struct err *e)
 {
 	bool changed;
 
 	return service_start(&changed, e) < 0 ? -1 : say(a, "start", changed);
 }
 
-int v_service_stop(const struct args *a, struct err *e)
+static int run_stop(const struct args *a, struct err *e)
 {
 	bool changed;
 
@@ -73,7 +73,7 @@ static int body(void *arg)
 {
 	const struct args *a = arg;
 	struct err e = {0};
-	int rc = v_run(a, &e);
+	int rc = verb_run.run(a, &e);
 
 	if (rc >= 0)
 		return rc;
@@ -82,9 +82,59 @@ static int body(void *arg)
 	return err_exit_status(e.code);
 }
 
-int v_service_main(const struct args *a, struct err *e)
+static int run_main(const struct args *a, struct err *e)
 {
 	struct args copy = *a;
 
 	return service_main(body, &copy, e);
 }
+
+static const struct option service_options[] = {
+	{"config", "FILE", "config file of the agent (default: the usual sapair.json)", false},
+	OPTION_END,
+};
+
+const struct verb verb_service_install = {
+	.name = "service install",
+	.words = "",
+	.text = "install or update the service",
+	.more = "The service starts with Windows, and restarts after a failure. It logs to\n"
+		"the event log.",
+	.example = "sapair service install",
+	.options = {service_options},
+	.run = run_install,
+};
+
+const struct verb verb_service_remove = {
+	.name = "service remove",
+	.words = "",
+	.text = "stop and remove the service",
+	.more = "Filters and SAs stay; use sapair down or sapair clean to remove them.",
+	.example = "sapair service remove",
+	.run = run_remove,
+};
+
+const struct verb verb_service_start = {
+	.name = "service start",
+	.words = "",
+	.text = "start the service",
+	.example = "sapair service start",
+	.run = run_start,
+};
+
+const struct verb verb_service_stop = {
+	.name = "service stop",
+	.words = "",
+	.text = "stop the service",
+	.example = "sapair service stop",
+	.run = run_stop,
+};
+
+const struct verb verb_service_main = {
+	.name = "service main",
+	.words = "",
+	.text = "run the agent as a service (for the service manager)",
+	.example = "sapair service main",
+	.options = {service_options},
+	.run = run_main,
+};

@@ -11,24 +11,11 @@
 
 static int reserve(struct peer *p, struct step *st)
 {
-	/* Who follows installs before it tells: one that is drawn here is reserved by that. */
-	const bool draws = !p->x.is_leader && ipsec_takes_spi(p->agent->db);
-	struct gen *g = draws ? NULL : gens_take_ahead(p);
+	struct gen *g = gen_new(p->agent);
 
 	assert(p->fresh == NULL);
-	if (g != NULL) {
-		st->spi = g->in;
-		p->fresh = g;
-		return 0;
-	}
-	g = gen_new(p->agent);
 	if (g == NULL)
 		return err_set(&st->system, ERR_OS, "no memory for an SA");
-	if (draws) {
-		g->in = st->spi = p->drawn;
-		p->fresh = g;
-		return 0;
-	}
 	if (ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
 		gen_free(p->agent, g);
 		return err_in(&st->system, "reserve an SPI");
@@ -54,11 +41,15 @@ static uint64_t since_start(const struct peer *p)
 	return loop_now_us() - p->receipt.started_us;
 }
 
-static void added_in(struct peer *p)
+static int install(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_in;
 	struct gen *g = p->fresh;
 
+	gens_set_limits(p, k->esn);
+	if (ipsec_install(p->agent->db, g->ctx, k, &p->x.sa_out, &st->system) < 0)
+		return err_in(&st->system, "install the SAs of epoch %llu",
+			      (unsigned long long)k->epoch);
 	g->has_in = true;
 	keep_key(p, g, k, true);
 	g->epoch = k->epoch;
@@ -68,71 +59,22 @@ static void added_in(struct peer *p)
 	wipe(&p->x.probe_key, sizeof p->x.probe_key);
 	g->hard_ms = loop_now_ms() + (uint64_t)k->lifetime_s * 1000;
 	p->receipt.inbound_us = since_start(p);
+	return 0;
 }
 
-static void added_out(struct peer *p)
+static int activate(struct peer *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_out;
 	struct gen *g = p->fresh;
 
+	gens_set_limits(p, k->esn);
+	if (ipsec_activate(p->agent->db, g->ctx, k, &st->system) < 0)
+		return err_in(&st->system, "activate the outbound SA %08x", k->spi.n);
 	g->has_out = true;
 	keep_key(p, g, k, false);
 	g->out = k->spi;
 	g->since_ms = loop_now_ms();
 	p->receipt.switch_us = since_start(p);
-}
-
-static int not_added(struct step *st, const struct sa_keys *k, bool is_in)
-{
-	return err_in(&st->system, "install the %s SA %08x", is_in ? "inbound" : "outbound",
-		      k->spi.n);
-}
-
-static int add_in(struct peer *p, struct step *st)
-{
-	const struct sa_keys *k = &p->x.sa_in;
-	const struct sa_keys *out = &p->x.sa_out;
-	enum ipsec_part failed = IPSEC_INBOUND;
-	struct gen *g = p->fresh;
-	int rc;
-
-	gens_set_limits(p, k->esn);
-	if (g->ctx.id != 0)
-		rc = ipsec_add_inbound(p->agent->db, g->ctx, k, &st->system);
-	else
-		rc = ipsec_open_pair(p->agent->db, &p->policy, &g->ctx, k, out, &failed,
-				     &st->system);
-	if (rc < 0)
-		return not_added(st, failed == IPSEC_INBOUND ? k : out, failed == IPSEC_INBOUND);
-	added_in(p);
-	return 0;
-}
-
-static int add_out(struct peer *p, struct step *st)
-{
-	const struct sa_keys *k = &p->x.sa_out;
-
-	if (ipsec_add_outbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
-		return not_added(st, k, false);
-	added_out(p);
-	return 0;
-}
-
-static int add_both(struct peer *p, struct step *st)
-{
-	const struct sa_keys *in = &p->x.sa_in, *out = &p->x.sa_out;
-	struct ipsec_next next = {.ctx = {0}};
-	enum ipsec_part failed;
-
-	st->answer = true;
-	gens_set_limits(p, in->esn);
-	if (ipsec_add_both(p->agent->db, p->fresh->ctx, in, out,
-			   p->follows && p->ahead == NULL ? &next : NULL, &failed, &st->system) < 0)
-		return not_added(st, failed == IPSEC_INBOUND ? in : out, failed == IPSEC_INBOUND);
-	added_in(p);
-	added_out(p);
-	if (next.ctx.id != 0)
-		gens_keep_ahead(p, &next);
 	return 0;
 }
 
@@ -183,12 +125,12 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 	case XA_RESERVE:
 		st->answer = true;
 		return reserve(p, st);
-	case XA_ADD_IN:
+	case XA_INSTALL:
 		st->answer = true;
-		return add_in(p, st);
-	case XA_ADD_OUT:
+		return install(p, st);
+	case XA_ACTIVATE:
 		st->answer = true;
-		return add_out(p, st);
+		return activate(p, st);
 	case XA_COMMIT:
 		commit(p);
 		break;
@@ -198,7 +140,7 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 	case XA_RETIRE:
 		gens_retire(p);
 		break;
-	case XA_DROP:
+	case XA_REMOVE:
 		if (p->fresh != NULL)
 			gen_remove(p, p->fresh);
 		p->fresh = NULL;
@@ -243,15 +185,8 @@ void step_run(struct peer *p, const struct xevent *first, struct step *st)
 		st->answer = false;
 		exchange_step(&p->x, &ev, out);
 		st->acted = st->acted || out->n > 0;
-		for (size_t i = 0; i < out->n && !failed; i++) {
-			if (out->v[i].kind == XA_ADD_IN && i + 1 < out->n &&
-			    out->v[i + 1].kind == XA_ADD_OUT) {
-				failed = add_both(p, st) < 0;
-				i++;
-			} else {
-				failed = perform_one(p, out, &out->v[i], st) < 0;
-			}
-		}
+		for (size_t i = 0; i < out->n && !failed; i++)
+			failed = perform_one(p, out, &out->v[i], st) < 0;
 		xactions_wipe(out);
 		if (!st->answer)
 			break;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_MS 1000 /* so long an SPI waits for the next rekey */
 #define TOGETHER_MS 32
 #define TRIM_GENS 100 /* smaller bursts leave nothing worth the trouble */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
@@ -19,8 +18,6 @@ void gen_remove_part(struct peer *p, struct gen *g, enum ipsec_part part)
 {
 	struct err e = {0};
 
-	if (g->ctx.id == 0)
-		return; /* drawn, and nothing came of it */
 	if (ipsec_remove(p->agent->db, g->ctx, part, &e) < 0) {
 		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
@@ -58,37 +55,6 @@ void gen_remove(struct peer *p, struct gen *g)
 {
 	gen_remove_part(p, g, IPSEC_BOTH);
 	gen_free(p->agent, g);
-}
-
-void gens_keep_ahead(struct peer *p, const struct ipsec_next *next)
-{
-	struct gen *g = gen_new(p->agent);
-
-	if (g == NULL) {
-		ipsec_remove(p->agent->db, next->ctx, IPSEC_BOTH, NULL);
-		return;
-	}
-	g->ctx = next->ctx;
-	g->in = next->in;
-	g->hard_ms = loop_now_ms() + AHEAD_MS;
-	p->ahead = g;
-	gens_due_by(p, g->hard_ms);
-}
-
-struct gen *gens_take_ahead(struct peer *p)
-{
-	struct gen *g = p->ahead;
-
-	p->ahead = NULL;
-	return g;
-}
-
-void gens_drop_ahead(struct peer *p)
-{
-	struct gen *g = gens_take_ahead(p);
-
-	if (g != NULL)
-		gen_remove(p, g);
 }
 
 void gen_hold(struct peer *p, struct gen *g)
@@ -159,8 +125,6 @@ void gens_schedule(struct peer *p)
 {
 	uint64_t at = p->current != NULL ? p->current->hard_ms : 0;
 
-	if (p->ahead != NULL)
-		at = gens_sooner(at, p->ahead->hard_ms);
 	for (const struct gen *g = p->held; g != NULL; g = g->next) {
 		at = gens_sooner(at, gen_in_end(g));
 		if (g->has_out)

@@ -18,15 +18,6 @@ void gen_remove_part(struct peer *p, struct gen *g, enum ipsec_part part);
 /* The generation with this context, or NULL. */
 struct gen *gen_find(struct peer *p, struct ipsec_ctx ctx);
 
-/*
- * Where rekeys follow each other, the SPI of the next one is reserved together with the SAs of this one,
- * and waits as p->ahead; for as long as gen.c says, or gens_drop_ahead(). gens_take_ahead(): NULL if
- * there is none.
- */
-void gens_keep_ahead(struct peer *p, const struct ipsec_next *next);
-struct gen *gens_take_ahead(struct peer *p);
-void gens_drop_ahead(struct peer *p);
-
 /* Puts it in front of the HELD ones; one that was HELD no longer counts as such. */
 void gen_hold(struct peer *p, struct gen *g);
 void gen_unheld(struct peer *p, const struct gen *g);

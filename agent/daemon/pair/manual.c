@@ -58,30 +58,33 @@ static enum suite suite_of(const struct peer *p)
 	return SUITE_AES256GCM16;
 }
 
-static int install(struct peer *p, struct gen *g, struct sa_keys *k, struct err *e)
+static int install(struct peer *p, struct gen *g, struct sa_keys *in, struct sa_keys *out,
+		   struct err *e)
 {
-	struct agent *a = p->agent;
+	struct ipsec *db = p->agent->db;
 
 	gens_set_limits(p, false);
-	k->spi = g->in;
-	random_secret(&k->key, suite_key_len(k->suite));
-	g->keys->in = k->key;
-	if (ipsec_add_inbound(a->db, g->ctx, k, e) < 0)
-		return err_in(e, "install the inbound SA %08x", k->spi.n);
+	in->spi = g->in;
+	random_secret(&in->key, suite_key_len(in->suite));
+	g->keys->in = in->key;
+	*out = *in;
+	out->spi = g->out;
+	random_secret(&out->key, suite_key_len(out->suite));
+	g->keys->out = out->key;
+	if (ipsec_install(db, g->ctx, in, out, e) < 0)
+		return err_in(e, "install the SAs");
 	g->has_in = true;
-	k->spi = g->out;
-	random_secret(&k->key, suite_key_len(k->suite));
-	g->keys->out = k->key;
-	if (ipsec_add_outbound(a->db, g->ctx, k, e) < 0)
-		return err_in(e, "install the outbound SA %08x", k->spi.n);
+	if (ipsec_activate(db, g->ctx, out, e) < 0)
+		return err_in(e, "activate the outbound SA %08x", out->spi.n);
 	g->has_out = true;
 	return 0;
 }
 
 int manual_pair(struct peer *p, struct gen **out, struct err *e)
 {
-	struct sa_keys k = {.window = p->cfg.opt.window};
+	struct sa_keys k = {.window = p->cfg.opt.window}, out_keys;
 	struct gen *g;
+	int rc;
 
 	if (may_be_made(p, e) < 0)
 		return -1;
@@ -102,12 +105,13 @@ int manual_pair(struct peer *p, struct gen **out, struct err *e)
 		k.said = random_u32();
 	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
 	g->adopted = true;
-	if (install(p, g, &k, e) < 0) {
-		wipe(&k, sizeof k);
+	rc = install(p, g, &k, &out_keys, e);
+	wipe(&k, sizeof k);
+	wipe(&out_keys, sizeof out_keys);
+	if (rc < 0) {
 		gen_remove(p, g);
 		return -1;
 	}
-	wipe(&k, sizeof k);
 	g->since_ms = loop_now_ms();
 	g->hard_ms = g->since_ms + (uint64_t)lifetime_of(p) * 1000;
 	g->next = p->held;

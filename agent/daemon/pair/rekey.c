@@ -19,7 +19,6 @@
 #define RETRY_MAX_MS 30000
 #define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
 #define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
-#define FOLLOWS_MS 100    /* behind the one before: another rekey is likely to follow */
 #define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
 
 static void exchange_over(struct peer *p, const struct step *st);
@@ -62,7 +61,6 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
-	p->follows = p->last_start_ms != 0 && loop_now_ms() - p->last_start_ms < FOLLOWS_MS;
 	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
 		p->last_start_ms = loop_now_ms();
 	p->limited = false;
@@ -222,7 +220,7 @@ static void ask_leader(struct peer *p)
 
 	if (!p->asked) {
 		m.u.rekey.reason = (int)p->want_reason;
-		link_send(p->link, &m); /* a link that is going down says so by itself */
+		link_send(p->link, &m);
 		p->asked = true;
 	} else {
 		p->asked = false; /* nobody offered: once more at the next turn */
@@ -348,19 +346,6 @@ static bool offer_allowed(struct peer *p, uint64_t xid)
 	return false;
 }
 
-/* What a follower needs, in one go: its share, and an SPI that nobody could foretell. */
-static void draw(struct peer *p, struct secret *share)
-{
-	uint8_t fresh[SHARE_LEN + sizeof p->drawn.n];
-
-	random_bytes(fresh, sizeof fresh);
-	secret_set(share, fresh, SHARE_LEN);
-	memcpy(&p->drawn.n, fresh + SHARE_LEN, sizeof p->drawn.n);
-	wipe(fresh, sizeof fresh);
-	if (!spi_usable(p->drawn))
-		p->drawn.n += SPI_MIN; /* 256 of 2^32 are twice as likely as the others */
-}
-
 void pair_on_message(struct peer *p, const struct msg *m, const char *body, size_t len)
 {
 	static const enum xevent_kind kinds[MSG_COUNT] = {[MSG_OFFER] = XE_OFFER,
@@ -376,7 +361,7 @@ void pair_on_message(struct peer *p, const struct msg *m, const char *body, size
 
 		if (peer_cert_expired(p) || !offer_allowed(p, m->u.offer.xid))
 			return;
-		draw(p, &share);
+		random_secret(&share, SHARE_LEN);
 		ev.share = &share;
 		ev.held = p->n_held;
 		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
@@ -429,8 +414,6 @@ void pair_due_gens(struct peer *p)
 	uint64_t now = loop_now_ms();
 	struct gen **at = &p->held;
 
-	if (p->ahead != NULL && now >= p->ahead->hard_ms)
-		gens_drop_ahead(p);
 	while (*at != NULL) {
 		struct gen *g = *at;
 
@@ -497,7 +480,6 @@ static void forget_all(struct peer *p, bool take_away)
 {
 	struct gen *g;
 
-	gens_drop_ahead(p); /* nothing in force */
 	while ((g = p->held) != NULL) {
 		p->held = g->next;
 		if (take_away)

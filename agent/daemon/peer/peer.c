@@ -256,7 +256,7 @@ static void adopt_leftovers(struct peer *p)
 	unsigned n = 0;
 	char text[96];
 
-	if (ipsec_leftovers(p->agent->db, adopt, &n, &e) < 0)
+	if (ipsec_recover(p->agent->db, adopt, &n, &e) < 0)
 		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
 	if (n == 0)
 		return;

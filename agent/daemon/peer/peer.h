@@ -106,9 +106,7 @@ struct peer {
 
 	struct secret ppk;
 	struct exchange x;
-	struct spi drawn; /* for our inbound SA, where the system takes one of ours */
 	struct gen *fresh, *current, *held; /* NEW, CURRENT, HELD and RETIRED */
-	struct gen *ahead;                  /* what NEW will begin with; NULL: nothing yet */
 	unsigned n_held, n_retired;
 	bool want_exchange; /* an exchange is to be started, or asked for */
 	bool asked;         /* we sent `rekey` on this link and wait for the offer */
@@ -116,7 +114,6 @@ struct peer {
 	uint64_t peer_last; /* greatest epoch that the peer's hello told */
 	enum rekey_reason want_reason;
 	uint64_t last_start_ms;
-	bool follows;         /* the running exchange began soon after the one before */
 	unsigned failures;    /* of exchanges in a row */
 	uint32_t offers_left; /* token bucket for the peer's offers */
 	uint64_t offers_ms;

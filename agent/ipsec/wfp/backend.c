@@ -270,16 +270,18 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	return 0;
 }
 
-static int add_inbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-		       struct err *e)
+/* The engine would send on an outbound SA at once: activate() adds it. */
+static int install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
+		   const struct sa_keys *out, struct err *e)
 {
-	return add(ipsec, ctx, k, false, e);
+	(void)out;
+	return add(ipsec, ctx, in, false, e);
 }
 
-static int add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-			struct err *e)
+static int activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *out,
+		    struct err *e)
 {
-	return add(ipsec, ctx, k, true, e);
+	return add(ipsec, ctx, out, true, e);
 }
 
 static void on_removed(void *db, struct wfp_job *j)
@@ -338,7 +340,7 @@ static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part
 	return 0;
 }
 
-static int leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
+static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
 	for (struct policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
@@ -644,11 +646,11 @@ const struct ipsec_ops ipsec_wfp = {
 	.policy_add = policy_add,
 	.policy_remove = policy_remove,
 	.reserve = reserve,
-	.add_inbound = add_inbound,
-	.add_outbound = add_outbound,
+	.install = install,
+	.activate = activate,
 	.remove = remove_part,
 	.query = query,
-	.leftovers = leftovers,
+	.recover = recover,
 	.plan = plan,
 	.clean = clean,
 	.statistics = statistics,

@@ -9,10 +9,19 @@ are meant to be up nothing may be in clear on the wire; after each fault all pai
 taken down must leave nothing in the kernel, whatever traffic asks for meanwhile.
 """
 
+import contextlib
+import os
 import re
+import signal
 import time
 
-from kernel import *  # noqa: F403
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Gone
+from harness.kernel import PORT
+from harness.netns import HOSTS, sh, v4, v6
+from harness.settings import SAPAIR
+from harness.tap import check, equal, until
+from harness.traffic import Flow
 
 FAST = {"rekey": {"min_interval_ms": 0}, "drain_ms": 1000, "switch_ms": 200}
 BACK = 90  # seconds in which all pairs must be back after a fault
@@ -59,7 +68,7 @@ class Soak:
     def all_back(self):
         start = time.monotonic()
         for a, b in PAIRS:
-            together(self.by_name[a], self.by_name[b], limit=BACK)
+            wait_paired(self.by_name[a], self.by_name[b], limit=BACK)
         self.slowest = max(self.slowest, time.monotonic() - start)
 
     def victim(self):
@@ -75,7 +84,7 @@ class Soak:
         """Any of them, of several at once; meanwhile some may fail, with a reason."""
         for _ in range(self.dice.randrange(1, 6)):
             agent = self.dice.choice(list(self.by_name.values()))
-            with contextlib.suppress(sapairtest.Gone, OSError):
+            with contextlib.suppress(Gone, OSError):
                 rc, docs = agent.ask("rekey", peer=self.other(agent), verify=False, timeout_ms=3000)
                 self.rekeys += rc == 0
                 check(rc == 0 or docs[0].get("cause"), "a refusal without a cause: %s" % docs)
@@ -200,7 +209,7 @@ class Soak:
 
     def rest(self):
         for a, b in PAIRS:
-            quiet(self.by_name[a], self.by_name[b], limit=BACK)
+            wait_single_pair(self.by_name[a], self.by_name[b], limit=BACK)
 
         def still():
             self.all_back()

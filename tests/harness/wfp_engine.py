@@ -1,14 +1,15 @@
-"""The stand-in for Windows' filter engine (fwpuclnt.c): one machine's engine is one folder."""
+"""The stand-in of the filter engine (tests/windows/fwp_*.c), driven and read. One folder is one machine's engine."""
 
 import contextlib
 import json
 import os
 
-from wintest import BUILD, until, win_agent, z
+from harness.tap import until
+from harness.wine import BUILD, win_agent, windows_path
 
-EXE = os.path.join(BUILD, "standin", "sapair.exe")
+STANDIN_EXE = os.path.join(BUILD, "standin", "sapair.exe")
 
-# As Microsoft's headers have them; the program and the stand-in share a table of their own.
+# From Microsoft's headers. The program and the stand-in share another table.
 LAYERS = {
     "5926dfc8-e3cf-4426-a283-dc393f5d0f9d": "in v4", "09e61aea-d214-46e2-9b21-b26b0b2f28c8": "out v4",
     "634a869f-fc23-4b90-b0c1-bf620a36ae6f": "in v6", "e1735bde-013f-4655-b351-a49e15762df0": "out v6",
@@ -27,13 +28,13 @@ PERMIT, CALLOUT = 0x1002, 0x5003
 
 
 class Engine:
-    """What a machine's filter engine was asked and has."""
+    """The filter engine of one machine: its calls and its objects."""
 
     def __init__(self, lab, name):
         self.folder = lab.path(name + ".wfp")
         os.mkdir(self.folder)
-        self.env = {"SAPAIR_STANDIN": z(self.folder), "WINEDLLOVERRIDES": "fwpuclnt=n",
-                    "SAPAIR_WFP": "wait-ms=10000"}  # a busy machine must not change the calls
+        self.env = {"SAPAIR_STANDIN": windows_path(self.folder), "WINEDLLOVERRIDES": "fwpuclnt=n",
+                    "SAPAIR_WFP": "wait-ms=10000"}  # the calls must not depend on the load
         self.seen = 0
 
     def path(self, name):
@@ -49,13 +50,13 @@ class Engine:
         return calls[first:]
 
     def names(self, new=False):
-        """Of calls that change something, or ask for what is to be changed."""
+        """Of calls that change objects, or read them in order to."""
         return [c["call"] for c in self.calls(new) if "ubscribe" not in c["call"]
                 and ("ById0" not in c["call"] or "Delete" in c["call"])]
 
-    def tell(self, text):
+    def post_event(self, text):
         """An event: "context ID", "filter ID", "drop ADDRESS SPI STATUS" (numbers in hex)."""
-        until(lambda: not os.path.exists(self.path("event")), "the last event is told")
+        until(lambda: not os.path.exists(self.path("event")), "the last event has been delivered")
         with open(self.path("event.new"), "w") as f:
             f.write(text + "\n")
         os.rename(self.path("event.new"), self.path("event"))
@@ -68,18 +69,19 @@ class Engine:
             return {"providers": [], "filters": [], "contexts": []}
 
     def pairs(self):
-        """Contexts that are whole and in force."""
+        """Contexts with both SAs that are not expiring."""
         return [c for c in self.state()["contexts"] if c["in"] and c["out"] and not c["expiring"]]
 
     def is_empty(self):
         return not any(self.state().values())
 
     def forget(self):
-        """As after a restart of the engine's service."""
+        """Removes all objects, as a restart of the engine's service does."""
         for name in ("state", "state.json"):
             os.unlink(self.path(name))
 
     def fail(self, call, n=1, code=0x80320012):
+        """The nth call of that name from now on fails with that code."""
         with open(self.path("fail.new"), "w") as f:
             f.write("%s %d %x\n" % (call, n, code))
         os.rename(self.path("fail.new"), self.path("fail"))
@@ -90,7 +92,7 @@ class Engine:
 
     @contextlib.contextmanager
     def held(self):
-        """Another program holds the engine's lock."""
+        """In this context, another program holds the engine's lock."""
         open(self.path("hold"), "w").close()
         try:
             yield
@@ -99,7 +101,8 @@ class Engine:
 
 
 def wfp_agent(lab, name, *peers, env=None, engine=None, **members):
+    """A Windows agent with the back end wfp on the stand-in."""
     engine = engine or Engine(lab, name)
     agent = win_agent(lab, name, *peers, env=dict(engine.env, **(env or {})), backend="wfp", **members)
-    agent.exe, agent.engine = EXE, engine
+    agent.exe, agent.engine = STANDIN_EXE, engine
     return agent

@@ -1,28 +1,27 @@
-"""The far end of a link in Python: what a stranger or a hostile peer may do, and an honest one.
+"""A peer in Python: an unauthenticated client, a hostile peer, or an honest one.
 
-The handshake is Python's ssl; frames, messages and keys are done here from docs/protocol.md and
-proto/exchange/keysched.h, independently of the program's code. A whole exchange is possible: OpenSSL's key
-log tells the exporter secret.
+The handshake is Python's ssl. Frames, messages and keys are implemented here from docs/protocol.md and
+proto/exchange/keysched.h, independently of the program. The exporter secret comes from OpenSSL's key log.
 """
 
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import socket
 import ssl
 import struct
 import time
 
-from sapairtest import GAMMA, LIMIT, Failure, check, equal
+from harness.settings import GAMMA, LIMIT
+from harness.tap import Failure, check, equal
 
 FRAME_MAX = 16384
 SUITES = ["aes256gcm16"]
 
 
 class Closed(Exception):
-    """The other side ended the link; text says how."""
+    """The agent has ended the link; the text says how."""
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -153,7 +152,7 @@ class Link:
             except (ssl.SSLError, ConnectionError) as error:
                 raise Closed(str(error))
             except (TimeoutError, socket.timeout):
-                raise Failure("nothing came in time")
+                raise Failure("no message within the time limit")
             if not data:
                 raise Closed("end")
             self.rest += data
@@ -168,7 +167,7 @@ class Link:
         return json.loads(raw), raw
 
     def recv(self, *types):
-        """The next message of these types; probes and pings meanwhile are answered."""
+        """The next message of these types. Answers pings and ignores probes until it comes."""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             m, raw = self.recv_any()
@@ -182,14 +181,14 @@ class Link:
         raise Failure("no %s came" % "/".join(types))
 
     def recv_until(self, kind):
-        """The next message of this type; all others are passed over."""
+        """The next message of this type; ignores all others."""
         while True:
             m, self.raw = self.recv_any()
             if m["type"] == kind:
                 return m
 
     def until_closed(self):
-        """The messages up to the end of the link."""
+        """All messages until the link ends."""
         got = []
         try:
             while True:
@@ -197,7 +196,7 @@ class Link:
         except Closed:
             return got
 
-    # talk
+    # exchanges
 
     def hello(self, **changes):
         self.send(hello(**changes))
@@ -205,13 +204,13 @@ class Link:
         return self
 
     def ids(self):
-        """Identities of leader and follower: the leader is the TLS client."""
+        """Identities of leader and follower; the leader is the TLS client."""
         own = bytes.fromhex(self.id.pin.split(":")[1])
         agent = spki_hash(self.tls.getpeercert(True))
         return (own, agent) if self.is_client else (agent, own)
 
     def lead(self, **changes):
-        """Offer to answer; the tag of the answer is checked. Returns what confirm needs."""
+        """As leader, from offer to answer, whose tag is checked. Returns offer, answer and confirm."""
         o = offer(int(self.hello_got["last"]) + 1, **changes)
         raw = self.send(o)
         a = self.recv("answer")
@@ -222,14 +221,14 @@ class Link:
         return o, a, confirm
 
     def pair(self, **changes):
-        """A whole exchange as leader."""
+        """A complete exchange as leader."""
         o, a, confirm = self.lead(**changes)
         self.send(confirm)
         equal(self.recv("done")["xid"], o["xid"], "xid of done")
         return o, a, confirm
 
     def follow(self, **changes):
-        """From the agent's offer to its confirm, whose tag is checked. Returns the offer."""
+        """As follower, from offer to confirm, whose tag is checked. Returns offer, answer and confirm."""
         o = self.recv("offer")
         raw = self.raw
         a = answer(o, **changes)
@@ -275,7 +274,7 @@ def spki_hash(der):
 
 def hello(**changes):
     m = {
-        "type": "hello", "version": 1, "instance": secrets.token_hex(16), "agent": "stranger",
+        "type": "hello", "version": 1, "instance": secrets.token_hex(16), "agent": "harness",
         "name": "gamma", "local": GAMMA, "remote": "127.0.0.1", "mode": "required",
         "encap": "transport", "udp": False, "protect": ["all"], "epoch": "0", "last": "0",
     }
@@ -308,11 +307,11 @@ def answer(o, **changes):
     return m
 
 
-# --- both ways of meeting ------------------------------------------------------------------------
+# --- connections ---------------------------------------------------------------------------------
 
 
-def knock(agent, lab, source=GAMMA):
-    """A TCP connection from an address."""
+def connect(agent, lab, source=GAMMA):
+    """A TCP connection to an agent, from this address."""
     s = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
     s.settimeout(LIMIT)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -327,9 +326,10 @@ def knock(agent, lab, source=GAMMA):
     return s
 
 
-def dial(agent, lab, id, source=GAMMA, **tls):
-    """Closed when the handshake fails on our side; the agent's refusal shows at the first read."""
-    s = knock(agent, lab, source)
+def connect_tls(agent, lab, id, source=GAMMA, **tls):
+    """A link as TLS client. Raises Closed when the handshake fails on this side; a refusal by the agent shows at the
+    first read."""
+    s = connect(agent, lab, source)
     context = context_of(lab, "client", id, **tls)
     try:
         link = Link(context.wrap_socket(s), context, True, id)
@@ -341,7 +341,7 @@ def dial(agent, lab, id, source=GAMMA, **tls):
 
 
 class Listener:
-    """Where an agent's calls arrive."""
+    """A listening socket that accepts the connections of an agent."""
 
     def __init__(self, lab, address=GAMMA):
         self.lab = lab

@@ -1,65 +1,10 @@
-"""What the tests of the documents share: sections, tables, C sources, TAP."""
+"""Documents and C sources: sections, tables, declarations."""
 
 import os
 import re
-import sys
-import traceback
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-SAPAIR = os.path.abspath(os.environ.get("SAPAIR", os.path.join(ROOT, "build", "linux", "sapair")))
-tests = []
-
-
-class Wrong(AssertionError):
-    pass
-
-
-def test(f):
-    """Marks a function as a test; its name is a sentence."""
-    tests.append(f)
-    return f
-
-
-def run_all():
-    """Runs what is marked (or what has the word given) and prints TAP; the exit status."""
-    word = sys.argv[1] if len(sys.argv) > 1 else ""
-    chosen = [t for t in tests if word in t.__name__]
-    failed = 0
-    for i, t in enumerate(chosen, 1):
-        why = None
-        try:
-            t()
-        except Wrong as e:
-            why = str(e)
-        except Exception:
-            why = traceback.format_exc()
-        if why is not None:
-            failed += 1
-            print("\n".join("# " + line for line in why.splitlines()))
-        print("%s %d - %s" % ("ok" if why is None else "not ok", i, t.__name__.replace("_", " ")))
-        sys.stdout.flush()
-    print("1..%d" % len(chosen))
-    return 1 if failed else 0
-
-
-def check(condition, text):
-    if not condition:
-        raise Wrong(text)
-
-
-def equal(is_, want, what):
-    """Both are lists or dicts: tells where they differ."""
-    if is_ == want:
-        return
-    if isinstance(is_, dict) and isinstance(want, dict):
-        lines = ["%s: %r is %r, the code says %r" % (what, k, is_.get(k), want.get(k))
-                 for k in sorted(set(is_) | set(want), key=str) if is_.get(k) != want.get(k)]
-    elif isinstance(is_, list) and isinstance(want, list) and len(is_) == len(want):
-        lines = ["%s: is %r, the code says %r" % (what, a, b)
-                 for a, b in zip(is_, want) if a != b]
-    else:
-        lines = ["%s\nis:            %r\nthe code says: %r" % (what, is_, want)]
-    raise Wrong("\n".join(lines))
+from harness.settings import ROOT
+from harness.tap import check
 
 
 def read(path):

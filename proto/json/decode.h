@@ -1,22 +1,17 @@
 /*
- * proto/json/json.h - the only home of cJSON: decode by field table, encode by writer.
+ * proto/json/decode.h - JSON text into structs, by field tables.
  *
- * Decoding: text -> scan_json() -> cJSON -> one walk over the members, each known and given once
- * -> a plain struct. One way in, one way out: on failure the whole struct is wiped. Paths in
- * errors read "peers[1].address".
- *
- * Encoding: a writer over a caller's buffer; order of members is order of calls, no white space.
+ * scan_json() checks the text, cJSON parses it, and json_decode() walks the members of an object:
+ * each must be known, and given once. On failure the whole struct is wiped. Paths in errors read
+ * "peers[1].address".
  */
-#ifndef SAPAIR_PROTO_JSON_JSON_H
-#define SAPAIR_PROTO_JSON_JSON_H
+#ifndef SAPAIR_PROTO_JSON_DECODE_H
+#define SAPAIR_PROTO_JSON_DECODE_H
 
 #include "crypto/secret.h"
 #include "proto/base/addr.h"
-#include "proto/base/err.h"
 #include "proto/base/spi.h"
-
-struct cJSON;
-struct json_field;
+#include "proto/json/field.h"
 
 /* Makes cJSON allocate through functions that wipe on free. Call once, at start. */
 void json_start(void);
@@ -46,18 +41,6 @@ const struct cJSON *json_root(const struct json_doc *doc);
 int json_place(const char *text, size_t len, struct err *e);
 
 /* ---- decoding -------------------------------------------------------------------------- */
-
-typedef int json_get(const struct cJSON *v, const struct json_field *f, void *to, struct err *e);
-
-struct json_field {
-	const char *name;
-	json_get *get;
-	size_t off;       /* of the destination in the struct */
-	uint64_t min;     /* get's limits: least number, */
-	uint64_t max;     /* greatest number (0: the type's), or bytes, or elements */
-	const void *more; /* what the get function needs beyond (word list, inner table) */
-	bool optional;    /* absent leaves the destination as it was before the call */
-};
 
 /*
  * Members of obj into *to, by the table (n at most 64). Unknown, repeated and missing members
@@ -109,42 +92,5 @@ const struct cJSON *json_member(const struct cJSON *obj, const char *name); /* w
 bool json_number(const struct cJSON *v, double *n);
 bool json_boolean(const struct cJSON *v, bool *b);
 bool json_is_null(const struct cJSON *v);
-
-/* ---- encoding -------------------------------------------------------------------------- */
-
-/* Writes into buf; once full, everything is refused and json_end() says so. */
-struct json_out {
-	char *buf;
-	size_t size, len;
-	unsigned depth;
-	bool comma, full;
-};
-
-void json_begin(struct json_out *o, char *buf, size_t size);
-/* Length of the finished text (NUL behind it), or 0 when it did not fit: buf is wiped then. */
-size_t json_end(struct json_out *o);
-
-/* name is NULL inside arrays and for the document itself. */
-void json_put_open(struct json_out *o, const char *name);  /* { */
-void json_put_close(struct json_out *o);                   /* } */
-void json_put_array(struct json_out *o, const char *name); /* [ */
-void json_put_array_end(struct json_out *o);               /* ] */
-/* Escaped; what is not UTF-8 becomes U+FFFD; a NULL text is written as null. */
-void json_put_text(struct json_out *o, const char *name, const char *text);
-/* A number: anything above 2^53 - 1 is written as 2^53 - 1. */
-void json_put_u64(struct json_out *o, const char *name, uint64_t n);
-void json_put_dec64(struct json_out *o, const char *name, uint64_t n); /* string */
-void json_put_hex64(struct json_out *o, const char *name, uint64_t n);
-void json_put_spi(struct json_out *o, const char *name, struct spi spi);
-void json_put_hexbytes(struct json_out *o, const char *name, const uint8_t *p, size_t n);
-void json_put_secret(struct json_out *o, const char *name, const struct secret *s);
-void json_put_bool(struct json_out *o, const char *name, bool b);
-void json_put_null(struct json_out *o, const char *name);
-void json_put_addr(struct json_out *o, const char *name, const struct addr *a);
-/* Milliseconds with three digits behind the point, from microseconds: a reader of such a text
- * adds SCAN_DECIMALS to its depth. */
-void json_put_ms(struct json_out *o, const char *name, uint64_t us);
-/* A finished JSON value, copied as it is. */
-void json_put_raw(struct json_out *o, const char *name, const char *json, size_t len);
 
 #endif

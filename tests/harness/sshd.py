@@ -1,77 +1,17 @@
-"""Labs that run, and a real sshd to reach their hosts by; for the scripts of tests/soft and tests/windows."""
+"""An sshd with keys of its own, for labs whose hosts are reached by ssh."""
 
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 
-import sapairtest
-from sapairtest import check, equal, tool, until, well
-
-
-def lab_file(lab, count=2, name="demo", **more):
-    """A lab on loopback addresses that no other test has."""
-    net = "127.%d.%d." % (sapairtest.random.randrange(30, 90), sapairtest.random.randrange(1, 250))
-    text = {"lab": name, "backend": "soft",
-            "hosts": [{"name": "h%d" % i, "address": "%s%d:%d" % (net, i, lab.port)}
-                      for i in range(1, count + 1)]}
-    text.update(more)
-    path = os.path.join(lab.dir, name + ".json")
-    with open(path, "w") as f:
-        json.dump(text, f)
-    return path
-
-
-class Running:
-    """A lab file, its folder, and the verbs on it; taken down at the end of the test."""
-
-    def __init__(self, lab, path, *flags):
-        self.path, self.flags = path, flags
-        self.dir = os.path.join(lab.dir, "run")
-        self.log = lab.dir
-        lab.cleanups.append(self.end)
-
-    def __call__(self, verb, *more, rc=0, limit=60):
-        r = tool("lab", verb, self.path, "--dir", self.dir, "--json", *self.flags, *more,
-                 limit=limit * sapairtest.SLOW)
-        return well(r, rc).doc("lab")
-
-    def up(self, *more, rc=0):
-        return self("up", *more, rc=rc)
-
-    def pid(self, host):
-        with open(os.path.join(self.dir, host, "pid")) as f:
-            return int(f.read())
-
-    def end(self):
-        tool("lab", "down", self.path, "--dir", self.dir, *self.flags, limit=60)
-
-    def processes(self):
-        """Agents that run in the folder."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open("/proc/%s/cmdline" % pid) as f:
-                    line = f.read()
-            except OSError:
-                continue
-            if self.dir in line and "bundle" in line:
-                found.append(pid)
-        return found
-
-    def left(self):
-        check(not os.path.exists(self.dir), "the folder %s is left" % self.dir)
-        equal(self.processes(), [], "processes that are left")
-
-
-def failed(doc):
-    return {h["name"]: h["cause"] for h in doc["hosts"] if h["state"] == "failed"}
+from harness.settings import SAN
+from harness.tap import Skip, check, until
 
 
 class Sshd:
-    """A real sshd, with keys of its own. command: what every session runs; inside: how a program gets to
-    where it shall listen."""
+    """command: what each session runs instead of its own command; inside: words put in front of the command
+    line of sshd."""
 
     def __init__(self, lab, command=None, address="127.0.0.1", inside=()):
         self.address, self.inside = address, list(inside)
@@ -136,8 +76,9 @@ class Sshd:
 
 
 def need_ssh():
-    if sapairtest.SAN:
-        raise sapairtest.Skip("the plain build does it")
+    """Skips the test where no sshd can run."""
+    if SAN:
+        raise Skip("the plain build does it")
     if os.geteuid() != 0 or not (shutil.which("ssh") and (
             shutil.which("sshd") or os.path.exists("/usr/sbin/sshd"))):
-        raise sapairtest.Skip("no sshd, or not root")
+        raise Skip("no sshd, or not root")

@@ -1,14 +1,13 @@
-"""A small validator for the part of JSON Schema that docs/schema uses; any other word is an error,
-so that nothing is left unjudged by an oversight."""
+"""A validator for the part of JSON Schema that docs/schema uses. Any other keyword is an error."""
 
 import json
 import os
 import re
 
-from docs import ROOT
+from harness.settings import ROOT
 
 FOLDER = os.path.join(ROOT, "docs", "schema")
-SILENT = {"$schema", "$id", "$defs", "title", "description"}
+SILENT = {"$schema", "$id", "$defs", "title", "description", "default"}
 KINDS = {
     "object": dict, "array": list, "string": str, "boolean": bool,
     "integer": int, "number": (int, float),

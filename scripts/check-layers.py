@@ -30,6 +30,7 @@ LAYERS = [
     ["agent/privsep/"],
     ["agent/daemon/loop"],
     ["agent/daemon/event"],
+    ["agent/daemon/state"],
     ["agent/daemon/link/", "agent/daemon/pair/", "agent/daemon/verify/"],
     ["agent/daemon/peer/"],
     ["agent/daemon/control/"],

@@ -35,18 +35,23 @@ def inline(text):
     return "\\&" + out if out[:1] in (".", "'") else out
 
 
+MEANINGS = ("", "Meaning", "What", "Effect", "Does", "Result", "Contents")  # heads of columns with prose
+
+
 def cells(line):
     return [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
 
 
 def table(lines):
-    """Converts each row to a tagged paragraph: the first cell is the tag, the others are its text."""
+    """Converts each row to a tagged paragraph. The first cell is the tag; the text is the cell with the
+    meaning, and the others in parentheses."""
     head, out = cells(lines[0]), []
     for line in lines[2:]:
-        row = cells(line)
-        rest = [r if h in ("", "Meaning", "What", "Effect", "Does") else "%s: %s" % (h.lower(), r)
-                for h, r in zip(head[1:], row[1:]) if r]
-        out += [".TP", inline(row[0]) or "\\&", inline("; ".join(rest)) or "\\&"]
+        row = list(zip(head[1:], cells(line)[1:]))
+        text = "; ".join(r for h, r in row if r and h in MEANINGS)
+        rest = "; ".join("%s: %s" % (h.lower(), r) for h, r in row if r and h not in MEANINGS)
+        text = "%s (%s)" % (text, rest) if text and rest else text or rest
+        out += [".TP", inline(cells(line)[0]) or "\\&", inline(text) or "\\&"]
     return out + [".PP"]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what follows from tables:
+"""Writes files that are generated from tables:
 
 - docs/schema/sapair.*.json, a JSON Schema for each document, from the tables of docs/output.md;
 - docs/schema/config.json, and the tables of members in docs/config.md, from the rows of
@@ -39,7 +39,7 @@ TYPES = {
 
 
 def add(node, steps, leaf, always):
-    """Puts a member at its place; whatever leads to one that is always there is there, too."""
+    """Adds a member at its path. A parent of a member that is always present is always present too."""
     step, rest = steps[0], steps[1:]
     name = step.rstrip("[]")
     members = node.setdefault("properties", {})
@@ -69,7 +69,7 @@ def schema_of(name, rows):
     }
     for member, kind, when in rows:
         steps = member.split(".")
-        # a list of objects is there always when one of its members is in each of them
+        # a list of objects is always present if it has a member without a condition
         add(made, steps, TYPES[kind], when == "")
         if when == "" and "[]." in member:
             require(made, steps)
@@ -83,7 +83,7 @@ def schema_of(name, rows):
 
 
 def require(node, steps):
-    """Within the objects of a list: what is always there."""
+    """Marks a member as required in the objects of a list."""
     for i, step in enumerate(steps):
         name = step.rstrip("[]")
         if i > 0 and name not in node.setdefault("required", []):
@@ -94,7 +94,7 @@ def require(node, steps):
 
 
 def documents():
-    """{schema: [(member, type, when)]}, as docs/output.md has them."""
+    """Returns {schema: [(member, type, when)]} from docs/output.md."""
     text = read("docs/output.md")
     found = {}
     for name in re.findall(r"^### (sapair\.[\w-]+/1)$", text, re.M):
@@ -233,9 +233,9 @@ def config_default(row):
 
 
 def config_changes(rows, change):
-    """The members whose change has this effect at a reload, without peers' own and test_fault."""
+    """The members whose change has this effect at a reload, without peers' own."""
     names = [r["name"].split(".")[0] for r in rows["option"] + rows["agent"]
-             if r["change"] == change and r["name"] != "test_fault"]
+             if r["change"] == change]
     return list(dict.fromkeys(names))
 
 

@@ -78,7 +78,7 @@ static int grow(struct client *c, struct err *e)
 		return 0;
 	buf = size <= ROOM_MAX ? realloc(c->buf, size) : NULL;
 	if (buf == NULL)
-		return err_set(e, ERR_BUG, "a reply of more than %zu bytes", c->have);
+		return err_set(e, ERR_BUG, "the reply has more than %zu bytes", c->have);
 	c->buf = buf;
 	c->size = size;
 	return 0;

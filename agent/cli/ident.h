@@ -22,7 +22,7 @@
 
 /* A wish and the memory that it points into. */
 struct ident_wish {
-	struct cert_wish wish;
+	struct cert_params wish;
 	char name[CERT_NAME_MAX + 1];
 	uint8_t addr[CERT_ADDRS_MAX][17];
 };
@@ -31,7 +31,7 @@ struct ident_wish {
 int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uint32_t days,
 	       struct err *e);
 /* Would a new certificate say the same (but for its dates)? */
-bool ident_same(const struct cert_facts *f, const struct cert_wish *w);
+bool ident_same(const struct cert_facts *f, const struct cert_params *w);
 
 /* --dir, else the config directory; then dir/name. */
 int ident_dir(char out[OS_PATH_MAX], const struct args *a, struct err *e);

@@ -251,13 +251,6 @@ int ipsec_statistics(struct ipsec *db, char *text, size_t size, struct err *e);
 bool ipsec_sends(const struct ipsec *db); /* has a send of its own */
 int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
 
-/*
- * For tests: a back end in front of inner in which chosen calls fail with ERR_OS and do nothing:
- * "reserve:3,activate:*" is the third reserve, and every activate. It owns inner then; NULL,
- * and inner is as it was, when the rule does not parse (or no memory).
- */
-struct ipsec *ipsec_fault_wrap(struct ipsec *inner, const char *rule);
-
 extern const struct ipsec_ops ipsec_soft;
 extern const struct ipsec_ops ipsec_xfrm; /* Linux only */
 extern const struct ipsec_ops

@@ -1,5 +1,5 @@
 /*
- * proto/config/bundle.c - the table of the bundle.
+ * proto/config/bundle.c - bundles of lab hosts.
  */
 #include "proto/config/bundle.h"
 
@@ -30,7 +30,7 @@ static int get_config(const struct cJSON *v, const struct json_field *f, void *t
 	return 0;
 }
 
-/* Text with line ends; what is in it, the parser of certificates judges. */
+/* Text with line breaks, which identity_load() parses. */
 static int get_pem(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	const char *s = json_string(v);
@@ -65,7 +65,7 @@ static int read_bundle(struct bundle *b, const struct cJSON *root, struct err *e
 	struct reading r;
 
 	if (schema == NULL || strcmp(schema, SCHEMA) != 0)
-		return err_set(e, ERR_USAGE, "not a bundle of a lab (no schema " SCHEMA ")");
+		return err_set(e, ERR_USAGE, "not a lab bundle (no schema " SCHEMA ")");
 	memset(&r, 0, sizeof r);
 	if (json_decode(root, fields, COUNT(fields), &r, sizeof r, e) < 0)
 		return -1;
@@ -93,7 +93,7 @@ int bundle_parse(struct bundle *b, const char *text, size_t len, struct err *e)
 		json_close(doc);
 	}
 	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* not a peer's message: the user's file */
+		e->code = ERR_USAGE; /* the user's file, not a peer's message */
 	return rc;
 }
 
@@ -105,7 +105,7 @@ void bundle_wipe(struct bundle *b)
 
 size_t bundle_room(const struct lab *lab, size_t host)
 {
-	/* a line end takes two bytes in JSON: PEM has one in 65 */
+	/* a line break takes two bytes in JSON: PEM has one in 65 bytes */
 	return lab_config_room(lab, host) + 3 * CERT_PEM_MAX + CERT_PEM_MAX / 8 + 512;
 }
 

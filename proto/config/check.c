@@ -12,8 +12,7 @@
 static int limit_wrong(struct err *e, const char *what, uint64_t rekey, uint64_t hard)
 {
 	if (rekey == 0)
-		err_set(e, ERR_USAGE, "needs a smaller rekey.%s, or the pair goes down there",
-			what);
+		err_set(e, ERR_USAGE, "needs a smaller rekey.%s, or the pair would go down", what);
 	else
 		err_set(e, ERR_USAGE, "%" PRIu64 " is not above rekey.%s, %" PRIu64, hard, what,
 			rekey);
@@ -50,7 +49,7 @@ int config_check_options(const struct peer_options *o, struct err *e)
 	if (o->hard_packets != 0 && (o->rekey_packets == 0 || o->rekey_packets >= o->hard_packets))
 		return limit_wrong(e, "packets", o->rekey_packets, o->hard_packets);
 	if ((uint64_t)o->rekey_min_interval_ms >= (uint64_t)o->hard_time_s * 1000) {
-		err_set(e, ERR_USAGE, "%u ms are not below hard.time_s, %u s",
+		err_set(e, ERR_USAGE, "%u ms is not below hard.time_s, %u s",
 			o->rekey_min_interval_ms, o->hard_time_s);
 		err_at(e, "min_interval_ms");
 		return err_at(e, "rekey");
@@ -58,7 +57,7 @@ int config_check_options(const struct peer_options *o, struct err *e)
 	for (size_t i = 0; i < o->exempts; i++) {
 		if (!selector_in(o->exempt[i], o->protect, o->protects))
 			continue;
-		err_set(e, ERR_USAGE, "%s is protected: it cannot be exempt, too", o->exempt[i]);
+		err_set(e, ERR_USAGE, "%s is in protect, too", o->exempt[i]);
 		err_at(e, "[%zu]", i);
 		return err_at(e, "exempt");
 	}
@@ -71,21 +70,21 @@ static int check_addresses(const struct config *c, const struct peer_config *p, 
 
 	addr_put(text, &p->remote.addr);
 	if (!addr_is_unicast(&p->remote.addr)) {
-		err_set(e, ERR_USAGE, "%s is not the address of one host", text);
+		err_set(e, ERR_USAGE, "%s is not a unicast address", text);
 		return err_at(e, "address");
 	}
 	for (size_t i = 0; i < c->listens; i++) {
 		if (!addr_equal(&c->listen[i].addr, &p->remote.addr))
 			continue;
-		err_set(e, ERR_USAGE, "%s is our own: it is in listen", text);
+		err_set(e, ERR_USAGE, "%s is our own address: it is in listen", text);
 		return err_at(e, "address");
 	}
 	if (p->local.len == 0)
 		return 0;
 	if (!addr_is_unicast(&p->local))
-		err_set(e, ERR_USAGE, "not the address of one host");
+		err_set(e, ERR_USAGE, "not a unicast address");
 	else if (p->local.len != p->remote.addr.len)
-		err_set(e, ERR_USAGE, "one of IPv4 and IPv6 with %s: a pair has one family", text);
+		err_set(e, ERR_USAGE, "not of the same family as %s", text);
 	else if (addr_equal(&p->local, &p->remote.addr))
 		err_set(e, ERR_USAGE, "the same as the peer's address");
 	else
@@ -103,13 +102,13 @@ static int check_peer(const struct config *c, const struct peer_config *p, struc
 	}
 	if (check_addresses(c, p, e) < 0)
 		return -1;
-	/* Commands take names and addresses: one must not mean two peers. */
+	/* Commands accept names and addresses: neither may be ambiguous. */
 	if (addr_parse(&named, p->name, NULL) == 0 && !addr_equal(&named, &p->remote.addr)) {
-		err_set(e, ERR_USAGE, "%s is an address, but not this peer's", p->name);
+		err_set(e, ERR_USAGE, "%s is an address, but not the one of this peer", p->name);
 		return err_at(e, "name");
 	}
 	if (p->opt.role == ROLE_LISTEN && c->listens == 0) {
-		err_set(e, ERR_USAGE, "waits for the peer to dial, but listen is empty");
+		err_set(e, ERR_USAGE, "\"listen\" needs an address in listen");
 		return err_at(e, "role");
 	}
 	return config_check_options(&p->opt, e);
@@ -133,16 +132,17 @@ static int by_address(const void *a, const void *b)
 	return order != 0 ? order : *p < *q ? -1 : 1;
 }
 
-static int twice(const struct config *c, const struct peer_config *p, const char *member,
-		 struct err *e)
+static int fail_duplicate(const struct config *c, const struct peer_config *p, const char *member,
+			  struct err *e)
 {
 	err_at(e, "%s", member);
 	err_at(e, "[%zu]", (size_t)(p - c->peers));
 	return err_at(e, "peers");
 }
 
-/* sorted has room for every peer; neighbours are compared, so 10,000 peers take no time. */
-static int check_twins(const struct config *c, const struct peer_config **sorted, struct err *e)
+/* Sorts the peers and compares neighbours. sorted has room for all peers. */
+static int check_duplicates(const struct config *c, const struct peer_config **sorted,
+			    struct err *e)
 {
 	for (size_t i = 0; i < c->n_peers; i++)
 		sorted[i] = &c->peers[i];
@@ -154,21 +154,20 @@ static int check_twins(const struct config *c, const struct peer_config **sorted
 		if (!addr_equal(&p->remote.addr, &q->remote.addr))
 			continue;
 		if (addr_equal(&p->local, &q->local))
-			err_set(e, ERR_USAGE, "peers[%zu] is the same pair of addresses", first);
+			err_set(e, ERR_USAGE, "the same pair of addresses as peers[%zu]", first);
 		else if (p->local.len == 0)
-			err_set(e, ERR_USAGE, "peers[%zu] has it, too: give each a local address",
-				first);
+			err_set(e, ERR_USAGE, "also of peers[%zu]: set local in both", first);
 		else
 			continue;
-		return twice(c, q, "address", e);
+		return fail_duplicate(c, q, "address", e);
 	}
 	qsort(sorted, c->n_peers, sizeof sorted[0], by_name);
 	for (size_t i = 1; i < c->n_peers; i++) {
 		if (strcmp(sorted[i - 1]->name, sorted[i]->name) != 0)
 			continue;
-		err_set(e, ERR_USAGE, "peers[%zu] is called %s, too",
-			(size_t)(sorted[i - 1] - c->peers), sorted[i]->name);
-		return twice(c, sorted[i], "name", e);
+		err_set(e, ERR_USAGE, "peers[%zu] has the same name",
+			(size_t)(sorted[i - 1] - c->peers));
+		return fail_duplicate(c, sorted[i], "name", e);
 	}
 	return 0;
 }
@@ -191,7 +190,7 @@ int config_check(const struct config *c, struct err *e)
 	sorted = calloc(c->n_peers, sizeof(void *));
 	if (sorted == NULL)
 		return err_set(e, ERR_BUG, "no memory to compare %zu peers", c->n_peers);
-	rc = check_twins(c, sorted, e);
+	rc = check_duplicates(c, sorted, e);
 	free(sorted);
 	return rc;
 }

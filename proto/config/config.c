@@ -33,7 +33,7 @@ void config_free(struct config *c)
 	c->n_peers = 0;
 }
 
-/* The next peer, with the defaults; room doubles at each power of two. */
+/* Adds a peer with the defaults; the array is doubled at each power of two. */
 static struct peer_config *add_peer(struct config *c, struct err *e)
 {
 	size_t n = c->n_peers;
@@ -58,7 +58,7 @@ static struct peer_config *add_peer(struct config *c, struct err *e)
 	return p;
 }
 
-/* What follows from the address when the config does not say it. */
+/* Defaults that depend on the address. */
 static void complete_peer(struct peer_config *p)
 {
 	if (p->name[0] == '\0')
@@ -84,7 +84,7 @@ int config_add_peer(struct config *c, const char *address, struct err *e)
 
 /* ---- parsing --------------------------------------------------------------------------- */
 
-static int read_peer(const struct cJSON *v, size_t i, void *arg, struct err *e)
+static int decode_peer(const struct cJSON *v, size_t i, void *arg, struct err *e)
 {
 	struct config *c = arg;
 	struct peer_config *p = add_peer(c, e);
@@ -96,7 +96,7 @@ static int read_peer(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	return 0;
 }
 
-static int read_config(struct config *c, const struct cJSON *root, struct err *e)
+static int decode_config(struct config *c, const struct cJSON *root, struct err *e)
 {
 	struct config_reading r = {.peers = NULL};
 
@@ -108,7 +108,7 @@ static int read_config(struct config *c, const struct cJSON *root, struct err *e
 	*c = r.c;
 	if (c->esp_port == 0)
 		c->esp_port = c->listens > 0 ? c->listen[0].port : PROTO_PORT;
-	if (r.peers != NULL && json_each(r.peers, CONFIG_PEERS_MAX, read_peer, c, e) < 0)
+	if (r.peers != NULL && json_each(r.peers, CONFIG_PEERS_MAX, decode_peer, c, e) < 0)
 		return err_at(e, "peers");
 	return config_check(c, e);
 }
@@ -116,7 +116,7 @@ static int read_config(struct config *c, const struct cJSON *root, struct err *e
 int config_decode(struct config *c, const struct cJSON *obj, struct err *e)
 {
 	memset(c, 0, sizeof *c);
-	if (read_config(c, obj, e) == 0)
+	if (decode_config(c, obj, e) == 0)
 		return 0;
 	config_free(c);
 	return -1;
@@ -129,7 +129,7 @@ int config_parse(struct config *c, const char *text, size_t len, struct err *e)
 	memset(c, 0, sizeof *c);
 	if (json_open(&doc, text, len, DEPTH, true, e) < 0)
 		goto wrong;
-	if (read_config(c, json_root(doc), e) < 0) {
+	if (decode_config(c, json_root(doc), e) < 0) {
 		json_place(text, len, e);
 		json_close(doc);
 		goto wrong;
@@ -140,7 +140,7 @@ int config_parse(struct config *c, const char *text, size_t len, struct err *e)
 wrong:
 	config_free(c);
 	if (e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* not a peer's message: the user's file */
+		e->code = ERR_USAGE; /* the user's file, not a peer's message */
 	return -1;
 }
 
@@ -150,13 +150,13 @@ int config_add_text(struct config *c, const char *text, size_t len, struct err *
 	int rc = -1;
 
 	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
-		rc = read_peer(json_root(doc), 0, c, e);
+		rc = decode_peer(json_root(doc), 0, c, e);
 		if (rc < 0)
 			json_place(text, len, e);
 		json_close(doc);
 	}
 	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* not a peer's message: the user's file */
+		e->code = ERR_USAGE; /* the user's file, not a peer's message */
 	return rc;
 }
 

@@ -51,13 +51,13 @@ static const struct config_key rekey_rows[] = {
 	 .text = "seconds until the pair is rekeyed, less up to 10 % at random; 0: 80 % of "
 		 "`hard.time_s`"},
 	{LIMIT(rekey, bytes, count), .change = CHANGE_REKEY, .preset = "0",
-	 .text = "bytes on one SA; 0: no limit"},
+	 .text = "bytes on one SA until the pair is rekeyed; 0: no limit"},
 	{LIMIT(rekey, packets, count), .change = CHANGE_REKEY, .preset = "0",
-	 .text = "packets on one SA; 0: no limit (without ESN: 2^31)"},
+	 .text = "packets on one SA until the pair is rekeyed; 0: no limit (without ESN: 2^31)"},
 	{LIMIT(rekey, min_interval_ms, u32), .max = INTERVAL_MAX_MS, .change = CHANGE_REKEY,
 	 .preset = "1000",
-	 .text = "least time between two rekeys in milliseconds, for our own and for the peer's "
-		 "offers; 0: no limit"},
+	 .text = "minimum time in milliseconds between two rekeys, and between two offers accepted "
+		 "from the peer; 0: no limit"},
 };
 static const struct config_table rekey_table = TABLE(peer_options, rekey_rows);
 
@@ -122,7 +122,8 @@ static const struct config_key peer_rows[] = {
 	 .absent = "the first fitting address in `listen`, else the one that routing selects",
 	 .text = "our address of the pair"},
 	{PEER(esp_port, u16), .min = 1, .max = UINT16_MAX, .absent = "the port of `address`",
-	 .text = "the peer's UDP port for the back end `soft` and for `udp`, whose default is 4500"},
+	 .text = "the peer's UDP port for the back end `soft` and for `udp`; with `udp` the "
+		 "default is 4500"},
 	{WHOLE("pin", pin), .change = CHANGE_PEER, .range = "`sha256:` and 64 hex digits",
 	 .absent = "none",
 	 .text = "SHA-256 of the peer's public key, as `sapair id show --pin` prints it there; then "
@@ -152,12 +153,13 @@ static const struct config_key agent_rows[] = {
 	 .text = "TCP addresses to accept connections on; `[]`: this agent only connects"},
 	{AGENT(esp_port, u16), .min = 1, .max = UINT16_MAX, .change = CHANGE_RESTART,
 	 .absent = "port of the first `listen`",
-	 .text = "our UDP port for the back end `soft` and for `udp`, whose default is 4500"},
+	 .text = "our UDP port for the back end `soft` and for `udp`; with `udp` the default is "
+		 "4500"},
 	{AGENT(backend, text), .min = 1, .max = BACKEND_NAME_MAX, .change = CHANGE_RESTART,
 	 .preset = "\"auto\"", .range = "`auto` or a name that `sapair version` lists",
-	 .text = "where the SAs are kept; `auto` is the kernel (Linux `xfrm`, Windows `wfp`), or, "
-		 "if the kernel has no ESP at all, `soft`, with a warning: `soft` does not protect the "
-		 "host's traffic. Where that must not happen, set `xfrm`"},
+	 .text = "the back end, which installs SAs and policies; `auto` is `xfrm` on Linux and "
+		 "`wfp` on Windows, or, if the kernel has no ESP at all, `soft`, with a warning: "
+		 "`soft` does not protect the host's traffic. To rule that out, set `xfrm` or `wfp`"},
 	FILE_(certificate, "`sapair.crt` beside the config file",
 	      "our certificate and its chain, PEM"),
 	FILE_(key, "`sapair.key` beside the config file", "its private key, PEM, not encrypted"),
@@ -178,9 +180,6 @@ static const struct config_key agent_rows[] = {
 	{AGENT(defaults, group), .more = &config_option_table,
 	 .text = "options of every peer that does not set them itself"},
 	{WHOLE("peers", peers), .max = CONFIG_PEERS_MAX, .absent = "none", .text = "the peers"},
-	{VALUE(config, fault, "test_fault", text), .max = SIZE(config, fault),
-	 .change = CHANGE_APPLY, .absent = "none",
-	 .text = "for tests only: makes calls of the back end fail; `check` warns of it"},
 };
 const struct config_table config_agent_table = TABLE(config, agent_rows);
 

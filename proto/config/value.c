@@ -39,7 +39,7 @@ static int get_endpoint(const struct cJSON *v, const struct json_field *f, void 
 	return endpoint_parse(to, s, PROTO_PORT, e);
 }
 
-/* Bytes and packets: whole JSON numbers, which scan_json() keeps below 2^53. */
+/* Bytes and packets: whole numbers, which scan_json() limits to 2^53 - 1. */
 static int get_count(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	double n;
@@ -51,7 +51,7 @@ static int get_count(const struct cJSON *v, const struct json_field *f, void *to
 	return 0;
 }
 
-/* One of the words of f->more, kept as text. */
+/* A word of the list f->more; stores the text. */
 static int get_word_text(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	int i;
@@ -109,7 +109,7 @@ static int add_listen(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	for (size_t k = 0; k < i; k++)
 		if (c->listen[k].port == c->listen[i].port &&
 		    addr_equal(&c->listen[k].addr, &c->listen[i].addr))
-			return err_set(e, ERR_USAGE, "is in the list already");
+			return err_set(e, ERR_USAGE, "is given twice");
 	c->listens = i + 1;
 	return 0;
 }
@@ -173,7 +173,7 @@ static int add_suite(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	if (suite != SUITE_COUNT) {
 		if (suite_list_add(arg, suite))
 			return 0;
-		return err_set(e, ERR_USAGE, "%s is in the list already", s);
+		return err_set(e, ERR_USAGE, "%s is given twice", s);
 	}
 	for (int k = 0; k < SUITE_COUNT; k++)
 		n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", k > 0 ? ", " : "",
@@ -192,7 +192,7 @@ static int get_suites(const struct cJSON *v, const struct json_field *f, void *t
 	return l->n > 0 ? 0 : err_set(e, ERR_USAGE, "must name at least one suite");
 }
 
-/* A number without leading zeros: selectors of two hosts are compared as texts. */
+/* A number without leading zeros, since selectors of two hosts are compared as texts. */
 static bool number_fits(const char *s, unsigned min, unsigned max)
 {
 	unsigned n = 0;
@@ -240,7 +240,7 @@ static int add_selector(const struct cJSON *v, size_t i, void *arg, struct err *
 		return err_set(e, ERR_USAGE, "must be %s", l->words);
 	for (size_t k = 0; k < i; k++)
 		if (strcmp(l->list[k], s) == 0)
-			return err_set(e, ERR_USAGE, "%s is in the list already", s);
+			return err_set(e, ERR_USAGE, "%s is given twice", s);
 	memset(l->list[i], 0, PROTECT_TEXT);
 	memcpy(l->list[i], s, strlen(s));
 	l->n = (uint8_t)(i + 1);
@@ -262,7 +262,7 @@ static int get_protect(const struct cJSON *v, const struct json_field *f, void *
 		return err_set(e, ERR_USAGE, "must have at least one element");
 	for (size_t i = 0; i < l.n && l.n > 1; i++)
 		if (strcmp(o->protect[i], "all") == 0)
-			return err_set(e, ERR_USAGE, "\"all\" stands alone");
+			return err_set(e, ERR_USAGE, "\"all\" allows no other selector");
 	return 0;
 }
 

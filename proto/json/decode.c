@@ -22,11 +22,11 @@
 /* ---- memory ---------------------------------------------------------------------------- */
 
 union block {
-	size_t size; /* of what follows */
+	size_t size; /* bytes after this header */
 	max_align_t align;
 };
 
-static void *CJSON_CDECL take(size_t size)
+static void *CJSON_CDECL allocate(size_t size)
 {
 	union block *b;
 
@@ -39,7 +39,7 @@ static void *CJSON_CDECL take(size_t size)
 	return b + 1;
 }
 
-static void CJSON_CDECL give_back(void *p)
+static void CJSON_CDECL wipe_and_free(void *p)
 {
 	union block *b = p;
 
@@ -52,7 +52,7 @@ static void CJSON_CDECL give_back(void *p)
 
 void json_start(void)
 {
-	cJSON_Hooks hooks = {take, give_back};
+	cJSON_Hooks hooks = {allocate, wipe_and_free};
 
 	cJSON_InitHooks(&hooks);
 }
@@ -87,7 +87,7 @@ int json_open(struct json_doc **doc, const char *text, size_t len, unsigned dept
 	d->root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
 	if (d->root == NULL) {
 		free(d);
-		return err_set(e, ERR_BUG, "no memory"); /* the text itself is good */
+		return err_set(e, ERR_BUG, "no memory"); /* scan_json() has accepted the text */
 	}
 	*doc = d;
 	return 0;
@@ -106,7 +106,7 @@ const struct cJSON *json_root(const struct json_doc *doc)
 	return doc->root;
 }
 
-/* Does the cause begin with a path that nobody marked by err_at()? Its length, or 0. */
+/* The length of a path at the beginning of the cause that err_at() did not mark, or 0. */
 static size_t path_of(const char *cause)
 {
 	size_t n = strspn(cause, "abcdefghijklmnopqrstuvwxyz_0123456789.[]");
@@ -134,7 +134,7 @@ int json_place(const char *text, size_t len, struct err *e)
 		size_t dot = n > 0 ? 1 : 0;
 
 		memcpy(path + n, ".", dot);
-		why += sizeof unknown - 2; /* to the quote; what is left is shorter than cause */
+		why += sizeof unknown - 2; /* to the quote */
 		memcpy(path + n + dot, why, strlen(why) + 1);
 		found = scan_find(text, len, path, true, &where);
 	}
@@ -144,7 +144,7 @@ int json_place(const char *text, size_t len, struct err *e)
 		if (n == 0)
 			break;
 		do
-			n--; /* what is missing has no place: its object has */
+			n--; /* not there: try the object that contains it */
 		while (n > 0 && path[n] != '.' && path[n] != '[');
 	}
 	return err_in(e, "line %u, column %u", where.line, where.column);
@@ -152,7 +152,8 @@ int json_place(const char *text, size_t len, struct err *e)
 
 /* ---- decoding -------------------------------------------------------------------------- */
 
-static const struct json_field *find(const struct json_field *fields, size_t n, const char *name)
+static const struct json_field *find_field(const struct json_field *fields, size_t n,
+					   const char *name)
 {
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(fields[i].name, name) == 0)
@@ -160,23 +161,23 @@ static const struct json_field *find(const struct json_field *fields, size_t n, 
 	return NULL;
 }
 
-static int members(const cJSON *obj, const struct json_field *fields, size_t n, void *to,
-		   struct err *e)
+static int decode_members(const cJSON *obj, const struct json_field *fields, size_t n, void *to,
+			  struct err *e)
 {
-	uint64_t seen = 0; /* one bit a field */
+	uint64_t seen = 0; /* one bit per field */
 	const cJSON *v;
 
 	if (!cJSON_IsObject(obj))
 		return err_set(e, ERR_REFUSED, "must be an object");
 	cJSON_ArrayForEach (v, obj) {
-		const struct json_field *f = find(fields, n, v->string);
+		const struct json_field *f = find_field(fields, n, v->string);
 		uint64_t bit;
 
 		if (f == NULL)
 			return err_set(e, ERR_REFUSED, "unknown member \"%s\"", v->string);
 		bit = UINT64_C(1) << (f - fields);
 		if (seen & bit) {
-			err_set(e, ERR_REFUSED, "given twice"); /* scan_json() saw to it */
+			err_set(e, ERR_REFUSED, "given twice"); /* scan_json() has checked it */
 			return err_at(e, "%s", f->name);
 		}
 		seen |= bit;
@@ -195,7 +196,7 @@ int json_decode(const struct cJSON *obj, const struct json_field *fields, size_t
 		size_t size, struct err *e)
 {
 	assert(n <= FIELDS_MAX);
-	if (members(obj, fields, n, to, e) == 0)
+	if (decode_members(obj, fields, n, to, e) == 0)
 		return 0;
 	wipe(to, size);
 	return -1;

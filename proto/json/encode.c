@@ -10,7 +10,7 @@
 
 #define NUMBER_MAX UINT64_C(9007199254740991) /* 2^53 - 1, as in scan_json() */
 
-/* Room for n bytes more and the NUL, or NULL: then the text is lost. */
+/* Room for n more bytes and the NUL, or NULL. */
 static char *room(struct json_out *o, size_t n)
 {
 	char *p;
@@ -32,7 +32,7 @@ static void put(struct json_out *o, const char *p, size_t n)
 		memcpy(to, p, n);
 }
 
-/* In quotes; what is not UTF-8 becomes U+FFFD, so that the text stays JSON. */
+/* In quotes; invalid UTF-8 becomes U+FFFD, so that the text is valid JSON. */
 static void put_string(struct json_out *o, const char *p, size_t n)
 {
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
@@ -66,7 +66,7 @@ static void put_string(struct json_out *o, const char *p, size_t n)
 	put(o, "\"", 1);
 }
 
-/* The comma and the name that stand in front of a value. */
+/* The comma and the name in front of a value. */
 static void begin_value(struct json_out *o, const char *name)
 {
 	if (o->comma)
@@ -190,7 +190,7 @@ void json_put_spi(struct json_out *o, const char *name, struct spi spi)
 	json_put_hexbytes(o, name, bytes, sizeof bytes);
 }
 
-/* Both take room for the closing quote as well: hex writes its NUL there first. */
+/* hex_put() writes its NUL where the closing quote goes. */
 void json_put_hexbytes(struct json_out *o, const char *name, const uint8_t *p, size_t n)
 {
 	char *to;
@@ -256,7 +256,7 @@ void json_put_raw(struct json_out *o, const char *name, const char *json, size_t
 	begin_value(o, name);
 	put(o, json, len);
 	if (len == 0)
-		o->full = true; /* no value: the text would be broken */
+		o->full = true; /* not a value: the text would be invalid */
 }
 
 /* ---- fields ---------------------------------------------------------------------------- */

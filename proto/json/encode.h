@@ -11,7 +11,7 @@
 #include "proto/base/spi.h"
 #include "proto/json/field.h"
 
-/* Writes into buf; once full, everything is refused and json_end() says so. */
+/* Once the buffer is full, nothing more is written, and json_end() returns 0. */
 struct json_out {
 	char *buf;
 	size_t size, len;
@@ -20,7 +20,7 @@ struct json_out {
 };
 
 void json_begin(struct json_out *o, char *buf, size_t size);
-/* Length of the finished text (NUL behind it), or 0 when it did not fit: buf is wiped then. */
+/* The length of the text, which is NUL-terminated; 0: it did not fit, and buf is wiped. */
 size_t json_end(struct json_out *o);
 
 /* name is NULL inside arrays and for the document itself. */
@@ -28,9 +28,9 @@ void json_put_open(struct json_out *o, const char *name);  /* { */
 void json_put_close(struct json_out *o);                   /* } */
 void json_put_array(struct json_out *o, const char *name); /* [ */
 void json_put_array_end(struct json_out *o);               /* ] */
-/* Escaped; what is not UTF-8 becomes U+FFFD; a NULL text is written as null. */
+/* Escaped; invalid UTF-8 becomes U+FFFD; NULL is written as null. */
 void json_put_text(struct json_out *o, const char *name, const char *text);
-/* A number: anything above 2^53 - 1 is written as 2^53 - 1. */
+/* A number, at most 2^53 - 1; greater ones are written so. */
 void json_put_u64(struct json_out *o, const char *name, uint64_t n);
 void json_put_dec64(struct json_out *o, const char *name, uint64_t n); /* string */
 void json_put_hex64(struct json_out *o, const char *name, uint64_t n);
@@ -40,10 +40,10 @@ void json_put_secret(struct json_out *o, const char *name, const struct secret *
 void json_put_bool(struct json_out *o, const char *name, bool b);
 void json_put_null(struct json_out *o, const char *name);
 void json_put_addr(struct json_out *o, const char *name, const struct addr *a);
-/* Milliseconds with three digits behind the point, from microseconds: a reader of such a text
- * adds SCAN_DECIMALS to its depth. */
+/* Microseconds as milliseconds with three decimals: whoever parses the text adds SCAN_DECIMALS to
+ * the depth. */
 void json_put_ms(struct json_out *o, const char *name, uint64_t us);
-/* The members of *from, by the table. */
+/* Writes the members of *from by the table. */
 void json_put_fields(struct json_out *o, const struct json_field *fields, size_t n,
 		     const void *from);
 /*
@@ -53,7 +53,7 @@ void json_put_fields(struct json_out *o, const struct json_field *fields, size_t
 json_put json_put_field_u16, json_put_field_u32, json_put_field_bool, json_put_field_dec64,
 	json_put_field_hex64, json_put_field_spi, json_put_field_hexbytes, json_put_field_secret,
 	json_put_field_text, json_put_field_word, json_put_field_addr;
-/* A finished JSON value, copied as it is. */
+/* A JSON value that is copied unchanged. */
 void json_put_raw(struct json_out *o, const char *name, const char *json, size_t len);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * proto/wire/invite.c - tokens and proofs.
+ * proto/wire/invite.c - invitations: tokens, proofs, messages.
  */
 #include "proto/wire/invite.h"
 
@@ -17,7 +17,7 @@ static const char proof_label[] = "sapair invite 1";
 
 /* ---- the token ------------------------------------------------------------------------- */
 
-/* Tells a slip of the keyboard from a token that is refused; no part of the security. */
+/* A checksum, to tell a mistyped token from a refused one; not for security. */
 static void check_of(uint8_t check[SHA256_LEN], const char *endpoint, const uint8_t raw[RAW])
 {
 	const struct bytes parts[] = {
@@ -55,8 +55,8 @@ static int read_raw(struct invite *i, const char *endpoint, const uint8_t raw[RA
 
 	check_of(check, endpoint, raw);
 	if (!bytes_equal(check, raw + RAW, CHECK_LEN)) {
-		err_set(e, ERR_USAGE, "the token is not whole, or has a wrong letter");
-		return err_hint(e, "copy all of the line that \"sapair invite\" printed");
+		err_set(e, ERR_USAGE, "token truncated or mistyped");
+		return err_hint(e, "copy the whole line that \"sapair invite\" printed");
 	}
 	if (endpoint_parse(&i->at, endpoint, PROTO_PORT, e) < 0)
 		return -1;
@@ -70,7 +70,7 @@ static int read_raw(struct invite *i, const char *endpoint, const uint8_t raw[RA
 
 int invite_get(struct invite *i, const char *text, size_t len, struct err *e)
 {
-	static const char hint[] = "it looks like 192.0.2.1:4511/5f0c... and is one line";
+	static const char hint[] = "a token is one line such as 192.0.2.1:4511/5f0c...";
 	char endpoint[ENDPOINT_TEXT];
 	uint8_t raw[RAW + CHECK_LEN];
 	const char *slash;
@@ -85,7 +85,7 @@ int invite_get(struct invite *i, const char *text, size_t len, struct err *e)
 	slash = len > 0 ? memchr(text, '/', len) : NULL;
 	n = slash != NULL ? (size_t)(slash - text) : 0;
 	if (n == 0 || n >= sizeof endpoint || !hex_get(raw, sizeof raw, slash + 1, len - n - 1)) {
-		err_set(e, ERR_USAGE, "that is no token of \"sapair invite\", or not all of it");
+		err_set(e, ERR_USAGE, "not a token of \"sapair invite\", or not a complete one");
 		return err_hint(e, hint);
 	}
 	memcpy(endpoint, text, n);
@@ -132,7 +132,7 @@ bool invite_proven(const struct invite_msg *m, const struct invite_bind *b)
 
 static const char *const kinds[] = {"join", "welcome", NULL};
 
-/* Names become names of files. */
+/* Names are used in file names. */
 static int get_name(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -142,7 +142,7 @@ static int get_name(const struct cJSON *v, const struct json_field *f, void *to,
 	if (json_get_text(v, f, to, e) < 0)
 		return -1;
 	if (strspn(s, letters) != strlen(s) || strchr("._-", s[0]) != NULL)
-		return err_set(e, ERR_REFUSED, "no name of a host");
+		return err_set(e, ERR_REFUSED, "not a host name");
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /*
- * proto/wire/msg.c - one field table and one encoder for each message.
+ * proto/wire/msg.c - one field table for each message.
  *
- * The tables decide type and range of every member; what one member says about another is
- * checked in check_hello(), check_report() and check_answer() behind them.
+ * The tables define name, type and range of every member, for decoding and encoding. check() has the
+ * rules between members.
  */
 #include "proto/wire/msg.h"
 
@@ -64,9 +64,9 @@ enum err_code fault_class(enum fault f)
 	return (unsigned)f < FAULT_COUNT ? classes[f] : ERR_BUG;
 }
 
-/* ---- values that only messages have ---------------------------------------------------- */
+/* ---- values of messages ---------------------------------------------------- */
 
-/* "type" has led to the table already. */
+/* decode_type() has read it. */
 static int get_type(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	(void)v, (void)f, (void)to, (void)e;
@@ -91,7 +91,7 @@ static int get_sa_spi(const struct cJSON *v, const struct json_field *f, void *t
 	return 0;
 }
 
-/* A reject without a fault would look like success. */
+/* A reject with the fault "none" would look like success. */
 static int get_fault(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	if (json_get_word(v, f, to, e) < 0)
@@ -137,7 +137,7 @@ static int add_suite(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	if (read_suite(v, &s, e) < 0)
 		return -1;
 	if (!suite_list_add(arg, s))
-		return err_set(e, ERR_REFUSED, "%s is there twice", suite_info(s)->name);
+		return err_set(e, ERR_REFUSED, "%s is given twice", suite_info(s)->name);
 	return 0;
 }
 
@@ -209,7 +209,7 @@ static void put_ppk_check(struct json_out *o, const struct json_field *f, const 
 		json_put_hexbytes(o, f->name, m->ppk_check, TAG_LEN);
 }
 
-/* Of a report: 0 is a count, too, so a flag says whether there is one. */
+/* Of a report; 0 is a valid count, so a flag says whether it is present. */
 static void put_count(struct json_out *o, const struct json_field *f, const void *from)
 {
 	const struct msg_report *m = (const void *)((const char *)from - f->off);
@@ -220,7 +220,7 @@ static void put_count(struct json_out *o, const struct json_field *f, const void
 
 /* ---- tables ---------------------------------------------------------------------------- */
 
-/* A member: the name of its struct and its own, how it is read and written, limits or words. */
+/* A member: its struct, its name, how it is read and written, limits or words. */
 #define TYPE                                    \
 	{                                       \
 		.name = "type", .get = get_type \
@@ -353,7 +353,7 @@ static int check_hello(const struct msg_hello *m, struct err *e)
 
 	if ((m->in.n != 0) != in_force || (m->out.n != 0) != in_force)
 		return err_set(e, ERR_REFUSED,
-			       "spi_in and spi_out must be there exactly when an "
+			       "spi_in and spi_out must be present exactly when an "
 			       "epoch is in force");
 	if (m->last < m->epoch)
 		return err_set(e, ERR_REFUSED, "last must not be below epoch");
@@ -365,12 +365,13 @@ static int check_report(struct msg_report *m, const struct cJSON *obj, struct er
 	bool in = json_member(obj, "in_packets") != NULL;
 
 	if (in != (json_member(obj, "out_packets") != NULL))
-		return err_set(e, ERR_REFUSED, "in_packets and out_packets go together");
+		return err_set(e, ERR_REFUSED,
+			       "in_packets and out_packets must both be present or absent");
 	m->has_counts = in;
 	return 0;
 }
 
-/* The tag covers the bytes in front of it, so there is one way to write the end. */
+/* The tag covers the bytes before it, so the end has one form only. */
 static int check_answer(const char *body, size_t len, struct err *e)
 {
 	static const char head[] = ",\"tag\":\"";

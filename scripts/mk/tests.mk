@@ -17,9 +17,11 @@ fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 standin := $(if $(filter win,$(TARGET)),$(BUILD)/standin/fwpuclnt.dll $(BUILD)/standin/sapair.exe)
 # Libraries that tests/harness/uml.py preloads into user-mode Linux.
 preload := $(if $(filter win,$(TARGET)),,$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/kernel/preload/*.c)))
+# The program with fault injection: tests/support/ipsec_fault.h.
+test_program := $(program:$(BUILD)/%=$(BUILD)-test/%)
 # Prints the table of the config file, for scripts/make-schemas.py.
 dump    := $(if $(filter linux,$(TARGET)),$(BUILD)/config_table)
-tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(standin) $(dump)
+tests   := $(units) $(agents) $(sims) $(kernel) $(preload) $(program) $(test_program) $(standin) $(dump)
 
 # Unit tests and the simulation are linked with proto/ and crypto/ only: a call upwards does not link.
 $(units): $(BUILD)/%$(EXE): $(BUILD)/tests/unit/%.o $(call o,$(proto) $(crypto))
@@ -29,6 +31,11 @@ $(sims): $(call o,$(wildcard tests/sim/*.c) $(proto) $(filter-out crypto/hkdf.c,
 $(units) $(agents) $(sims): $(if $(support),$(BUILD)/support.a)
 	@echo '  LD      $@'
 	@$(CC) $(all_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS) $(LDLIBS)
+
+$(test_program): $(call o,agent/main.c $(agent) $(proto) $(crypto) tests/support/ipsec_fault.c)
+	@echo '  LD      $@'
+	@mkdir -p $(@D)
+	@$(CC) $(all_ld) -Wl,--wrap=ipsec_open -o $@ $^ $(DEPS_LIBS) $(LDLIBS)
 
 $(dump): $(BUILD)/%: $(BUILD)/tests/docs/%.o $(call o,$(proto) $(crypto))
 	@echo '  LD      $@'

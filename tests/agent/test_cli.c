@@ -41,7 +41,7 @@ static int read_line(const char *text)
 	return args_read(&a, lists, words, n, &e);
 }
 
-static void options_stand_anywhere(void)
+static void options_may_come_anywhere(void)
 {
 	CHECK(read_line("beta --timeout 2.5 --peer a gamma --peer=b --all -- --json") == 0);
 	CHECK_U64(a.n_words, 3);
@@ -67,7 +67,7 @@ static void an_empty_value_and_a_dash_are_values(void)
 	args_free(&a);
 }
 
-static void help_and_json_are_seen_before_a_mistake(void)
+static void help_and_json_apply_before_errors(void)
 {
 	CHECK(read_line("--wrong --help") == 0 && a.help);
 	args_free(&a);
@@ -77,7 +77,7 @@ static void help_and_json_are_seen_before_a_mistake(void)
 	args_free(&a);
 }
 
-static void mistakes_are_told_with_what_was_meant(void)
+static void errors_suggest_the_intended_word(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -159,7 +159,7 @@ static void seconds_may_have_a_fraction(void)
 	}
 }
 
-static void near_means_a_slip_of_the_finger(void)
+static void suggestions_are_one_typing_error_away(void)
 {
 	CHECK_U64(args_distance("status", "status"), 0);
 	CHECK_U64(args_distance("statsu", "status"), 1);
@@ -188,7 +188,7 @@ static void check_options(const struct verb *v, size_t list)
 	}
 }
 
-static void every_verb_is_whole(void)
+static void every_verb_is_complete(void)
 {
 	char start[80];
 
@@ -227,7 +227,7 @@ static void verbs_of_two_words_are_found(void)
 
 /* ---- dates and numbers ------------------------------------------------------------------- */
 
-static void dates_go_there_and_back(void)
+static void dates_survive_a_round_trip(void)
 {
 	static const struct {
 		int64_t s;
@@ -312,8 +312,9 @@ static void numbers_are_short(void)
 	CHECK_STR(out_span(t, 200000), "2 d 7 h");
 }
 
-T_MAIN(T(options_stand_anywhere), T(an_empty_value_and_a_dash_are_values),
-       T(help_and_json_are_seen_before_a_mistake), T(mistakes_are_told_with_what_was_meant),
+T_MAIN(T(options_may_come_anywhere), T(an_empty_value_and_a_dash_are_values),
+       T(help_and_json_apply_before_errors), T(errors_suggest_the_intended_word),
        T(numbers_are_read_strictly), T(seconds_may_have_a_fraction),
-       T(near_means_a_slip_of_the_finger), T(every_verb_is_whole), T(verbs_of_two_words_are_found),
-       T(dates_go_there_and_back), T(no_other_text_is_a_date), T(numbers_are_short))
+       T(suggestions_are_one_typing_error_away), T(every_verb_is_complete),
+       T(verbs_of_two_words_are_found), T(dates_survive_a_round_trip), T(no_other_text_is_a_date),
+       T(numbers_are_short))

@@ -1,8 +1,8 @@
 /*
- * agent/ipsec/ipsec_fault: the chosen calls fail and do nothing, all others go through.
+ * tests/support/ipsec_fault: the chosen calls fail and do nothing, all others go through.
  */
-#include "agent/ipsec/ipsec.h"
 #include "crypto/random.h"
+#include "tests/support/ipsec_fault.h"
 #include "tests/t.h"
 
 #include <uv.h>
@@ -64,14 +64,14 @@ static void the_third_call_fails_once(void)
 		CHECK((ipsec_reserve(db, &policy, &ctx, &spi, &e) == 0) == (i != 3));
 		if (i == 3) {
 			CHECK(e.code == ERR_OS);
-			CHECK_STR(e.cause, "test_fault: reserve call 3");
+			CHECK_STR(e.cause, "test fault: reserve call 3");
 			CHECK(ctx.id == 0 && spi.n == 0);
 		}
 	}
 	close_it(db);
 }
 
-static void a_star_fails_always_and_parts_are_independent(void)
+static void a_star_fails_every_call_and_parts_are_independent(void)
 {
 	struct sa_keys k = {.suite = SUITE_AES256GCM16, .window = 64}, out;
 	struct ipsec_ctx ctx;
@@ -152,5 +152,5 @@ static void a_wrong_rule_is_refused(void)
 }
 
 T_MAIN(T(crypto_starts), T(the_third_call_fails_once),
-       T(a_star_fails_always_and_parts_are_independent), T(every_call_can_fail),
+       T(a_star_fails_every_call_and_parts_are_independent), T(every_call_can_fail),
        T(a_wrong_rule_is_refused))

@@ -349,7 +349,7 @@ static void a_wrong_order_of_calls_is_our_bug(void)
 	close_both();
 }
 
-static void parts_that_are_gone_are_no_error(void)
+static void removing_a_missing_part_is_no_error(void)
 {
 	struct pair_of_sides p;
 	struct sa_counts c;
@@ -371,7 +371,7 @@ static void parts_that_are_gone_are_no_error(void)
 	close_both();
 }
 
-static void removing_the_selected_selects_the_newest_left(void)
+static void removing_the_selected_sa_selects_the_newest_remaining(void)
 {
 	struct pair_of_sides p[3];
 
@@ -451,7 +451,7 @@ static void inject(int fd, const void *packet, size_t n)
 	CHECK(sendto(fd, packet, n, 0, (struct sockaddr *)&sa, sizeof sa) == (ssize_t)n);
 }
 
-static void what_no_sa_takes_is_dropped_and_told(void)
+static void packets_without_an_sa_are_dropped_and_reported(void)
 {
 	static const uint8_t unknown[64] = {0x7f, 0xff, 0xff, 0xff};
 	uint8_t packet[64] = {0};
@@ -530,7 +530,7 @@ static void an_authentic_packet_of_another_flow_is_dropped(void)
 	close_both();
 }
 
-static void drops_are_told_once_a_second(void)
+static void drops_are_reported_once_a_second(void)
 {
 	static const uint8_t unknown[64] = {0x7f, 0xff, 0xff, 0xff};
 	int near;
@@ -607,7 +607,7 @@ static void an_inbound_hard_limit_lets_nothing_more_through(void)
 	close_both();
 }
 
-static void what_was_removed_is_not_spoken_of(void)
+static void removed_sas_cause_no_events(void)
 {
 	struct pair_of_sides p;
 
@@ -685,7 +685,7 @@ static void a_bind_that_fails_says_what_to_do(void)
 	close_both();
 }
 
-static void what_it_cannot_do_is_refused(void)
+static void unsupported_options_are_refused(void)
 {
 	struct ipsec_can can;
 
@@ -815,11 +815,12 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 
 T_MAIN(T(crypto_starts), T(every_suite_carries_a_payload_both_ways), T(ipv6_carries_a_payload),
        T(an_outbound_sa_waits_for_its_activation), T(a_wrong_order_of_calls_is_our_bug),
-       T(parts_that_are_gone_are_no_error), T(removing_the_selected_selects_the_newest_left),
-       T(nothing_is_lost_across_rekeys), T(what_no_sa_takes_is_dropped_and_told),
-       T(an_authentic_packet_of_another_flow_is_dropped), T(drops_are_told_once_a_second),
+       T(removing_a_missing_part_is_no_error),
+       T(removing_the_selected_sa_selects_the_newest_remaining), T(nothing_is_lost_across_rekeys),
+       T(packets_without_an_sa_are_dropped_and_reported),
+       T(an_authentic_packet_of_another_flow_is_dropped), T(drops_are_reported_once_a_second),
        T(limits_warn_once_and_then_end_the_sa), T(an_inbound_hard_limit_lets_nothing_more_through),
-       T(what_was_removed_is_not_spoken_of), T(one_socket_serves_several_peers),
+       T(removed_sas_cause_no_events), T(one_socket_serves_several_peers),
        T(a_peer_twice_is_refused), T(a_bind_that_fails_says_what_to_do),
-       T(what_it_cannot_do_is_refused), T(names_are_known), T(a_callback_may_remove_or_close),
+       T(unsupported_options_are_refused), T(names_are_known), T(a_callback_may_remove_or_close),
        T(ten_thousand_sas_stay_small_and_quick))

@@ -10,7 +10,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.settings import ROOT, SAPAIR
-from harness.tap import check, equal, main, test
+from harness.tap import check, equal, main, need_tools, test
 
 
 def make(folder):
@@ -22,8 +22,7 @@ def make(folder):
 
 @test
 def the_package_has_all_and_lintian_is_content():
-    if not (shutil.which("dpkg-deb") and shutil.which("dpkg-shlibdeps")):
-        return
+    need_tools(dpkg_deb="dpkg", dpkg_shlibdeps="dpkg-dev")
     with tempfile.TemporaryDirectory() as folder:
         deb = make(folder)
         with open(deb, "rb") as f:

@@ -3,7 +3,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.documents import read
 from harness.settings import ROOT, SAPAIR
-from harness.tap import check, equal, main, test
+from harness.tap import check, equal, main, need_tools, test
 
 os.environ["SAPAIR"] = SAPAIR
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
@@ -36,8 +35,7 @@ def the_man_page_has_every_verb():
 
 @test
 def groff_takes_them_without_a_warning():
-    if shutil.which("groff") is None:
-        return
+    need_tools(groff="groff")
     for name in make_man.pages():
         r = subprocess.run(["groff", "-man", "-Tutf8", "-wall", "-Kutf8", os.path.join(ROOT, "docs", name)],
                            capture_output=True, text=True)

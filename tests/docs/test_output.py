@@ -51,10 +51,14 @@ def requests_are_those_of_the_code():
             m = re.search(r"#define %s (\S+)" % v, ctl)
             limit[k] = str(number(m.group(1) if m else v))
         equal(rows[name][1], "%(min)s to %(max)s" % limit, name)
-    for array, row in (("verbs", rows["verb"]), ("waits", rows["wait"])):
-        m = re.search(r"\b%s\[\] = \{(.*?)NULL" % array, ctl, re.S)
-        want = " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", m.group(1)))
-        equal(row[1], want, array)
+    verbs = {r[1]: " ".join(r[2:]) for r in x_list(source("proto/wire/ctl.h"), "CTL_VERBS")}
+    equal(rows["verb"][1], " ".join("`%s`" % v for v in verbs), "verbs")
+    waits = re.search(r"\bwaits\[\] = \{(.*?)NULL", ctl, re.S).group(1)
+    equal(rows["wait"][1], " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", waits)), "waits")
+    for name, bit in re.findall(r"\{\"(\w+)\", CTL_HAS_(\w+),", ctl):
+        having = [v for v, has in verbs.items()
+                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_PEERS" in has)]
+        equal(rows[name][3], " ".join("`%s`" % v for v in having), "verbs that have " + name)
 
 
 @test

@@ -144,8 +144,8 @@ def suites_are_those_of_the_code():
 @test
 def constants_are_those_of_the_code():
     paths = ("proto/wire/msg.h proto/wire/frame.h proto/json/scan.h proto/exchange/keysched.h proto/exchange/probe.h proto/exchange/exchange.h "
-             "agent/daemon/link/link.h agent/daemon/link/listen.h agent/daemon/agent.h agent/daemon/peer/peer.c "
-             "agent/daemon/peer/peer.h agent/daemon/pair/rekey.c agent/daemon/verify/verify.h").split()
+             "agent/daemon/link/link.h agent/daemon/peer/dial.h agent/daemon/peer/dial.c agent/daemon/pair/rekey.c "
+             "agent/daemon/verify/verify.h agent/daemon/verify/verify.c").split()
     code = source(*paths)
     for name, value, _ in table(section(doc, "## 12. Constants")):
         m = re.search(r"#define %s (.+)" % name, code)

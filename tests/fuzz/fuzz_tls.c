@@ -33,7 +33,7 @@ static size_t n_edits;
 static void start(void)
 {
 	static struct pem_pair own;
-	struct cert_wish wish = {.name = "own"};
+	struct cert_params wish = {.name = "own"};
 
 	if (id != NULL)
 		return;

@@ -9,7 +9,7 @@ import time
 from harness import tap
 from harness.control import Control, Gone
 from harness.program import run_sapair
-from harness.settings import SAPAIR, WRAP
+from harness.settings import SAPAIR, TEST_SAPAIR, WRAP
 from harness.tap import Failure, check, equal, until
 
 
@@ -28,14 +28,20 @@ class Agent:
 
     def write_config(self, text=None):
         with open(self.config_path, "w") as f:
-            f.write(text if text is not None else json.dumps(self.config, indent=1))
+            config = {k: v for k, v in self.config.items() if k != "test_fault"}
+            f.write(text if text is not None else json.dumps(config, indent=1))
 
     def start(self, ready=True, env=None):
+        """Where the config has test_fault, the program with fault injection runs with that rule."""
+        program = SAPAIR
+        if self.config and "test_fault" in self.config:
+            program = TEST_SAPAIR
+            env = dict(env or {}, SAPAIR_TEST_FAULT=self.config["test_fault"])
         if self.flags is None:
             self.write_config()
-            argv = self.prefix + [SAPAIR, "run", "--config", self.config_path]
+            argv = self.prefix + [program, "run", "--config", self.config_path]
         else:
-            argv = self.prefix + [SAPAIR, "run", *self.flags, "--control", self.control]
+            argv = self.prefix + [program, "run", *self.flags, "--control", self.control]
         self.process = None
         self.started = time.monotonic()
         with open(self.log_path, "ab") as log:

@@ -82,7 +82,7 @@ def faults(value, schema, root=None, at="$", strict=False):
                 wrong("%d is against %s %d" % (len(value), word, want))
         elif word == "uniqueItems":
             if isinstance(value, list) and len({json.dumps(v) for v in value}) != len(value):
-                wrong("an element is there twice")
+                wrong("an element is given twice")
         elif word == "items":
             for i, v in enumerate(value if isinstance(value, list) else []):
                 found += faults(v, want, root, "%s[%d]" % (at, i), strict)

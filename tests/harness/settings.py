@@ -9,6 +9,7 @@ import os
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SAPAIR = os.path.abspath(os.environ.get("SAPAIR", os.path.join(ROOT, "build", "linux", "sapair")))
+TEST_SAPAIR = os.path.join(os.path.dirname(SAPAIR) + "-test", "sapair")  # with fault injection
 SAN = os.environ.get("SAPAIR_SAN") == "1"
 WRAP = os.environ.get("SAPAIR_WRAP", "").split()
 SLOW = 4 if SAN else 1  # factor on all times

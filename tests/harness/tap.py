@@ -10,6 +10,7 @@ main() has none. A fixture's close(failed) releases everything and returns (faul
 import concurrent.futures
 import inspect
 import os
+import shutil
 import signal
 import sys
 import time
@@ -51,6 +52,20 @@ def equal(got, wanted, what):
 def has(text, part, what="text"):
     if part not in text:
         raise Failure("%s lacks %r:\n%s" % (what, part, text))
+
+
+def need_tools(**packages):
+    """Skips the test unless all tools are installed: need_tools(tshark="tshark", ip="iproute2")."""
+    tools = {name.replace("_", "-"): package for name, package in packages.items()}
+    missing = {name: package for name, package in tools.items() if not shutil.which(name)}
+    if missing:
+        raise Skip("no %s: install %s" % (", ".join(missing), ", ".join(sorted(set(missing.values())))))
+
+
+def need_root():
+    """Skips the test unless this process is root."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
 
 
 default_limit_s = settings.LIMIT

@@ -125,7 +125,7 @@ def a_file_of_tests_whose_kernel_dies_fails_and_shows_the_console(_):
 
 
 @test
-def what_is_missing_is_one_line(_):
+def a_missing_tool_is_one_line(_):
     env = dict(os.environ, PATH="/nonexistent")
     env.pop("SAPAIR_UML", None)
     p = subprocess.run(

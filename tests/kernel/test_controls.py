@@ -23,7 +23,7 @@ def fails(check_of, part):
 
 
 @test
-def packets_in_clear_are_seen_on_the_wire(w):
+def unencrypted_packets_on_the_wire_are_detected(w):
     w.expect_clear = True
     u = w.udp(rate=200)
     time.sleep(0.5)
@@ -48,7 +48,7 @@ def a_lost_packet_is_counted(w):
 
 
 @test
-def a_clear_packet_that_arrives_is_counted_by_the_kernel(w):
+def a_policy_flush_is_noticed(w):
     w.expect_clear = True
     w.pair()
     sh("ip", "xfrm", "policy", "flush", host="alpha")
@@ -61,13 +61,13 @@ def a_clear_packet_that_arrives_is_counted_by_the_kernel(w):
 
 
 @test
-def a_hurt_stream_is_seen(w):
+def a_damaged_stream_is_detected(w):
     w.pair()
     t = w.tcp()
     time.sleep(0.3)
     w.cut("beta")
     time.sleep(0.3)
-    fails(lambda: t.whole(), "the stream was hurt")
+    fails(lambda: t.whole(), "the stream is damaged")
 
 
 if __name__ == "__main__":

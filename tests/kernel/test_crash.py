@@ -69,7 +69,7 @@ def both_agents_killed_under_load_lose_nothing(w):
 
 
 @test
-def what_traffic_asks_for_goes_with_the_pair(w):
+def acquire_states_are_removed_with_the_pair(w):
     """Where no SA is, the kernel notes that one is wanted: without an SPI, by which it could be deleted."""
     w.watch.over()  # while the pair is down, traffic is in clear
     a = w.agent("alpha", "beta").start()  # whose peer never comes
@@ -121,7 +121,7 @@ def stop_and_start_again_loses_nothing(w):
 
 
 @test
-def either_may_start_first_and_nothing_leaves_before_both_are_there(w):
+def either_host_may_start_first_and_no_packet_leaves_before_both_run(w):
     for first, second in (("alpha", "beta"), ("beta", "alpha")):
         x = w.agent(first, second).start()
         w.ping(first, second)

@@ -85,7 +85,7 @@ def the_commands_of_the_linux_document_work_as_shown(w):
 
 
 @test
-def a_newcomer_needs_three_commands_for_two_hosts(w):
+def two_hosts_are_paired_with_three_commands(w):
     batch(["address add 192.0.2.1/24 dev e"], "alpha")
     batch(["address add 192.0.2.2/24 dev e"], "beta")
     shells = {h: Shell(h) for h in w.hosts}
@@ -110,7 +110,7 @@ def a_newcomer_needs_three_commands_for_two_hosts(w):
 
 
 @test
-def the_demo_uses_the_kernel_where_it_can_and_leaves_nothing(w):
+def the_demo_uses_the_kernel_and_leaves_nothing(w):
     before = sh("ip", "netns", "list")
     for word in ("", "soft"):
         p = subprocess.run(["sh", os.path.join(ROOT, "scripts", "demo.sh")] + word.split(), capture_output=True,

@@ -38,7 +38,7 @@ def theirs(w, host):
 
 
 @test
-def what_belongs_to_others_is_never_touched(w):
+def objects_of_other_programs_are_never_changed(w):
     for h, o in (("alpha", "beta"), ("beta", "alpha")):
         foreign(h, o)
     before = {h: theirs(w, h) for h in w.hosts}
@@ -69,7 +69,7 @@ def down_leaves_nothing(w):
 
 
 @test
-def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
+def a_flush_by_another_program_is_reported_and_repaired(w):
     w.expect_clear = True  # while the policy is away, which is not ours to prevent
     a, b = w.pair(both=DRAIN)
     epoch = int(a.peer("beta")["epoch"])
@@ -89,7 +89,7 @@ def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
 
 
 @test
-def a_policy_that_somebody_else_changes_is_put_back(w):
+def a_policy_that_another_program_changes_is_restored(w):
     a, b = w.pair()
     sh("ip", "xfrm", "policy", "update", "src", v4("alpha"), "dst", v4("beta"), "dir", "out", "priority",
        "2000", "action", "allow", host="alpha")
@@ -100,7 +100,7 @@ def a_policy_that_somebody_else_changes_is_put_back(w):
 
 
 @test
-def one_deleted_sa_is_healed(w):
+def a_deleted_sa_is_replaced(w):
     a, b = w.pair(both=DRAIN)
     for host, agent, other in (("alpha", a, "beta"), ("beta", b, "alpha")):
         for way, dst in (("in", v4(host)), ("out", v4(other))):
@@ -116,7 +116,7 @@ def one_deleted_sa_is_healed(w):
 
 
 @test
-def what_is_lost_of_too_many_events_is_found_by_looking(w):
+def after_an_overflow_of_events_the_state_is_read_again(w):
     a, b = w.pair(both=DRAIN)
     p = a.peer("beta")
     os.kill(a.helper(), signal.SIGSTOP)
@@ -134,7 +134,7 @@ def what_is_lost_of_too_many_events_is_found_by_looking(w):
 
 
 @test
-def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
+def a_link_failure_in_each_phase_of_an_exchange_loses_nothing(w):
     # 100 ms each way: offer, answer, confirmation and done are under way one after the other, and the cut
     # takes one of them. Packets under way are lost by the cut, too: traffic starts after it.
     a, b = w.pair(both=dict(DRAIN, verify=False), alpha={"role": "dial"}, beta={"role": "listen"})

@@ -52,7 +52,7 @@ def runs(w, path, doc, address=v4):
 
 
 @test
-def a_host_without_an_agent_is_the_other_half_by_the_printed_lines(w):
+def a_host_without_an_agent_pairs_by_the_exported_commands(w):
     a = lab_agent(w, hard={"time_s": 300}, rekey={"time_s": 100})
     doc, path = script(w, a)
     runs(w, path, doc)
@@ -76,7 +76,7 @@ def a_host_without_an_agent_is_the_other_half_by_the_printed_lines(w):
 
 
 @test
-def its_options_are_in_the_lines_too(w):
+def the_exported_commands_have_the_options_of_the_pair(w):
     a = lab_agent(w, v6, suites=["aes256-sha256"], encap="tunnel", protect=["udp/7000", "proto/132"],
                   exempt=["tcp/22"])
     doc, path = script(w, a)

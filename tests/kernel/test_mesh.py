@@ -26,7 +26,7 @@ def slowness():
 
 
 @test
-def ten_hosts_on_a_fresh_kernel_are_a_proven_full_mesh(w):
+def ten_hosts_on_a_fresh_kernel_form_a_verified_full_mesh(w):
     with open("/proc/modules") as f:
         check("gcm" not in f.read(), "this kernel has its modules already")
     path = w.write("mesh.json", json.dumps({

@@ -115,7 +115,7 @@ def an_esp_port_that_somebody_else_has_is_named_and_the_pair_comes_once_it_is_fr
 
 
 @test
-def only_what_is_named_is_protected(w):
+def only_the_configured_selectors_are_protected(w):
     w.expect_clear = True
     a, b = w.pair(both=dict(FAST, protect=["udp/7000", "proto/132"]))
     some_traffic(w)
@@ -126,7 +126,7 @@ def only_what_is_named_is_protected(w):
 
 
 @test
-def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
+def a_start_through_ssh_from_the_peer_warns(w):
     come = {"SSH_CONNECTION": "%s 50000 %s 22" % (v4("beta"), v4("alpha"))}
     for exempt, env, warned in (
         (["icmp"], come, True),
@@ -143,7 +143,7 @@ def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
 
 
 @test
-def what_is_exempt_passes_in_clear(w):
+def exempt_traffic_passes_unencrypted(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": ["tcp/7001"]}).start()
     b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "exempt": ["tcp/7001"]})
@@ -160,7 +160,7 @@ def what_is_exempt_passes_in_clear(w):
 
 
 @test
-def permissive_lets_clear_pass_until_there_is_a_pair(w):
+def permissive_passes_unencrypted_traffic_until_there_is_a_pair(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "mode": "permissive"}).start()
     some_traffic(w)

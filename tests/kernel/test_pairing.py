@@ -12,7 +12,7 @@ from harness.tap import check, equal, test
 
 
 @test
-def traffic_is_esp_only_and_ping_and_control_are_clear(w):
+def traffic_is_esp_and_only_ping_and_control_are_unencrypted(w):
     a, b = w.pair()
     w.ping("alpha", "beta")
     w.ping("beta", "alpha")

@@ -34,7 +34,7 @@ def only_esp(w):
 
 
 @test
-def ipv6_from_cold_neighbours_on(w):
+def ipv6_pairs_with_empty_neighbour_tables(w):
     a = w.agent("alpha", "beta", address=v6).start()
     for _ in range(3):  # neighbours are asked for while the policy stands and no SA is there
         sh("ip", "-6", "neigh", "flush", "dev", "e", host="alpha")
@@ -120,7 +120,7 @@ def large(w, size):
 
 
 @test
-def a_narrow_link_on_the_path_is_found_out(w):
+def a_small_mtu_on_the_path_is_discovered(w):
     # alpha -- gamma -- beta, and the second link takes 1300 bytes only
     sh("ip", "netns", "add", "gamma")
     w.made.append("gamma")
@@ -146,7 +146,7 @@ def a_narrow_link_on_the_path_is_found_out(w):
 
 
 @test
-def three_hosts_pair_each_with_each(w):
+def three_hosts_form_a_full_mesh(w):
     w.add_host("gamma")
     w.hosts = ("alpha", "beta", "gamma")
     agents = {}

@@ -34,7 +34,7 @@ def changes(docs):
 
 
 @test
-def plan_is_what_run_does(w):
+def run_does_what_plan_lists(w):
     a = w.agent("alpha", "beta")
     b = w.agent("beta", "alpha")
     a.write_config()
@@ -123,7 +123,7 @@ def another_user_cannot_hold_the_lock_against_an_agent(w):
 
 
 @test
-def policies_before_the_agent_let_nothing_out_and_it_takes_them_over(w):
+def policies_installed_before_the_agent_block_traffic_and_are_recovered(w):
     a = w.agent("alpha", "beta")
     b = w.agent("beta", "alpha")
     for agent in (a, b):
@@ -142,7 +142,7 @@ def policies_before_the_agent_let_nothing_out_and_it_takes_them_over(w):
 
 
 @test
-def a_policy_of_somebody_else_in_the_way_is_named_and_nothing_is_left(w):
+def a_conflicting_policy_of_another_program_is_named_and_nothing_is_left(w):
     sh("ip", "xfrm", "policy", "add", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", "action",
        "allow", host="alpha")
     before = w.policies("alpha")

@@ -262,7 +262,7 @@ def a_reservation_that_ran_out_is_made_up_for(w):
 
 
 @test
-def noise_is_refused_and_nothing_happens(w):
+def invalid_records_are_refused_and_change_nothing(w):
     h, _ = helper(w)
     r = random.Random(1)
     policy = h.done(ADD, add())["policy"]
@@ -310,7 +310,7 @@ def only_tcp_sockets_get_past_ipsec(w):
 
 
 @test
-def the_end_of_the_other_process_ends_the_helper_and_leaves_all(w):
+def the_helper_exits_with_the_agent_and_leaves_all_sas(w):
     h, _ = helper(w)
     policy = h.done(ADD, add())["policy"]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -329,7 +329,7 @@ def gone(pid):
 
 
 @test
-def an_agent_whose_helper_is_killed_says_so_and_its_traffic_goes_on(w):
+def an_agent_whose_helper_is_killed_reports_it_and_traffic_continues(w):
     a, b = w.pair(both=DRAIN)
     u, t = w.udp(rate=500, least=500), w.tcp()
     time.sleep(0.3)
@@ -382,7 +382,7 @@ def an_agent_that_is_killed_takes_its_helper_with_it(w):
 
 
 @test
-def signals_for_the_whole_group_end_both_in_order(w):
+def signals_to_the_process_group_end_both_in_order(w):
     a, b = w.pair(both=DRAIN)
     helper_pid = a.helper()
     os.kill(helper_pid, signal.SIGTERM)

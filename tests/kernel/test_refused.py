@@ -52,7 +52,7 @@ def run_once(w, agent, rc=None):
 
 
 @test
-def a_kernel_without_esp_or_without_its_interface_is_named_and_auto_goes_on(w):
+def a_kernel_without_esp_or_xfrm_is_reported_and_auto_falls_back(w):
     a = w.agent("alpha", "beta")
     for modules, part in ((("esp4",), "esp4"), (("xfrm_user",), "xfrm_user")):
         with without(*modules):
@@ -125,7 +125,7 @@ def an_spi_that_a_foreign_sa_has_fails_one_exchange_and_costs_no_packet(w):
 
 
 @test
-def traffic_without_a_pair_asks_for_one(w):
+def traffic_without_a_pair_triggers_an_exchange(w):
     a, b = w.pair(both=FAST)
     p = a.peer("beta")
     a.signal(signal.SIGSTOP)

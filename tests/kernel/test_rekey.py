@@ -10,8 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.agent import wait_single_pair
 from harness.control import Control
 from harness.kernel import main, set_clock
-from harness.netns import sh, v4
-from harness.tap import Failure, check, equal, test, until
+from harness.tap import check, test, until
 
 FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 

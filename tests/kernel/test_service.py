@@ -36,7 +36,7 @@ def confined(agent):
 
 
 @test
-def a_root_agent_keeps_no_right_and_its_helper_one_and_all_still_works(w):
+def a_root_agent_keeps_no_capability_and_its_helper_one(w):
     a, b = w.pair(both=FAST)
     confined(a)
     confined(b)
@@ -53,7 +53,7 @@ def a_root_agent_keeps_no_right_and_its_helper_one_and_all_still_works(w):
 
 
 @test
-def one_capability_and_no_root_is_enough(w):
+def one_capability_without_root_is_enough(w):
     drop = ["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups", "--inh-caps",
             "-all,+net_admin", "--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin",
             "--no-new-privs"]
@@ -82,7 +82,7 @@ def one_capability_and_no_root_is_enough(w):
 
 
 @test
-def without_the_right_it_says_so(w):
+def a_missing_capability_is_reported(w):
     a = w.agent("alpha", "beta")
     a.write_config()
     for backend in ("xfrm", "auto"):

@@ -13,7 +13,7 @@ from harness.tap import test
 
 
 @test
-def all_pairs_come_back_after_each_fault_and_nothing_was_in_clear(w):
+def all_pairs_recover_after_each_fault_and_no_packet_is_unencrypted(w):
     seed = random.randrange(1 << 30)
     print("# SEED=%d" % seed)
     Soak(w, random.Random(seed)).each_once()

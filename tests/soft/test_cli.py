@@ -39,7 +39,7 @@ def error(result, rc, *parts):
 
 
 @test
-def without_words_it_says_what_it_can_and_fails(lab):
+def without_arguments_it_prints_help_and_fails(lab):
     r = expect_exit(run_sapair(), 2)
     has(r.out, "rekey PEER|--all")
     equal(expect_exit(run_sapair("help")).out, r.out, "help")
@@ -47,7 +47,7 @@ def without_words_it_says_what_it_can_and_fails(lab):
 
 
 @test
-def every_verb_explains_itself(lab):
+def every_verb_has_help(lab):
     doc = expect_exit(run_sapair("help", "--json")).doc("help")
     check(len(doc["verbs"]) >= 18, "verbs: %d" % len(doc["verbs"]))
     equal([x["exit"] for x in doc["exits"]], list(range(11)), "exit statuses")
@@ -62,7 +62,7 @@ def every_verb_explains_itself(lab):
 
 
 @test
-def mistakes_name_the_nearest_right_word(lab):
+def errors_suggest_the_closest_word(lab):
     error(run_sapair("statsu"), 2, 'unknown verb "statsu"; did you mean "status"?')
     error(run_sapair("frobnicate"), 2, 'unknown verb "frobnicate"', "sapair help lists the verbs")
     error(run_sapair("ca"), 2, "new, issue, sign, renew or show?")
@@ -130,7 +130,7 @@ def id_new_makes_an_identity_once(lab):
     check(forced["changed"] and forced["pin"] != d["pin"], str(forced))
     text = expect_exit(run_sapair("id", *where)).out
     has(text, forced["pin"])
-    has(text, "readable by its owner only")
+    has(text, "readable only by its owner")
 
 
 @test
@@ -155,25 +155,25 @@ def one_half_of_an_identity_is_not_overwritten(lab):
     where = ["--dir", lab.path("conf")]
     d = expect_exit(run_sapair("id", "new", *where, "--json")).doc("id")
     os.remove(d["certificate"])
-    error(run_sapair("id", "new", *where), 2, "sapair.key: is there already", "--force")
+    error(run_sapair("id", "new", *where), 2, "sapair.key: already exists", "--force")
     expect_exit(run_sapair("id", "new", "--force", *where))
 
 
 @test
-def wishes_that_no_certificate_can_keep_are_refused(lab):
+def invalid_certificate_options_are_refused(lab):
     where = ["--dir", lab.path("conf")]
     error(run_sapair("id", "new", "--name", "a b", *where), 2, "letters, digits")
     error(run_sapair("id", "new", "--address", "beta", *where), 2, "--address")
-    error(run_sapair("id", "new", "--address", "224.0.0.1", *where), 2, "not the address of one host")
+    error(run_sapair("id", "new", "--address", "224.0.0.1", *where), 2, "not a unicast address")
     error(run_sapair("id", "new", "--days", "0", *where), 2, "--days")
-    error(run_sapair("id", "new", "--days", "9", "--not-after", "2030-01-01", *where), 2, "exclude")
+    error(run_sapair("id", "new", "--days", "9", "--not-after", "2030-01-01", *where), 2, "mutually exclusive")
     error(run_sapair("id", "new", "--not-after", "tomorrow", *where), 2, "is not a date")
-    error(run_sapair("id", "new", "--not-after", "2001-01-01", *where), 2, "end before it begins")
+    error(run_sapair("id", "new", "--not-after", "2001-01-01", *where), 2, "expire before it is valid")
     check(not os.path.exists(lab.path("conf/sapair.key")), "a key was written")
 
 
 @test
-def dates_are_as_asked_and_begin_before_the_clock(lab):
+def certificates_start_before_now_and_end_as_requested(lab):
     d = expect_exit(run_sapair("id", "new", "--dir", lab.path("a"), "--days", "10", "--json")).doc("id")
     begin = time.mktime(time.strptime(d["not_before"] + "UTC", "%Y-%m-%dT%H:%M:%SZ%Z"))
     end = time.mktime(time.strptime(d["not_after"] + "UTC", "%Y-%m-%dT%H:%M:%SZ%Z"))
@@ -218,7 +218,7 @@ def a_ca_is_made_once_and_issues(lab):
     again = expect_exit(issue(lab, "--address", ALPHA)).doc("ca")
     equal((again["changed"], again["pin"]), (False, d["pin"]), "again")
     r = expect_exit(issue(lab, "--address", BETA), 2)
-    has(r.doc("error")["cause"], "alpha.key: is there already")
+    has(r.doc("error")["cause"], "alpha.key: already exists")
     forced = expect_exit(issue(lab, "--address", BETA, "--force")).doc("ca")
     equal((forced["changed"], forced["addresses"]), (True, [BETA]), "forced")
     has(expect_exit(issue(lab), 2).doc("error")["cause"], "--address is missing")
@@ -232,21 +232,21 @@ def the_certificate_of_another_ca_is_not_replaced(lab):
     os.mkdir(lab.path("out"))
     lab.write("out/ca.crt", "another")
     r = expect_exit(issue(lab, "--address", ALPHA), 2)
-    has(r.doc("error")["cause"], "of another CA")
+    has(r.doc("error")["cause"], "from another CA")
     check(not os.path.exists(lab.path("out/alpha.key")), "a key was written")
 
 
 @test
-def no_certificate_outlives_its_ca_and_lab_is_inherited(lab):
+def no_certificate_outlives_its_ca_and_the_lab_mark_is_inherited(lab):
     ca = ca_in(lab, "--days", "5", "--lab")
     r = expect_exit(issue(lab, "--address", ALPHA))
     d = r.doc("ca")
     equal((d["not_after"], d["lab"]), (ca["not_after"], True), "issued")
-    has(r.err, "the CA ends then")
+    has(r.err, "when the CA expires")
 
 
 @test
-def sign_certifies_a_key_that_stays_where_it_is(lab):
+def sign_certifies_a_key_that_stays_on_its_host(lab):
     ca = ca_in(lab)
     own = expect_exit(run_sapair("id", "new", "--name", "beta", "--dir", lab.path("b"), "--json")).doc("id")
     argv = ["ca", "sign", own["certificate"], "--dir", lab.path("ca"), "--address", BETA, "--out",
@@ -274,7 +274,7 @@ def config(lab, **members):
 
 
 @test
-def check_reads_all_that_an_agent_would(lab):
+def check_reads_every_file_that_an_agent_reads(lab):
     path = config(lab)
     d = expect_exit(run_sapair("check", path, "--json")).doc("check")
     equal((d["ok"], d["peers"], d["file"], d["warnings"]), (True, 1, path, []), "check")
@@ -283,14 +283,14 @@ def check_reads_all_that_an_agent_would(lab):
 
 
 @test
-def check_tells_what_is_wrong_and_where(lab):
+def check_reports_the_error_and_its_place(lab):
     path = lab.write("sapair.json", '{\n  "peers": [\n    {"adress": "192.0.2.1"}\n  ]\n}\n')
     error(run_sapair("check", path), 2, path + ': line 3, column 6: peers[0]: unknown member "adress"')
-    error(run_sapair("check", lab.path("none.json")), 2, "No such file", "say which file")
+    error(run_sapair("check", lab.path("none.json")), 2, "No such file", "give the file")
     error(run_sapair("check", config(lab, backend="carrier-pigeon")), 2, "carrier-pigeon", "soft")
     error(run_sapair("check", config(lab, certificate="none.crt")), 2, lab.path("none.crt"), "id new")
     error(run_sapair("check", config(lab, certificate=identity("beta").cert)), 2, "does not belong to")
-    error(run_sapair("check", config(lab, ca=None)), 2, "nothing to recognise beta by", "sapair id")
+    error(run_sapair("check", config(lab, ca=None)), 2, "cannot authenticate beta", "sapair id")
     expect_exit(run_sapair("check", config(lab, ca=None, peers=[{"address": BETA, "pin": PIN}])))
     lab.write("short.ppk", "00ff\n")
     error(run_sapair("check", config(lab, peers=[{"address": BETA, "ppk": "short.ppk"}])), 2,
@@ -304,7 +304,7 @@ def check_tells_what_is_wrong_and_where(lab):
 
 
 @test
-def check_warns_before_it_is_too_late(lab):
+def check_warns_of_certificates_that_expire_soon(lab):
     ca_in(lab, "--days", "20")
     d = expect_exit(issue(lab, "--address", ALPHA)).doc("ca")
     path = config(lab, certificate=d["certificate"], key=d["key"], ca=d["ca_certificate"], peers=[
@@ -313,7 +313,7 @@ def check_warns_before_it_is_too_late(lab):
     equal(r.out, "ok: 1 peer\n", "stdout")
     has(r.err, "alpha.crt expires in ")
     has(r.err, "ca.crt expires in ")
-    has(r.err, "permissive lets clear text through")
+    has(r.err, "permissive allows clear text")
     equal(len(expect_exit(run_sapair("check", path, "--json")).doc("check")["warnings"]), 3, "warnings")
 
 
@@ -328,16 +328,16 @@ def files_beside_the_config_are_found_by_their_usual_names(lab):
 
 
 @test
-def run_without_a_peer_says_what_to_type(lab):
+def run_without_a_peer_prints_an_example(lab):
     env = {"XDG_CONFIG_HOME": lab.dir, "HOME": lab.dir, "PATH": ""}
     if os.geteuid() == 0 and os.path.exists("/etc/sapair"):
         raise Skip("/etc/sapair is here")
-    error(run_sapair("run", env=env), 2, "no peer to pair with", "sapair run --peer ADDRESS")
+    error(run_sapair("run", env=env), 2, "no peer, and no config file", "sapair run --peer ADDRESS")
     error(run_sapair("run", "--peer", BETA, env=env), 2, "no identity", "sapair id new")
 
 
 @test
-def what_soft_cannot_is_refused_by_name_and_what_it_need_not_do_is_taken(lab):
+def options_that_soft_lacks_are_refused_by_name_and_needless_ones_are_accepted(lab):
     for option, value in (("encap", "tunnel"), ("start", "seamless"), ("protect", ["tcp/445"])):
         a = lab.agent("alpha", lab.peer_of("beta", **{option: value})).start(ready=False)
         equal(a.wait_exit(), 2, "exit status with %s" % option)
@@ -349,7 +349,7 @@ def what_soft_cannot_is_refused_by_name_and_what_it_need_not_do_is_taken(lab):
 
 
 @test
-def flags_that_do_not_fit_are_refused_before_anything_starts(lab):
+def invalid_options_are_refused_before_the_agent_starts(lab):
     id = identity("alpha")
     base = ["run", "--cert", id.cert, "--key", id.key, "--control", lab.path("c.sock"), "--backend",
             "soft"]
@@ -359,7 +359,7 @@ def flags_that_do_not_fit_are_refused_before_anything_starts(lab):
     error(run_sapair(*base[:-1], "wfp2", *peer), 2, "wfp2", "soft")
     error(run_sapair(*base, *peer, "--esp-port", "0"), 2, "--esp-port")
     error(run_sapair(*base, *peer, "--pin", "abc"), 2, "--pin", "sapair id")
-    error(run_sapair(*base, "--pin", PIN, *peer, "--peer", "127.0.0.3"), 2, "behind the --peer")
+    error(run_sapair(*base, "--pin", PIN, *peer, "--peer", "127.0.0.3"), 2, "must follow the --peer")
     error(run_sapair(*base, *peer, "--peer", BETA), 2, "the same pair of addresses")
     error(run_sapair(*base, *peer, "--listen", BETA), 2, "is our own")
     error(run_sapair(*base, *peer, "--ppk", lab.path("none")), 2, "none")
@@ -367,7 +367,7 @@ def flags_that_do_not_fit_are_refused_before_anything_starts(lab):
 
 
 @test
-def two_flags_each_make_a_pair_by_pins_alone(lab):
+def two_options_on_each_host_make_a_pair_by_pins(lab):
     expect_exit(run_sapair("id", "new", "--name", "a", "--dir", lab.path("a")))
     expect_exit(run_sapair("id", "new", "--name", "b", "--dir", lab.path("b")))
     pins = {n: expect_exit(run_sapair("id", "--dir", lab.path(n), "--pin")).out.strip() for n in "ab"}
@@ -387,7 +387,7 @@ def two_flags_each_make_a_pair_by_pins_alone(lab):
 
 
 @test
-def text_says_the_same_as_the_documents(lab):
+def text_output_agrees_with_the_documents(lab):
     a, b = lab.pair()
     peer, _ = wait_paired(a, b)
 
@@ -418,7 +418,7 @@ def text_says_the_same_as_the_documents(lab):
 
 
 @test
-def watch_prints_events_and_ends_when_told(lab):
+def watch_prints_events_and_ends_at_its_count(lab):
     a, b = lab.pair()
     watch = a.cli_start("watch", "beta", "--count", "2", "--timeout", str(LIMIT))
     # What it prints first is proof that it watches: rekey until then.
@@ -473,7 +473,7 @@ END = b'{"schema":"sapair.end/1","exit":0}\n'
 
 
 @test
-def an_agent_that_vanishes_is_exit_3(lab):
+def an_agent_that_disappears_is_exit_3(lab):
     for reply in ([], [b'{"schema":"sapair.sta'], [b'{"schema":"sapair.progress/1","text":"x"}\n']):
         error_text = expect_exit(Fake(lab, reply).ask("status"), 3).err
         has(error_text, "exited before it answered")
@@ -489,14 +489,14 @@ def an_agent_that_does_not_answer_is_exit_4(lab):
 
 
 @test
-def replies_that_are_none_are_exit_1(lab):
+def invalid_replies_are_exit_1(lab):
     for reply in (b"hello\n", b"{}\n", b"[]\n", b'{"schema":"sapair.end/1"}\n', b"\xff\xff\n",
                   b'{"schema":"sapair.end/1","exit":0} x\n', b"[" * 5000 + b"\n"):
         expect_exit(Fake(lab, [reply]).ask("status"), 1)
 
 
 @test
-def lines_come_in_any_length_and_any_pieces(lab):
+def replies_are_read_in_any_length_and_any_fragments(lab):
     peers = [
         {"name": "p%d" % i, "address": "10.0.0.1:1", "state": "up", "verified": True, "epoch": "1",
          "in": {"spi": "%08x" % (i + 256)}, "out": {"spi": "00000100"}} for i in range(3000)
@@ -515,7 +515,7 @@ def lines_come_in_any_length_and_any_pieces(lab):
 
 
 @test
-def errors_and_progress_go_to_stderr_and_the_exit_is_the_agents(lab):
+def errors_and_progress_go_to_stderr_and_the_exit_status_is_that_of_the_agent(lab):
     docs = [
         {"schema": "sapair.progress/1", "text": "waiting for beta"},
         {"schema": "sapair.error/1", "peer": "beta", "class": "auth", "exit": 5, "cause": "why",

@@ -3,7 +3,6 @@
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -15,7 +14,7 @@ from harness.agent import Agent
 from harness.lab import Lab
 from harness.program import expect_exit, run_sapair
 from harness.settings import LIMIT, SAN, SAPAIR
-from harness.tap import Skip, check, equal, has, main, test, until
+from harness.tap import Skip, check, equal, has, main, need_root, need_tools, test, until
 
 LINE = '"IPv4","'
 
@@ -92,7 +91,7 @@ def both_hosts_export_the_same_keys(lab):
 
 
 @test
-def the_table_follows_and_goes_with_the_pair(lab):
+def the_exported_table_follows_the_pair(lab):
     a, _ = lab.pair(both={"export_keys": True})
     f = Follow(lab, a, "beta")
     equal(stat.S_IMODE(os.stat(f.table).st_mode), 0o600, "mode of the table")
@@ -131,7 +130,7 @@ def the_table_follows_and_goes_with_the_pair(lab):
 
 
 @test
-def a_half_by_hand_is_for_labs_only_and_says_where_it_goes(lab):
+def export_script_is_for_labs_only_and_names_its_host(lab):
     a, _ = lab.pair()
     out = lab.path("half.sh")
     has(expect_exit(a.cli("export script", "beta"), 2).doc("error")["hint"], "--out FILE")
@@ -145,7 +144,7 @@ def a_half_by_hand_is_for_labs_only_and_says_where_it_goes(lab):
     h = lab.add(Agent(lab, "h1", None, None, ["--bundle", lab.path("h1.bundle")])).start()
     has(expect_exit(h.cli("export script", "h2", "--out", out), 2).doc("error")["cause"], "in its own process")
     has(expect_exit(h.cli("export script", "h2", "--out", lab.path("lab.json")), 2).doc("error")["cause"],
-        "is there already")
+        "already exists")
     check(not os.path.exists(out), "a script was written all the same")
 
 
@@ -161,8 +160,8 @@ def tshark(capture, keys, port, *words):
 
 @test(alone=True)
 def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
-    if os.geteuid() != 0 or not (shutil.which("tshark") and shutil.which("tcpdump")):
-        raise Skip("not root, or no tshark or tcpdump")
+    need_root()
+    need_tools(tshark="tshark", tcpdump="tcpdump")
     if SAN:
         raise Skip("the plain build does it")
     capture = os.path.join(lab.dir, "wire.pcap")

@@ -142,7 +142,7 @@ def with_honest_peers(lab):
 
 
 @test(alone=True)
-def a_hundred_honest_peers_rekey_within_a_second_whatever_floods(lab):
+def a_hundred_honest_peers_rekey_within_a_second_during_floods(lab):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, HALF_OPEN + 1000)), hard))
     a, b = with_honest_peers(lab)
@@ -186,7 +186,7 @@ def a_hundred_honest_peers_rekey_within_a_second_whatever_floods(lab):
 
 
 @test
-def four_unfinished_handshakes_are_kept_for_an_address_and_the_oldest_goes(lab):
+def four_unfinished_handshakes_per_address_are_kept_and_the_oldest_is_closed(lab):
     a = lab.agent("alpha", lab.peer_of("gamma", role="listen")).start()
     held = []
     for _ in range(12):

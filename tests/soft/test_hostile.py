@@ -170,7 +170,7 @@ for title, data in bad_frames.items():
 
 
 @test
-def a_frame_that_is_cut_off_is_no_message(lab):
+def a_truncated_frame_is_no_message(lab):
     a, b = honest(lab)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -186,7 +186,7 @@ def a_frame_that_is_cut_off_is_no_message(lab):
 
 
 @test
-def frames_may_come_in_any_pieces(lab):
+def frames_are_read_in_any_fragments(lab):
     a, b = honest(lab)
     with lab.pair_unchanged(a, b):
         link = greeted(a, lab)
@@ -248,13 +248,13 @@ bad_hello("a hello with nine selectors", "malformed", "refused", "protect",
 
 
 @test
-def our_own_hello_come_back_is_refused(lab):
+def a_reflected_hello_is_refused(lab):
     a, b = honest(lab)
     with lab.pair_unchanged(a, b):
         link = connect_tls(a, lab, identity("gamma"))
         link.send(link.recv("hello"))
         equal([m.get("reason") for m in link.until_closed()], ["protocol"], "what the agent said")
-        a.wait_error("gamma", "refused", "our own hello came back")
+        a.wait_error("gamma", "refused", "received our own hello")
 
 
 @test
@@ -290,7 +290,7 @@ def a_message_before_hello_ends_the_link(lab):
 
 
 @test
-def a_wrong_epoch_in_hello_leads_to_a_newer_one(lab):
+def a_wrong_epoch_in_hello_leads_to_a_new_exchange(lab):
     a, b = honest(lab)
     with lab.pair_unchanged(a, b):
         paired(a, lab)
@@ -334,7 +334,7 @@ bad_offer("a suite that we do not allow", "suite", suites=["aes128-sha1"])
 
 
 @test
-def an_old_epoch_is_told_which_one_is_newest(lab):
+def an_old_epoch_is_rejected_with_the_newest(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -348,7 +348,7 @@ def an_old_epoch_is_told_which_one_is_newest(lab):
 
 
 @test
-def an_offer_twice_is_taken_once(lab):
+def a_repeated_offer_is_accepted_once(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -369,7 +369,7 @@ def an_offer_twice_is_taken_once(lab):
 
 
 @test
-def another_offer_meanwhile_is_told_busy(lab):
+def an_offer_during_an_exchange_is_rejected_as_busy(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -402,7 +402,7 @@ def a_wrong_tag_in_confirm_installs_no_outbound(lab):
 
 
 @test
-def messages_of_no_exchange_change_nothing(lab):
+def messages_of_another_exchange_change_nothing(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -435,7 +435,7 @@ def messages_of_no_exchange_change_nothing(lab):
 
 
 @test
-def an_offer_that_is_given_up_leaves_nothing(lab):
+def an_abandoned_offer_leaves_nothing(lab):
     a, b = honest(lab, drain_ms=100, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -459,7 +459,7 @@ def an_offer_that_is_given_up_leaves_nothing(lab):
 
 
 @test
-def an_exchange_that_nobody_ends_is_given_up_in_ten_seconds(lab):
+def an_unfinished_exchange_times_out_in_ten_seconds(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -506,7 +506,7 @@ def a_flood_of_offers_is_limited(lab):
 
 
 @test
-def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
+def a_link_that_the_leader_resets_after_our_answer_is_reported_as_reset(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         for _ in range(5):
@@ -521,7 +521,7 @@ def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
 
 
 @test
-def a_leader_that_never_confirms_makes_us_hold_a_bounded_number(lab):
+def a_leader_that_never_confirms_leaves_a_bounded_number_of_sas(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -544,7 +544,7 @@ def a_leader_that_never_confirms_makes_us_hold_a_bounded_number(lab):
 
 
 @test
-def a_flood_of_requests_and_pings_does_not_hold_the_agent(lab):
+def a_flood_of_requests_and_pings_does_not_block_the_agent(lab):
     a, b = honest(lab, role="dial")
     listener = Listener(lab)
     link = listener.accept(identity("gamma")).hello()
@@ -562,7 +562,7 @@ def a_flood_of_requests_and_pings_does_not_hold_the_agent(lab):
 
 
 @test
-def one_that_never_reads_is_cut_off(lab):
+def a_peer_that_never_reads_is_disconnected(lab):
     a, b = honest(lab)
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
@@ -630,7 +630,7 @@ def an_answer_whose_tag_is_not_last_ends_the_link(lab):
 
 
 @test
-def our_own_offer_come_back_is_nothing(lab):
+def a_reflected_offer_changes_nothing(lab):
     _, a, b, link = led(lab)
     with lab.pair_unchanged(a, b):
         o = link.recv("offer")
@@ -644,7 +644,7 @@ def our_own_offer_come_back_is_nothing(lab):
 
 
 @test
-def an_offer_of_the_one_that_does_not_lead_ends_the_link(lab):
+def an_offer_from_the_follower_ends_the_link(lab):
     _, a, b, link = led(lab)
     with lab.pair_unchanged(a, b):
         link.finish_following()
@@ -656,7 +656,7 @@ def an_offer_of_the_one_that_does_not_lead_ends_the_link(lab):
 
 
 @test
-def what_a_peer_gives_as_its_reason_is_told(lab):
+def the_reason_that_a_peer_gives_is_reported(lab):
     _, a, b, link = led(lab)
     with lab.pair_unchanged(a, b):
         o = link.recv("offer")
@@ -666,7 +666,7 @@ def what_a_peer_gives_as_its_reason_is_told(lab):
 
 
 @test
-def terminal_codes_in_a_reason_end_the_link(lab):
+def terminal_escape_codes_in_a_reason_end_the_link(lab):
     _, a, b, link = led(lab)
     with lab.pair_unchanged(a, b):
         o = link.recv("offer")
@@ -696,7 +696,7 @@ def a_done_that_never_comes_leaves_the_pair_in_force(lab):
 
 
 @test
-def a_second_link_of_a_restarted_peer_takes_over_at_once(lab):
+def a_second_link_of_a_restarted_peer_replaces_the_first_at_once(lab):
     a, b = honest(lab, **NO_LIMIT)
     with lab.pair_unchanged(a, b):
         first = paired(a, lab)

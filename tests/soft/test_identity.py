@@ -104,7 +104,7 @@ class Shows:
 
 
 for title, text, config, tls, make in (
-    ("a certificate of another ca", "signed by no CA that is trusted here", no_config, {},
+    ("a certificate of another ca", "not signed by a trusted CA", no_config, {},
      lambda: Shows(identity("gamma", by="other-ca"), identity("gamma"))),
     ("an expired certificate", "the certificate has expired", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(-20)[:10], "--not-after",
@@ -112,15 +112,15 @@ for title, text, config, tls, make in (
     ("a certificate that is not valid yet", "is not valid yet", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(10)[:10], "--not-after",
                                               in_days(20)[:10]))),
-    ("a key that is not the pinned one", "not the one that is pinned",
+    ("a key that is not the pinned one", "not the one pinned",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
-    ("a certificate of another peer", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another peer", "not of the configured peer", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of nobody here", "not of the peer that is configured here", no_config, {},
+    ("a certificate of nobody here", "not of the configured peer", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
-    ("a name that the config does not have", "not of the peer that is configured here",
+    ("a name that the config does not have", "not of the configured peer",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
-    ("a lab certificate", "signed by no CA", no_config, {},
+    ("a lab certificate", "not signed by a trusted CA", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--lab",))),
 ):
     bad_identity(title, text, config, tls, make)
@@ -130,7 +130,7 @@ for title, text, config, tls, make in (
 
 
 @test
-def a_caller_without_a_certificate_is_refused(lab):
+def a_client_without_a_certificate_is_refused(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         try:
@@ -179,7 +179,7 @@ bad_tls("tls with another protocol name", {"alpn": "h2"}, 'does not speak "sapai
 
 
 @test
-def what_is_no_tls_is_refused(lab):
+def connections_without_tls_are_refused(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, secrets.token_bytes(5000),
@@ -196,7 +196,7 @@ def what_is_no_tls_is_refused(lab):
 
 
 @test
-def a_port_of_another_service_is_told_so(lab):
+def a_port_of_another_service_is_reported(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
     with lab.pair_unchanged(a, b):
@@ -226,12 +226,12 @@ def a_peer_that_refuses_us_is_exit_5(lab):
                 pass
         out, _ = r.communicate(timeout=LIMIT)
         equal(r.returncode, 5, "exit of up: %s" % out)
-        has(out.decode(), "most likely refused our certificate")
+        has(out.decode(), "probably refused our certificate")
         nothing_installed(a)
 
 
 @test
-def both_sides_of_a_wrong_ca_name_the_check(lab):
+def both_agents_report_a_wrong_ca(lab):
     a = lab.agent("alpha", lab.peer_of("beta", role="dial")).start()
     b = lab.agent("beta", lab.peer_of("alpha", role="listen"),
                   id=identity("beta", by="other-ca")).start()
@@ -243,7 +243,7 @@ def both_sides_of_a_wrong_ca_name_the_check(lab):
 
 
 @test
-def a_peer_that_is_let_in_later_pairs_without_help(lab):
+def a_peer_that_is_authorised_later_pairs_by_itself(lab):
     a = lab.agent("alpha", lab.peer_of("beta", pin="sha256:" + "ab" * 32)).start()
     b = lab.agent("beta", "alpha").start()
     a.wait_error("beta", "auth", "pinned")
@@ -265,7 +265,7 @@ def an_agent_whose_own_certificate_has_expired_says_so(lab):
 
 
 @test
-def a_certificate_that_soon_ends_is_told_at_the_start(lab):
+def a_certificate_that_expires_soon_is_reported_at_the_start(lab):
     soon = identity("alpha", ALPHA, options=("--days", "10"))
     a = lab.agent("alpha", "beta", id=soon).start()
     a.wait_log("our certificate expires in")
@@ -275,7 +275,7 @@ def a_certificate_that_soon_ends_is_told_at_the_start(lab):
 
 
 @test
-def an_address_that_no_peer_has_is_closed_at_once(lab):
+def a_connection_from_an_unknown_address_is_closed_at_once(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         for _ in range(20):
@@ -328,7 +328,7 @@ slow_stranger("a stranger that sends one byte a second", True)
 
 
 @test
-def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
+def a_peer_that_sends_no_hello_is_disconnected_in_ten_seconds(lab):
     a, b = honest(lab, role="listen")
     with lab.pair_unchanged(a, b):
         start = time.monotonic()
@@ -340,7 +340,7 @@ def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
 
 
 @test(alone=True)
-def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
+def two_hundred_connections_at_once_do_not_block_the_peer(lab):
     # All from beta's own address, before and while beta starts.
     a = lab.agent("alpha", "beta", "gamma")
     b = lab.agent("beta", lab.peer_of("alpha", role="dial"))
@@ -369,7 +369,7 @@ def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
 
 
 @test
-def a_listener_that_only_takes_calls_is_given_up_and_called_again(lab):
+def a_listener_that_only_accepts_times_out_and_is_tried_again(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
     with lab.pair_unchanged(a, b):
@@ -430,7 +430,7 @@ def a_ppk_on_one_host_alone_is_exit_5_on_both(lab):
 
 
 @test
-def a_ppk_file_that_is_no_ppk_is_exit_2(lab):
+def an_invalid_ppk_file_is_exit_2(lab):
     a = lab.agent("alpha")
     for text in ("", "xyz", "ab" * 31, "ab" * 65, "AB" * 32):
         ppk = lab.write("ppk", text)
@@ -442,7 +442,7 @@ def a_ppk_file_that_is_no_ppk_is_exit_2(lab):
 
 
 @test
-def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
+def a_wrong_or_echoed_ppk_proof_is_refused(lab):
     ppk = secrets.token_hex(32)
     path = lab.write("ppk", ppk)
     a, b = honest(lab, role="listen", ppk=path)

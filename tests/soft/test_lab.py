@@ -19,7 +19,7 @@ from harness.labfile import RunningLab, failed_hosts, lab_file
 from harness.program import expect_exit, result_of, run_sapair
 from harness.settings import ROOT, SAN, SAPAIR, SLOW
 from harness.sshd import Sshd, need_ssh
-from harness.tap import Skip, check, equal, has, main, test, until
+from harness.tap import Skip, check, equal, has, main, need_root, need_tools, test, until
 
 
 def bundle(lab, host):
@@ -32,7 +32,7 @@ def init(lab, path, *more, rc=0):
 
 
 @test
-def bundles_are_all_that_the_hosts_need(lab):
+def bundles_contain_everything_that_the_hosts_need(lab):
     made = init(lab, lab_file(lab, 3)).doc("bundles")
     equal((made["changed"], made["pairs"]), (True, 3), "lab init")
     agents = []
@@ -56,7 +56,7 @@ def bundles_are_all_that_the_hosts_need(lab):
 
 
 @test
-def a_second_init_changes_nothing_and_another_file_needs_force(lab):
+def a_second_init_changes_nothing_and_a_changed_file_needs_force(lab):
     path = lab_file(lab)
     first = init(lab, path).doc("bundles")
     again = init(lab, path).doc("bundles")
@@ -70,11 +70,11 @@ def a_second_init_changes_nothing_and_another_file_needs_force(lab):
 
 
 @test
-def what_is_wrong_with_a_lab_file_or_a_bundle_is_told(lab):
+def errors_in_lab_files_and_bundles_are_reported(lab):
     hosts = [{"name": "a", "address": "192.0.2.1"}, {"name": "b", "address": "192.0.2.2"}]
     for more, cause in (
-        ({"hosts": hosts, "pairs": [["a", "x"]]}, 'no host or group is called "x"'),
-        ({"hosts": hosts + [{"name": "c", "address": "192.0.2.2"}]}, "the address of hosts[1]"),
+        ({"hosts": hosts, "pairs": [["a", "x"]]}, 'there is no host or group "x"'),
+        ({"hosts": hosts + [{"name": "c", "address": "192.0.2.2"}]}, "an address of hosts[1]"),
         ({"hosts": hosts[:1]}, "at least two hosts"),
     ):
         e = init(lab, lab_file(lab, **more), rc=2).doc("error")
@@ -82,7 +82,7 @@ def what_is_wrong_with_a_lab_file_or_a_bundle_is_told(lab):
         has(e["cause"], "line 1, column ")
     init(lab, lab_file(lab))
     path = bundle(lab, "h1")
-    has(expect_exit(run_sapair("run", "--bundle", path, "--peer", "192.0.2.9"), 2).err, "exclude each other")
+    has(expect_exit(run_sapair("run", "--bundle", path, "--peer", "192.0.2.9"), 2).err, "mutually exclusive")
     os.chmod(path, 0o644)
     has(expect_exit(run_sapair("run", "--bundle", path), 9).err, "chmod 600")
     os.chmod(path, 0o600)
@@ -97,10 +97,10 @@ def what_is_wrong_with_a_lab_file_or_a_bundle_is_told(lab):
 
 
 @test
-def a_bundle_is_refused_when_the_clock_says_so(lab):
+def a_bundle_whose_certificate_is_not_valid_now_is_refused(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     init(lab, lab_file(lab), "--ttl", "1h")
     for shift, cause in (("+1d", "expired at"), ("-1d", "is not valid before")):
         r = subprocess.run(
@@ -111,7 +111,7 @@ def a_bundle_is_refused_when_the_clock_says_so(lab):
 
 
 @test
-def the_examples_are_labs(lab):
+def the_example_lab_files_are_valid(lab):
     folder = os.path.join(ROOT, "docs", "examples")
     for name, hosts, pairs in (("pair", 2, 1), ("star", 4, 3), ("mesh", 10, 45), ("windows", 3, 3)):
         made = expect_exit(run_sapair("lab", "init", os.path.join(folder, "lab-%s.json" % name), "--out",
@@ -127,7 +127,7 @@ def the_examples_are_labs(lab):
 
 
 @test(alone=True)
-def ten_hosts_are_a_proven_full_mesh_in_ten_seconds(lab):
+def ten_hosts_form_a_verified_full_mesh_in_ten_seconds(lab):
     run = RunningLab(lab, lab_file(lab, 10))
     start = time.monotonic()
     up = run.up("--here")
@@ -186,7 +186,7 @@ def program(lab, text):
 def a_host_whose_clock_is_off_by_a_day_is_named_and_a_second_up_completes(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     wrong = "case \"$*\" in run*h2/bundle*) export LD_PRELOAD=%s FAKETIME=%s;; esac"
     run = RunningLab(lab, lab_file(lab, 3), "--program", program(lab, wrong % (shim, "-1d")))
     up = run.up("--here", "--timeout", "2", rc=2)
@@ -203,7 +203,7 @@ def a_host_whose_clock_is_off_by_a_day_is_named_and_a_second_up_completes(lab):
 
 
 @test
-def what_is_left_in_a_kernel_is_told_by_down(lab):
+def down_reports_what_remains_in_a_kernel(lab):
     need_spaces()
     run = RunningLab(lab, spaces_file(lab.dir, "left%d" % os.getpid()), "--program", program(lab, ""))
     if run.up("--here")["where"] != "namespaces":
@@ -240,13 +240,13 @@ def on_a_terminal_the_table_grows(lab):
     check(len(tables) > 3, "the table was drawn %d times: %s" % (len(tables), text))
     has(tables[0], "...")
     last = tables[-1]
-    check("..." not in last and "3 of 3 pairs proven" in last, "the last table: %s" % last)
+    check("..." not in last and "3 of 3 pairs verified" in last, "the last table: %s" % last)
     check("\033[32m" in last or "\033[1;32m" in last, "no colour: %r" % last)
     equal(run("status")["well"], 3, "pairs")
 
 
 @test
-def without_namespaces_any_addresses_become_loopback_ones(lab):
+def without_namespaces_addresses_are_mapped_to_loopback(lab):
     path = os.path.join(lab.dir, "real.json")
     with open(path, "w") as f:
         json.dump({"lab": "real", "hosts": [{"name": "a", "address": "192.0.2.1:%d" % lab.port},
@@ -263,13 +263,15 @@ def without_namespaces_any_addresses_become_loopback_ones(lab):
 
 
 def spaces(name=""):
+    if shutil.which("ip") is None:
+        return set()
     words = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout.split()
     return {w for w in words if w.startswith("sapair-" + name)}
 
 
 def need_spaces():
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        raise Skip("not root, or no ip")
+    need_root()
+    need_tools(ip="iproute2")
 
 
 def spaces_file(folder, name, port=None):
@@ -356,7 +358,7 @@ def two_labs_of_one_name_do_not_disturb_each_other(lab):
 
 
 @test
-def an_up_that_was_cut_short_leaves_nothing_behind(lab):
+def an_interrupted_up_leaves_nothing(lab):
     need_spaces()
     name = "cut%d" % os.getpid()
     run = RunningLab(lab, spaces_file(lab.dir, name))
@@ -375,7 +377,7 @@ def an_up_that_was_cut_short_leaves_nothing_behind(lab):
 
 
 @test
-def a_lab_that_is_not_up_or_another_by_its_name_is_told(lab):
+def a_lab_that_is_down_or_has_the_name_of_another_is_reported(lab):
     run = RunningLab(lab, lab_file(lab, 2))
     for verb in ("status", "verify", "rekey"):
         r = expect_exit(run_sapair("lab", verb, run.path, "--dir", run.dir), 3)
@@ -386,7 +388,7 @@ def a_lab_that_is_not_up_or_another_by_its_name_is_told(lab):
     run.path = lab_file(lab, 3)
     r = run_sapair("lab", "up", run.path, "--here", "--dir", run.dir)
     equal(r.rc, 0 if before != run.path else 2, "another file by that name:\n%s" % r)
-    has(r.err, "take it down first")
+    has(r.err, "stop it first")
     run.path = os.path.join(run.dir, "lab.json")
     run("down")
     run.check_nothing_left()
@@ -396,7 +398,7 @@ def a_lab_that_is_not_up_or_another_by_its_name_is_told(lab):
 
 
 @test
-def through_ssh_the_whole_lab_comes_up_and_goes(lab):
+def a_lab_is_brought_up_and_down_through_ssh(lab):
     need_ssh()
     sshd = Sshd(lab)
     name = "ssh%d" % lab.port
@@ -487,7 +489,7 @@ def hosts_without_ssh_are_started_by_hand(lab):
     lab.add(Agent(lab, "h2", None, None, ["--bundle", there])).start(ready=False)
     said = up.communicate(timeout=60 * SLOW)[0].decode()
     equal(up.returncode, 0, "exit status of up:\n%s" % said)
-    has(said, 'host h2: no ssh: start "sapair run --bundle" there by hand, with %s' % there)
+    has(said, 'host h2: no ssh: run "sapair run --bundle" there by hand, with %s' % there)
     status = run("status")
     equal([h["state"] for h in status["hosts"]], ["running", "manual"], "states")
     equal(status["ok"], True, "ok")

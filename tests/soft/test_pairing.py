@@ -34,7 +34,7 @@ MS = (int, float)
 
 
 @test
-def a_peer_address_and_a_trust_anchor_are_enough(lab):
+def a_peer_address_and_a_ca_are_enough(lab):
     a = lab.agent_by_flags("alpha", "--peer", "%s:%d" % (BETA, lab.port))
     b = lab.agent_by_flags("beta", "--peer", "%s:%d" % (ALPHA, lab.port))
     a.start()
@@ -120,7 +120,7 @@ def ipv6_works_with_two_ports_of_one_address(lab):
 
 
 @test
-def roles_decide_who_dials(lab):
+def roles_decide_which_agent_connects(lab):
     a, b = lab.pair(peer_beta={"role": "listen"}, peer_alpha={"role": "dial"})
     equal(a.peer("beta")["role"], "follower", "role of alpha")
     equal(b.peer("alpha")["role"], "leader", "role of beta")
@@ -154,7 +154,7 @@ def a_pin_is_enough_without_a_ca(lab):
 
 
 @test
-def the_pin_flag_pins_the_peer_before_it(lab):
+def the_option_pin_applies_to_the_preceding_peer(lab):
     a = lab.agent_by_flags(
         "alpha", "--peer", "%s:%d" % (BETA, lab.port), "--pin", identity("beta").pin
     )
@@ -198,7 +198,7 @@ def an_address_can_be_paired_at_run_time(lab):
 
 
 @test
-def status_up_and_verify_say_what_is_so(lab):
+def status_up_and_verify_agree_with_the_facts(lab):
     a, b = lab.pair()
     doc = expect_exit(a.cli("status")).doc("status")
     check_fields(

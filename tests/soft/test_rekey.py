@@ -27,7 +27,7 @@ def receipt(result):
 
 
 @test
-def a_receipt_says_what_status_says_on_both_hosts(lab):
+def the_result_of_a_rekey_agrees_with_status_on_both_hosts(lab):
     a, b = lab.pair(both=FAST)
     for asker, other in ((a, b), (b, a)):
         old, peer_old = asker.peer(other.name), other.peer(asker.name)
@@ -55,7 +55,7 @@ def a_receipt_says_what_status_says_on_both_hosts(lab):
 
 
 @test
-def wait_returns_when_the_old_sas_are_gone(lab):
+def rekey_with_wait_returns_when_the_old_sas_are_removed(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 700}})
     r = receipt(a.cli("rekey", "beta"))
     equal((r["drained"], a.peer("beta")["held"]), (False, 1), "drained, held without --wait")
@@ -68,7 +68,7 @@ def wait_returns_when_the_old_sas_are_gone(lab):
 
 
 @test
-def wait_ends_in_time_and_says_what_is_so(lab):
+def rekey_with_wait_and_a_timeout_reports_the_current_pair(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 60000}})
     start = time.monotonic()
     r = expect_exit(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
@@ -78,14 +78,14 @@ def wait_ends_in_time_and_says_what_is_so(lab):
 
 
 @test
-def no_wait_returns_at_once(lab):
+def rekey_with_no_wait_returns_at_once(lab):
     a, b = lab.pair(both=FAST)
     expect_exit(a.cli("rekey", "beta", "--no-wait"))
     wait_paired(a, b, epoch=2)
 
 
 @test
-def a_reason_is_told_in_the_events(lab):
+def the_reason_of_a_rekey_is_in_the_events(lab):
     a, b = lab.pair(both=FAST)
     with Control(a.control) as c:
         c.send({"verb": "watch"})
@@ -147,7 +147,7 @@ def five_requests_at_once_make_one_rekey(lab):
 
 
 @test
-def at_most_one_a_second_by_default(lab):
+def at_most_one_rekey_per_second_by_default(lab):
     a, b = lab.pair()
     lead = a if a.peer("beta")["role"] == "leader" else b
     follow = b if lead is a else a
@@ -163,7 +163,7 @@ def at_most_one_a_second_by_default(lab):
 
 
 @test
-def all_rekeys_every_pair_with_one_receipt_each(lab):
+def rekey_all_prints_one_result_per_pair(lab):
     names = ["beta", "gamma", "delta"]
     a = lab.agent("alpha", *names, **FAST)
     others = [lab.agent(n, "alpha", **FAST) for n in names]
@@ -258,7 +258,7 @@ hard_end("bytes", {"bytes": 40000}, {"bytes": 60000})
 
 
 @test
-def a_hard_time_rekeys_well_before_the_end(lab):
+def a_hard_lifetime_triggers_a_rekey_well_before_its_end(lab):
     a, b = lab.pair(both={"defaults": {"hard": {"time_s": 30}, "rekey": {"time_s": 0}}})
     p = a.peer("beta")
     check(p["hard_in_s"] <= 30, "hard_in_s: %s" % p)

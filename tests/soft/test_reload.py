@@ -165,7 +165,7 @@ restart_needed("control socket", "control", lambda lab, c: c.update(control=lab.
 
 
 @test
-def a_config_that_is_gone_applies_nothing(lab):
+def a_reload_with_a_missing_config_changes_nothing(lab):
     a, b, _ = three(lab)
     with lab.pair_unchanged(a, b):
         os.unlink(a.config_path)
@@ -179,7 +179,7 @@ def a_config_that_is_gone_applies_nothing(lab):
 
 
 @test
-def a_broken_identity_or_ppk_applies_nothing(lab):
+def a_reload_with_a_broken_identity_or_ppk_changes_nothing(lab):
     a, b, _ = three(lab)
     good = dict(a.config)
     with lab.pair_unchanged(a, b):
@@ -203,7 +203,7 @@ def a_broken_identity_or_ppk_applies_nothing(lab):
 
 
 @test
-def a_new_certificate_is_taken_and_the_pair_stays(lab):
+def a_new_certificate_is_loaded_and_the_pair_stays(lab):
     folder = lab.path("id")
     os.mkdir(folder, 0o700)
     a = lab.agent("alpha", "beta", certificate=folder + "/x.crt", key=folder + "/x.key")
@@ -232,7 +232,7 @@ def a_new_certificate_is_taken_and_the_pair_stays(lab):
 
 
 @test
-def reload_during_rekeys_harms_nothing(lab):
+def reload_during_rekeys_loses_nothing(lab):
     a, b, c = three(lab, defaults={"rekey": {"min_interval_ms": 0}, "drain_ms": 100})
     gamma = lab.peer_of("gamma")
     with Control(a.control) as client:

@@ -50,7 +50,7 @@ def taken(agent, times=1):
 
 
 @test
-def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
+def a_renewed_certificate_is_loaded_without_a_new_exchange(lab):
     a, b, own = hosts(lab)
     before = in_force(a.peer("beta"))
     old_pin, old_end = a.status()["identity"]["pin"], a.status()["identity"]["not_after"]
@@ -68,7 +68,7 @@ def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
 
 
 @test
-def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
+def a_ca_is_replaced_with_an_overlap_of_both(lab):
     a, b, own = hosts(lab)
     first, second = ca(), ca("second-ca")
     with open(os.path.join(first, "ca.crt")) as f, open(os.path.join(second, "ca.crt")) as g:
@@ -100,7 +100,7 @@ def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
 
 
 @test
-def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
+def a_denied_key_loses_its_pair_and_is_refused(lab):
     deny = lab.write("deny.txt", "# none yet\n\n")
     a = lab.agent("alpha", lab.peer_of("beta"), lab.peer_of("gamma"), deny=deny).start()
     b = lab.agent("beta", lab.peer_of("alpha")).start()
@@ -130,10 +130,10 @@ def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
 
 
 @test
-def the_end_of_a_certificate_is_told_30_7_and_1_days_before(lab):
+def the_expiry_of_a_certificate_is_reported_30_7_and_1_days_before(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     days = os.path.join(lab.dir, "id")
     expect_exit(run_sapair("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days, "--days", "40"))
     clock = lab.write("clock", "+0d")

@@ -135,7 +135,7 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
 
 
 @test
-def nobody_else_can_read_what_the_agent_makes(lab):
+def only_the_owner_can_read_the_files_of_the_agent(lab):
     a, b = lab.pair()
     mode = os.stat(a.control).st_mode
     check(stat.S_ISSOCK(mode) and mode & 0o077 == 0, "mode of the socket: %o" % mode)
@@ -161,7 +161,7 @@ def a_running_agent_is_confined_as_far_as_the_system_can(lab):
         equal(int(status[kind], 16) & ~ipc_lock, 0, kind)
     # The number of landlock_create_ruleset(), asked for the version: an error where it is not.
     if ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0:
-        has(a.log(), "files but its own closed", "what the agent gave up")
+        has(a.log(), "file access restricted", "what the agent gave up")
 
 
 @test
@@ -231,13 +231,13 @@ def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
         if a is not running[0]:
             a.expect_exit = 2
             equal(a.wait_exit(), 2, "exit status of one that was late")
-            has(a.log(), "an agent is running already: it answers at " + a.control, "log")
+            has(a.log(), "an agent is already running at " + a.control, "log")
     equal([n for n in os.listdir(lab.dir) if n.endswith(".lock")], [], "lock files")
     running[0].stop()
 
 
 @test
-def service_managers_are_told(lab):
+def service_managers_are_notified(lab):
     path = lab.path("notify")
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.bind(path)

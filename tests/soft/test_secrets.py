@@ -103,7 +103,7 @@ def alpha(lab):
 
 
 @test
-def what_an_exchange_needed_is_gone_when_it_is_over(lab):
+def secrets_of_an_exchange_are_wiped_at_its_end(lab):
     a = alpha(lab)
     link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link)
@@ -114,7 +114,7 @@ def what_an_exchange_needed_is_gone_when_it_is_over(lab):
 
 
 @test
-def the_keys_of_a_pair_go_with_its_sas(lab):
+def keys_of_a_pair_are_wiped_with_its_sas(lab):
     a = alpha(lab)
     link = connect_tls(a, lab, identity("gamma")).hello()
     first = Run(link).finish(link)
@@ -127,7 +127,7 @@ def the_keys_of_a_pair_go_with_its_sas(lab):
 
 
 @test
-def what_an_exchange_that_failed_had_is_gone(lab):
+def secrets_of_a_failed_exchange_are_wiped(lab):
     a = alpha(lab)
     link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link)
@@ -142,7 +142,7 @@ def what_an_exchange_that_failed_had_is_gone(lab):
 
 
 @test
-def the_secrets_of_a_link_go_with_it(lab):
+def secrets_of_a_link_are_wiped_with_it(lab):
     a = alpha(lab)
     link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link).finish(link)
@@ -163,7 +163,7 @@ def private_key(path):
 
 
 @test
-def key_files_leave_no_text_and_go_with_a_reload(lab):
+def text_of_key_files_is_wiped_and_keys_are_wiped_at_a_reload(lab):
     old = identity("alpha")
     cert, key = lab.path("own.crt"), lab.path("own.key")
     shutil.copy(old.cert, cert)
@@ -267,7 +267,7 @@ def the_key_of_a_bundle_is_in_that_bundle_only(lab):
 
 
 @test
-def memory_is_locked_and_leaves_no_core(lab):
+def memory_is_locked_and_no_core_is_dumped(lab):
     a = alpha(lab)
     if SAN:
         raise Skip("a sanitizer's shadow cannot be locked")

@@ -43,7 +43,7 @@ def samples(text):
 
 
 @test
-def metrics_are_what_prometheus_reads(lab):
+def metrics_have_the_format_of_prometheus(lab):
     a, _ = lab.pair()
     expect_exit(a.cli("verify", "beta", "--count", "20"))
     got = samples(expect_exit(a.cli("metrics", json_out=False)).out)
@@ -89,7 +89,7 @@ def bash_completes_verbs_and_options(lab):
 
 
 @test
-def other_shells_take_their_completions(lab):
+def other_shells_accept_their_completions(lab):
     for shell, check_words in (("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]),
                                ("powershell", None)):
         text = expect_exit(run_sapair("completion", shell)).out
@@ -134,7 +134,7 @@ def doctor_names_cause_and_next_step(lab):
     a.stop()
     r = a.cli("doctor", "--config", a.config_path)
     got = checks(r)
-    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it: sapair run"), "no agent")
+    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it with \"sapair run\""), "no agent")
     equal(got["back end", ""][1], "soft", "the back end is tried")
     a.config["key"] = shutil.copy(a.config["key"], lab.path("own.key"))
     a.write_config()
@@ -162,7 +162,7 @@ def doctor_looks_at_addresses_ports_links_and_suites(lab):
     r = a.cli("doctor", "--config", a.config_path)
     taken.close()
     equal((checks(r)["port", ""][0], r.rc), ("fail", 2), "a port that is taken: %s" % r)
-    has(checks(r)["port", ""][1], "another program listens")
+    has(checks(r)["port", ""][1], "in use by another program")
     has(checks(r)["port", ""][2], "ss -ltnp")
     a.config["peers"][0]["local"] = "192.0.2.77"
     a.write_config()
@@ -172,13 +172,13 @@ def doctor_looks_at_addresses_ports_links_and_suites(lab):
 
 
 @test
-def doctor_sees_a_clock_that_is_off(lab):
+def doctor_detects_a_wrong_clock(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime")
+        raise Skip("no libfaketime: install faketime")
     a = lab.agent("alpha", lab.peer_of("beta"))
     a.write_config()
-    for shift, check_, part in (("-1d", "clock", "begins at"), ("+10y", "certificate", "expired at")):
+    for shift, check_, part in (("-1d", "clock", "is not valid before"), ("+10y", "certificate", "expired at")):
         r = run_sapair("doctor", "--config", a.config_path, "--json", "--control", a.control, limit=60,
                  env=dict(os.environ, LD_PRELOAD=shim, FAKETIME=shift))
         got = checks(r)

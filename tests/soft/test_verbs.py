@@ -18,7 +18,7 @@ from harness.control import Control, Gone
 from harness.identity import ca, identity, store
 from harness.lab import Lab
 from harness.program import expect_exit, run_sapair
-from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SAPAIR, SLOW
+from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SAPAIR, SLOW, TEST_SAPAIR
 from harness.tap import Skip, check, equal, has, main, test, until
 
 NOBODY = 65534
@@ -49,7 +49,7 @@ def plain_error(result, rc, *parts):
 
 
 @test
-def every_verb_gives_json_with_its_schema(lab):
+def every_verb_prints_json_that_fits_its_schema(lab):
     a, _ = lab.pair(both={"defaults": {"drain_ms": 200, "rekey": {"min_interval_ms": 0}}})
     for words, schema in (
         ("status", "status"), ("status beta", "status"), ("up beta", "up"), ("up --all", "up"),
@@ -68,7 +68,7 @@ def every_verb_gives_json_with_its_schema(lab):
 
 
 @test
-def every_verb_speaks_to_people_as_well(lab):
+def every_verb_prints_text(lab):
     a, _ = lab.pair()
     for words in ("status", "status beta", "up beta", "rekey beta", "verify beta", "reload",
                   "down beta", "stop"):
@@ -127,7 +127,7 @@ def a_certificate_signed_by_the_ca_pairs(lab):
 
 
 @test
-def up_after_down_pairs_anew_and_the_peer_notices_both(lab):
+def up_after_down_pairs_again_and_the_peer_reports_both(lab):
     a, b = lab.pair()
     before = in_force(a.peer("beta"))
     expect_exit(a.cli("down", "beta"))
@@ -148,7 +148,7 @@ def up_after_down_pairs_anew_and_the_peer_notices_both(lab):
 
 
 @test
-def watch_tells_events_as_they_happen(lab):
+def watch_prints_events_as_they_happen(lab):
     a, b = lab.pair()
     with Control(a.control) as c:
         c.send({"verb": "watch"})
@@ -173,7 +173,7 @@ def watch_tells_events_as_they_happen(lab):
 
 
 @test
-def watch_ends_after_so_many_events_or_that_time(lab):
+def watch_ends_after_its_count_or_timeout(lab):
     a, b = lab.pair()
     process = a.cli_start("watch", "beta", "--count", "1")
     end = time.monotonic() + LIMIT
@@ -188,7 +188,7 @@ def watch_ends_after_so_many_events_or_that_time(lab):
 
 
 @test
-def check_tells_right_from_wrong_config(lab):
+def check_accepts_valid_and_refuses_invalid_configs(lab):
     a = lab.agent("alpha", "beta")
     a.write_config()
     d = expect_exit(run_sapair("check", a.config_path, "--json")).doc("check")
@@ -212,7 +212,7 @@ def check_tells_right_from_wrong_config(lab):
 
 
 @test
-def a_reply_that_is_no_json_is_exit_1(lab):
+def a_reply_that_is_not_json_is_exit_1(lab):
     path = lab.path("fake.sock")
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(path)
@@ -235,7 +235,7 @@ def a_reply_that_is_no_json_is_exit_1(lab):
 
 
 @test
-def wrong_usage_is_exit_2_and_names_the_right_word(lab):
+def wrong_usage_is_exit_2_and_suggests_the_right_word(lab):
     a = lab.agent("alpha", "beta").start()
     for words, parts in (
         ("", []),
@@ -275,7 +275,7 @@ def wrong_usage_is_exit_2_and_names_the_right_word(lab):
 
 
 @test
-def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
+def invalid_requests_get_an_error_and_the_agent_runs_on(lab):
     a, b = lab.pair()
     with lab.pair_unchanged(a, b):
         for line in (
@@ -303,7 +303,7 @@ def requests_that_are_wrong_are_told_so_and_the_agent_lives(lab):
 
 
 @test
-def requests_that_come_together_are_answered_in_order_each_with_its_own(lab):
+def pipelined_requests_are_answered_in_order(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
     kinds = ["rekey", "status", "status", "rekey", "dance", "status"]  # an answer to status is long
     with Control(a.control) as c:
@@ -326,7 +326,7 @@ def requests_that_come_together_are_answered_in_order_each_with_its_own(lab):
 
 
 @test
-def an_answer_that_a_clock_brings_does_not_wait_for_the_next_one(lab):
+def a_reply_caused_by_a_timer_is_sent_at_once(lab):
     nobody = {"name": "gamma", "address": GAMMA, "role": "listen"}
     a = lab.agent("alpha", lab.peer_of("beta"), nobody, defaults={"drain_ms": 300, "switch_ms": 100}).start()
     b = lab.agent("beta", lab.peer_of("alpha")).start()
@@ -342,7 +342,7 @@ def an_answer_that_a_clock_brings_does_not_wait_for_the_next_one(lab):
 
 
 @test
-def clients_that_hang_up_do_no_harm(lab):
+def clients_that_disconnect_early_do_no_harm(lab):
     a, b = lab.pair()
     for verb in ("status", "watch", "verify", "up", "rekey"):
         for _ in range(10):
@@ -353,7 +353,7 @@ def clients_that_hang_up_do_no_harm(lab):
 
 
 @test
-def watchers_that_never_read_do_not_hold_the_agent(lab):
+def watchers_that_never_read_do_not_block_the_agent(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100}})
     for _ in range(5):
         c = Control(a.control)
@@ -382,7 +382,7 @@ def without_an_agent_it_is_exit_3(lab):
 
 
 @test
-def a_stale_socket_does_not_stop_the_next_agent(lab):
+def a_stale_socket_does_not_prevent_the_next_start(lab):
     a, b = lab.pair()
     a.kill()
     check(os.path.exists(a.control), "kill -9 leaves the socket")
@@ -394,7 +394,7 @@ def a_stale_socket_does_not_stop_the_next_agent(lab):
 def a_second_agent_at_the_same_socket_is_refused(lab):
     a = lab.agent("alpha", "beta").start()
     r = run_sapair("run", "--config", a.config_path, "--json")
-    refused(r, 2, "an agent is running already", a.control)
+    refused(r, 2, "an agent is already running", a.control)
     check(a.alive() and a.status(), "the first one is not harmed")
 
 
@@ -411,7 +411,7 @@ def a_pair_that_is_not_up_is_exit_3(lab):
 
 
 @test
-def an_agent_that_is_stopped_answers_what_waits(lab):
+def an_agent_that_is_stopped_answers_pending_requests(lab):
     a = lab.agent("alpha", "beta").start()
     with Control(a.control) as c:
         c.send({"verb": "up", "peer": "beta", "timeout_ms": 60000})
@@ -428,7 +428,7 @@ def an_agent_that_is_stopped_answers_what_waits(lab):
 
 
 @test
-def a_peer_that_is_not_there_is_exit_4_in_time(lab):
+def an_absent_peer_is_exit_4_in_time(lab):
     a = lab.agent("alpha", "beta").start()
     for timeout in ("0.5", "1.5"):
         start = time.monotonic()
@@ -463,7 +463,7 @@ def progress_goes_to_stderr_and_not_into_json(lab):
 
 
 @test
-def a_link_that_is_silent_in_the_middle_is_exit_4(lab):
+def a_link_that_falls_silent_is_exit_4(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
     b.signal(signal.SIGSTOP)
     start = time.monotonic()
@@ -538,7 +538,7 @@ def fault_test(call, role):
             both={"defaults": {"rekey": {"min_interval_ms": 0}}},
         )
         with lab.pair_unchanged(a, b):
-            refused(a.cli("rekey", "beta"), 7, "test_fault", "epoch 1 ")
+            refused(a.cli("rekey", "beta"), 7, "test fault", "epoch 1 ")
             p = until(lambda: [x for x in (a.peer("beta"),) if "error" in x], "the error is told")[0]
             equal(p["error"]["class"], "os", "class in status")
         wait_single_pair(a, b, limit=60)
@@ -555,7 +555,18 @@ for call in ("reserve", "install", "activate"):
 
 
 @test
-def the_other_side_of_a_failed_install_says_so_too(lab):
+def the_released_program_has_no_fault_injection(lab):
+    with open(SAPAIR, "rb") as released, open(TEST_SAPAIR, "rb") as other:
+        check(b"SAPAIR_TEST_FAULT" in other.read(), "the test program has no fault injection")
+        check(b"SAPAIR_TEST_FAULT" not in released.read(), "the released program has fault injection")
+    a = lab.agent("alpha", "beta")
+    a.write_config(json.dumps(dict(a.config, test_fault="reserve:1")))
+    refused(run_sapair("check", a.config_path, "--json"), 2, "test_fault")
+    lab.agents.clear()
+
+
+@test
+def both_agents_report_a_failed_install(lab):
     for role, other in (("dial", "listen"), ("listen", "dial")):
         a, b = lab.pair(
             alpha={"test_fault": "activate:2"},
@@ -570,10 +581,10 @@ def the_other_side_of_a_failed_install_says_so_too(lab):
 
 
 @test
-def an_install_that_never_works_is_told_and_nothing_is_left(lab):
+def a_permanent_install_failure_is_reported_and_leaves_nothing(lab):
     a = lab.agent("alpha", "beta", test_fault="activate:*").start()
     b = lab.agent("beta", "alpha").start()
-    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test_fault", "activate the outbound SA")
+    refused(a.cli("up", "beta", "--timeout", "10"), 7, "test fault", "activate the outbound SA")
     equal(a.peer("beta")["state"] in ("waiting", "pairing"), True, "state")
     expect_exit(a.cli("down", "beta"))
     equal(a.peer("beta")["held"], 0, "held by alpha")
@@ -658,7 +669,7 @@ def probes_without_an_echo_are_exit_8(lab):
     v = r.doc("verify")
     equal((v["verified"], v["probes"]["echoed"]), (False, 0), "verify")
     check(v["probes"]["arrived"] > 0, "arrived: %s" % v)
-    refused(b.cli("verify", "alpha"), 7, "test_fault")  # the system did not take them
+    refused(b.cli("verify", "alpha"), 7, "test fault")  # the system did not take them
 
 
 # --- 9: permission -----------------------------------------------------------------------------------
@@ -714,7 +725,7 @@ def another_users_agent_is_exit_9(lab):
 
 
 @test
-def sigterm_and_sigint_and_stop_end_well_at_any_time(lab):
+def sigterm_sigint_and_stop_end_the_agent_cleanly_at_any_time(lab):
     a, b = lab.pair()
     for end in (signal.SIGTERM, signal.SIGINT, "stop"):
         if end == "stop":

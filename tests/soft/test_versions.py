@@ -54,7 +54,7 @@ def a_peer_of_newer_versions_only_is_refused_by_name(lab):
 
 
 @test
-def a_hello_of_a_newer_version_is_told_both_versions(lab):
+def a_hello_of_a_newer_version_is_answered_with_both_versions(lab):
     a = alpha(lab)
     for version in (2, 4294967295):
         link = connect_tls(a, lab, identity("gamma"))
@@ -65,7 +65,7 @@ def a_hello_of_a_newer_version_is_told_both_versions(lab):
 
 
 @test
-def members_and_messages_of_the_future_are_refused_not_guessed(lab):
+def unknown_members_and_messages_are_refused(lab):
     """Section 13 of protocol.md: any new member makes a new version, so none may be ignored."""
     a = alpha(lab)
     for m in (hello(future=True), {"type": "future"}):
@@ -76,7 +76,7 @@ def members_and_messages_of_the_future_are_refused_not_guessed(lab):
 
 
 @test
-def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
+def an_unknown_suite_ends_the_link_and_installs_nothing(lab):
     a = alpha(lab)
     link = connect_tls(a, lab, identity("gamma")).hello()
     link.send(offer(1, suites=["aes512gcm32", "aes256gcm16"]))
@@ -106,7 +106,7 @@ def agent_that_says(lab, *docs):
 
 
 @test
-def a_program_older_than_its_agent_does_not_show_what_it_does_not_know(lab):
+def an_older_client_omits_members_that_it_does_not_know(lab):
     end = {"schema": "sapair.end/1", "exit": 0}
     for docs in ([{"schema": "sapair.status/2", "pairs": []}, end], [{"schema": "sapair.end/9"}]):
         path = agent_that_says(lab, *docs)

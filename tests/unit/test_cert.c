@@ -202,9 +202,9 @@ static const uint8_t addrs[2][17] = {{4, 192, 0, 2, 7}, {16, 0x20, 0x01, 0x0d, 0
 
 static struct pem_pair ca, other_ca, leaf;
 
-static struct cert_wish wish(const char *name)
+static struct cert_params wish(const char *name)
 {
-	struct cert_wish w = {.name = name, .addr = addrs, .addrs = 2};
+	struct cert_params w = {.name = name, .addr = addrs, .addrs = 2};
 
 	w.not_before = NOW;
 	w.not_after = NOW + 86400;
@@ -385,7 +385,7 @@ static void every_date_is_kept(void)
 	struct pem_pair p;
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		struct cert_wish w = wish("dates");
+		struct cert_params w = wish("dates");
 		struct cert_facts f;
 
 		NOTE("row %d", (int)i);
@@ -404,7 +404,7 @@ static void impossible_wishes_are_refused(void)
 					    "a=b", "\xc3\xa4", "a\nb", NULL};
 	static const uint8_t odd[1][17] = {{5, 1, 2, 3, 4, 5}};
 	char longest[CERT_NAME_MAX + 2];
-	struct cert_wish w;
+	struct cert_params w;
 	struct pem_pair p;
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -445,7 +445,7 @@ static void impossible_wishes_are_refused(void)
 static void all_addresses_fit(void)
 {
 	uint8_t many[CERT_ADDRS_MAX][17];
-	struct cert_wish w = wish("many");
+	struct cert_params w = wish("many");
 	struct cert_facts f;
 	struct pem_pair p;
 
@@ -466,7 +466,7 @@ static void all_addresses_fit(void)
 
 static void an_existing_key_is_certified(void)
 {
-	struct cert_wish w = wish("gamma");
+	struct cert_params w = wish("gamma");
 	char signed_cert[CERT_PEM_MAX];
 	struct cert_facts before = facts_of(good_cert), after;
 
@@ -484,7 +484,7 @@ static void an_existing_key_is_certified(void)
 
 static void a_CA_must_be_one_and_fit_its_key(void)
 {
-	struct cert_wish w = wish("x");
+	struct cert_params w = wish("x");
 	struct pem_pair p;
 
 	CHECK_U64(cert_issue(&p, &w, leaf.cert, leaf.key), IDENTITY_BAD_CA);
@@ -496,7 +496,7 @@ static void a_CA_must_be_one_and_fit_its_key(void)
 
 static void no_two_keys_or_serials_are_the_same(void)
 {
-	struct cert_wish w = wish("twin");
+	struct cert_params w = wish("twin");
 	struct pem_pair a, b;
 
 	CHECK(cert_self(&a, &w) && cert_self(&b, &w));
@@ -542,7 +542,7 @@ static void every_fault_has_a_word_and_a_text(void)
 
 static void make_world(void)
 {
-	struct cert_wish w = wish("lab-ca");
+	struct cert_params w = wish("lab-ca");
 
 	CHECK(crypto_start());
 	w.is_ca = w.is_lab = true;

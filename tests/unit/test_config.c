@@ -83,7 +83,7 @@ static void every_member_is_read(void)
 		"{\"name\":\"alpha\",\"listen\":[\"127.0.0.1:4600\",\"[::1]\"],"
 		"\"esp_port\":4601,\"backend\":\"soft\",\"certificate\":\"a.crt\","
 		"\"key\":\"a.key\",\"ca\":\"ca.crt\",\"control\":\"/tmp/s\",\"log\":\"debug\","
-		"\"allow_lab\":true,\"export_keys\":true,\"test_fault\":\"reserve:1\","
+		"\"allow_lab\":true,\"export_keys\":true,"
 		"\"peers\":[{\"name\":\"beta\",\"address\":\"127.0.0.2:4602\","
 		"\"local\":\"127.0.0.1\",\"esp_port\":4603,\"pin\":\"" PIN "\","
 		"\"identity\":\"beta.lab\",\"ppk\":\"beta.ppk\",\"role\":\"dial\","
@@ -115,7 +115,6 @@ static void every_member_is_read(void)
 	CHECK_STR(c.log, "debug");
 	CHECK(c.allow_lab);
 	CHECK(c.export_keys);
-	CHECK_STR(c.fault, "reserve:1");
 	CHECK_STR(p->name, "beta");
 	ep_is(&p->remote, "127.0.0.2:4602");
 	CHECK(p->local.len == 4 && p->local.bytes[3] == 1);
@@ -195,10 +194,10 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{"{\"peers\":[{\"address\":7}]}",
 		 "line 1, column 22: peers[0].address: must be a string"},
 		{"{\"peers\":[{\"address\":\"224.0.0.1\"}]}",
-		 "line 1, column 22: peers[0].address: 224.0.0.1 is not the address of one host"},
+		 "line 1, column 22: peers[0].address: 224.0.0.1 is not a unicast address"},
 		{"{\"listen\":\"192.0.2.1\",\"peers\":[{\"address\":\"192.0.2.1\"}]}",
-		 "line 1, column 43: peers[0].address: 192.0.2.1 is our own: it is in listen"},
-		{"{\"listen\":[\"::\",\"::\"]}", "line 1, column 17: listen[1]: is in the list"},
+		 "line 1, column 43: peers[0].address: 192.0.2.1 is our own address: it is in listen"},
+		{"{\"listen\":[\"::\",\"::\"]}", "line 1, column 17: listen[1]: is given twice"},
 		{"{\"listen\":[\"::\",7]}", "line 1, column 17: listen[1]: must be a string"},
 		{"{\"listen\":\"*:4510\"}", "line 1, column 11: listen: "},
 		{"{\"esp_port\":0}",
@@ -211,10 +210,11 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{"{\"defaults\":{\"window\":31}}", "line 1, column 23: defaults.window: must be"},
 		{"{\"defaults\":{\"address\":\"::1\"}}", "line 1, column 14: defaults: unknown"},
 		{P1 ",\"name\":\"192.0.2.9\"}]}",
-		 "line 1, column 41: peers[0].name: 192.0.2.9 is an address, but not this peer's"},
-		{P1 ",\"local\":\"::1\"}]}", "line 1, column 42: peers[0].local: one of IPv4 and"},
+		 "line 1, column 41: peers[0].name: 192.0.2.9 is an address, but not the one of this peer"},
+		{P1 ",\"local\":\"::1\"}]}", "line 1, column 42: peers[0].local: not of the same"},
 		{P1 ",\"local\":\"192.0.2.1\"}]}", "line 1, column 42: peers[0].local: the same"},
-		{P1 ",\"local\":\"0.0.0.0\"}]}", "line 1, column 42: peers[0].local: not the"},
+		{P1 ",\"local\":\"0.0.0.0\"}]}",
+		 "line 1, column 42: peers[0].local: not a unicast"},
 		{P1 ",\"pin\":\"sha256:00\"}]}", "line 1, column 40: peers[0].pin: must be"},
 		{P1 ",\"ppk\":\"\"}]}", "line 1, column 40: peers[0].ppk: must be 1 to"},
 		{P1 ",\"role\":\"dail\"}]}", "line 1, column 41: peers[0].role: must be \"both\""},
@@ -222,10 +222,10 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{P1 ",\"suites\":[\"rot13\"]}]}",
 		 "line 1, column 44: peers[0].suites[0]: unknown suite; known: aes256gcm16, "},
 		{P1 ",\"suites\":[\"aes256gmac\",\"aes256gmac\"]}]}",
-		 "line 1, column 57: peers[0].suites[1]: aes256gmac is in the list already"},
+		 "line 1, column 57: peers[0].suites[1]: aes256gmac is given twice"},
 		{P1 ",\"protect\":[]}]}", "line 1, column 44: peers[0].protect: must have"},
 		{P1 ",\"protect\":[\"all\",\"tcp/1\"]}]}",
-		 "line 1, column 44: peers[0].protect: \"all\" stands alone"},
+		 "line 1, column 44: peers[0].protect: \"all\" allows no other selector"},
 		{P1 ",\"protect\":[\"tcp/0\"]}]}", "line 1, column 45: peers[0].protect[0]: must"},
 		{P1 ",\"protect\":[\"tcp/01\"]}]}", "line 1, column 45: peers[0].protect[0]: "},
 		{P1 ",\"protect\":[\"tcp/65536\"]}]}", "line 1, column 45: peers[0].protect[0]"},
@@ -235,7 +235,7 @@ static void what_is_wrong_is_told_with_its_place(void)
 		 "line 1, column 45: peers[0].protect[0]"},
 		{P1 ",\"exempt\":[\"proto/1\"]}]}", "line 1, column 44: peers[0].exempt[0]: must"},
 		{P1 ",\"protect\":[\"tcp/1\"],\"exempt\":[\"tcp/1\"]}]}",
-		 "line 1, column 64: peers[0].exempt[0]: tcp/1 is protected"},
+		 "line 1, column 64: peers[0].exempt[0]: tcp/1 is in protect, too"},
 		{P1 ",\"rekey\":{\"time_s\":5400}}]}",
 		 "line 1, column 11: peers[0].hard.time_s: 5400 is not above rekey.time_s, 5400"},
 		{P1 ",\"hard\":{\"time_s\":29}}]}",
@@ -251,16 +251,16 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{P1 ",\"rekey\":{\"when\":1}}]}", "line 1, column 43: peers[0].rekey: unknown mem"},
 		{P1 ",\"hard\":{\"time_s\":30},\"rekey\":{\"time_s\":1,"
 		    "\"min_interval_ms\":30000}}]}",
-		 "line 1, column 93: peers[0].rekey.min_interval_ms: 30000 ms are not below"},
+		 "line 1, column 93: peers[0].rekey.min_interval_ms: 30000 ms is not below"},
 		{P2 "\"192.0.2.1\"}]}",
-		 "line 1, column 46: peers[1].address: peers[0] is the same pair of addresses"},
+		 "line 1, column 46: peers[1].address: the same pair of addresses as peers[0]"},
 		{P2 "\"192.0.2.1\",\"name\":\"b\"}]}",
-		 "line 1, column 46: peers[1].address: peers[0] is the same"},
+		 "line 1, column 46: peers[1].address: the same pair of"},
 		{P2 "\"192.0.2.1\",\"name\":\"b\",\"local\":\"192.0.2.9\"}]}",
-		 "line 1, column 46: peers[1].address: peers[0] has it, too: give"},
+		 "line 1, column 46: peers[1].address: also of peers[0]: set local in both"},
 		{"{\"listen\":[],"
 		 "\"peers\":[{\"address\":\"192.0.2.1\",\"role\":\"listen\"}]}",
-		 "line 1, column 53: peers[0].role: waits for the peer to dial"},
+		 "line 1, column 53: peers[0].role: \"listen\" needs an address"},
 		{"{\"defaults\":{\"hard\":{\"time_s\":60}}}",
 		 "line 1, column 31: defaults.hard.time_s: 60 is not above rekey.time_s, 3600"},
 		{"{\"a\":[[[[[[[]]]]]]]}", "line 1, column "},
@@ -305,7 +305,7 @@ static void peers_are_added_by_address(void)
 	c.n_peers = 1;
 	CHECK(config_add_peer(&c, "192.0.2.2:99", &e) == 0);
 	CHECK(config_check(&c, &e) == -1);
-	CHECK_STR(e.cause, "peers[1].address: peers[0] is the same pair of addresses");
+	CHECK_STR(e.cause, "peers[1].address: the same pair of addresses as peers[0]");
 	config_free(&c);
 }
 

@@ -133,11 +133,11 @@ static void differences_of_the_configs_are_refused_with_both_sides(void)
 		const char *why;
 	} rows[] = {
 		{"version", FAULT_VERSION, ERR_REFUSED, "protocol version 1 here, 2 at the peer"},
-		{"instance", FAULT_PROTOCOL, ERR_REFUSED, "our own hello came back"},
+		{"instance", FAULT_PROTOCOL, ERR_REFUSED, "received our own hello"},
 		{"local", FAULT_ADDRESS, ERR_REFUSED,
-		 "the peer says that its address is 198.51.100.7, configured here is 192.0.2.2"},
+		 "the peer's address is 198.51.100.7 according to the peer, but 192.0.2.2 according to our config"},
 		{"remote", FAULT_ADDRESS, ERR_REFUSED,
-		 "the peer says that our address is 198.51.100.7, configured here is 192.0.2.1"},
+		 "our address is 198.51.100.7 according to the peer, but 192.0.2.1 according to our config"},
 		{"encap", FAULT_POLICY, ERR_REFUSED, "encap: transport here, tunnel at the peer"},
 		{"udp", FAULT_POLICY, ERR_REFUSED, "ESP in UDP: off here, on at the peer"},
 		{"protect more", FAULT_POLICY, ERR_REFUSED,

@@ -172,7 +172,7 @@ static void bad_values_are_refused_by_name_and_reason(void)
 		{"{\"name\":\"a\\nb\"}", "name: must not contain control characters"},
 		{"{\"name\":\"a\x7f\"}", "name: must not contain control characters"},
 		{"{\"name\":\"\\u202e\"}", "name: must not contain control characters"},
-		{"{\"name\":\"a\\u0000b\"}", "an escaped zero byte is not allowed"},
+		{"{\"name\":\"a\\u0000b\"}", "NUL escape is not allowed"},
 		{"{\"mode\":\"Open\"}", "mode: must be \"closed\", \"seamless\" or \"open\""},
 		{"{\"mode\":\"\"}", "mode: must be \"closed\", \"seamless\" or \"open\""},
 		{"{\"mode\":2}", "mode: must be \"closed\", \"seamless\" or \"open\""},
@@ -190,7 +190,7 @@ static void bad_values_are_refused_by_name_and_reason(void)
 		{"{\"peers\":[{\"address\":\"::1\"},{\"address\":\"::1\"},{\"address\":\"::1\"}]}",
 		 "peers: must have at most 2 elements"},
 		{"{} ", "id: missing"},
-		{"{}x", "something stands behind the end of the value"},
+		{"{}x", "unexpected text after the value"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -259,7 +259,7 @@ static void files_learn_where_the_error_is(void)
 		{"[]", "line 1, column 1: must be an object"},
 		{"{" ID ",\n \"peers\":\n  [{}]}", "line 3, column 4: peers[0].address: missing"},
 		{"{" ID ",\n \"peers\":[{\"address\":\"::1\"},\n{\"address\" : \"::1%lo\"}]}",
-		 "line 3, column 14: peers[1].address: \"::1%lo\" has a zone; zones are not supported"},
+		 "line 3, column 14: peers[1].address: \"::1%lo\": IPv6 zones are not supported"},
 		{"{" ID ",\n \"Port\" : 1}", "line 2, column 2: unknown member \"Port\""},
 		{"{" ID ",\n \"peers\":[{\n\"a.b[0]\" : 1}]}",
 		 "line 3, column 1: peers[0]: unknown member \"a.b[0]\""},
@@ -267,7 +267,7 @@ static void files_learn_where_the_error_is(void)
 		 "line 2, column 2: unknown member \"\xc3\xbc\\x09\"\""},
 		{"{" ID ",\n \"peers\":1,\n \"ports\":1}",
 		 "line 2, column 10: peers: must be an array"},
-		{"{\"a\":1\n,}", "line 2, column 2: '}' where a member's name should stand"},
+		{"{\"a\":1\n,}", "line 2, column 2: unexpected '}', expected a member's name"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

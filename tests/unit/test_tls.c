@@ -316,9 +316,9 @@ static void a_wrong_pin_is_told_as_such(void)
 	check_client_refuses(CERT_WRONG_PIN, CERT_UNTRUSTED);
 }
 
-static struct cert_wish wish(const char *name)
+static struct cert_params wish(const char *name)
 {
-	struct cert_wish w = {.name = name};
+	struct cert_params w = {.name = name};
 
 	w.not_before = (int64_t)time(NULL) - 3600;
 	w.not_after = w.not_before + 86400;
@@ -327,7 +327,7 @@ static struct cert_wish wish(const char *name)
 
 static void make_ca(struct pem_pair *to, const char *name)
 {
-	struct cert_wish w = wish(name);
+	struct cert_params w = wish(name);
 
 	w.is_ca = true;
 	if (!CHECK(cert_self(to, &w)))
@@ -336,7 +336,7 @@ static void make_ca(struct pem_pair *to, const char *name)
 
 static void make_leaf(struct pem_pair *to, const char *name, const struct pem_pair *by)
 {
-	struct cert_wish w = wish(name);
+	struct cert_params w = wish(name);
 
 	if (!CHECK(cert_issue(to, &w, by->cert, by->key) == IDENTITY_OK))
 		abort();
@@ -354,7 +354,7 @@ static void wrong_dates_are_never_overridden(void)
 	};
 
 	for (size_t i = 0; i < 2; i++) {
-		struct cert_wish w = wish("alice");
+		struct cert_params w = wish("alice");
 		struct pem_pair mine;
 
 		w.not_before = (int64_t)time(NULL) + rows[i].from;
@@ -380,7 +380,7 @@ static void wrong_dates_are_never_overridden(void)
 /* What is wrong above the leaf is for the judge to weigh: a pin does without the chain. */
 static void an_expired_CA_refuses_a_chain_but_no_pin(void)
 {
-	struct cert_wish w = wish("old CA");
+	struct cert_params w = wish("old CA");
 	struct pem_pair old, mine;
 
 	w.name = "old-ca";
@@ -881,7 +881,7 @@ static void every_fault_has_a_text(void)
 
 static void make_world(void)
 {
-	struct cert_wish w;
+	struct cert_params w;
 
 	CHECK(crypto_start());
 	make_ca(&ca, "lab-ca");

@@ -60,7 +60,7 @@ def tokens(text):
 
 
 @test
-def the_install_script_has_no_slip_of_the_pen(lab):
+def the_install_script_has_no_known_mistakes(lab):
     with open(SCRIPT, "rb") as f:
         raw = f.read()
     text = raw.decode("ascii")  # Windows PowerShell takes other bytes for the local code page
@@ -102,7 +102,7 @@ def the_install_script_has_no_slip_of_the_pen(lab):
 
 
 @test
-def the_install_script_and_the_program_fit(lab):
+def the_install_script_fits_the_program(lab):
     with open(SCRIPT) as f:
         text = f.read()
     shown = win("help", "--json").doc("help")
@@ -116,7 +116,7 @@ def the_install_script_and_the_program_fit(lab):
 
 
 @test
-def the_zip_is_whole_and_the_same_each_time(lab):
+def the_zip_file_is_complete_and_reproducible(lab):
     check_call = [sys.executable, os.path.join(ROOT, "scripts", "make-dist-windows.py"), EXE, "1.2.3"]
     sums = set()
     for name in ("a", "b"):

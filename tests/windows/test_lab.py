@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.labfile import RunningLab, failed_hosts, lab_file
 from harness.program import expect_exit, result_of, run_sapair
-from harness.sshd import Sshd, need_ssh
+from harness.sshd import Sshd, need_ssh, sftp_server
 from harness.tap import check, equal, has, test, until
 from harness.wfp_engine import STANDIN_EXE, Engine
 from harness.wine import ENV, EXE, PREFIX, WINE, main
@@ -25,8 +25,6 @@ SLOW = {"limit": 200}
 
 def windows_sshd(lab, home):
     """Sessions begin in a folder of the user's, and what they write is his alone, as on Windows."""
-    server = next(p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
-                  if os.path.exists(p))
     # Wine lets a detached program keep stderr of the system below, which would keep the session open.
     command = lab.write("session", """#!/bin/sh
 umask 077
@@ -39,7 +37,7 @@ rc=$?
 cat "$said" >&2
 rm "$said"
 exit $rc
-""" % (PREFIX, home, server, WINE))
+""" % (PREFIX, home, sftp_server(), WINE))
     os.chmod(command, 0o700)
     return Sshd(lab, command)
 
@@ -97,7 +95,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
 
 
 @test
-def what_fails_on_a_windows_host_is_told_and_a_second_up_completes(lab):
+def a_failure_on_a_windows_host_is_reported_and_a_second_up_completes(lab):
     run = Mixed(lab)
     up = run.up(rc=2, timeout=1)
     has(failed_hosts(up)["h2"], "--exe")
@@ -154,7 +152,7 @@ class Host:
 
 
 @test
-def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
+def lab_down_removes_what_a_crashed_windows_host_left(lab):
     host = Host(lab)
     equal(host.start().out, "started\n", "start")
     until(lambda: host.engine.state()["filters"], "filters")
@@ -167,7 +165,7 @@ def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
 
 
 @test
-def what_was_on_a_windows_host_before_a_lab_stays(lab):
+def lab_down_keeps_what_a_windows_host_had_before(lab):
     host = Host(lab)
     host.start()
     until(lambda: host.engine.state()["filters"], "filters")

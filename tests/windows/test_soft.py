@@ -59,11 +59,11 @@ def a_windows_agent_and_a_linux_agent_pair(lab):
 
 
 @test
-def a_second_agent_finds_the_pipe_taken(lab):
+def a_second_agent_on_the_same_pipe_is_refused(lab):
     a = win_agent(lab, "alpha", "beta").start()
     r = win("run", "--config", windows_path(a.config_path))
     equal(r.rc, 2, "exit status")
-    has(r.err, "an agent is running already")
+    has(r.err, "an agent is already running")
     a.kill()
     r = a.cli("status", json_out=False)
     equal(r.rc, 3, "exit status of status without an agent")
@@ -72,7 +72,7 @@ def a_second_agent_finds_the_pipe_taken(lab):
 
 
 @test
-def what_linux_makes_windows_reads_and_the_other_way_round(lab):
+def files_made_on_linux_are_read_on_windows_and_vice_versa(lab):
     folder = lab.path("ca")
     expect_exit(win("ca", "new", "--name", "made-on-windows", "--dir", windows_path(folder)))
     expect_exit(win("ca", "issue", "gamma", "--address", "127.0.0.3", "--dir", windows_path(folder), "--out",
@@ -101,7 +101,7 @@ def the_program_is_one_file_below_3_mb(lab):
 
 
 @test(alone=True)
-def the_service_is_installed_starts_stops_and_goes(lab):
+def the_service_is_installed_started_stopped_and_removed(lab):
     a = win_agent(lab, "alpha", "beta")
     b = lab.agent("beta", "alpha").start()
     a.write_config()
@@ -128,7 +128,7 @@ def the_service_is_installed_starts_stops_and_goes(lab):
     check(a.cli("status").rc == 3, "the agent answers after its service stopped")
     equal(service("stop").doc("service")["changed"], False, "stop of what is stopped")
     os.unlink(a.config_path)
-    has(service("start", 7).out, "it ended, with exit 2")
+    has(service("start", 7).out, "it ended with exit status 2")
     equal(service("remove").doc("service")["changed"], True, "remove")
     equal(service("remove").doc("service")["changed"], False, "remove of what is gone")
 

@@ -39,7 +39,7 @@ def a_lab_of_windows_and_linux_comes_from_its_bundles(lab):
 
 
 @test
-def windows_and_linux_meet_by_a_token(lab):
+def windows_and_linux_pair_by_a_token(lab):
     for here, there in ((win_words, linux_words), (linux_words, win_words)):
         folder, port = here.__name__, lab.free_port()
         inviter = subprocess.Popen(
@@ -70,7 +70,7 @@ def linux_words(*words, folders):
 
 
 @test
-def completions_and_help_come_on_windows(lab):
+def completions_and_help_work_on_windows(lab):
     has(expect_exit(win("completion", "powershell")).out, "Register-ArgumentCompleter")
     verbs = {v["name"] for v in expect_exit(win("help", "--json")).doc("help")["verbs"]}
     linux = {v["name"] for v in expect_exit(run_sapair("help", "--json")).doc("help")["verbs"]}
@@ -80,7 +80,7 @@ def completions_and_help_come_on_windows(lab):
 
 
 @test
-def a_running_agent_tells_keys_and_numbers_until_ctrl_c(lab):
+def a_running_agent_exports_keys_and_metrics_until_ctrl_c(lab):
     a = win_agent(lab, "alpha", "beta", export_keys=True).start()
     b = lab.agent("beta", "alpha", export_keys=True).start()
     wait_paired(a, b)

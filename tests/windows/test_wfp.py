@@ -73,7 +73,7 @@ def check_half(agent, peer, half, way):
 
 
 @test
-def a_pairing_is_the_article_call_by_call(lab):
+def a_pairing_makes_the_calls_of_the_manual_sa_article(lab):
     a, b = pair(lab)
     paired(a, b)
     equal(a.engine.names(), OPEN + RULES + PAIR, "calls")
@@ -92,7 +92,7 @@ def a_pairing_is_the_article_call_by_call(lab):
 
 
 @test
-def the_filters_protect_all_but_icmp_and_our_link(lab):
+def the_filters_protect_everything_but_icmp_and_the_agents_link(lab):
     a, b = pair(lab)
     paired(a, b)
     seen = set()
@@ -129,7 +129,7 @@ def pair_over_ipv6(lab, name, **env):
 
 
 @test
-def a_pairing_over_ipv6_is_the_same_in_the_other_layers(lab):
+def a_pairing_over_ipv6_makes_the_same_calls_in_the_ipv6_layers(lab):
     if not lab.is_free(1, "::1", lab.port):
         raise Skip("no ::1 here")
     switch = {"SAPAIR_WFP": "wait-ms=10000 ipv6-network"}
@@ -200,7 +200,7 @@ def a_linux_machine_has_the_same_keys(lab):
 
 
 @test
-def a_rekey_makes_before_it_breaks(lab):
+def a_rekey_is_make_before_break(lab):
     a, b = pair(lab)
     paired(a, b)
     (old,) = a.engine.pairs()
@@ -215,7 +215,7 @@ def a_rekey_makes_before_it_breaks(lab):
 
 
 @test
-def a_restart_adopts_and_replaces_the_pair(lab):
+def a_restart_recovers_and_replaces_the_pair(lab):
     a, b = pair(lab)
     paired(a, b)
     (old,) = a.engine.pairs()
@@ -415,7 +415,7 @@ def every_call_of_a_teardown_can_fail_once(lab):
 
 
 @test
-def a_lock_that_somebody_holds_stalls_nothing(lab):
+def a_lock_held_by_another_program_does_not_stop_the_loop(lab):
     a, b = pair(lab, env={"SAPAIR_WFP": ""})
     paired(a, b)
     with a.engine.held():
@@ -435,7 +435,7 @@ def a_lock_that_somebody_holds_stalls_nothing(lab):
 
 
 @test
-def what_somebody_removes_is_made_anew(lab):
+def objects_that_another_program_removes_are_restored(lab):
     a, b = pair(lab)
     paired(a, b)
     was = a.peer("beta")
@@ -446,7 +446,7 @@ def what_somebody_removes_is_made_anew(lab):
 
 
 @test
-def what_the_engine_tells_is_acted_upon_at_once(lab):
+def events_of_the_engine_take_effect_at_once(lab):
     """Without being told, removals are seen within 10 s: these are quicker."""
     a, b = pair(lab)
     paired(a, b)
@@ -471,7 +471,7 @@ def what_the_engine_tells_is_acted_upon_at_once(lab):
 
 
 @test
-def an_engine_that_tells_nothing_will_do(lab):
+def an_engine_without_events_is_enough(lab):
     a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST))
     b = lab.agent("beta", lab.peer_of("alpha", **FAST))
     a.engine.fail("IPsecSaContextSubscribe0", 1, 0x80320035)
@@ -483,7 +483,7 @@ def an_engine_that_tells_nothing_will_do(lab):
 
 
 @test
-def without_rights_nothing_is_done(lab):
+def without_privilege_nothing_is_changed(lab):
     for word, rc, text in (("none", 9, "elevated"), ("nobfe", 7, "sc start bfe")):
         a = wfp_agent(lab, "alpha", "beta", env={"SAPAIR_STANDIN_ACCESS": word},
                       engine=Engine(lab, word))
@@ -495,7 +495,7 @@ def without_rights_nothing_is_done(lab):
 
 
 @test
-def what_windows_cannot_is_refused_by_name(lab):
+def options_that_windows_lacks_are_refused_by_name(lab):
     for option, value in (("mode", "permissive"), ("encap", "tunnel"), ("start", "seamless"),
                           ("protect", ["tcp/445"]), ("exempt", ["icmp", "tcp/22"]), ("exempt", ["tcp/22"]),
                           ("exempt", [])):
@@ -509,7 +509,7 @@ def what_windows_cannot_is_refused_by_name(lab):
 
 
 @test
-def plan_and_clean_list_and_take_away(lab):
+def plan_lists_and_clean_removes(lab):
     a, b = pair(lab)
     paired(a, b)
     config = ["--config", windows_path(a.config_path)]

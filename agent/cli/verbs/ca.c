@@ -41,7 +41,9 @@ static int ca_open(struct ca *ca, const struct args *a, struct err *e)
 	if (ident_read(&ca->facts, ca->cert, OS_CONFIG, &ca->cert_pem, &ca->cert_len, e) < 0 ||
 	    os_read_file(&ca->key_pem, &ca->key_len, ca->key, OS_SECRET, e) < 0) {
 		if (!os_exists(ca->cert) || !os_exists(ca->key))
-			err_hint(e, "make a CA with \"sapair ca new\", or say where it is: --dir");
+			err_hint(
+				e,
+				"create a CA with \"sapair ca new\", or give its directory with --dir");
 		ca_free(ca);
 		return -1;
 	}
@@ -63,7 +65,7 @@ static void print(const struct args *a, const struct cert_facts *f, const bool *
 		if (ca != NULL)
 			out_field("CA", "%s", ca);
 		if (changed != NULL && !*changed)
-			out_note("there already: nothing was changed");
+			out_note("exists already: nothing was changed");
 		return;
 	}
 	out_begin(&o, buf, sizeof buf, "sapair.ca/1");
@@ -93,7 +95,7 @@ static int make_ca(const struct args *a, const struct ca *ca, struct err *e)
 	w.wish.is_ca = true;
 	if (!cert_self(&pair, &w.wish))
 		return err_set(e, ERR_USAGE,
-			       "no certificate can say that (see --days, --not-after)");
+			       "no certificate can have these dates (see --days, --not-after)");
 	rc = ident_write(&pair, ca->cert, ca->key, args_has(a, "force"), e);
 	wipe(&pair, sizeof pair);
 	return rc;
@@ -125,7 +127,9 @@ static int run_show(const struct args *a, struct err *e)
 		return -1;
 	if (ident_read(&f, ca.cert, OS_CONFIG, NULL, NULL, e) < 0) {
 		if (!os_exists(ca.cert))
-			err_hint(e, "make a CA with \"sapair ca new\", or say where it is: --dir");
+			err_hint(
+				e,
+				"create a CA with \"sapair ca new\", or give its directory with --dir");
 		return -1;
 	}
 	print(a, &f, NULL, ca.cert, os_exists(ca.key) ? ca.key : NULL, NULL);
@@ -143,7 +147,7 @@ static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args 
 
 	if (!args_has(a, "address")) {
 		err_set(e, ERR_USAGE, "%s: --address is missing", a->verb->name);
-		return err_hint(e, "give the addresses that peers will know this host by");
+		return err_hint(e, "give the addresses at which peers reach this host");
 	}
 	if (ident_wish(w, a, name, IDENT_DAYS, e) < 0)
 		return -1;
@@ -152,15 +156,15 @@ static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args 
 		return 0;
 	date_put(text, ca->facts.not_after);
 	if (w->wish.not_before >= ca->facts.not_after)
-		return err_set(e, ERR_USAGE, "the CA ends at %s: it certifies nothing after that",
-			       text);
+		return err_set(e, ERR_USAGE,
+			       "the CA expires at %s, before the certificate would be valid", text);
 	w->wish.not_after = ca->facts.not_after;
-	out_note("valid until %s only: the CA ends then", text);
+	out_note("valid only until %s, when the CA expires", text);
 	return 0;
 }
 
 /* Is what we would write there already? */
-static bool is_there(const char *path, const struct ca *ca, const struct cert_wish *w,
+static bool is_there(const char *path, const struct ca *ca, const struct cert_params *w,
 		     const uint8_t *pin, struct cert_facts *f)
 {
 	struct err ignored = {0};
@@ -187,7 +191,7 @@ static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *
 		os_free_text(text, len);
 		if (same)
 			return 0;
-		err_set(e, ERR_USAGE, "%s: is there already, of another CA", to);
+		err_set(e, ERR_USAGE, "%s: already exists, from another CA", to);
 		return err_hint(e, "--force replaces it, --out writes elsewhere");
 	}
 	return os_write_file(to, ca->cert_pem, ca->cert_len, false, false, e);
@@ -267,7 +271,7 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 	struct ident_wish w;
 
 	if (name == NULL && subject->name[0] == '\0') {
-		err_set(e, ERR_USAGE, "%s has no sapair name", args_word(a, 0));
+		err_set(e, ERR_USAGE, "%s has no name", args_word(a, 0));
 		return err_hint(e, "give one with --name");
 	}
 	if (wish_by(&w, ca, a, name != NULL ? name : subject->name, e) < 0)
@@ -304,10 +308,10 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 	bool changed = true;
 
 	if (old->is_ca)
-		return err_set(e, ERR_USAGE,
-			       "%s is a CA: make a new one, and let both be trusted for "
-			       "a while",
-			       path);
+		return err_set(
+			e, ERR_USAGE,
+			"%s is a CA: create a new one, and have hosts trust both for a while",
+			path);
 	if (ident_wish(&w, a, old->name, IDENT_DAYS, e) < 0)
 		return err_in(e, "%s", path);
 	for (size_t i = 0; i < old->addrs; i++) {
@@ -319,9 +323,9 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 	if (w.wish.not_after > ca->facts.not_after) {
 		date_put(text, ca->facts.not_after);
 		if (w.wish.not_before >= ca->facts.not_after)
-			return err_set(e, ERR_USAGE, "the CA ended at %s", text);
+			return err_set(e, ERR_USAGE, "the CA expired at %s", text);
 		w.wish.not_after = ca->facts.not_after;
-		out_note("valid until %s only: the CA ends then", text);
+		out_note("valid only until %s, when the CA expires", text);
 	}
 	if (creds_fault(cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem), path, ca->key,
 			ca->cert, e) < 0 ||

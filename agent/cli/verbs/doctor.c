@@ -88,7 +88,7 @@ static void look_at_agent(struct doctor *d)
 	if (client_open(&d->client, control, &e) < 0) {
 		if (e.code == ERR_DOWN)
 			find(d, "agent", DOUBTFUL, "no agent is running")->hint =
-				"start it: sapair run";
+				"start it with \"sapair run\"";
 		else
 			find_err(d, "agent", &e);
 		return;
@@ -96,10 +96,10 @@ static void look_at_agent(struct doctor *d)
 	if (client_send(d->client, &req, &e) < 0 ||
 	    client_line(d->client, client_now_ms() + ANSWER_MS, &line, &len, &e) <= 0 ||
 	    json_open(&d->status, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, &e) < 0) {
-		struct finding *f = find(d, "agent", WRONG, "it runs, but does not answer");
+		struct finding *f = find(d, "agent", WRONG, "running, but not answering");
 
 		f->exit = err_exit_status(ERR_DOWN);
-		f->hint = "restart it; its log may tell why";
+		f->hint = "see its log, and restart it";
 		return;
 	}
 	find(d, "agent", FINE, "running, back end %s",
@@ -119,7 +119,7 @@ static void look_at_config(struct doctor *d)
 	os_dir_of(dir, path);
 	if (config == NULL && !os_exists(path) && !conf_has_peers(dir)) {
 		find(d, "config", DOUBTFUL, "no config file %s", path)->hint =
-			"flags of \"sapair run\" do without one; --config says where it is";
+			"give its path with --config; \"sapair run --peer\" needs none";
 		return;
 	}
 	if ((os_exists(path) || config != NULL ? conf_read(&d->cfg, path, &e)
@@ -160,18 +160,19 @@ static void look_at_identity(struct doctor *d)
 	date_put(today, now);
 	date_put(when, left <= 0 ? f->not_after : f->not_before);
 	if (now < f->not_before) {
-		find(d, "clock", WRONG, "it says %s, and our certificate begins at %s", today, when)
-			->hint = "set this host's clock right";
+		find(d, "clock", WRONG,
+		     "the clock says %s, and our certificate is not valid before %s", today, when)
+			->hint = "correct this host's clock";
 	} else if (left <= 0) {
 		struct finding *bad = find(d, "certificate", WRONG,
 					   "ours expired at %s; the clock says %s", when, today);
 
 		bad->exit = err_exit_status(ERR_AUTH);
-		bad->hint = "renew it (sapair ca renew), or set the clock right";
+		bad->hint = "renew it with \"sapair ca renew\", or correct the clock";
 	} else if (left < 30 * DATE_DAY_S) {
 		find(d, "certificate", DOUBTFUL, "ours expires in %d days",
 		     (int)(left / DATE_DAY_S))
-			->hint = "renew it: sapair ca renew";
+			->hint = "renew it with \"sapair ca renew\"";
 	} else {
 		find(d, "certificate", FINE, "%s, valid for %d days", f->name,
 		     (int)(left / DATE_DAY_S));
@@ -221,7 +222,7 @@ static void look_at_address(struct doctor *d, const char *what, const struct add
 	}
 	addr_put(text, a);
 	find(d, "addresses", WRONG, "%s: no interface of this host has %s", what, text)->hint =
-		"write an address of this host into the config (ip address), or give it this one";
+		"put an address of this host into the config (see ip address), or add this one to it";
 }
 
 static void look_at_addresses(struct doctor *d)
@@ -233,7 +234,7 @@ static void look_at_addresses(struct doctor *d)
 	for (size_t i = 0; i < d->cfg.n_peers; i++)
 		look_at_address(d, d->cfg.peers[i].name, &d->cfg.peers[i].local, &good);
 	if (good > 0 && d->n == before)
-		find(d, "addresses", FINE, "all that the config names are on this host");
+		find(d, "addresses", FINE, "all addresses in the config are on this host");
 }
 
 /* Before an agent listens: is its port free? */
@@ -262,11 +263,11 @@ static void look_at_port(struct doctor *d, const struct endpoint *ep)
 	if (rc == 0)
 		find(d, "port", FINE, "TCP %s is free", at);
 	else if (rc == UV_EADDRINUSE)
-		find(d, "port", WRONG, "TCP %s: another program listens there", at)->hint =
-			"ss -ltnp shows which; end it, or choose another port with \"listen\"";
+		find(d, "port", WRONG, "TCP %s: in use by another program", at)->hint =
+			"ss -ltnp shows which; stop it, or choose another port with \"listen\"";
 	else if (rc == UV_EACCES)
 		find(d, "port", WRONG, "TCP %s: %s", at, uv_strerror(rc))->hint =
-			"ports below 1024 are for root: choose a greater one with \"listen\"";
+			"ports below 1024 require root; choose a higher one with \"listen\"";
 }
 
 /* What a link leaves to packets in ESP. Where there is no /sys, nothing is said. */
@@ -292,7 +293,7 @@ static void look_at_link(struct doctor *d, const char *peer, const char *local)
 		f = find(d, "mtu", DOUBTFUL,
 			 "%s carries packets of %ld bytes, %ld inside ESP: IPv6 needs %d", name,
 			 mtu, mtu - ESP_BYTES, IPV6_LEAST);
-		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link can";
+		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link supports it";
 	} else {
 		f = find(d, "mtu", FINE, "%s carries packets of %ld bytes, %ld inside ESP", name,
 			 mtu, mtu - ESP_BYTES);
@@ -308,8 +309,8 @@ static void look_at_discovery(struct doctor *d)
 	if (f != NULL)
 		fclose(f);
 	if (c != '0')
-		find(d, "mtu", DOUBTFUL, "this host does not look for the MTU of a path")->hint =
-			"sysctl net.ipv4.ip_no_pmtu_disc=0, or long packets may vanish";
+		find(d, "mtu", DOUBTFUL, "path MTU discovery is off")->hint =
+			"enable it, or long packets may be lost: sysctl net.ipv4.ip_no_pmtu_disc=0";
 }
 
 static void look_at_network(struct doctor *d)
@@ -352,17 +353,17 @@ static void look_at_suites(struct doctor *d, struct ipsec *db)
 		}
 		if (any)
 			continue;
-		find(d, "suites", WRONG, "peer %s: this system has none of its suites",
+		find(d, "suites", WRONG, "peer %s: this system supports none of its suites",
 		     d->cfg.peers[i].name)
-			->hint = "load the kernel's modules (gcm, seqiv, authenc, cbc), or allow "
-				 "others with \"suites\"";
+			->hint =
+			"load the kernel modules (gcm, seqiv, authenc, cbc), or allow other suites with \"suites\"";
 		return;
 	}
 	if (n > 0)
-		find(d, "suites", DOUBTFUL, "this system does not have%s", missing)->hint =
-			"the others serve; the kernel's modules are gcm, seqiv, authenc, cbc";
+		find(d, "suites", DOUBTFUL, "this system does not support%s", missing)->hint =
+			"the other suites suffice; the kernel modules are gcm, seqiv, authenc, cbc";
 	else if (d->cfg.n_peers > 0)
-		find(d, "suites", FINE, "this system has all that the config allows");
+		find(d, "suites", FINE, "this system supports all suites of the config");
 }
 
 static int count_leftover(void *arg, const struct ipsec_leftover *l, struct err *e)
@@ -464,8 +465,7 @@ static void look_at_others(struct doctor *d)
 			found = true;
 			find(d, "others", DOUBTFUL, "%s is running, process %s", name, entry.name)
 				->hint =
-				"it may have policies for the same addresses: look with \"ip "
-				"xfrm policy\"";
+				"it may have policies for the same addresses; see \"ip xfrm policy\"";
 		}
 	}
 	uv_fs_req_cleanup(&fs);
@@ -548,20 +548,20 @@ static void look_at_way(struct doctor *d, const char *name, const struct endpoin
 
 	endpoint_put(at, ep);
 	if (rc == 0) {
-		f = find(d, "way", FINE, "TCP %s answers; our address on the way is %s", at, local);
+		f = find(d, "way", FINE, "TCP %s answers; the local address is %s", at, local);
 		snprintf(f->peer, sizeof f->peer, "%s", name);
 		look_at_link(d, name, local);
 		return;
 	} else {
 		f = find(d, "way", WRONG, "TCP %s: %s", at, uv_strerror(rc));
 		f->exit = err_exit_status(ERR_TIMEOUT);
-		f->hint = rc == UV_ECONNREFUSED
-				  ? "start the agent there, or open the port in that host's "
-				    "firewall"
-			  : rc == UV_ETIMEDOUT
-				  ? "a firewall on the way drops it, or the host is down: let "
-				    "TCP 4510, and ESP or UDP 4500, through"
-				  : "look at the routes of this host: ip route get ADDRESS";
+		f->hint =
+			rc == UV_ECONNREFUSED
+				? "start the agent there, or open the port in that host's "
+				  "firewall"
+			: rc == UV_ETIMEDOUT
+				? "the host is down, or a firewall drops it: allow TCP 4510, and ESP or UDP 4500"
+				: "check the routes: ip route get ADDRESS";
 	}
 	snprintf(f->peer, sizeof f->peer, "%s", name);
 }
@@ -580,19 +580,18 @@ static void look_at_pair(struct doctor *d, const struct cJSON *p)
 	struct finding *f;
 
 	if (show_is(p, "verified") && !is_linked(p)) {
-		f = find(d, "pair", DOUBTFUL, "in force, but the agents are not connected%s%s",
+		f = find(d, "pair", DOUBTFUL, "up, but the agents are not connected%s%s",
 			 cause != NULL ? ": " : "", cause != NULL ? cause : "");
-		f->hint = "it ends with its lifetime, unless they find each other before";
+		f->hint = "the pair expires unless they connect before";
 	} else if (show_is(p, "verified")) {
-		f = find(d, "pair", FINE, "up, and proven");
+		f = find(d, "pair", FINE, "up and verified");
 	} else if (strcmp(state, "up") == 0) {
-		f = find(d, "pair", WRONG, "up, but not proven%s%s", cause != NULL ? ": " : "",
+		f = find(d, "pair", WRONG, "up, but not verified%s%s", cause != NULL ? ": " : "",
 			 cause != NULL ? cause : "");
 		f->exit = err_exit_status(ERR_VERIFY);
-		f->hint =
-			"TCP works, ESP does not: let IP protocol 50, or UDP encapsulation, through";
+		f->hint = "TCP works, ESP does not: allow IP protocol 50, or use UDP encapsulation";
 	} else if (strcmp(state, "down") == 0) {
-		f = find(d, "pair", DOUBTFUL, "taken down here");
+		f = find(d, "pair", DOUBTFUL, "taken down on this host");
 		f->hint = "sapair up brings it back";
 	} else {
 		show_number(p, "error.exit", &status);

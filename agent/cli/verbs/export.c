@@ -128,7 +128,7 @@ static int write_line(char line[LINE_ROOM], const struct cJSON *d, bool esn_fiel
 	int len;
 
 	if (s == SUITE_COUNT)
-		return err_set(e, ERR_BUG, "a suite that this program does not know");
+		return err_set(e, ERR_BUG, "unknown suite");
 	n = names_of(s);
 	len = snprintf(line, LINE_ROOM,
 		       "\"%s\",\"%s\",\"%s\",\"0x%s\",\"%s\",\"%s%s\",\"%s\",\"%s%s\"%s",
@@ -139,7 +139,7 @@ static int write_line(char line[LINE_ROOM], const struct cJSON *d, bool esn_fiel
 		       !esn_field          ? ""
 		       : show_is(d, "esn") ? ",\"64-bit\""
 					   : ",\"32-bit\"");
-	return len > 0 && len < LINE_ROOM ? 0 : err_set(e, ERR_BUG, "a line that is too long");
+	return len > 0 && len < LINE_ROOM ? 0 : err_set(e, ERR_BUG, "the line is too long");
 }
 
 static int take(struct exporting *x, const char *text, size_t len, const struct cJSON *d,
@@ -159,8 +159,9 @@ static int take(struct exporting *x, const char *text, size_t len, const struct 
 
 		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
 		if (code == ERR_PERM)
-			err_hint(e, "\"export_keys\": true in the config does, for pairs that come "
-				    "up from then on");
+			err_hint(
+				e,
+				"set \"export_keys\": true in the config; it applies to pairs that come up later");
 		return -1;
 	}
 	if (strcmp(schema, "sapair.key/1") != 0)
@@ -197,7 +198,7 @@ static int ask(struct exporting *x, struct err *e)
 
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 		if (rc == 0)
-			rc = err_set(e, ERR_DOWN, "the agent has ended");
+			rc = err_set(e, ERR_DOWN, "the agent has stopped");
 		if (rc < 0 || json_open(&doc, line, len, DEPTH, false, e) < 0) {
 			rc = -1;
 			break;
@@ -332,8 +333,8 @@ static int follow(struct exporting *x, struct err *e)
 	if (conf_absolute(whole, NULL, dir, e) < 0 || os_path_join(x->path, whole, TABLE, e) < 0)
 		return -1;
 	if (os_exists(x->path)) {
-		err_set(e, ERR_USAGE, "%s: is there already", x->path);
-		return err_hint(e, "remove it, or follow into another folder");
+		err_set(e, ERR_USAGE, "%s: already exists", x->path);
+		return err_hint(e, "remove it, or use another directory");
 	}
 	if (os_make_dir(whole, e) < 0 || client_open(&c, args_text(x->args, "control"), e) < 0)
 		return -1;
@@ -345,7 +346,8 @@ static int follow(struct exporting *x, struct err *e)
 	if (rc == 0)
 		rc = write_table(x, e);
 	if (rc == 0) {
-		out_note("%s follows; Wireshark: Preferences, Protocols, ESP: decrypt", x->path);
+		out_note("writing %s; in Wireshark, enable decryption: Preferences, Protocols, ESP",
+			 x->path);
 		rc = follow_events(x, c, e);
 		os_remove_file(x->path, NULL);
 	}

@@ -51,7 +51,7 @@ static void print(const struct args *a, const struct cert_facts *f, const bool *
 		out_field("file", "%s", cert);
 		if (key != NULL)
 			out_field("key", "%s",
-				  why == NULL ? "there, readable by its owner only" : why->cause);
+				  why == NULL ? "exists, readable only by its owner" : why->cause);
 		return;
 	}
 	out_begin(&o, buf, sizeof buf, "sapair.id/1");
@@ -107,7 +107,7 @@ static int show_own(const struct args *a, const struct paths *p, const bool *cha
 
 	if (ident_read(&f, p->cert, OS_ANYONE, &pem, &len, e) < 0) {
 		if (!os_exists(p->cert))
-			err_hint(e, "make one with \"sapair id new\"");
+			err_hint(e, "create one with \"sapair id new\"");
 		return -1;
 	}
 	rc = judge_key(p, pem, &why);
@@ -127,7 +127,7 @@ static int run_show(const struct args *a, struct err *e)
 	struct paths p;
 
 	if (file != NULL && args_has(a, "dir"))
-		return err_set(e, ERR_USAGE, "FILE and --dir exclude each other");
+		return err_set(e, ERR_USAGE, "FILE and --dir are mutually exclusive");
 	if (file != NULL)
 		return show_file(a, file, e);
 	return find_paths(&p, a, e) < 0 ? -1 : show_own(a, &p, NULL, e);
@@ -147,7 +147,7 @@ static int make(const struct args *a, const struct paths *p, struct err *e)
 		return -1;
 	if (!cert_self(&pair, &w.wish))
 		return err_set(e, ERR_USAGE,
-			       "no certificate can say that (see --days, --not-after)");
+			       "no certificate can have these dates (see --days, --not-after)");
 	rc = ident_write(&pair, p->cert, p->key, args_has(a, "force"), e);
 	wipe(&pair, sizeof pair);
 	return rc;
@@ -164,7 +164,7 @@ static int run_new(const struct args *a, struct err *e)
 	if (changed && make(a, &p, e) < 0)
 		return -1;
 	if (!changed && !a->json)
-		out_note("there already: nothing was changed (--force makes a new one)");
+		out_note("exists already: nothing was changed (--force replaces it)");
 	return show_own(a, &p, &changed, e);
 }
 

@@ -11,14 +11,16 @@
 #include <uv.h>
 
 #include "agent/cli/client.h"
-#include "agent/cli/lab/labrun.h"
+#include "agent/cli/lab/parallel.h"
+#include "agent/cli/lab/program.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/os/detach.h"
+#include "agent/os/os.h"
 
 #define START_MS 20000u
 #define STOP_MS 2000u
-#define STEP_MS 20000u
+#define LAB_STEP_MS 20000u
 #define POLL_MS 50u
 
 struct place {
@@ -42,7 +44,7 @@ static int find_place(struct place *p, const struct args *a, struct err *e)
 
 	p->control = args_text(a, "control");
 	if (rc != 0)
-		return err_set(e, ERR_OS, "the program's own path: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot find this program's path: %s", uv_strerror(rc));
 	if (p->control == NULL)
 		return err_set(e, ERR_USAGE, "--control is missing");
 	os_dir_of(p->dir, p->exe);
@@ -62,7 +64,7 @@ static bool answers(const char *control)
 }
 
 /* Runs the program with words; its exit status, or -1. What it said on stderr is in j. */
-static int run(const struct place *p, struct fleet_job *j, const char *const *words)
+static int run(const struct place *p, struct parallel_command *j, const char *const *words)
 {
 	size_t n = 0;
 
@@ -72,12 +74,12 @@ static int run(const struct place *p, struct fleet_job *j, const char *const *wo
 		j->argv[n++] = *words;
 	j->argv[n++] = "--control";
 	j->argv[n++] = p->control;
-	if (fleet_run(j, 1, 1, STEP_MS, NULL) < 0 || !j->started || j->late)
+	if (parallel_run(j, 1, 1, LAB_STEP_MS, NULL) < 0 || !j->started || j->timed_out)
 		return -1;
 	return j->status;
 }
 
-static int check_clean(const struct place *p, struct fleet_job *j)
+static int check_clean(const struct place *p, struct parallel_command *j)
 {
 	static const char *const words[] = {"clean", "--check", NULL};
 
@@ -148,7 +150,7 @@ static int run_hash(const struct args *a, struct err *e)
 
 	if (find_place(&p, a, e) < 0)
 		return -1;
-	rc = labrun_image(&image, &len, hex, p.exe, e);
+	rc = lab_program_read(&image, &len, hex, p.exe, e);
 	free(image);
 	if (rc == 0)
 		out_text("%s\n", hex);
@@ -165,7 +167,7 @@ static bool end_agent(const struct place *p, bool all)
 	static const char *const stop[] = {"stop", "--timeout", "2", NULL};
 	const unsigned long pid = read_pid(p->dir);
 	unsigned long status;
-	struct fleet_job *j = calloc(1, sizeof *j);
+	struct parallel_command *j = calloc(1, sizeof *j);
 	struct detached d;
 	bool asked = false;
 
@@ -190,7 +192,7 @@ static bool end_agent(const struct place *p, bool all)
 static int look_for_rests(const struct place *p, bool ended)
 {
 	static const char *const clean[] = {"clean", NULL};
-	struct fleet_job *j;
+	struct parallel_command *j;
 	int status;
 
 	if (!os_exists(p->clean) || others(p))
@@ -202,7 +204,7 @@ static int look_for_rests(const struct place *p, bool ended)
 		run(p, j, clean);
 	status = check_clean(p, j);
 	if (status != 0)
-		out_note("clean --check: %s", fleet_last_line(j));
+		out_note("clean --check: %s", parallel_last_line(j));
 	free(j);
 	return status < 0 ? err_exit_status(ERR_TIMEOUT) : status;
 }
@@ -262,7 +264,7 @@ static int tell_end(const struct place *p, unsigned long status)
 			if (*line != '\0' && (told == NULL || strstr(told, "error") == NULL))
 				told = line;
 		}
-	out_note("%s", told != NULL ? told : "the agent ended and said nothing");
+	out_note("%s", told != NULL ? told : "the agent exited without an error message");
 	os_free_text(text, len);
 	return status > 0 && status < 11 ? (int)status : err_exit_status(ERR_BUG);
 }
@@ -309,7 +311,7 @@ static int start(const struct place *p, struct err *e)
 static int run_start(const struct args *a, struct err *e)
 {
 	bool first, same;
-	struct fleet_job *j;
+	struct parallel_command *j;
 	struct place p;
 	int rc;
 

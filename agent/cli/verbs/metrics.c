@@ -52,24 +52,24 @@ struct metric {
 };
 
 static const struct metric metrics[] = {
-	{"sapair_sa_age_seconds", "gauge", "Age of the pair in force.", NULL, "age_s", 1, false},
+	{"sapair_sa_age_seconds", "gauge", "Age of the current pair.", NULL, "age_s", 1, false},
 	{"sapair_rekey_in_seconds", "gauge", "Seconds until the next rekey by time.", NULL,
 	 "rekey_in_s", 1, false},
-	{"sapair_verify_rtt_seconds", "gauge", "Round trip of the last proof.", NULL,
+	{"sapair_verify_rtt_seconds", "gauge", "Round-trip time of the last verification.", NULL,
 	 "verify.rtt_ms", 0.001, false},
-	{"sapair_verify_age_seconds", "gauge", "Age of the last proof.", NULL, "verify.age_s", 1,
-	 false},
-	{"sapair_exchanges_total", "counter", "Exchanges that succeeded, the first one too.", NULL,
+	{"sapair_verify_age_seconds", "gauge", "Age of the last verification.", NULL,
+	 "verify.age_s", 1, false},
+	{"sapair_exchanges_total", "counter", "Successful exchanges, including the first.", NULL,
 	 "rekeys", 1, false},
-	{"sapair_held_pairs", "gauge", "Older pairs that are not gone yet.", NULL, "held", 1,
+	{"sapair_held_pairs", "gauge", "Superseded pairs that are still draining.", NULL, "held", 1,
 	 false},
-	{"sapair_sa_packets", "gauge", "Packets on the SA in force.", "direction=\"in\"",
+	{"sapair_sa_packets", "gauge", "Packets on the current SA.", "direction=\"in\"",
 	 "in.packets", 1, false},
 	{"sapair_sa_packets", "gauge", "", "direction=\"out\"", "out.packets", 1, true},
-	{"sapair_sa_bytes", "gauge", "Payload bytes on the SA in force.", "direction=\"in\"",
+	{"sapair_sa_bytes", "gauge", "Payload bytes on the current SA.", "direction=\"in\"",
 	 "in.bytes", 1, false},
 	{"sapair_sa_bytes", "gauge", "", "direction=\"out\"", "out.bytes", 1, true},
-	{"sapair_sa_dropped", "gauge", "Packets that the inbound SA in force did not take.",
+	{"sapair_sa_dropped", "gauge", "Packets dropped by the current inbound SA.",
 	 "cause=\"replay\"", "in.replay_dropped", 1, false},
 	{"sapair_sa_dropped", "gauge", "", "cause=\"integrity\"", "in.integrity_failed", 1, true},
 };
@@ -142,16 +142,18 @@ static void put_all(struct page *p, const struct cJSON *d)
 	    show_text(d, "version", ""), show_text(d, "backend", ""),
 	    show_is(d, "identity.lab") ? "true" : "false");
 	show_number(d, "uptime_s", &uptime);
-	head(p, "sapair_uptime_seconds", "gauge", "Since the agent started.");
+	head(p, "sapair_uptime_seconds", "gauge", "Time since the agent started.");
 	add(p, "sapair_uptime_seconds %.0f\n", uptime);
-	head(p, "sapair_cert_expiry_timestamp_seconds", "gauge", "End of a certificate.");
+	head(p, "sapair_cert_expiry_timestamp_seconds", "gauge", "Expiry of a certificate.");
 	put_expiry(p, d, "own", show_text(d, "name", ""));
 	for (const struct cJSON *o = json_first(peers); o != NULL; o = json_next(o))
 		put_expiry(p, o, "peer", show_text(o, "name", ""));
-	put_flag(p, peers, "sapair_peer_up", "A pair is in force.", is_up);
-	put_flag(p, peers, "sapair_peer_verified", "The pair in force was proven.", is_verified);
-	put_flag(p, peers, "sapair_peer_link_up", "The agents are connected.", is_linked);
-	put_flag(p, peers, "sapair_peer_error", "Trouble since the last success.", is_in_trouble);
+	put_flag(p, peers, "sapair_peer_up", "Whether the pair is up.", is_up);
+	put_flag(p, peers, "sapair_peer_verified", "Whether the current pair is verified.",
+		 is_verified);
+	put_flag(p, peers, "sapair_peer_link_up", "Whether the agents are connected.", is_linked);
+	put_flag(p, peers, "sapair_peer_error",
+		 "Whether there was an error since the last success.", is_in_trouble);
 	for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
 		put_peers(p, peers, &metrics[i]);
 }
@@ -195,7 +197,7 @@ static int run_metrics(const struct args *a, struct err *e)
 	if (rc == 0)
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 	if (rc == 0)
-		rc = err_set(e, ERR_DOWN, "the agent has ended");
+		rc = err_set(e, ERR_DOWN, "the agent has stopped");
 	if (rc > 0)
 		rc = json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, e);
 	if (rc == 0) {

@@ -5,7 +5,7 @@
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -152,7 +152,7 @@ static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e
 	const char *file = args_word(a, 0), *config = args_text(a, "config");
 
 	if (file != NULL && config != NULL)
-		return err_set(e, ERR_USAGE, "FILE and --config exclude each other");
+		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
 	if (file == NULL)
 		file = config;
 	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
@@ -163,7 +163,7 @@ static int plan_peers(struct session *s, const struct config *c, struct teller *
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct sa_policy p;
 
-		if (peer_fill_policy(&p, c, &c->peers[i], &s->loop, e) < 0 ||
+		if (policy_fill(&p, c, &c->peers[i], &s->loop, e) < 0 ||
 		    ipsec_plan(s->db, &p, told, t, e) < 0)
 			return err_in(e, "peer %s", c->peers[i].name);
 	}
@@ -183,7 +183,7 @@ static int apply_peers(struct session *s, const struct config *c, struct err *e)
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct err why = {0};
 
-		if (peer_fill_policy(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
+		if (policy_fill(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
 		    ipsec_policy_add(s->db, &p[i], &why) == 0) {
 			done++;
 			continue;
@@ -193,8 +193,8 @@ static int apply_peers(struct session *s, const struct config *c, struct err *e)
 		if (i + 1 < c->n_peers)
 			out_error(false, NULL, e);
 	}
-	out_note("%zu of %zu peers are closed: nothing passes in clear until they are paired", done,
-		 c->n_peers);
+	out_note("%zu of %zu peers are blocked: nothing passes in the clear until they are paired",
+		 done, c->n_peers);
 	return rc;
 }
 
@@ -232,7 +232,8 @@ static int no_agent(const struct args *a, struct err *e)
 		return 0;
 	client_close(c);
 	err_set(e, ERR_USAGE, "an agent is running: its SAs and policies are in use");
-	return err_hint(e, "sapair down takes pairs away; sapair stop, then clean, takes all");
+	return err_hint(e,
+			"sapair down removes pairs; sapair stop and then clean removes everything");
 }
 
 static int run_clean(const struct args *a, struct err *e)
@@ -246,7 +247,7 @@ static int run_clean(const struct args *a, struct err *e)
 	if (backend == NULL)
 		backend = "auto";
 	if (!ipsec_known(backend))
-		return err_set(e, ERR_USAGE, "--backend \"%s\": this program has auto, %s", backend,
+		return err_set(e, ERR_USAGE, "--backend \"%s\": not one of auto, %s", backend,
 			       ipsec_names());
 	if (no_agent(a, e) < 0 || begin(&s, backend, true, e) < 0)
 		return -1;
@@ -255,7 +256,7 @@ static int run_clean(const struct args *a, struct err *e)
 	if (rc < 0)
 		return -1;
 	if (!a->json && t.objects == 0)
-		out_text("nothing is left\n");
+		out_text("nothing left\n");
 	return check && t.objects > 0 ? err_exit_status(ERR_DIFFERS) : 0;
 }
 

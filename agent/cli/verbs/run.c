@@ -53,14 +53,14 @@ static struct peer_config *peer_of_flag(struct config *c, size_t first, size_t s
 		return &c->peers[first];
 	if (so_far > first)
 		return &c->peers[so_far - 1];
-	err_set(e, ERR_USAGE, "--%s: put it behind the --peer that it belongs to", flag);
+	err_set(e, ERR_USAGE, "--%s must follow the --peer that it belongs to", flag);
 	return NULL;
 }
 
 static int take_pin(struct peer_config *p, const char *pin, struct err *e)
 {
 	if (!pin_get(p->pin, pin)) {
-		err_set(e, ERR_USAGE, "--pin: must be sha256: and 64 lower-case hex digits");
+		err_set(e, ERR_USAGE, "--pin: not \"sha256:\" and 64 lower-case hex digits");
 		return err_hint(e, "\"sapair id\" prints it on the peer");
 	}
 	p->has_pin = true;
@@ -109,7 +109,7 @@ static int take_listen(const struct args *a, struct config *c, struct err *e)
 		if (strcmp(a->given[i].option->name, "listen") != 0)
 			continue;
 		if (n == CONFIG_LISTEN_MAX)
-			return err_set(e, ERR_USAGE, "--listen: at most %d of them",
+			return err_set(e, ERR_USAGE, "--listen: more than %d addresses",
 				       CONFIG_LISTEN_MAX);
 		if (endpoint_parse(&c->listen[n++], a->given[i].value, PROTO_PORT, e) < 0)
 			return err_in(e, "--listen");
@@ -137,8 +137,8 @@ static int take_words(const struct args *a, struct config *c, struct err *e)
 	if (log_level_of(c->log) == LOG_LEVELS)
 		return err_set(e, ERR_USAGE, "--log: must be error, warn, info or debug");
 	if (!ipsec_known(c->backend))
-		return err_set(e, ERR_USAGE, "--backend \"%s\": this program has auto, %s",
-			       c->backend, ipsec_names());
+		return err_set(e, ERR_USAGE, "--backend \"%s\": not one of auto, %s", c->backend,
+			       ipsec_names());
 	return 0;
 }
 
@@ -169,7 +169,7 @@ static int find_bundle(struct source *s, struct err *e)
 
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
 		if (args_has(s->args, others[i]))
-			return err_set(e, ERR_USAGE, "--bundle and --%s exclude each other",
+			return err_set(e, ERR_USAGE, "--bundle and --%s are mutually exclusive",
 				       others[i]);
 	s->is_bundle = true;
 	if (conf_absolute(s->path, NULL, args_text(s->args, "bundle"), e) < 0)
@@ -187,7 +187,7 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 	if (args_has(a, "bundle"))
 		return find_bundle(s, e);
 	if (config != NULL && args_has(a, "dir"))
-		return err_set(e, ERR_USAGE, "--config and --dir exclude each other");
+		return err_set(e, ERR_USAGE, "--config and --dir are mutually exclusive");
 	if (config != NULL) {
 		if (conf_absolute(s->path, NULL, config, e) < 0)
 			return -1;
@@ -201,9 +201,9 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 	if (os_exists(s->path))
 		return 0;
 	if (!args_has(a, "peer") && !conf_has_peers(s->dir)) {
-		err_set(e, ERR_USAGE, "no peer to pair with, and no config file %s", s->path);
+		err_set(e, ERR_USAGE, "no peer, and no config file %s", s->path);
 		return err_hint(e,
-				"say who: sapair run --peer ADDRESS; or pair by \"sapair invite\"");
+				"give a peer: sapair run --peer ADDRESS; or use \"sapair invite\"");
 	}
 	s->path[0] = '\0';
 	s->by_flags = args_has(a, "peer");
@@ -345,7 +345,7 @@ static int run_foreground(const struct args *a, struct err *e)
 		start->identity = bundle_identity;
 	find_session(start);
 	if (!os_lock_memory())
-		log_line(LOG_DEBUG, "agent: memory cannot be locked: keys may reach the swap");
+		log_line(LOG_DEBUG, "agent: cannot lock memory: keys may be swapped out");
 	rc = agent_run(start, e);
 	privsep_end(privsep);
 free_both:

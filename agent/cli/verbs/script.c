@@ -70,8 +70,9 @@ static int take(struct script *s, struct json_doc *doc, struct err *e)
 
 		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
 		if (code == ERR_PERM)
-			err_hint(e, "sapair lab init makes lab identities; or run sapair on that "
-				    "host, too");
+			err_hint(
+				e,
+				"create lab identities with \"sapair lab init\", or run sapair on that host, too");
 		json_close(doc);
 		return -1;
 	} else if (strcmp(schema, "sapair.half/1") == 0) {
@@ -106,7 +107,7 @@ static int ask(struct script *s, struct err *e)
 
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 		if (rc == 0)
-			rc = err_set(e, ERR_DOWN, "the agent has ended");
+			rc = err_set(e, ERR_DOWN, "the agent has stopped");
 		if (rc < 0)
 			break;
 		rc = json_open(&doc, line, len, DEPTH, false, e);
@@ -116,7 +117,7 @@ static int ask(struct script *s, struct err *e)
 	}
 	client_close(c);
 	if (rc == 0 && (s->half == NULL || s->key[0] == NULL || s->key[1] == NULL))
-		rc = err_set(e, ERR_BUG, "the agent gave no whole pair");
+		rc = err_set(e, ERR_BUG, "the agent sent an incomplete pair");
 	return rc;
 }
 
@@ -240,7 +241,7 @@ static void write_script(struct script *s)
 	add(s,
 	    "#!/bin/sh\n"
 	    "# For %s, %s, until %s: its half of a pair with %s.\n"
-	    "# It holds keys. \"down\" as argument takes the half away. Remove this file when it is done.\n"
+	    "# Contains keys: delete it after use. With the argument \"down\" it removes the half.\n"
 	    "if [ \"${1-up}\" = down ]; then\n",
 	    half(s, "peer"), half(s, "address"), half(s, "not_after"), half(s, "agent"));
 	add_policies(s, true);
@@ -264,8 +265,9 @@ static void tell(const struct script *s, const char *path)
 	struct json_out o;
 
 	if (!s->args->json) {
-		out_note("for %s, until %s: there, as root: sh FILE; to end it: sh FILE down",
-			 half(s, "peer"), half(s, "not_after"));
+		out_note(
+			"for %s, until %s: run it there as root: sh FILE; to remove it: sh FILE down",
+			half(s, "peer"), half(s, "not_after"));
 		return;
 	}
 	out_begin(&o, buf, sizeof buf, "sapair.script/1");
@@ -285,7 +287,7 @@ static int put(struct script *s, const char *path, struct err *e)
 		return err_set(e, ERR_BUG, "no memory for a script");
 	write_script(s);
 	if (s->n >= SCRIPT_ROOM - 1)
-		return err_set(e, ERR_BUG, "a script that is too long");
+		return err_set(e, ERR_BUG, "the script is too long");
 	if (path[0] == '\0')
 		out_text("%s", s->text);
 	else if (os_write_file(path, s->text, s->n, true, true, e) < 0)
@@ -302,18 +304,16 @@ static int run_script(const struct args *a, struct err *e)
 	int rc;
 
 	if (out == NULL) {
-		err_set(e, ERR_USAGE, "the script holds keys: say where to with --out");
-		return err_hint(e,
-				"--out FILE makes a file of its owner's alone; --out - is stdout");
+		err_set(e, ERR_USAGE, "the script contains keys: choose the output with --out");
+		return err_hint(e, "--out FILE creates a file with mode 0600; --out - is stdout");
 	}
 	if (strcmp(out, "-") == 0) {
 		if (a->json)
-			return err_set(e, ERR_USAGE,
-				       "--json and --out - would both write to stdout");
+			return err_set(e, ERR_USAGE, "--json and --out - are mutually exclusive");
 	} else if (conf_absolute(path, NULL, out, e) < 0) {
 		return -1;
 	} else if (os_exists(path)) { /* before there is a pair */
-		return err_set(e, ERR_USAGE, "%s: is there already", path);
+		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	}
 	rc = ask(&s, e);
 	if (rc == 0)

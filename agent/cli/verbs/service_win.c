@@ -6,6 +6,8 @@
 #include "agent/cli/verbs/list.h"
 #include "agent/os/service.h"
 
+extern const struct verb verb_run; /* run.c */
+
 static int say(const struct args *a, const char *action, bool changed)
 {
 	char buf[256];
@@ -17,7 +19,7 @@ static int say(const struct args *a, const char *action, bool changed)
 		json_put_bool(&j, "changed", changed);
 		out_end(&j);
 	} else {
-		out_text("service %s: %s\n", action, changed ? "done" : "already so");
+		out_text("service %s: %s\n", action, changed ? "done" : "no change");
 	}
 	return 0;
 }

@@ -3,20 +3,21 @@
  */
 #include "agent/daemon/pair/driver.h"
 
-#include "agent/daemon/link/link.h"
+#include "agent/os/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int reserve(struct peer *p, struct step *st)
+static int reserve(struct pair *p, struct step *st)
 {
 	struct gen *g = gen_new(p->agent);
 
 	assert(p->fresh == NULL);
 	if (g == NULL)
 		return err_set(&st->system, ERR_OS, "no memory for an SA");
-	if (ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
+	if (ipsec_reserve(p->agent->db, p->policy, &g->ctx, &g->in, &st->system) < 0) {
 		gen_free(p->agent, g);
 		return err_in(&st->system, "reserve an SPI");
 	}
@@ -26,7 +27,7 @@ static int reserve(struct peer *p, struct step *st)
 }
 
 /* The key of one half, if the config says that it may be exported. */
-static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, bool is_in)
+static void keep_key(struct pair *p, struct gen *g, const struct sa_keys *k, bool is_in)
 {
 	if (!p->agent->cfg.export_keys)
 		return;
@@ -36,12 +37,12 @@ static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, boo
 		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
 }
 
-static uint64_t since_start(const struct peer *p)
+static uint64_t since_start(const struct pair *p)
 {
 	return loop_now_us() - p->receipt.started_us;
 }
 
-static int install(struct peer *p, struct step *st)
+static int install(struct pair *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_in;
 	struct gen *g = p->fresh;
@@ -62,7 +63,7 @@ static int install(struct peer *p, struct step *st)
 	return 0;
 }
 
-static int activate(struct peer *p, struct step *st)
+static int activate(struct pair *p, struct step *st)
 {
 	const struct sa_keys *k = &p->x.sa_out;
 	struct gen *g = p->fresh;
@@ -78,18 +79,17 @@ static int activate(struct peer *p, struct step *st)
 	return 0;
 }
 
-static void commit(struct peer *p)
+static void commit(struct pair *p)
 {
 	if (p->current != NULL)
 		gen_hold(p, p->current);
 	p->current = p->fresh;
 	p->fresh = NULL;
-	p->verified = false;
-	gens_due_by(p, p->current->hard_ms);
+	deadline_set_by(&p->generations_due, p->current->hard_ms);
 	gens_schedule_rekey(p);
 }
 
-static void uncommit(struct peer *p)
+static void uncommit(struct pair *p)
 {
 	gen_remove(p, p->current); /* the system falls back to the former outbound */
 	p->current = NULL;
@@ -110,15 +110,15 @@ static void uncommit(struct peer *p)
 	gens_schedule_rekey(p);
 }
 
-static void hold_fresh(struct peer *p)
+static void hold_fresh(struct pair *p)
 {
 	gen_remove_part(p, p->fresh, IPSEC_OUTBOUND); /* one that only waits, too */
 	gen_hold(p, p->fresh);
-	gens_due_by(p, p->fresh->hard_ms);
+	deadline_set_by(&p->generations_due, p->fresh->hard_ms);
 	p->fresh = NULL;
 }
 
-static int perform_one(struct peer *p, const struct xactions *out, const struct xaction *a,
+static int perform_one(struct pair *p, const struct xactions *out, const struct xaction *a,
 		       struct step *st)
 {
 	switch (a->kind) {
@@ -149,14 +149,14 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 		hold_fresh(p);
 		break;
 	case XA_SEND:
-		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
+		if (!p->is_linked || !p->host->send(p->host_arg, out->send, out->send_len))
 			st->send_failed = true;
 		break;
 	case XA_TIMER:
-		peer_due(p, DUE_EXCHANGE, loop_now_ms() + a->ms);
+		deadline_set(&p->exchange_due, loop_now_ms() + a->ms);
 		break;
 	case XA_NO_TIMER:
-		peer_due(p, DUE_EXCHANGE, 0);
+		deadline_set(&p->exchange_due, 0);
 		break;
 	case XA_CLOSE:
 		st->close = true;
@@ -170,20 +170,37 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 	return 0;
 }
 
-void step_run(struct peer *p, const struct xevent *first, struct step *st)
+/* Feeds one event into the machine. Logs the transition, as the trace of tests/sim does. */
+static void feed(struct pair *p, const struct xevent *ev, struct xactions *out)
+{
+	const char *from = xstate_name(p->x.state);
+	char actions[XACTIONS_MAX * 16] = "";
+	size_t len = 0;
+
+	exchange_step(&p->x, ev, out);
+	if (!log_wants(LOG_DEBUG))
+		return;
+	for (size_t i = 0; i < out->n && len < sizeof actions; i++)
+		len += (size_t)snprintf(actions + len, sizeof actions - len, " %s",
+					xaction_name(out->v[i].kind));
+	log_line(LOG_DEBUG, "peer %s: %s + %s -> %s:%s", p->name, from, xevent_name(ev->kind),
+		 xstate_name(p->x.state), actions);
+}
+
+void step_run(struct pair *p, const struct xevent *first, struct step *st)
 {
 	struct agent *a = p->agent;
 	struct xactions *out = &a->scratch;
 	struct xevent ev = *first;
 
 	*st = (struct step){.result = FAULT_NONE};
-	assert(!a->stepping);
-	a->stepping = true;
+	assert(!a->is_driving);
+	a->is_driving = true;
 	for (;;) {
 		bool failed = false;
 
 		st->answer = false;
-		exchange_step(&p->x, &ev, out);
+		feed(p, &ev, out);
 		st->acted = st->acted || out->n > 0;
 		for (size_t i = 0; i < out->n && !failed; i++)
 			failed = perform_one(p, out, &out->v[i], st) < 0;
@@ -194,5 +211,5 @@ void step_run(struct peer *p, const struct xevent *first, struct step *st)
 		ev.kind = failed ? XE_IPSEC_FAILED : XE_IPSEC_OK;
 		ev.spi = st->spi;
 	}
-	a->stepping = false;
+	a->is_driving = false;
 }

@@ -24,6 +24,6 @@ struct step {
 
 /* Runs one event and all that follows from it inside the system. What has to be done with the link and
  * with who waits is the caller's. */
-void step_run(struct peer *p, const struct xevent *first, struct step *st);
+void step_run(struct pair *p, const struct xevent *first, struct step *st);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/pair/manual.h"
 
+#include "agent/daemon/pair/generation.h"
 #include "agent/os/os.h"
 #include "crypto/random.h"
 
@@ -11,46 +12,35 @@
 
 #define MANUAL_S 5400 /* a pair made by hand, where the config sets no end */
 
-static int may_be_made(const struct peer *p, struct err *e)
+static int check_possible(const struct pair *p, struct err *e)
 {
-	const struct agent *a = p->agent;
-
-	if (!identity_facts(a->identity->id)->is_lab) {
-		err_set(e, ERR_PERM,
-			"this agent has no lab identity: keys of a pair leave it in labs only");
-		return err_hint(
-			e, "sapair lab init makes lab identities; or run sapair on that host, too");
-	}
-	if (p->current != NULL || p->link != NULL) {
-		err_set(e, ERR_USAGE, "%s has an agent, and is paired with it", p->cfg.name);
+	if (p->current != NULL || p->is_linked) {
+		err_set(e, ERR_USAGE, "%s has an agent, and is paired with it", p->name);
 		return err_hint(e, "nothing has to be carried there by hand");
 	}
-	if (a->can.datagrams)
+	if (p->agent->can.datagrams)
 		return err_set(
 			e, ERR_USAGE,
 			"this back end does ESP in its own process, from agent to agent only");
-	if (p->policy.udp)
+	if (p->policy->udp)
 		return err_set(e, ERR_USAGE,
 			       "the peer has \"udp\": ESP in UDP needs a program on that host");
-	if (!p->has_policy)
-		return err_set(e, ERR_DOWN, "%s is %s: nothing is protected towards it",
-			       p->cfg.name, peer_state_word(p));
 	return 0;
 }
 
-static uint32_t lifetime_of(const struct peer *p)
+static uint32_t lifetime_of(const struct pair *p, int64_t not_after)
 {
-	int64_t left = identity_facts(p->agent->identity->id)->not_after - os_wall_ms() / 1000;
-	uint32_t s = p->cfg.opt.hard_time_s != 0 ? p->cfg.opt.hard_time_s : MANUAL_S;
+	int64_t left = not_after - os_wall_ms() / 1000;
+	uint32_t s = p->opt->hard_time_s != 0 ? p->opt->hard_time_s : MANUAL_S;
 
 	if (p->agent->can.lifetime_max_s != 0 && s > p->agent->can.lifetime_max_s)
 		s = p->agent->can.lifetime_max_s;
 	return left < (int64_t)s ? (uint32_t)(left > 1 ? left : 1) : s;
 }
 
-static enum suite suite_of(const struct peer *p)
+static enum suite suite_of(const struct pair *p)
 {
-	const struct suite_list *l = &p->cfg.opt.suites;
+	const struct suite_list *l = &p->opt->suites;
 
 	for (uint8_t i = 0; i < l->n; i++)
 		if (suite_list_has(&p->agent->can.suites, (enum suite)l->v[i]))
@@ -58,7 +48,7 @@ static enum suite suite_of(const struct peer *p)
 	return SUITE_AES256GCM16;
 }
 
-static int install(struct peer *p, struct gen *g, struct sa_keys *in, struct sa_keys *out,
+static int install(struct pair *p, struct gen *g, struct sa_keys *in, struct sa_keys *out,
 		   struct err *e)
 {
 	struct ipsec *db = p->agent->db;
@@ -80,26 +70,26 @@ static int install(struct peer *p, struct gen *g, struct sa_keys *in, struct sa_
 	return 0;
 }
 
-int manual_pair(struct peer *p, struct gen **out, struct err *e)
+int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct err *e)
 {
-	struct sa_keys k = {.window = p->cfg.opt.window}, out_keys;
+	struct sa_keys k = {.window = p->opt->window}, out_keys;
 	struct gen *g;
 	int rc;
 
-	if (may_be_made(p, e) < 0)
+	if (check_possible(p, e) < 0)
 		return -1;
 	g = gen_new(p->agent);
 	if (g == NULL)
 		return err_set(e, ERR_OS, "no memory for an SA");
 	g->keys = calloc(1, sizeof *g->keys);
-	if (g->keys == NULL || ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, e) < 0) {
+	if (g->keys == NULL || ipsec_reserve(p->agent->db, p->policy, &g->ctx, &g->in, e) < 0) {
 		gen_free(p->agent, g);
 		return err_in(e, "reserve an SPI");
 	}
 	if (k.window > p->agent->can.window_max)
 		k.window = p->agent->can.window_max;
 	g->suite = k.suite = suite_of(p);
-	k.lifetime_s = lifetime_of(p);
+	k.lifetime_s = lifetime_of(p, not_after);
 	do {
 		g->out.n = random_u32();
 		k.said = random_u32();
@@ -113,17 +103,19 @@ int manual_pair(struct peer *p, struct gen **out, struct err *e)
 		return -1;
 	}
 	g->since_ms = loop_now_ms();
-	g->hard_ms = g->since_ms + (uint64_t)lifetime_of(p) * 1000;
+	g->hard_ms = g->since_ms + (uint64_t)k.lifetime_s * 1000;
 	g->next = p->held;
 	p->held = g;
-	gens_due_by(p, g->hard_ms);
-	*out = g;
+	deadline_set_by(&p->generations_due, g->hard_ms);
+	gen_view(g, out);
 	return 0;
 }
 
-void manual_told(struct peer *p, struct gen *g)
+void manual_told(struct pair *p, struct ipsec_ctx ctx)
 {
-	if (p->agent->cfg.export_keys)
+	struct gen *g = gen_find(p, ctx);
+
+	if (p->agent->cfg.export_keys || g == NULL)
 		return;
 	wipe(g->keys, sizeof *g->keys);
 	free(g->keys);

@@ -505,7 +505,7 @@ static int soft_send(struct ipsec *ipsec, struct sa_policy *p, const uint8_t *da
 
 	memcpy(inner + UDP_HEAD, data, n);
 	udp_put(inner, inner_len,
-		&(struct udp_way){p->local, p->remote, p->local_esp_port, p->remote_esp_port});
+		&(struct udp_flow){p->local, p->remote, p->local_esp_port, p->remote_esp_port});
 
 	switch (esp_seal(&out->esp, ESP_NEXT_UDP, inner, inner_len, db->sent, sizeof db->sent,
 			 &len)) {

@@ -1,12 +1,7 @@
 /*
- * agent/ipsec/fault.c - decorator that lets chosen calls fail: for tests of what comes after.
- *
- *     rule  = part *( "," part )
- *     part  = call ":" ( number / "*" )       "reserve:3,activate:*"
- *
- * A call that fails never reaches the back end behind, so the contract holds: nothing was done.
+ * tests/support/ipsec_fault.c - a back end in front of another one, in which chosen calls fail.
  */
-#include "agent/ipsec/ipsec.h"
+#include "tests/support/ipsec_fault.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +59,8 @@ static int fails(struct ipsec *db, enum call c, struct err *e)
 	for (size_t i = 0; i < f->n_parts; i++)
 		if (f->parts[i].call == c &&
 		    (f->parts[i].number == ALWAYS || f->parts[i].number == f->calls[c])) {
-			err_set(e, ERR_OS, "test_fault: %s call %u", call_names[c], f->calls[c]);
-			return err_hint(e, "take \"test_fault\" out of the config");
+			err_set(e, ERR_OS, "test fault: %s call %u", call_names[c], f->calls[c]);
+			return err_hint(e, "unset SAPAIR_TEST_FAULT");
 		}
 	return 0;
 }
@@ -234,4 +229,29 @@ struct ipsec *ipsec_fault_wrap(struct ipsec *inner, const char *rule)
 		f->ops.send = NULL;
 	f->db.ops = &f->ops;
 	return &f->db;
+}
+
+/* build/TARGET-test/sapair is linked with --wrap=ipsec_open: its calls of ipsec_open() come here. */
+int __real_ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env,
+		      struct err *e);
+int __wrap_ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env,
+		      struct err *e);
+
+int __wrap_ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env,
+		      struct err *e)
+{
+	const char *rule = getenv("SAPAIR_TEST_FAULT");
+	struct ipsec *wrapped;
+
+	if (__real_ipsec_open(db, name, env, e) < 0)
+		return -1;
+	if (rule == NULL)
+		return 0;
+	wrapped = ipsec_fault_wrap(*db, rule);
+	if (wrapped == NULL) {
+		ipsec_close(*db);
+		return err_set(e, ERR_USAGE, "SAPAIR_TEST_FAULT: %s is no rule", rule);
+	}
+	*db = wrapped;
+	return 0;
 }

@@ -2,7 +2,7 @@
  * agent/cli/lab/labplace.c - where the hosts of a lab are: its folder, what others can see of it on a
  * machine, and its hosts as namespaces or loopback addresses.
  */
-#include "agent/cli/lab/labrun.h"
+#include "agent/cli/lab/location.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "agent/cli/conf.h"
+#include "agent/cli/lab/netns.h"
 #include "crypto/hex.h"
 #include "crypto/random.h"
 
@@ -19,7 +20,6 @@
 #define TAG "tag"       /* by which this lab's names differ from those of others of its name */
 #define TAG_BYTES (LAB_TAG_LEN / 2)
 #define TAG_TRIES 64
-#define SPACES "/run/netns"
 #define ROOM_FOR_SOCKET 24
 #define SUN_PATH_ROOM 108
 static const char *const files[] = {COPY, HOW, TAG}; /* the tag goes last: see make_tag() */
@@ -29,7 +29,7 @@ static const char *const words[] = {"namespaces", "loopback", "ssh"};
 /* ---- the folder ------------------------------------------------------------------------ */
 
 /* Two lab files of one name have a folder each: beside its name there is a hash of the file's own. */
-int labrun_find_dir(struct labrun *r, struct err *e)
+int lab_location_find_dir(struct lab_session *r, struct err *e)
 {
 	const char *dir = args_text(r->args, "dir");
 	char usual[OS_PATH_MAX], parent[OS_PATH_MAX], name[LAB_NAME_MAX + LAB_TAG_LEN + 8];
@@ -54,22 +54,23 @@ int labrun_find_dir(struct labrun *r, struct err *e)
 	return os_path_join(r->dir, parent, name, e);
 }
 
-static int path_in(char out[OS_PATH_MAX], const struct labrun *r, const char *name, struct err *e)
+static int path_in(char out[OS_PATH_MAX], const struct lab_session *r, const char *name,
+		   struct err *e)
 {
 	return os_path_join(out, r->dir, name, e);
 }
 
 /* Everything whose name others on a machine see has the tag in it. */
-static void set_tag(struct labrun *r, const char *tag)
+static void set_tag(struct lab_session *r, const char *tag)
 {
 	memcpy(r->tag, tag, LAB_TAG_LEN + 1);
-	snprintf(r->space, sizeof r->space, "sapair-%s-%s", r->lab.name, tag);
+	snprintf(r->netns, sizeof r->netns, "sapair-%s-%s", r->lab.name, tag);
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		snprintf(r->hosts[i].space, sizeof r->hosts[i].space, "sapair-%s-%s.%s",
+		snprintf(r->hosts[i].netns, sizeof r->hosts[i].netns, "sapair-%s-%s.%s",
 			 r->lab.name, tag, r->lab.hosts[i].name);
 }
 
-bool labrun_read_tag(struct labrun *r)
+bool lab_location_read_tag(struct lab_session *r)
 {
 	char path[OS_PATH_MAX], *text;
 	bool good;
@@ -102,7 +103,7 @@ static bool has_loopback(const struct lab *lab)
 	return false;
 }
 
-static struct addr loopback_of(const struct labrun *r, size_t host)
+static struct addr loopback_of(const struct lab_session *r, size_t host)
 {
 	uint8_t net[TAG_BYTES];
 	struct addr a = {.len = 4};
@@ -117,7 +118,7 @@ static struct addr loopback_of(const struct labrun *r, size_t host)
 
 /* Without namespaces every host gets a loopback address, by the lab's tag: two labs side by side
  * have different ones. The bundles are of these, so the source is another one, too. */
-static void map_to_loopback(struct labrun *r)
+static void map_to_loopback(struct lab_session *r)
 {
 	if (strcmp(r->lab.backend, "auto") == 0)
 		memcpy(r->lab.backend, "soft", sizeof "soft");
@@ -132,7 +133,7 @@ static void map_to_loopback(struct labrun *r)
 	sha256((struct bytes[]){{r->source, SHA256_LEN}, {r->tag, LAB_TAG_LEN}}, 2, r->source);
 }
 
-static bool read_how(struct labrun *r)
+static bool read_how(struct lab_session *r)
 {
 	char path[OS_PATH_MAX], *text;
 	bool found = false;
@@ -150,7 +151,7 @@ static bool read_how(struct labrun *r)
 	return found;
 }
 
-bool labrun_is_up(struct labrun *r)
+bool lab_location_is_up(struct lab_session *r)
 {
 	if (r->tag[0] == '\0' || !read_how(r))
 		return false;
@@ -160,7 +161,7 @@ bool labrun_is_up(struct labrun *r)
 }
 
 /* Another lab in the folder keeps it: its hosts would be forgotten. */
-int labrun_keep(const struct labrun *r, struct err *e)
+int lab_location_keep_file(const struct lab_session *r, struct err *e)
 {
 	char path[OS_PATH_MAX], *text = NULL, *old = NULL;
 	size_t len = 0, old_len = 0;
@@ -173,11 +174,11 @@ int labrun_keep(const struct labrun *r, struct err *e)
 	} else if (os_read_file(&old, &old_len, path, OS_CONFIG, e) == 0) {
 		rc = old_len == len && memcmp(old, text, len) == 0 ? 0 : -1;
 		if (rc < 0) {
-			err_set(e, ERR_USAGE, "lab %s is up by another file, %s", r->lab.name,
+			err_set(e, ERR_USAGE, "lab %s is already running from %s", r->lab.name,
 				path);
-			err_hint(e,
-				 "take it down first: sapair lab down with that file; or give this "
-				 "one another name in \"lab\"");
+			err_hint(
+				e,
+				"stop it first: sapair lab down with that file; or change \"lab\", the name, in this one");
 		}
 		os_free_text(old, old_len);
 	}
@@ -193,111 +194,9 @@ static bool has_ssh(const struct lab *lab)
 	return false;
 }
 
-/* ---- namespaces ------------------------------------------------------------------------ */
-
-/* Runs a script here, its text on stdin of a shell. */
-static int run_here(const char *script, const char *what, struct err *e)
-{
-	struct fleet_job j = {.argv = {"sh", "-eu"}, .input = script, .input_len = strlen(script)};
-
-	if (fleet_run(&j, 1, 1, 60000, e) < 0)
-		return -1;
-	if (j.status == 0)
-		return 0;
-	return err_set(e, ERR_OS, "%s: %s", what, fleet_last_line(&j));
-}
-
-struct text {
-	char *buf;
-	size_t size, n;
-};
-
-static void add(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void add(struct text *t, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(t->buf + t->n, t->size - t->n, fmt, ap);
-	va_end(ap);
-	t->n = n < 0 || (size_t)n >= t->size - t->n ? t->size - 1 : t->n + (size_t)n;
-}
-
-static int spaces_script(struct labrun *r, void (*write)(struct text *t, const struct labrun *r),
-			 const char *what, struct err *e)
-{
-	struct text t = {.size = 1024 + r->lab.n_hosts * 2048};
-	int rc;
-
-	t.buf = calloc(1, t.size);
-	if (t.buf == NULL)
-		return err_set(e, ERR_BUG, "no memory for a script");
-	write(&t, r);
-	rc = run_here(t.buf, what, e);
-	free(t.buf);
-	return rc;
-}
-
-/* A switch in a namespace of its own, each host on it; whatever address is there is reached. Few
- * processes: where many labs come up at once, these are what takes the time. */
-static void write_spaces(struct text *t, const struct labrun *r)
-{
-	char addr[ADDR_TEXT];
-
-	add(t, "s=%s\nip -batch - <<'END'\nnetns add %s\n", r->space, r->space);
-	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		add(t, "netns add %s\n", r->hosts[i].space);
-	add(t, "END\nip -n $s -batch - <<'END'\nlink add br0 type bridge\nlink set br0 up\n");
-	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		add(t,
-		    "link add p%zu type veth peer name eth0 netns %s\n"
-		    "link set p%zu master br0 up\n",
-		    i, r->hosts[i].space, i);
-	add(t, "END\n");
-	for (size_t i = 0; i < r->lab.n_hosts; i++) {
-		const struct lab_host *h = &r->lab.hosts[i];
-
-		add(t, "ip -n %s -batch - <<'END'\nlink set lo up\nlink set eth0 up\n",
-		    r->hosts[i].space);
-		for (size_t k = 0; k < h->ats; k++) {
-			bool six = h->at[k].addr.len == 16;
-
-			addr_put(addr, &h->at[k].addr);
-			add(t, "addr add %s/%s dev eth0\n", addr, six ? "128 nodad" : "32");
-			add(t, "route replace %s\n",
-			    six ? "::/0 dev eth0" : "0.0.0.0/0 dev eth0 scope link");
-		}
-		add(t, "END\n");
-	}
-}
-
-static void write_no_spaces(struct text *t, const struct labrun *r)
-{
-	for (size_t i = 0; i <= r->lab.n_hosts; i++) {
-		const char *name = i < r->lab.n_hosts ? r->hosts[i].space : r->space;
-
-		add(t,
-		    "if [ -e " SPACES "/%s ]; then\n"
-		    "for p in $(ip netns pids %s 2>/dev/null); do kill -9 $p; done\n"
-		    "ip netns del %s\nfi\n",
-		    name, name, name);
-	}
-}
-
-static bool spaces_work(void)
-{
-	struct err ignored = {0};
-
-	return run_here(
-		       "n=sapair-try-$$\nip netns add $n\nip -n $n link add br0 type bridge && rc=0 "
-		       "|| rc=1\nip netns del $n\nexit $rc\n",
-		       "namespaces", &ignored) == 0;
-}
-
 /* ---- settling -------------------------------------------------------------------------- */
 
-static int write_how(const struct labrun *r, struct err *e)
+static int write_how(const struct lab_session *r, struct err *e)
 {
 	char path[OS_PATH_MAX];
 
@@ -307,7 +206,7 @@ static int write_how(const struct labrun *r, struct err *e)
 }
 
 /* Does nobody listen where the first host shall? */
-static bool is_free(const struct labrun *r)
+static bool is_free(const struct lab_session *r)
 {
 	struct addr first = loopback_of(r, 0);
 	char host[ADDR_TEXT];
@@ -330,24 +229,24 @@ static bool is_free(const struct labrun *r)
 }
 
 /* Nothing of this machine has names with this tag. */
-static bool is_unused(struct labrun *r)
+static bool is_unused(struct lab_session *r)
 {
 	char path[OS_PATH_MAX];
 
-	if (os_path_join(path, SPACES, r->space, NULL) == 0 && os_exists(path))
+	if (os_path_join(path, NETNS_DIR, r->netns, NULL) == 0 && os_exists(path))
 		return false;
 	return r->where != LAB_LOOPBACK || has_loopback(&r->lab) || is_free(r);
 }
 
 /* A tag that is this lab's alone, before anything has it in its name: what an interrupted `up` made
  * is found by it. */
-static int make_tag(struct labrun *r, struct err *e)
+static int make_tag(struct lab_session *r, struct err *e)
 {
 	uint8_t bytes[TAG_BYTES];
 	char path[OS_PATH_MAX], tag[LAB_TAG_LEN + 1];
 	int rc = -1;
 
-	if (labrun_read_tag(r))
+	if (lab_location_read_tag(r))
 		return 0;
 	for (int i = 0; i < TAG_TRIES && rc < 0; i++) {
 		random_bytes(bytes, sizeof bytes);
@@ -356,87 +255,57 @@ static int make_tag(struct labrun *r, struct err *e)
 		rc = is_unused(r) ? 0 : -1;
 	}
 	if (rc < 0)
-		return err_set(e, ERR_OS, "no addresses or names are free for another lab here");
+		return err_set(e, ERR_OS,
+			       "no free addresses or names for another lab on this machine");
 	if (path_in(path, r, TAG, e) < 0)
 		return -1;
 	return os_write_file(path, tag, LAB_TAG_LEN, true, true, e);
 }
 
-/* Namespaces of which one is missing are made anew, all: a restart of the machine took them. */
-static bool spaces_are_there(const struct labrun *r)
+bool lab_location_is_complete(const struct lab_session *r)
 {
-	char path[OS_PATH_MAX];
-
-	if (os_path_join(path, SPACES, r->space, NULL) < 0 || !os_exists(path))
-		return false;
-	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		if (!labrun_has_space(r, i))
-			return false;
-	return true;
+	return r->where != LAB_NETNS || netns_all_exist(r);
 }
 
-static int make_spaces(struct labrun *r, struct err *e)
+int lab_location_repair(struct lab_session *r, struct err *e)
 {
-	struct err ignored = {0};
-
-	spaces_script(r, write_no_spaces, "namespaces", &ignored);
-	if (spaces_script(r, write_spaces, "namespaces", e) == 0)
-		return 0;
-	spaces_script(r, write_no_spaces, "namespaces", &ignored);
-	return -1;
+	return netns_make(r, e);
 }
 
-bool labrun_has_space(const struct labrun *r, size_t host)
-{
-	char path[OS_PATH_MAX];
-
-	return r->where == LAB_SPACES &&
-	       os_path_join(path, SPACES, r->hosts[host].space, NULL) == 0 && os_exists(path);
-}
-
-bool labrun_is_whole(const struct labrun *r)
-{
-	return r->where != LAB_SPACES || spaces_are_there(r);
-}
-
-int labrun_mend(struct labrun *r, struct err *e)
-{
-	return make_spaces(r, e);
-}
-
-int labrun_settle(struct labrun *r, struct err *e)
+int lab_location_create(struct lab_session *r, struct err *e)
 {
 	bool here = args_has(r->args, "here");
 
 	if (!here && !has_ssh(&r->lab)) {
-		err_set(e, ERR_USAGE, "no host of the lab has \"ssh\": nobody could log in");
-		return err_hint(e,
-				"--here makes the hosts on this machine; \"sapair lab init\" makes "
-				"bundles to be copied by hand");
+		err_set(e, ERR_USAGE, "no host of the lab has \"ssh\"");
+		return err_hint(
+			e,
+			"--here runs the hosts on this machine; \"sapair lab init\" makes bundles to copy by hand");
 	}
 	if (strlen(r->dir) + LAB_NAME_MAX + ROOM_FOR_SOCKET > SUN_PATH_ROOM)
-		return err_set(e, ERR_USAGE, "%s: too long for the control sockets in it: --dir",
+		return err_set(e, ERR_USAGE,
+			       "%s: path too long for control sockets; choose another with --dir",
 			       r->dir);
 	if (!here)
 		r->where = LAB_SSH;
-	else if (args_has(r->args, "loopback") || has_loopback(&r->lab) || !spaces_work())
+	else if (args_has(r->args, "loopback") || has_loopback(&r->lab) || !netns_work())
 		r->where = LAB_LOOPBACK;
 	else
-		r->where = LAB_SPACES;
-	if (os_make_dir(r->dir, e) < 0 || make_tag(r, e) < 0 || labrun_keep(r, e) < 0)
+		r->where = LAB_NETNS;
+	if (os_make_dir(r->dir, e) < 0 || make_tag(r, e) < 0 || lab_location_keep_file(r, e) < 0)
 		return -1;
 	if (r->where == LAB_LOOPBACK)
 		map_to_loopback(r);
-	if (r->where == LAB_SPACES && make_spaces(r, e) < 0)
+	if (r->where == LAB_NETNS && netns_make(r, e) < 0)
 		return -1;
 	return write_how(r, e);
 }
 
-bool labrun_is_begun(struct labrun *r)
+bool lab_location_is_partial(struct lab_session *r)
 {
 	if (r->tag[0] == '\0')
 		return false;
-	r->where = LAB_SPACES; /* agents come after "how" is written: there is no more than these */
+	r->where = LAB_NETNS; /* agents come after "how" is written: there is no more than these */
 	return true;
 }
 
@@ -451,7 +320,7 @@ static bool is_half(const char *name, const char *of)
 	       name[n + 7] == '\0';
 }
 
-static bool is_half_ours(const struct labrun *r, const char *name)
+static bool is_half_ours(const struct lab_session *r, const char *name)
 {
 	char bundle[LAB_NAME_MAX + 8];
 
@@ -466,7 +335,7 @@ static bool is_half_ours(const struct labrun *r, const char *name)
 	return false;
 }
 
-void labrun_sweep(const struct labrun *r)
+void lab_location_sweep(const struct lab_session *r)
 {
 	char path[OS_PATH_MAX];
 	uv_dirent_t entry;
@@ -482,13 +351,12 @@ void labrun_sweep(const struct labrun *r)
 	uv_fs_req_cleanup(&fs);
 }
 
-int labrun_forget(struct labrun *r, struct err *e)
+int lab_location_remove(struct lab_session *r, struct err *e)
 {
 	char path[OS_PATH_MAX];
 	uv_fs_t fs;
 
-	if (r->where == LAB_SPACES &&
-	    spaces_script(r, write_no_spaces, "removing namespaces", e) < 0)
+	if (r->where == LAB_NETNS && netns_remove(r, e) < 0)
 		return -1;
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
 		if (labfile_bundle_path(path, r->dir, r->lab.hosts[i].name, e) < 0 ||
@@ -497,7 +365,7 @@ int labrun_forget(struct labrun *r, struct err *e)
 	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
 		if (path_in(path, r, files[i], e) < 0 || os_remove_file(path, e) < 0)
 			return -1;
-	labrun_sweep(r);
+	lab_location_sweep(r);
 	if (args_has(r->args, "dir"))
 		return 0;
 	os_dir_of(path, r->dir);

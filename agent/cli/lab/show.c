@@ -7,7 +7,7 @@
 
 #include "agent/cli/client.h"
 #include "agent/cli/date.h"
-#include "agent/cli/lab/labrun.h"
+#include "agent/cli/lab/show.h"
 #include "agent/cli/out.h"
 
 #define TABLE_MAX 20 /* hosts; more do not fit on a screen: then only what is wrong is told */
@@ -23,18 +23,18 @@ static const char *state_word(enum host_state s)
 /* ---- judging --------------------------------------------------------------------------- */
 
 /* Is what a host says of a pair as it should be? A host that runs by hand says nothing here. */
-static bool is_well(const struct labrun *r, size_t from, size_t to, bool need_proof)
+static bool is_well(const struct lab_session *r, size_t from, size_t to, bool need_proof)
 {
-	const struct cell *c = &r->cells[from * r->lab.n_hosts + to];
+	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
 
 	if (r->hosts[from].state == HOST_MANUAL)
 		return true;
 	return c->seen && (need_proof ? c->verified : strcmp(c->state, "up") == 0);
 }
 
-static const char *why_not(const struct labrun *r, size_t from, size_t to)
+static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 {
-	const struct cell *c = &r->cells[from * r->lab.n_hosts + to];
+	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
 
 	if (r->hosts[from].state == HOST_FAILED)
 		return r->hosts[from].cause;
@@ -44,13 +44,13 @@ static const char *why_not(const struct labrun *r, size_t from, size_t to)
 		return c->cause;
 	if (!c->seen && r->hosts[from].cause[0] != '\0')
 		return r->hosts[from].cause;
-	return !c->seen                      ? "nothing was said about this pair"
-	       : strcmp(c->state, "up") == 0 ? "it is up, but not proven"
-					     : "it is not up";
+	return !c->seen                      ? "not reported"
+	       : strcmp(c->state, "up") == 0 ? "up, but not verified"
+					     : "not up";
 }
 
 /* The exit status of the first thing that is wrong. */
-static int worst(const struct labrun *r, bool need_proof)
+static int worst(const struct lab_session *r, bool need_proof)
 {
 	size_t n = r->lab.n_hosts;
 
@@ -69,9 +69,9 @@ static int worst(const struct labrun *r, bool need_proof)
 
 /* ---- the table ------------------------------------------------------------------------- */
 
-static void print_cell(const struct labrun *r, size_t from, size_t to)
+static void print_cell(const struct lab_session *r, size_t from, size_t to)
 {
-	const struct cell *c = &r->cells[from * r->lab.n_hosts + to];
+	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
 	char text[16] = "-";
 	enum paint p = PAINT_DIM;
 
@@ -100,7 +100,7 @@ static void print_cell(const struct labrun *r, size_t from, size_t to)
 	out_painted(p, "%s", text);
 }
 
-static size_t print_table(const struct labrun *r)
+static size_t print_table(const struct lab_session *r)
 {
 	size_t n = r->lab.n_hosts;
 
@@ -119,7 +119,7 @@ static size_t print_table(const struct labrun *r)
 	return n + 1;
 }
 
-void labrun_live(struct labrun *r)
+void lab_show_live(struct lab_session *r)
 {
 	if (r->lines > 0)
 		out_text("\033[%zuA\r\033[J", r->lines);
@@ -129,7 +129,7 @@ void labrun_live(struct labrun *r)
 
 /* ---- all of it ------------------------------------------------------------------------- */
 
-static size_t count_well(const struct labrun *r, bool need_proof)
+static size_t count_well(const struct lab_session *r, bool need_proof)
 {
 	size_t well = 0;
 
@@ -142,13 +142,13 @@ static size_t count_well(const struct labrun *r, bool need_proof)
 	return well;
 }
 
-static void show_text_(struct labrun *r, bool need_proof)
+static void show_text_(struct lab_session *r, bool need_proof)
 {
 	size_t n = r->lab.n_hosts, well = count_well(r, need_proof);
 	char span[OUT_NUMBER];
 
 	if (r->live)
-		labrun_live(r);
+		lab_show_live(r);
 	else
 		print_table(r);
 	for (size_t i = 0; i < n; i++) {
@@ -156,7 +156,7 @@ static void show_text_(struct labrun *r, bool need_proof)
 			out_note("host %s: %s", r->lab.hosts[i].name, r->hosts[i].cause);
 		if (r->hosts[i].state == HOST_MANUAL)
 			out_note(
-				"host %s: no ssh: start \"sapair run --bundle\" there by hand, with %s/%s%s",
+				"host %s: no ssh: run \"sapair run --bundle\" there by hand, with %s/%s%s",
 				r->lab.hosts[i].name, r->dir, r->lab.hosts[i].name, BUNDLE_SUFFIX);
 	}
 	for (size_t i = 0; i < n; i++)
@@ -165,19 +165,19 @@ static void show_text_(struct labrun *r, bool need_proof)
 			    r->hosts[i].state != HOST_FAILED)
 				out_note("%s -> %s: %s", r->lab.hosts[i].name, r->lab.hosts[k].name,
 					 why_not(r, i, k));
-	if (r->where == LAB_SPACES)
-		out_note("in namespaces: ip netns exec %s.HOST COMMAND", r->space);
+	if (r->where == LAB_NETNS)
+		out_note("to run a command on a host: ip netns exec %s.HOST COMMAND", r->netns);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
 	out_painted(well == r->lab.n_pairs ? PAINT_GOOD : PAINT_BAD, "%zu of %zu pair%s %s", well,
 		    r->lab.n_pairs, r->lab.n_pairs == 1 ? "" : "s",
-		    need_proof ? "proven in both directions" : "up in both directions");
+		    need_proof ? "verified in both directions" : "up in both directions");
 	out_text(", %s\n", span);
 }
 
-static void put_cell(struct json_out *o, const struct labrun *r, size_t from, size_t to,
+static void put_cell(struct json_out *o, const struct lab_session *r, size_t from, size_t to,
 		     bool need_proof)
 {
-	const struct cell *c = &r->cells[from * r->lab.n_hosts + to];
+	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
 
 	json_put_open(o, NULL);
 	json_put_text(o, "from", r->lab.hosts[from].name);
@@ -197,7 +197,7 @@ static void put_cell(struct json_out *o, const struct labrun *r, size_t from, si
 	json_put_close(o);
 }
 
-static void show_json(const struct labrun *r, const char *verb, int status, bool need_proof)
+static void show_json(const struct lab_session *r, const char *verb, int status, bool need_proof)
 {
 	static const char *const wheres[] = {"namespaces", "loopback", "ssh"};
 	bool is_down = strcmp(verb, "down") == 0;
@@ -224,8 +224,8 @@ static void show_json(const struct labrun *r, const char *verb, int status, bool
 		json_put_text(&o, "name", r->lab.hosts[i].name);
 		endpoint_put(at, &r->lab.hosts[i].at[0]);
 		json_put_text(&o, "address", at);
-		if (r->where == LAB_SPACES && !is_down)
-			json_put_text(&o, "netns", r->hosts[i].space);
+		if (r->where == LAB_NETNS && !is_down)
+			json_put_text(&o, "netns", r->hosts[i].netns);
 		json_put_text(&o, "state", state_word(r->hosts[i].state));
 		json_put_bool(&o, "changed", r->hosts[i].changed);
 		if (r->hosts[i].state == HOST_FAILED) {
@@ -248,7 +248,7 @@ static void show_json(const struct labrun *r, const char *verb, int status, bool
 	free(buf);
 }
 
-int labrun_show(struct labrun *r, const char *verb, bool need_proof)
+int lab_show(struct lab_session *r, const char *verb, bool need_proof)
 {
 	int status = worst(r, need_proof);
 
@@ -259,13 +259,13 @@ int labrun_show(struct labrun *r, const char *verb, bool need_proof)
 	return status;
 }
 
-int labrun_show_down(struct labrun *r)
+int lab_show_down(struct lab_session *r)
 {
 	size_t gone = 0;
 	int status = 0;
 
 	for (size_t i = 0; i < r->lab.n_hosts; i++) {
-		const struct host_run *h = &r->hosts[i];
+		const struct lab_host_state *h = &r->hosts[i];
 
 		if (h->state != HOST_FAILED) {
 			gone++;
@@ -278,10 +278,10 @@ int labrun_show_down(struct labrun *r)
 	if (r->args->json)
 		show_json(r, "down", status, false);
 	else if (status != 0)
-		out_text("%zu of %zu hosts are down; a second run takes the others\n", gone,
+		out_text("%zu of %zu hosts are stopped; run it again for the others\n", gone,
 			 r->lab.n_hosts);
 	else
-		out_text("lab %s is down%s: nothing is left\n", r->lab.name,
+		out_text("lab %s is down%s: everything is removed\n", r->lab.name,
 			 r->changed ? "" : " already");
 	return status;
 }

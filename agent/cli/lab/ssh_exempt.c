@@ -11,7 +11,7 @@
 
 #include <uv.h>
 
-#include "agent/cli/lab/labrun.h"
+#include "agent/cli/lab/ssh_exempt.h"
 #include "agent/cli/out.h"
 #include "proto/json/scan.h"
 
@@ -19,7 +19,7 @@
 
 /* Where ssh goes, by its own word: its config may call hosts what it likes. */
 struct way {
-	struct fleet_job job;
+	struct parallel_command job;
 	char host[256], port[8];
 	bool through; /* another host */
 };
@@ -53,7 +53,7 @@ static size_t find_self(const struct lab *lab)
 	return SIZE_MAX;
 }
 
-static void take_line(struct fleet_job *j, char *line, size_t len)
+static void take_line(struct parallel_command *j, char *line, size_t len)
 {
 	struct way *w = j->arg;
 
@@ -66,13 +66,13 @@ static void take_line(struct fleet_job *j, char *line, size_t len)
 		w->through = strstr(line, " none") == NULL;
 }
 
-static void ask_ssh(struct way *w, const struct labrun *r, size_t host)
+static void ask_ssh(struct way *w, const struct lab_session *r, size_t host)
 {
 	const char *config = args_text(r->args, "ssh-config");
 	size_t n = 0;
 
 	w->job.arg = w;
-	w->job.line = take_line;
+	w->job.on_line = take_line;
 	w->job.argv[n++] = "ssh";
 	w->job.argv[n++] = "-G";
 	if (config != NULL) {
@@ -128,16 +128,16 @@ static int exempt(struct peer_options *o, const char *text, struct err *e)
 	for (size_t i = 0; i < o->protects; i++)
 		if (strcmp(o->protect[i], text) == 0)
 			return err_set(e, ERR_USAGE,
-				       "\"protect\" has %s, by which this host's ssh goes", text);
+				       "\"protect\" contains %s, which ssh from this host uses",
+				       text);
 	if (o->exempts == PROTECT_MAX)
-		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, by which ssh goes",
-			       text);
+		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, which ssh uses", text);
 	snprintf(o->exempt[o->exempts++], PROTECT_TEXT, "%s", text);
 	return 0;
 }
 
 /* The pair is between us and a host that ssh reaches by the pair's own address. */
-static int spare(struct labrun *r, size_t self, struct lab_pair *pair, const struct way *ways,
+static int spare(struct lab_session *r, size_t self, struct lab_pair *pair, const struct way *ways,
 		 struct err *e)
 {
 	const size_t other = pair->a == self ? pair->b : pair->a;
@@ -150,19 +150,19 @@ static int spare(struct labrun *r, size_t self, struct lab_pair *pair, const str
 	snprintf(text, sizeof text, "tcp/%s", ways[other].port);
 	if (exempt(&pair->opt_a, text, e) < 0 || exempt(&pair->opt_b, text, e) < 0) {
 		err_in(e, "host %s is this machine", r->lab.hosts[self].name);
-		return err_hint(e, "bring the lab up from a machine that is none of its hosts");
+		return err_hint(e, "run lab up on a machine that is not a host of the lab");
 	}
 	sha256((struct bytes[]){{r->source, SHA256_LEN},
 				{h->name, strlen(h->name)},
 				{text, strlen(text)}},
 	       3, r->source);
 	if (!r->args->json)
-		out_note("%s is this machine: its ssh to %s may pass in clear, %s is exempt",
-			 r->lab.hosts[self].name, h->name, text);
+		out_note("%s is this machine: %s is exempt, so that ssh to %s works without a pair",
+			 r->lab.hosts[self].name, text, h->name);
 	return 0;
 }
 
-int labself_spare_ssh(struct labrun *r, struct err *e)
+int lab_ssh_exempt(struct lab_session *r, struct err *e)
 {
 	const size_t self = r->where == LAB_SSH ? find_self(&r->lab) : SIZE_MAX;
 	struct way *ways;
@@ -181,7 +181,7 @@ int labself_spare_ssh(struct labrun *r, struct err *e)
 		if ((pair->a != self && pair->b != self) || r->lab.hosts[other].ssh[0] == '\0')
 			continue;
 		ask_ssh(&ways[other], r, other);
-		rc = fleet_run(&ways[other].job, 1, 1, LOOK_MS, e);
+		rc = parallel_run(&ways[other].job, 1, 1, LOOK_MS, e);
 		if (rc == 0)
 			rc = spare(r, self, pair, ways, e);
 	}

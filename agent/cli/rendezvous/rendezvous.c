@@ -1,7 +1,8 @@
 /*
- * agent/cli/rendezvous/meet.c - a listener or a caller on a loop of its own, TLS, one message each way.
+ * agent/cli/rendezvous/rendezvous.c - TLS server or client on an event loop of its own; one message in each
+ * direction.
  */
-#include "agent/cli/rendezvous/meet.h"
+#include "agent/cli/rendezvous/rendezvous.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,30 +13,30 @@
 #include "crypto/tls.h"
 #include "proto/wire/frame.h"
 
-#define CONN_MS 10000 /* a caller has so long for all of it */
+#define CONN_MS 10000 /* time limit of a connection */
 #define CONNS_MAX 16
 #define BODY_MAX 1024
 #define ROOM 16384
 
-struct hall;
+struct session;
 
 struct conn {
 	struct conn *next;
-	struct hall *hall;
+	struct session *session;
 	uv_tcp_t tcp;
 	uv_timer_t timer;
 	uv_connect_t connect;
 	unsigned handles;
 	bool closing;
-	bool said; /* our message is out */
-	bool last; /* and nothing comes behind what waits to be sent */
+	bool sent; /* our message */
+	bool last; /* nothing follows what is queued */
 	struct tls *tls;
 	struct frame_reader frames;
-	uint8_t shown[PIN_LEN]; /* of the certificate that the other one showed */
+	uint8_t peer_pin[PIN_LEN]; /* of its certificate */
 };
 
-struct hall {
-	struct meet *m;
+struct session {
+	struct rendezvous *m;
 	bool is_inviter, over;
 	int rc;
 	struct err *e;
@@ -49,8 +50,8 @@ struct hall {
 
 static void close_conn(struct conn *c);
 
-/* The meeting is over: well, or for the reason in *e. */
-static void finish(struct hall *h, int rc)
+/* Ends the rendezvous: successfully, or with *h->e. */
+static void finish(struct session *h, int rc)
 {
 	if (h->over)
 		return;
@@ -59,10 +60,10 @@ static void finish(struct hall *h, int rc)
 	if (h->is_inviter && !uv_is_closing((uv_handle_t *)&h->listener))
 		uv_close((uv_handle_t *)&h->listener, NULL);
 	uv_close((uv_handle_t *)&h->limit, NULL);
-	/* who is not the one goes; the one is let out after its last bytes */
+	/* The connection of the peer closes after its last bytes, all others now. */
 	for (struct conn *c = h->list, *next; c != NULL; c = next) {
 		next = c->next;
-		if (rc < 0 || !c->said)
+		if (rc < 0 || !c->sent)
 			close_conn(c);
 	}
 }
@@ -72,7 +73,7 @@ static void finish(struct hall *h, int rc)
 static void on_closed(uv_handle_t *handle)
 {
 	struct conn *c = handle->data;
-	struct hall *h = c->hall;
+	struct session *h = c->session;
 
 	if (--c->handles > 0)
 		return;
@@ -116,7 +117,7 @@ static void on_sent(uv_write_t *req, int status)
 		close_conn(c);
 }
 
-/* What TLS wants to send; last: the connection ends behind it. */
+/* Sends the output of TLS; last: then closes the connection. */
 static void flush(struct conn *c, bool last)
 {
 	size_t n;
@@ -149,7 +150,7 @@ static void flush(struct conn *c, bool last)
 	}
 }
 
-static bool say(struct conn *c, const struct invite_msg *msg)
+static bool send_message(struct conn *c, const struct invite_msg *msg)
 {
 	uint8_t frame[FRAME_HEAD + BODY_MAX];
 	size_t n = invite_encode(msg, (char *)frame + FRAME_HEAD, BODY_MAX);
@@ -157,35 +158,35 @@ static bool say(struct conn *c, const struct invite_msg *msg)
 	if (n == 0)
 		return false;
 	frame_put_head(frame, (uint32_t)n);
-	c->said = tls_send(c->tls, frame, FRAME_HEAD + n);
-	return c->said;
+	c->sent = tls_send(c->tls, frame, FRAME_HEAD + n);
+	return c->sent;
 }
 
-/* ---- what is said ---------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------- */
 
 static bool bind_to(struct conn *c, struct invite_bind *b, struct secret *exporter)
 {
-	struct meet *m = c->hall->m;
-	bool is_inviter = c->hall->is_inviter;
+	struct rendezvous *m = c->session->m;
+	bool is_inviter = c->session->is_inviter;
 
 	if (!tls_export(c->tls, exporter))
 		return false;
 	b->secret = &m->invite->secret;
 	b->exporter = exporter;
-	b->inviter = is_inviter ? identity_facts(m->id)->pin : c->shown;
-	b->joiner = is_inviter ? c->shown : identity_facts(m->id)->pin;
+	b->inviter = is_inviter ? identity_facts(m->id)->pin : c->peer_pin;
+	b->joiner = is_inviter ? c->peer_pin : identity_facts(m->id)->pin;
 	return true;
 }
 
-/* Ours, proven for this session. */
+/* Our message, with the proof for this TLS session. */
 static bool own_message(struct conn *c, struct invite_msg *msg)
 {
-	struct meet *m = c->hall->m;
+	struct rendezvous *m = c->session->m;
 	struct invite_bind b;
 	SECRET(exporter);
 
 	memset(msg, 0, sizeof *msg);
-	msg->kind = c->hall->is_inviter ? INVITE_WELCOME : INVITE_JOIN;
+	msg->kind = c->session->is_inviter ? INVITE_WELCOME : INVITE_JOIN;
 	memcpy(msg->name, m->name, sizeof msg->name);
 	msg->port = m->port;
 	return bind_to(c, &b, &exporter) && invite_prove(msg, &b);
@@ -207,17 +208,17 @@ static void note_addresses(struct conn *c)
 	int n = sizeof ss;
 
 	if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&ss, &n) == 0)
-		c->hall->m->peer_addr = addr_of(&ss);
+		c->session->m->peer_addr = addr_of(&ss);
 	n = sizeof ss;
 	if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&ss, &n) == 0)
-		c->hall->m->own_addr = addr_of(&ss);
+		c->session->m->own_addr = addr_of(&ss);
 }
 
-/* The other's message: the one guess, or the welcome. */
+/* Handles the peer's message: the joiner's proof, or the inviter's welcome. */
 static void take_body(struct conn *c, const char *body, size_t len)
 {
-	struct hall *h = c->hall;
-	struct meet *m = h->m;
+	struct session *h = c->session;
+	struct rendezvous *m = h->m;
 	struct invite_msg own;
 	struct invite_bind b;
 	struct err ignored = {0};
@@ -227,7 +228,7 @@ static void take_body(struct conn *c, const char *body, size_t len)
 			  h->is_inviter ? &ignored : h->e) < 0) {
 		close_conn(c);
 		if (!h->is_inviter)
-			finish(h, err_in(h->e, "the inviter's answer"));
+			finish(h, err_in(h->e, "the inviter's reply"));
 		return;
 	}
 	if (!bind_to(c, &b, &exporter) || !invite_proven(&m->peer, &b)) {
@@ -236,28 +237,29 @@ static void take_body(struct conn *c, const char *body, size_t len)
 		note_addresses(c);
 		addr_put(from, &m->peer_addr);
 		err_set(h->e, ERR_AUTH, "%s did not prove that it knows the token", from);
-		err_hint(h->e, h->is_inviter ? "the invitation has ended: a token takes one guess. "
-					       "Make a new one, and hand it over in another way"
-					     : "make a new invitation");
+		err_hint(h->e, h->is_inviter
+				       ? "the token is void after one wrong proof; make a new "
+					 "one, and send it another way"
+				       : "make a new token");
 		close_conn(c);
 		finish(h, -1);
 		return;
 	}
-	memcpy(m->peer_pin, c->shown, PIN_LEN);
+	memcpy(m->peer_pin, c->peer_pin, PIN_LEN);
 	note_addresses(c);
-	/* Ours is kept before the other one is told: who was welcomed is known here. */
+	/* Store before the welcome is sent: a peer that was welcomed must be known here. */
 	if (m->keep(m, h->e) < 0) {
 		close_conn(c);
 		finish(h, -1);
 		return;
 	}
-	if (h->is_inviter && !(own_message(c, &own) && say(c, &own))) {
+	if (h->is_inviter && !(own_message(c, &own) && send_message(c, &own))) {
 		err_set(h->e, ERR_BUG, "no memory for the welcome");
 		finish(h, -1);
 		return;
 	}
 	tls_close(c->tls);
-	c->last = true; /* sent when the engine has returned */
+	c->last = true; /* on_read() flushes */
 	finish(h, 0);
 }
 
@@ -276,8 +278,8 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 		body = frame_body(&c->frames, &len);
 		if (body == NULL)
 			continue;
-		if (c->hall->over || c->closing)
-			return false; /* one message, and one meeting */
+		if (c->session->over || c->closing)
+			return false;
 		take_body(c, body, len);
 		frame_done(&c->frames);
 		return n == 0;
@@ -287,39 +289,40 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 
 /* ---- TLS ------------------------------------------------------------------------------- */
 
-/* The inviter takes any key that is good in itself: the proof tells whose it is. The joiner takes the
- * one of the token. */
+/* The inviter accepts any valid certificate, since the proof follows; the joiner only the key of the
+ * token. */
 static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
 {
 	struct conn *c = arg;
 
 	(void)chain;
-	memcpy(c->shown, leaf->pin, PIN_LEN);
-	if (c->hall->is_inviter || bytes_equal(leaf->pin, c->hall->m->invite->pin, PIN_LEN))
+	memcpy(c->peer_pin, leaf->pin, PIN_LEN);
+	if (c->session->is_inviter || bytes_equal(leaf->pin, c->session->m->invite->pin, PIN_LEN))
 		return CERT_OK;
 	return CERT_WRONG_PIN;
 }
 
 static void joiner_failed(struct conn *c, enum tls_fault f)
 {
-	struct hall *h = c->hall;
+	struct session *h = c->session;
 	char at[ENDPOINT_TEXT];
 
 	if (h->is_inviter || h->over)
 		return;
 	endpoint_put(at, &h->m->invite->at);
 	if (f == TLS_CERT && tls_cert_fault(c->tls) == CERT_WRONG_PIN) {
-		err_set(h->e, ERR_AUTH, "the key at %s is not that of the token", at);
-		err_hint(h->e, "somebody else may be answering there; make a new invitation");
+		err_set(h->e, ERR_AUTH, "the key of %s is not that of the token", at);
+		err_hint(h->e, "another host may be answering there; make a new token");
 	} else if (f == TLS_CERT) {
 		err_set(h->e, ERR_AUTH, "%s: %s", at, cert_fault_text(tls_cert_fault(c->tls)));
-		err_hint(h->e, "look at the clocks of both hosts");
-	} else if (c->said) {
-		err_set(h->e, ERR_AUTH, "%s ended the invitation without a welcome", at);
-		err_hint(h->e, "the inviter's output says why; make a new invitation");
+		err_hint(h->e, "check the clocks of both hosts");
+	} else if (c->sent) {
+		err_set(h->e, ERR_AUTH, "%s refused: it closed the connection without a welcome",
+			at);
+		err_hint(h->e, "see the inviter's output; make a new token");
 	} else {
 		err_set(h->e, ERR_REFUSED, "%s: %s", at, tls_fault_text(f));
-		err_hint(h->e, "is it \"sapair invite\" that listens there?");
+		err_hint(h->e, "check that \"sapair invite\" is listening there");
 	}
 	finish(h, -1);
 }
@@ -329,7 +332,7 @@ static void on_alloc(uv_handle_t *handle, size_t wish, uv_buf_t *buf)
 	struct conn *c = handle->data;
 
 	(void)wish;
-	*buf = uv_buf_init(c->hall->room, ROOM);
+	*buf = uv_buf_init(c->session->room, ROOM);
 }
 
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
@@ -349,21 +352,21 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		flush(c, true);
 		return;
 	}
-	if (!c->hall->is_inviter && !c->said && tls_is_open(c->tls) &&
-	    !(own_message(c, &own) && say(c, &own))) {
-		err_set(c->hall->e, ERR_BUG, "no memory for a message");
-		finish(c->hall, -1);
+	if (!c->session->is_inviter && !c->sent && tls_is_open(c->tls) &&
+	    !(own_message(c, &own) && send_message(c, &own))) {
+		err_set(c->session->e, ERR_BUG, "no memory for a message");
+		finish(c->session, -1);
 		return;
 	}
 	flush(c, c->last);
 }
 
-static void on_conn_late(uv_timer_t *t)
+static void on_conn_timeout(uv_timer_t *t)
 {
-	close_conn(t->data); /* the joiner has its own limit, which is not longer */
+	close_conn(t->data);
 }
 
-static struct conn *new_conn(struct hall *h, enum tls_role role)
+static struct conn *new_conn(struct session *h, enum tls_role role)
 {
 	struct conn *c = calloc(1, sizeof *c);
 
@@ -374,7 +377,7 @@ static struct conn *new_conn(struct hall *h, enum tls_role role)
 		free(c);
 		return NULL;
 	}
-	c->hall = h;
+	c->session = h;
 	c->handles = 2;
 	uv_tcp_init(&h->loop, &c->tcp);
 	uv_timer_init(&h->loop, &c->timer);
@@ -385,7 +388,7 @@ static struct conn *new_conn(struct hall *h, enum tls_role role)
 	return c;
 }
 
-/* ---- both ends ------------------------------------------------------------------------- */
+/* ---- session --------------------------------------------------------------------------- */
 
 static int to_sockaddr(struct sockaddr_storage *ss, const struct endpoint *ep, struct err *e)
 {
@@ -398,9 +401,9 @@ static int to_sockaddr(struct sockaddr_storage *ss, const struct endpoint *ep, s
 	return rc == 0 ? 0 : err_set(e, ERR_USAGE, "%s: %s", host, uv_strerror(rc));
 }
 
-static struct hall *open_hall(struct meet *m, bool is_inviter, struct err *e)
+static struct session *open_session(struct rendezvous *m, bool is_inviter, struct err *e)
 {
-	struct hall *h = calloc(1, sizeof *h);
+	struct session *h = calloc(1, sizeof *h);
 
 	if (h == NULL || uv_loop_init(&h->loop) != 0) {
 		free(h);
@@ -416,7 +419,7 @@ static struct hall *open_hall(struct meet *m, bool is_inviter, struct err *e)
 	return h;
 }
 
-static int close_hall(struct hall *h)
+static int run_session(struct session *h)
 {
 	int rc;
 
@@ -428,26 +431,27 @@ static int close_hall(struct hall *h)
 	return rc;
 }
 
-static void on_end(uv_timer_t *t)
+static void on_limit(uv_timer_t *t)
 {
-	struct hall *h = t->data;
+	struct session *h = t->data;
 	char at[ENDPOINT_TEXT];
 
 	endpoint_put(at, &h->m->invite->at);
 	if (h->is_inviter) {
-		err_set(h->e, ERR_TIMEOUT, "nobody came: the invitation has expired");
-		err_hint(h->e, "make a new one; --ttl makes it last longer");
+		err_set(h->e, ERR_TIMEOUT, "the token has expired, and no host has joined");
+		err_hint(h->e, "make a new one; --ttl makes it valid for longer");
 	} else {
 		err_set(h->e, ERR_TIMEOUT, "%s did not answer in time", at);
-		err_hint(h->e,
-			 "is the inviter still waiting, and does its firewall let TCP in there?");
+		err_hint(
+			h->e,
+			"check that the inviter is still waiting, and that its firewall allows TCP there");
 	}
 	finish(h, -1);
 }
 
-static void on_caller(uv_stream_t *server, int status)
+static void on_connection(uv_stream_t *server, int status)
 {
-	struct hall *h = server->data;
+	struct session *h = server->data;
 	struct conn *c;
 
 	if (status < 0 || h->over)
@@ -460,12 +464,12 @@ static void on_caller(uv_stream_t *server, int status)
 		close_conn(c);
 		return;
 	}
-	uv_timer_start(&c->timer, on_conn_late, CONN_MS, 0);
+	uv_timer_start(&c->timer, on_conn_timeout, CONN_MS, 0);
 }
 
-int meet_invite(struct meet *m, const struct endpoint *listen, struct err *e)
+int rendezvous_invite(struct rendezvous *m, const struct endpoint *listen, struct err *e)
 {
-	struct hall *h = open_hall(m, true, e);
+	struct session *h = open_session(m, true, e);
 	struct sockaddr_storage ss;
 	char text[ENDPOINT_TEXT];
 	int rc;
@@ -478,7 +482,7 @@ int meet_invite(struct meet *m, const struct endpoint *listen, struct err *e)
 	if (rc == 0) {
 		rc = uv_tcp_bind(&h->listener, (const struct sockaddr *)&ss, 0);
 		if (rc == 0)
-			rc = uv_listen((uv_stream_t *)&h->listener, CONNS_MAX, on_caller);
+			rc = uv_listen((uv_stream_t *)&h->listener, CONNS_MAX, on_connection);
 		if (rc != 0) {
 			endpoint_put(text, listen);
 			err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s",
@@ -488,18 +492,18 @@ int meet_invite(struct meet *m, const struct endpoint *listen, struct err *e)
 	}
 	if (rc != 0) {
 		finish(h, -1);
-		return close_hall(h);
+		return run_session(h);
 	}
-	uv_timer_start(&h->limit, on_end, m->limit_ms, 0);
+	uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
 	if (m->ready != NULL)
 		m->ready(m);
-	return close_hall(h);
+	return run_session(h);
 }
 
 static void on_connected(uv_connect_t *req, int status)
 {
 	struct conn *c = req->data;
-	struct hall *h = c->hall;
+	struct session *h = c->session;
 	char at[ENDPOINT_TEXT];
 
 	if (c->closing)
@@ -508,8 +512,7 @@ static void on_connected(uv_connect_t *req, int status)
 		endpoint_put(at, &h->m->invite->at);
 		err_set(h->e, ERR_TIMEOUT, "%s: %s", at, uv_strerror(status));
 		err_hint(h->e,
-			 "was the token used already, has it expired, or does a firewall stand "
-			 "between?");
+			 "the token may have been used or expired, or a firewall blocks the port");
 		close_conn(c);
 		finish(h, -1);
 		return;
@@ -518,9 +521,9 @@ static void on_connected(uv_connect_t *req, int status)
 	flush(c, false);
 }
 
-int meet_join(struct meet *m, struct err *e)
+int rendezvous_join(struct rendezvous *m, struct err *e)
 {
-	struct hall *h = open_hall(m, false, e);
+	struct session *h = open_session(m, false, e);
 	struct sockaddr_storage ss;
 	struct conn *c;
 	int rc;
@@ -532,9 +535,9 @@ int meet_join(struct meet *m, struct err *e)
 		if (c == NULL)
 			err_set(e, ERR_BUG, "no memory for a connection");
 		finish(h, -1);
-		return close_hall(h);
+		return run_session(h);
 	}
-	uv_timer_start(&h->limit, on_end, m->limit_ms, 0);
+	uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
 	if (m->own_addr.len != 0) {
 		struct sockaddr_storage own;
 
@@ -543,11 +546,11 @@ int meet_join(struct meet *m, struct err *e)
 			rc = uv_tcp_bind(&c->tcp, (const struct sockaddr *)&own, 0);
 		if (rc != 0) {
 			on_connected(&c->connect, rc < -1 ? rc : UV_EADDRNOTAVAIL);
-			return close_hall(h);
+			return run_session(h);
 		}
 	}
 	rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&ss, on_connected);
 	if (rc != 0)
 		on_connected(&c->connect, rc);
-	return close_hall(h);
+	return run_session(h);
 }

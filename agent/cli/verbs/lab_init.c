@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/lab.c - lab init: bundles from a lab file.
+ * agent/cli/verbs/lab_init.c - lab init: bundles from a lab file.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -44,9 +44,9 @@ static void print_init(const struct args *a, const struct lab *lab, const char *
 		if (labfile_bundle_path(path, dir, lab->hosts[i].name, NULL) == 0)
 			out_text("%s\n", path);
 	if (changed && args_has(a, "check"))
-		out_note("these would be written, valid until %s; nothing was changed", when);
+		out_note("bundles valid until %s would be written; nothing was changed", when);
 	else if (!changed)
-		out_note("there already: nothing was changed (valid until %s)", when);
+		out_note("exists already: nothing was changed (valid until %s)", when);
 	else
 		out_note("%zu hosts, %zu pair%s, valid until %s; on each: sapair run --bundle "
 			 "HOST.bundle",

@@ -11,6 +11,7 @@
 #include "agent/daemon/peer/policy.h"
 #include "agent/daemon/peer/reload.h"
 #include "agent/os/confine.h"
+#include "agent/privsep/client.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -310,6 +311,7 @@ static int open_ipsec(struct process *s, struct err *e)
 
 				.on_event = on_ipsec,
 				.arg = s,
+				.forward = privsep_backend(a->start->privsep),
 				.privsep = a->start->privsep};
 
 	if (ipsec_open(&a->db, a->cfg.backend, &env, e) < 0)

@@ -1,8 +1,8 @@
 /*
  * crypto/secret.h - secret bytes as a type: keys, shares, tags.
  *
- * The type keeps secrets out of format strings, log lines and memcmp(). secret_bytes() is the only
- * access to the bytes: search for it to review every use.
+ * The type keeps secrets out of format strings, log lines and comparisons of bytes. secret_bytes()
+ * is the only access to the bytes: search for it to review every use.
  */
 #ifndef SAPAIR_CRYPTO_SECRET_H
 #define SAPAIR_CRYPTO_SECRET_H

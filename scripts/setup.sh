@@ -115,7 +115,7 @@ may_have() {
 	! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || [ "$(candidate "$1")" != '' ]
 }
 
-candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *//p'; }
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([^(]\)/\1/p'; }
 fits() {
 	case $1 in
 	3.6.[0-3]-* | 3.6.[0-3]) return 1 ;;
@@ -226,7 +226,10 @@ if [ -n "$wishes" ]; then
 	say "installing$wishes"
 	# shellcheck disable=SC2086 # a list of words
 	apt install -y --no-install-recommends $wishes >>"$log" 2>&1 ||
-		say "could not install$wishes: tests that need them are skipped"
+		for wish in $wishes; do # one that cannot be installed does not prevent the others
+			apt install -y --no-install-recommends "$wish" >>"$log" 2>&1 ||
+				say "could not install $wish: tests that need it are skipped"
+		done
 fi
 if [ -n "$packages" ]; then
 	say "installing$packages"

@@ -1,5 +1,5 @@
 /*
- * agent/cli/conf.c - finds and reads what an agent starts from.
+ * agent/cli/conf.c - finds and reads the config.
  */
 #include "agent/cli/conf.h"
 
@@ -138,7 +138,7 @@ bool conf_has_peers(const char *dir)
 	return os_path_join(path, dir, CONF_PEERS, NULL) == 0 && os_exists(path);
 }
 
-/* The file that nobody named. */
+/* A default path: the file may be missing. */
 static int usual_file(char path[CONFIG_PATH_MAX], const char *dir, const char *name, struct err *e)
 {
 	if (path[0] != '\0')

@@ -1,5 +1,5 @@
 /*
- * agent/cli/ident.c - certificates between flags, files and people.
+ * agent/cli/ident.c - certificates of the verbs id and ca.
  */
 #include "agent/cli/ident.h"
 
@@ -12,7 +12,7 @@
 #include "proto/base/addr.h"
 #include "agent/os/creds.h"
 
-#define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */
+#define SKEW_S 300 /* allowance for clocks that differ */
 #define DAYS_MAX 36500
 
 /* ---- wishes ---------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /*
- * agent/cli/request.h - one request to a running agent: sends it and shows the documents of the reply.
+ * agent/cli/request.h - one request to a running agent: sends it and shows the documents of the
+ * reply.
  */
 #ifndef SAPAIR_AGENT_CLI_REQUEST_H
 #define SAPAIR_AGENT_CLI_REQUEST_H

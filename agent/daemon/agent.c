@@ -77,7 +77,7 @@ static int check_restart(const struct agent *a, const struct config *c, struct e
 	if (what == NULL)
 		return 0;
 	err_set(e, ERR_USAGE, "%s changed: that needs a restart; nothing was applied", what);
-	return err_hint(e, "restart the agent, or put the old value back");
+	return err_hint(e, "restart the agent, or restore the old value");
 }
 
 static const char hint_closed[] =
@@ -126,7 +126,7 @@ static int on_reload_request(struct agent *a, struct reload_result *r, struct er
 	fill_name(a);
 	peers_drop_denied(a, &a->identity->deny);
 	cert_reload_seen(process_of(a)->cert_reload);
-	event_plain(&a->events, EVENT_RELOADED, NULL, "config and identity were read anew");
+	event_plain(&a->events, EVENT_RELOADED, NULL, "config and identity reloaded");
 	return 0;
 free_config:
 	config_free(&c);
@@ -142,9 +142,9 @@ static int on_add_address(struct agent *a, const char *address, const char *pin,
 
 	if (a->start->privsep != NULL && !ipsec_sends(a->db)) {
 		err_set(e, ERR_USAGE,
-			"the process that has the right to install SAs takes peers from the config only");
+			"the privileged helper accepts peers from the config only");
 		return err_hint(
-			e, "write it into the config, or a file in peers.d, and: sapair reload");
+			e, "add it to the config or to a file in peers.d, then run: sapair reload");
 	}
 	if (config_add_peer(&a->cfg, address, e) < 0)
 		return -1;
@@ -282,7 +282,7 @@ static int start_signals(struct process *s, struct err *e)
 	uv_timer_init(&a->loop.uv, &s->stop_timer);
 	s->stop_timer.data = a;
 	if (rc < 0)
-		return err_set(e, ERR_OS, "signals cannot be taken: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot handle signals: %s", uv_strerror(rc));
 	return 0;
 }
 
@@ -298,7 +298,7 @@ static void warn_session(const struct agent *a, const struct peer_config *p)
 		return;
 	log_line(
 		LOG_WARN,
-		"peer %s: your ssh session comes from there, and stands still until the pair is up%s%s%s",
+		"peer %s: your ssh session comes from this peer, and stalls until the pair is up%s%s%s",
 		p->name, a->can.selectors ? "; \"exempt\": [\"icmp\", \"" : "",
 		a->can.selectors ? ssh : "",
 		a->can.selectors ? "\"] on both hosts keeps it open" : "");
@@ -317,7 +317,7 @@ static int open_ipsec(struct process *s, struct err *e)
 	if (ipsec_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
 	if (e->code != ERR_NONE) { /* "auto" found none of the system's own */
-		err_in(e, "this host's traffic is NOT protected, back end %s only proves pairs",
+		err_in(e, "this host's traffic is NOT protected, back end %s only verifies pairs",
 		       a->db->ops->name);
 		event_fail(&a->events, EVENT_SYSTEM, NULL, e);
 		memset(e, 0, sizeof *e);

@@ -118,11 +118,11 @@ static void on_poll(uv_timer_t *t)
 	if (is_stable && !are_equal(now, r->read)) {
 		memcpy(r->read, now, sizeof now);
 		if (r->reload(r->arg, &e) < 0) {
-			err_in(&e, "the new certificate was not taken");
+			err_in(&e, "cannot use the new certificate");
 			event_fail(&r->agent->events, EVENT_SYSTEM, NULL, &e);
 		} else {
 			event_plain(&r->agent->events, EVENT_RELOADED, NULL,
-				    "the identity was read anew");
+				    "identity reloaded");
 			cert_reload_seen(r);
 		}
 	}

@@ -2,7 +2,8 @@
  * agent/os/os.h - the operating system, without IPsec.
  *
  * linux/ and windows/ implement it, with the same file names: os.c the process, file.c files, control.c the
- * control socket or pipe. Outside of agent/os, agent/ipsec and agent/privsep no file includes system headers.
+ * control socket or pipe, confine.c dropping privileges. Windows also has detach.c and service.c, for what
+ * shells and systemd do on Linux, and inner.c. Outside of agent/os, agent/ipsec and agent/privsep no file includes system headers.
  */
 #ifndef SAPAIR_AGENT_OS_H
 #define SAPAIR_AGENT_OS_H

@@ -227,15 +227,17 @@ int config_table_decode(const struct config_table *t, const struct cJSON *v, voi
 			struct err *e)
 {
 	struct json_field fields[KEYS_MAX];
+	size_t n = add_fields(fields, 0, t, 0);
 
-	return json_decode(v, fields, add_fields(fields, 0, t, 0), to, t->size, e);
+	return json_decode(v, fields, n, to, t->size, e);
 }
 
 void config_table_put(const struct config_table *t, struct json_out *o, const void *from)
 {
 	struct json_field fields[KEYS_MAX];
+	size_t n = add_fields(fields, 0, t, 0);
 
-	json_put_fields(o, fields, add_fields(fields, 0, t, 0), from);
+	json_put_fields(o, fields, n, from);
 }
 
 static int set_preset(const struct config_key *k, char *to, struct err *e)

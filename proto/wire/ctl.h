@@ -26,7 +26,7 @@ enum ctl_members {
 	CTL_HAS_REASON = 128,
 	CTL_HAS_PIN = 256,
 	CTL_NEEDS_PEER = 512, /* "peer", or "all" where the verb has it, is required */
-	CTL_PEERS = CTL_NEEDS_PEER | CTL_HAS_PEER | CTL_HAS_ALL,
+	CTL_NEEDS_PEERS = CTL_NEEDS_PEER | CTL_HAS_PEER | CTL_HAS_ALL,
 };
 
 /*
@@ -35,10 +35,10 @@ enum ctl_members {
 /* clang-format off */
 #define CTL_VERBS(X)                                                                              \
 	X(STATUS, status, CTL_HAS_PEER | CTL_HAS_ALL)                                             \
-	X(UP,     up,     CTL_PEERS | CTL_HAS_WAIT | CTL_HAS_VERIFY | CTL_HAS_PARALLEL | CTL_HAS_PIN) \
-	X(DOWN,   down,   CTL_PEERS)                                                              \
-	X(REKEY,  rekey,  CTL_PEERS | CTL_HAS_WAIT | CTL_HAS_VERIFY | CTL_HAS_PARALLEL | CTL_HAS_REASON) \
-	X(VERIFY, verify, CTL_PEERS | CTL_HAS_COUNT | CTL_HAS_INTERVAL | CTL_HAS_PARALLEL)        \
+	X(UP,     up,     CTL_NEEDS_PEERS | CTL_HAS_WAIT | CTL_HAS_VERIFY | CTL_HAS_PARALLEL | CTL_HAS_PIN) \
+	X(DOWN,   down,   CTL_NEEDS_PEERS)                                                              \
+	X(REKEY,  rekey,  CTL_NEEDS_PEERS | CTL_HAS_WAIT | CTL_HAS_VERIFY | CTL_HAS_PARALLEL | CTL_HAS_REASON) \
+	X(VERIFY, verify, CTL_NEEDS_PEERS | CTL_HAS_COUNT | CTL_HAS_INTERVAL | CTL_HAS_PARALLEL)        \
 	X(WATCH,  watch,  0)                                                                      \
 	X(RELOAD, reload, 0)                                                                      \
 	X(STOP,   stop,   0)                                                                      \

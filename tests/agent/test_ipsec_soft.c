@@ -1,6 +1,6 @@
 /*
  * agent/ipsec: two soft back ends on one loop, 127.0.0.1 and 127.0.0.2 (or ::1 twice), and a bare
- * UDP socket as the stranger between them.
+ * UDP socket of another program between them.
  *
  *     a  127.0.0.1:port_a  <---- ESP in UDP ---->  127.0.0.2:port_b  b
  */
@@ -429,9 +429,9 @@ static void nothing_is_lost_across_rekeys(void)
 	close_both();
 }
 
-/* ---- a stranger -------------------------------------------------------------------------- */
+/* ---- a socket of another program --------------------------------------------------------- */
 
-static int stranger(const char *address, uint16_t port)
+static int other_socket(const char *address, uint16_t port)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
 	const struct timeval patience = {2, 0};
@@ -462,8 +462,8 @@ static void packets_without_an_sa_are_dropped_and_reported(void)
 	open_both();
 	add_both();
 	p = pair_up(SUITE_AES256GCM16, true);
-	near = stranger("127.0.0.1", 0);
-	far = stranger("127.0.0.3", 0);
+	near = other_socket("127.0.0.1", 0);
+	far = other_socket("127.0.0.3", 0);
 
 	CHECK(send_text(&a, "first") == 0 && wait_events(&b, 1)); /* number 1 is seen */
 	inject(near, unknown, sizeof unknown);
@@ -514,8 +514,8 @@ static void an_authentic_packet_of_another_flow_is_dropped(void)
 	open_both();
 	add_both();
 	pair_up(SUITE_AES256GCM16, true);
-	near = stranger("127.0.0.1", 0);
-	tap = stranger("127.0.0.2", 0);
+	near = other_socket("127.0.0.1", 0);
+	tap = other_socket("127.0.0.2", 0);
 	CHECK(getsockname(tap, (struct sockaddr *)&sa, &len) == 0);
 	a.policy.remote_esp_port = ntohs(sa.sin_port); /* also the inner port */
 	CHECK(send_text(&a, "for another port") == 0);
@@ -537,7 +537,7 @@ static void drops_are_reported_once_a_second(void)
 
 	open_both();
 	add_both();
-	near = stranger("127.0.0.1", 0);
+	near = other_socket("127.0.0.1", 0);
 	for (int i = 0; i < 300; i++) {
 		inject(near, unknown, sizeof unknown);
 		uv_run(&loop, UV_RUN_NOWAIT);
@@ -667,7 +667,7 @@ static void a_bind_that_fails_says_what_to_do(void)
 	int taken;
 
 	open_both();
-	taken = stranger("127.0.0.1", a.policy.local_esp_port);
+	taken = other_socket("127.0.0.1", a.policy.local_esp_port);
 	CHECK(CALL(ipsec_policy_add(a.db, &a.policy, &e)) < 0 && e.code == ERR_OS);
 	snprintf(want, sizeof want,
 		 "peer beta: bind UDP 127.0.0.1:%u for ESP: address already in use",

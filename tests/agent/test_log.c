@@ -149,7 +149,7 @@ static void lines_caused_by_unauthenticated_clients_are_limited_and_counted(void
 
 	begin(LOG_INFO, LOG_JOURNAL);
 	for (int i = 0; i < 50; i++)
-		log_limited(t, LOG_INFO, "stranger %d", i);
+		log_limited(t, LOG_INFO, "client %d", i);
 	CHECK_U64(lines(end()), 10);
 
 	begin(LOG_INFO, LOG_JOURNAL);
@@ -160,12 +160,12 @@ static void lines_caused_by_unauthenticated_clients_are_limited_and_counted(void
 
 	begin(LOG_INFO, LOG_JOURNAL); /* after a long quiet: ten again, not a hundred */
 	for (int i = 0; i < 50; i++)
-		log_limited(t + 100000, LOG_INFO, "stranger %d", i);
+		log_limited(t + 100000, LOG_INFO, "client %d", i);
 	CHECK_U64(lines(end()), 11);
 
 	begin(LOG_WARN, LOG_JOURNAL); /* what is not wanted costs nothing */
 	for (int i = 0; i < 50; i++)
-		log_limited(t + 200000, LOG_INFO, "stranger %d", i);
+		log_limited(t + 200000, LOG_INFO, "client %d", i);
 	log_limited(t + 200000, LOG_WARN, "w");
 	CHECK_STR(end(), "<4>40 lines like the next were omitted\n<4>w\n");
 }
@@ -181,7 +181,7 @@ static void an_event_has_its_number_where_it_is_kept(void)
 	CHECK_STR(end(), "<6>peer beta: leads\n");
 	begin(LOG_INFO, LOG_EVENTS);
 	for (int i = 0; i < 50; i++)
-		log_event(LOG_WARN, 140, 9000000, "stranger %d", i);
+		log_event(LOG_WARN, 140, 9000000, "client %d", i);
 	CHECK_U64(lines(end()), 10);
 }
 

@@ -138,7 +138,7 @@ static void only_regular_files_of_a_sane_size_are_read(void)
 	begin();
 	CHECK(read_as("none", OS_ANYONE) == ERR_USAGE);
 	CHECK(strstr(e.cause, "No such file") != NULL && e.os == ENOENT);
-	CHECK(mkfifo(in_dir("fifo"), 0600) == 0); /* nobody writes: must not wait */
+	CHECK(mkfifo(in_dir("fifo"), 0600) == 0); /* without a writer: must not block */
 	CHECK(read_as("fifo", OS_ANYONE) == ERR_USAGE);
 	CHECK(read_as(".", OS_ANYONE) == ERR_USAGE);
 	CHECK(symlink("f", in_dir("link")) == 0);
@@ -276,7 +276,7 @@ static void default_paths_depend_on_user_and_environment(void)
 	if (geteuid() == 0)
 		CHECK_STR(out, "/run/sapair/control.sock");
 	fflush(stdout);
-	if (fork() == 0) { /* as somebody else */
+	if (fork() == 0) { /* as another user */
 		t_failed = false;
 		if (geteuid() == 0)
 			CHECK(setuid(12345) == 0);
@@ -387,9 +387,9 @@ static void start_when_told(int go, int said, int end)
 	slow_us = 300 * (unsigned)(getpid() % 7);
 	uv_loop_init(&loop);
 	byte = (char)read(go, &byte, 1);
-	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0            ? 0
+	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0   ? 0
 	       : e.code == ERR_USAGE && strstr(e.cause, "already running at") ? 3
-										       : 4;
+									      : 4;
 	if (byte == 4)
 		fprintf(stderr, "# %s\n", e.cause);
 	if (write(said, &byte, 1) != 1)
@@ -460,7 +460,8 @@ static void a_start_waits_for_another_but_not_for_ever(void)
 	os_control_unlisten(c);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	CHECK(uv_loop_close(&loop) == 0);
-	CHECK(symlink("/etc/passwd", in_dir("c.lock")) == 0); /* somebody's trap */
+	CHECK(symlink("/etc/passwd", in_dir("c.lock")) ==
+	      0); /* a symbolic link made by another user */
 	CHECK(os_control_listen(&c, &loop, in_dir("c"), on_nobody, NULL, &e) < 0);
 	done();
 }
@@ -544,7 +545,7 @@ static void the_service_manager_is_notified(void)
 
 	begin();
 	unsetenv("NOTIFY_SOCKET");
-	os_notify("READY=1"); /* nobody to tell: nothing happens */
+	os_notify("READY=1"); /* no service manager: does nothing */
 	for (int abstract = 0; abstract < 2; abstract++) {
 		char name[80];
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripts/kernels.sh and the table of tests/run.py --kernels where a kernel cannot be had."""
+"""scripts/kernels.sh and the table of tests/run.py --kernels where a kernel is not available."""
 
 import os
 import subprocess

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""scripts/ansible: the role against its table in docs/lab.md, and on two hosts of an inventory, which are
-this machine at two addresses: what it does, and what it says has changed."""
+"""scripts/ansible: the role against its table in docs/lab.md, and on two hosts, which are this machine at two
+addresses: its effects, and the changes that it reports."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/architecture.md: its map of modules is that of the files."""
+"""docs/architecture.md lists the modules that exist."""
 
 import glob
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Debian package: what is in it, that it is made the same twice, and that lintian is content."""
+"""The Debian package: its contents, that it is reproducible, and that lintian has no findings."""
 
 import os
 import shutil

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/architecture.md, "Where to find": each search finds its place at once. And names that must stay findable."""
+"""docs/architecture.md, "Where to find": each search finds its place. Names in tests/ that make that possible."""
 
 import os
 import re

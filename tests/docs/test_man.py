@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The man pages are those that scripts/make-man.py makes, and groff has nothing to say against them."""
+"""The man pages are those that scripts/make-man.py writes, and groff prints no warning."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/output.md against the lists of the code, and against what two real agents say."""
+"""docs/output.md against the lists of the code, and against the output of two agents."""
 
 import glob
 import json
@@ -19,7 +19,7 @@ from harness.settings import ROOT, SAPAIR
 from harness.tap import check, equal, main, test
 
 doc = read("docs/output.md")
-NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))  # tests may run side by side
+NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))  # tests may run in parallel
 ALPHA, BETA = NET + "1", NET + "2"
 
 
@@ -57,7 +57,7 @@ def requests_are_those_of_the_code():
     equal(rows["wait"][1], " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", waits)), "waits")
     for name, bit in re.findall(r"\{\"(\w+)\", CTL_HAS_(\w+),", ctl):
         having = [v for v, has in verbs.items()
-                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_PEERS" in has)]
+                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_NEEDS_PEERS" in has)]
         equal(rows[name][3], " ".join("`%s`" % v for v in having), "verbs that have " + name)
 
 
@@ -97,7 +97,7 @@ TYPES = {
 
 
 def members(value, path=""):
-    """(path, value) of everything that is no container; an empty list is none either."""
+    """(path, value) of all values but lists and objects; an empty list counts as a value."""
     if isinstance(value, dict):
         for k, v in value.items():
             yield from members(v, path + "." + k if path else k)
@@ -109,7 +109,7 @@ def members(value, path=""):
 
 
 def judge(documents):
-    """Every member is documented, and of its type; returns what was seen."""
+    """Checks that every member is documented and of its type; returns the members."""
     known, seen = documented(), {}
     error = known["sapair.error/1"]
     known["sapair.status/1"].update({"peers[].error." + k: v for k, v in error.items()})
@@ -130,12 +130,12 @@ UNSEEN = ("sapair.progress/1", "sapair.end/1", "sapair.plan/1", "sapair.clean/1"
           "sapair.service/1")  # tests/windows
 
 
-# What runs in the background here, has no document, or needs a kernel: tests/kernel validates it.
+# Verbs that run in the background, have no document, or need a kernel (validated in tests/kernel).
 ELSEWHERE = {"run", "watch", "invite", "completion", "plan", "clean", "export script"}
 
 
 class Agents:
-    """Two that pair on loopback, in a folder of their own."""
+    """Two agents that pair on loopback, in their own folder."""
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -231,12 +231,12 @@ def real_documents_are_as_documented():
         got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
     verbs = {v["name"] for d in got if d["schema"] == "sapair.help/1" for v in d.get("verbs", [])}
     said = {v for v in verbs for words in a.ran if words[:len(v.split())] == v.split()}
-    equal(sorted(verbs - said - ELSEWHERE), [], "verbs whose --json nobody has validated")
+    equal(sorted(verbs - said - ELSEWHERE), [], "verbs whose --json output no test has validated")
     for d in got:
         wrong = faults(d, of_document(d["schema"]), strict=True)
         check(not wrong, "%s against its schema: %s" % (d, wrong))
     seen = judge(got)
-    # What is always there was seen: the tables do not describe what no program says.
+    # Every member that is documented as always present was seen.
     for schema, rows in documented().items():
         if schema in UNSEEN:
             continue

@@ -47,7 +47,7 @@ def words(name):
 
 
 def described(kind, get, least, most, more):
-    """Type and range of a field, as the document words them."""
+    """Type and range of a field, in the words of the document."""
     low, high = defined(least or "0"), defined(most or "0")
     if get == "get_type":
         return "word", "`%s`" % kind

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""docs/schema: the files against the tables they are made from, the examples, and wrong configs.
-What agents really say is validated in test_output.py."""
+"""docs/schema: the files against the tables that they are made from, the examples, and invalid configs.
+The output of agents is validated in test_output.py."""
 
 import glob
 import json

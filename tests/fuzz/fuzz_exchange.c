@@ -88,7 +88,7 @@ static void install(struct side *s)
 	MUST(secret_len(&s->x.probe_key) > 0);
 }
 
-/* S4, I1: whoever sends knows that the other has the same key behind that SPI. */
+/* S4, I1: an end that sends knows that the other has the same key for that SPI. */
 static void activate(struct side *s, const struct side *peer)
 {
 	const struct sa_keys *k = &s->x.sa_out;

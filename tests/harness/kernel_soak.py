@@ -1,12 +1,12 @@
-"""Three hosts, traffic between all of them, and whatever goes wrong in a network.
+"""Three hosts, traffic between all of them, and random faults.
 
     alpha   its agent runs all the time
-    beta    its agent is killed, ended, stopped as by a machine that hangs, loses its helper, is reloaded
-    gamma   the same; and pairs are taken down, and what a killed agent left is cleaned away
+    beta    its agent is killed, stopped, suspended, loses its helper, is reloaded
+    gamma   the same; its pairs are also taken down, and what a killed agent left is removed
 
-Somebody else deletes SAs and takes all of them away; the wire is cut, gets slow, loses packets. While the pairs
-are meant to be up nothing may be in clear on the wire; after each fault all pairs must come back, proven; what is
-taken down must leave nothing in the kernel, whatever traffic asks for meanwhile.
+SAs are deleted and flushed; the wire is cut, slow, and loses packets. While the pairs are meant to be up, no
+packet may be unencrypted. After each fault all pairs must be restored and verified. A pair that was taken
+down must leave nothing in the kernel, even if traffic asks for SAs meanwhile.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from harness.tap import check, equal, until
 from harness.traffic import Flow
 
 FAST = {"rekey": {"min_interval_ms": 0}, "drain_ms": 1000, "switch_ms": 200}
-BACK = 90  # seconds in which all pairs must be back after a fault
+BACK = 90  # seconds until all pairs must be restored after a fault
 PAIRS = (("alpha", "beta"), ("alpha", "gamma"), ("beta", "gamma"))
 
 
@@ -62,7 +62,7 @@ class Soak:
             world.udp(a, b, rate=100, port=7000 + i, address=self.address, least=0)
 
     def form(self, *pair):
-        """How that pair's traffic is wrapped: the same at both ends."""
+        """Mode and encapsulation of that pair, the same at both ends."""
         return self.forms[frozenset(pair)]
 
     def all_back(self):
@@ -81,7 +81,7 @@ class Soak:
         time.sleep(self.dice.random() * most)
 
     def rekey(self):
-        """Any of them, of several at once; meanwhile some may fail, with a reason."""
+        """Rekeys random pairs, several at once; some may fail during faults, with a reason."""
         for _ in range(self.dice.randrange(1, 6)):
             agent = self.dice.choice(list(self.by_name.values()))
             with contextlib.suppress(Gone, OSError):
@@ -98,7 +98,7 @@ class Soak:
         agent.start()
 
     def restart(self):
-        """An agent that ends leaves what is in force."""
+        """An agent that exits leaves the pair in force."""
         agent = self.victim()
         agent.stop()
         self.wait(2)
@@ -167,7 +167,7 @@ class Soak:
     # --- what is taken down leaves nothing; clear is allowed ------------------------------------
 
     def nothing_of(self, host, other=None):
-        """The pair, or all, of that host is gone from its kernel."""
+        """Waits until the pair, or all pairs, of that host are removed from its kernel."""
         mark = self.address(other) if other else self.address(host)
         left = [x for x in self.w.states(host) + self.w.policies(host) if mark in x]
         check(not left, "left on %s: %s" % (host, left))
@@ -195,14 +195,14 @@ class Soak:
         agent.start()
 
     def watch_anew(self):
-        """What is in clear has drained; the next watch begins."""
+        """Waits for the last unencrypted packets and starts the next watcher."""
         time.sleep(0.5)
         self.w.watch = Flow("wire", "watch", "any", PORT).ready()
 
     def unwatch(self):
         seen = self.w.wire()
         check(not seen["missed"], "the watch missed %d packets" % seen["missed"])
-        check(not seen["others"], "in clear on the wire: %s" % seen)
+        check(not seen["others"], "unencrypted packets on the wire: %s" % seen)
         self.passed += (seen["esp"] + seen["esp_udp"]) // 2
 
     # --- measuring ------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ class Soak:
             self.watch_anew()
 
     def judge(self):
-        """The third sample is after some twenty faults: all is warm then."""
+        """The baseline is the third sample, after some twenty faults, when all caches are filled."""
         grown = self.samples[-1][0] - self.samples[min(2, len(self.samples) - 1)][0]
         check(grown <= 1024, "alpha has grown by %d kB" % grown)
         check(self.samples[-1][1] <= self.samples[0][1] + 1, "alpha's descriptors: %s" % self.samples)

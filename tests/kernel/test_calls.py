@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Every request to the kernel, and every answer of it, fails once: in a rekey, a pairing, a start.
+"""Every request to the kernel, and every answer, fails once: during a rekey, a pairing, a start.
 
-alpha runs with fault.so in front of libc (tests/fault/fault.c). A request that fails was never sent;
-an answer that fails is one that is lost, though the kernel has done what was asked. After each, the
-pair has to come back, with one SA each way and no more, and nothing in clear on the wire.
+alpha runs with fault.so in front of libc (tests/fault/fault.c). A request that fails was not sent; an answer
+that fails is lost, although the kernel has carried out the request. After each failure the pair must be
+restored, with one SA in each direction, and no packet may have been unencrypted.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from harness.netns import v4
 from harness.settings import SAPAIR
 from harness.tap import Failure, Skip, check, equal, has, test, until
 
-for name in ("FAULT_ALL", "FAULT_TIMES"):  # only these names go into the machine
+for name in ("FAULT_ALL", "FAULT_TIMES"):  # only names with this prefix are passed into the kernel
     if name in os.environ:
         os.environ["SAPAIR_" + name] = os.environ[name]
 
@@ -41,7 +41,7 @@ class Board(ctypes.Structure):
 
 
 class Faulty:
-    """alpha with the board, beta without."""
+    """alpha with fault injection, beta without."""
 
     def __init__(self, w):
         if not os.path.exists(LIBRARY):
@@ -60,7 +60,7 @@ class Faulty:
         self.board.fail_at, self.board.armed = n, KERNEL
 
     def healed(self, what):
-        """One proven pair, and nothing beside it in either kernel."""
+        """One verified pair, and nothing else in either kernel."""
         def look():
             if self.b.ask("verify", peer="alpha")[0] != 0:
                 return False
@@ -114,7 +114,7 @@ def any_call_to_the_kernel_that_fails_in_a_rekey_is_survived(w):
 @test
 def any_call_to_the_kernel_that_fails_in_a_pairing_is_survived(w):
     f = Faulty(w)
-    w.expect_clear = True  # down takes the policy away at beta
+    w.expect_clear = True  # down removes the policy at beta
 
     def again():
         f.b.ask("down", peer="alpha")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Each check of the other tests, seen failing: what they call quiet would not be if it were not."""
+"""The checks of the harness fail when they should."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def fails(check_of, part):
     except Failure as failure:
         has(str(failure), part)
         return
-    raise Failure("nothing was found: %s" % part)
+    raise Failure("did not fail: %s" % part)
 
 
 @test
@@ -38,7 +38,7 @@ def a_lost_packet_is_counted(w):
     u = w.udp(rate=500)
     time.sleep(0.3)
     spi = a.peer("beta")["out"]["spi"]
-    b.signal(signal.SIGSTOP)  # it would heal this before the next packet
+    b.signal(signal.SIGSTOP)  # it would repair this before the next packet
     sh("ip", "xfrm", "state", "delete", "dst", v4("beta"), "proto", "esp", "spi", "0x" + spi, host="beta")
     time.sleep(0.3)
     b.signal(signal.SIGCONT)
@@ -55,7 +55,7 @@ def a_policy_flush_is_noticed(w):
     sh("python3", "-c",
        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
        "for i in range(50): s.sendto(b'x', ('%s', 9))" % v4("beta"), host="alpha", ok=False)
-    # The agent puts its policies back at once: what counts is that the flush is not unseen.
+    # The agent restores its policies at once: the test is that it reports the flush.
     agents = [x for x in w.agents if x.name == "alpha"]
     agents[0].wait_log("somebody else removed")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/linux.md and README.md: their commands, each on the host whose prompt it has."""
+"""The commands of docs/linux.md and README.md, each on the host of its prompt."""
 
 import os
 import re
@@ -25,7 +25,7 @@ cd /run; export PATH={path}:$PATH NO_COLOR=1
 
 
 class Shell:
-    """One that stays, on a host with an /etc and a /run/sapair of its own."""
+    """A shell that stays open, on a host with its own /etc and /run/sapair."""
 
     def __init__(self, name):
         self.process = subprocess.Popen(
@@ -93,8 +93,8 @@ def two_hosts_are_paired_with_three_commands(w):
         w.cleanups.append(s.close)
     (_, invite, _), (_, join, _), *rest = commands("README.md")
     equal(len(rest), 1, "more commands: %s" % rest)
-    invite = invite.split("\n")[0]  # the rest is what it prints
-    w.expect_clear = True  # first contact: TLS
+    invite = invite.split("\n")[0]  # the rest is its output
+    w.expect_clear = True  # the token exchange uses TLS
     shells["alpha"].run("(%s >/run/token 2>/dev/null </dev/null &)" % invite)
     token = until(lambda: sh("cat", "/run/token", ok=False).strip(), "a token")
     equal(re.sub("/.*", "", token), re.sub("/.*", "", join), "the line that the inviter prints")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Links that break, SAs that end, others who interfere: no packet in clear, and all heals."""
+"""Links that break, SAs that end, other programs that interfere: no packet is unencrypted, and all is repaired."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ DRAIN = {"switch_ms": 200, "drain_ms": 500, "rekey": {"min_interval_ms": 0}}
 
 
 def foreign(host, other):
-    """SAs and policies of somebody else, as `ip xfrm` makes them."""
+    """SAs and policies of another program, made by `ip xfrm`."""
     spi = "0x1000"
     sh("ip", "xfrm", "state", "add", "src", v4(host), "dst", "10.9.0.77", "proto", "esp", "spi", spi,
        "reqid", "7", "mode", "transport", "aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128", host=host)
@@ -30,7 +30,7 @@ def foreign(host, other):
 
 
 def theirs(w, host):
-    """What is not ours of a host, without what changes by itself."""
+    """Objects of other programs on a host, without their counters."""
     states = [s for s in ip_blocks(sh("ip", "xfrm", "state", host=host)) if "reqid 7 " in s]
     rules = [p for p in w.policies(host) if "10.9.0.77" in p or "dport 9999" in p]
     check(len(states) == 1 and len(rules) == 2, "foreign objects of %s: %s %s" % (host, states, rules))
@@ -70,7 +70,7 @@ def down_leaves_nothing(w):
 
 @test
 def a_flush_by_another_program_is_reported_and_repaired(w):
-    w.expect_clear = True  # while the policy is away, which is not ours to prevent
+    w.expect_clear = True  # while the policy is missing
     a, b = w.pair(both=DRAIN)
     epoch = int(a.peer("beta")["epoch"])
     for i, (what, host, agent) in enumerate(
@@ -96,7 +96,7 @@ def a_policy_that_another_program_changes_is_restored(w):
     a.wait_log("somebody else changed")
     u = w.udp(rate=300)
     time.sleep(0.3)
-    u.no_loss(least=50)  # and none in clear
+    u.no_loss(least=50)  # and no packet unencrypted
 
 
 @test
@@ -120,7 +120,7 @@ def after_an_overflow_of_events_the_state_is_read_again(w):
     a, b = w.pair(both=DRAIN)
     p = a.peer("beta")
     os.kill(a.helper(), signal.SIGSTOP)
-    # Others come and go, more than the socket of events holds; what happens to us then is told to nobody.
+    # More events of other SAs than the socket's buffer holds: later events are lost.
     add = "xfrm state add src 10.9.0.77 dst 10.9.0.78 proto esp spi %d mode transport enc ecb(cipher_null) ''"
     gone = "xfrm state delete dst 10.9.0.78 proto esp spi %d src 10.9.0.77"
     batch([line % spi for spi in range(0x2000, 0x2000 + 8000) for line in (add, gone)], "alpha")
@@ -135,14 +135,14 @@ def after_an_overflow_of_events_the_state_is_read_again(w):
 
 @test
 def a_link_failure_in_each_phase_of_an_exchange_loses_nothing(w):
-    # 100 ms each way: offer, answer, confirmation and done are under way one after the other, and the cut
-    # takes one of them. Packets under way are lost by the cut, too: traffic starts after it.
+    # 100 ms in each direction: offer, answer, confirm and done are sent one after the other, and the cut
+    # loses one of them. It loses other packets too: traffic starts after it.
     a, b = w.pair(both=dict(DRAIN, verify=False), alpha={"role": "dial"}, beta={"role": "listen"})
     for h in w.hosts[:2]:
         sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "delay", "100ms", host=h)
     epoch, met, cut_takes = int(a.peer("beta")["epoch"]), {}, 0.01
     for i in 4 * (0, 1, 2, 3):
-        # Which one it took: leader and follower have switched, and the follower's SAs.
+        # The message that was lost shows in whether leader and follower have switched, and in the follower's SAs.
         want = ((0, 0, 2), (0, 0, 3), (1, 0, 3), (1, 1, 4))[i]
         if want in met:
             continue
@@ -162,7 +162,7 @@ def a_link_failure_in_each_phase_of_an_exchange_loses_nothing(w):
         u.no_loss(least=30)
         w.flows.clear()
         wait_single_pair(a, b)
-    check(len(met) >= 4, "met after cuts: %s" % sorted(met))  # on a slow machine a cut comes late, and is repeated
+    check(len(met) >= 4, "states after cuts: %s" % sorted(met))  # on a slow machine a cut may come late; it is repeated
     w.no_errors(but=("XfrmInTmplMismatch",))
 
 
@@ -188,7 +188,7 @@ def the_hard_lifetime_without_a_peer_stops_traffic_and_lets_nothing_out(w):
     born = time.monotonic()
     b.kill()
     a.kill()
-    a.start()  # what is left of the lifetime is known to the next run as well
+    a.start()  # the next run knows the remaining lifetime
     time.sleep(31 - (time.monotonic() - born))
     u = w.udp(rate=100)
     time.sleep(0.5)

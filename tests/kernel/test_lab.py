@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Labs in the kernel: a host that has no agent. The full mesh: test_mesh.py."""
+"""Labs in the kernel, and a host without an agent. The full mesh is in test_mesh.py."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from harness.tap import check, equal, has, test
 
 
 def lab_agent(w, address=v4, **options):
-    """alpha has an agent of a lab; beta could have, and has none."""
+    """alpha has an agent of a lab, beta has none."""
     path = w.write("lone.json", json.dumps({
         "lab": "lone", "backend": "xfrm", "options": options,
         "hosts": [{"name": h, "address": address(h)} for h in w.hosts]}))
@@ -32,7 +32,7 @@ def lab_agent(w, address=v4, **options):
 
 
 def script(w, a, name="half.sh"):
-    """The other half, and what was said about it."""
+    """The exported commands, and the document about them."""
     path = w.path(name)
     doc = expect_exit(a.cli("export script", "beta", "--out", path)).doc("script")
     wrong = schema.faults(doc, schema.of_document(doc["schema"]), strict=True)
@@ -43,7 +43,7 @@ def script(w, a, name="half.sh"):
 
 
 def runs(w, path, doc, address=v4):
-    """The lines work: traffic passes, as ESP (the watch sees to that), on these very SAs."""
+    """The commands work: traffic passes as ESP on these SAs."""
     sh("sh", path, host="beta")
     w.udp(rate=500, address=address).no_loss()
     of_beta = {re.search(r"spi 0x(\w+)", s).group(1): s for s in w.states("beta")}
@@ -58,10 +58,10 @@ def a_host_without_an_agent_pairs_by_the_exported_commands(w):
     runs(w, path, doc)
     has("".join(w.states("beta")), "expire add: soft 0(sec), hard 300(sec)")
     has(a.log(), "a pair was made by hand")
-    doc, again = script(w, a, "again.sh")  # a rekey by hand
+    doc, again = script(w, a, "again.sh")  # a manual rekey
     runs(w, again, doc)
-    w.no_errors(but=("XfrmInTmplMismatch",))  # the agent calls, and beta takes nothing in clear
-    # beta gets an agent: what it agrees on takes the place.
+    w.no_errors(but=("XfrmInTmplMismatch",))  # the agent connects, and beta accepts no unencrypted packet
+    # beta gets an agent: its pair replaces the manual one.
     for p in (path, again):
         sh("sh", p, "down", host="beta")
     equal(w.states("beta") + w.policies("beta"), [], "what the scripts left")
@@ -89,7 +89,7 @@ def the_exported_commands_have_the_options_of_the_pair(w):
 
 
 class ByHand:
-    """alpha and beta, each with a folder and an sshd of its own, and a lab of the two."""
+    """alpha and beta, each with its own folder and sshd, and a lab of the two."""
 
     def __init__(self, w, **options):
         need_ssh()
@@ -121,7 +121,7 @@ class ByHand:
         return self.w.path("home-" + h)
 
     def kill(self, h):
-        """The agent of that host and its helper, at once."""
+        """Kills the agent of that host and its helper together."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError), open("/proc/%s/cmdline" % pid) as f:
                 if self.home(h) in f.read():
@@ -131,19 +131,19 @@ class ByHand:
 @test
 def a_lab_is_brought_up_by_ssh_from_one_of_its_hosts(w):
     lab = ByHand(w)
-    # alpha's agent runs long before ssh has got to beta: its policies must not stop it.
+    # alpha's agent runs long before ssh has reached beta: its policies must not block ssh.
     sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "delay", "300ms", host="beta")
     up = lab("up")
     equal((up["ok"], up["well"], up["where"]), (True, 1, "ssh"), "up")
     for h in w.hosts:
         has("".join(w.policies(h)), "port %d" % lab.servers["beta"].port)
     sh("tc", "qdisc", "del", "dev", "e", "root", host="beta")
-    # A host that died is reached all the same, and comes back.
+    # A host whose agent died is reached and restored.
     lab.kill("beta")
     check(w.policies("beta"), "its policies went with the agent")
     up = lab("up")
     equal(([h["changed"] for h in up["hosts"]], up["well"]), ([False, True], 1), "the second up")
-    # What a crash left goes with the lab.
+    # lab down removes what a crash left.
     lab.kill("beta")
     lab("down")
     for h in w.hosts:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a config can say, in the kernel: suites, selectors, modes."""
+"""Config options in the kernel: suites, selectors, modes."""
 
 import os
 import subprocess
@@ -55,14 +55,14 @@ def every_suite_carries_traffic(w):
 
 
 def in_the_form(w, form, address):
-    """A pair of that form, with traffic, a rekey, and an agent that dies; what passed on the wire."""
+    """A pair of that form, with traffic, a rekey, and an agent that is killed; the counts of the wire."""
     w.watch = Flow("wire", "watch", "any", PORT).ready()
     a, b = w.pair(both=dict(FAST, **form), address=address)
     some_traffic(w, address=address)
     expect_exit(a.cli("rekey", "beta"))
     w.ping("beta", "alpha", address=address)
     u = w.udp(rate=200, address=address)
-    if not form.get("udp"):  # which needs the agent: its socket takes ESP out of UDP
+    if not form.get("udp"):  # its socket decapsulates ESP in UDP, which needs the agent
         b.kill()
         b.start()
         wait_paired(a, b)
@@ -152,7 +152,7 @@ def exempt_traffic_passes_unencrypted(w):
     wait_paired(a, b)
     t.whole()
     w.flows.clear()
-    w.ping("alpha", "beta")  # not exempt this time: through ESP
+    w.ping("alpha", "beta")  # not exempt here: through ESP
     some_traffic(w)
     c = w.wire()
     check(all("proto 6 " in o and "7001" in o for o in c["other"]) and c["others"] > 20, "wire: %s" % c)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pairs in a real kernel: up, proven, ESP only on the wire, nothing left at the end."""
+"""A pair in the kernel: up, verified, only ESP on the wire, nothing left at the end."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Families, sizes, long numbers, several hosts: the ways that packets take."""
+"""Address families, packet sizes, extended sequence numbers, several hosts."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def only_esp(w):
 @test
 def ipv6_pairs_with_empty_neighbour_tables(w):
     a = w.agent("alpha", "beta", address=v6).start()
-    for _ in range(3):  # neighbours are asked for while the policy stands and no SA is there
+    for _ in range(3):  # neighbour discovery runs while the policy is installed without an SA
         sh("ip", "-6", "neigh", "flush", "dev", "e", host="alpha")
         w.ping("alpha", "beta", address=v6)
     b = w.agent("beta", "alpha", address=v6).start()
@@ -64,7 +64,7 @@ def extended_numbers_go_beyond_32_bits(w):
     text = sh("ip", "xfrm", "state", host="alpha")
     check("oseq-hi 0x1" in text, "the number did not pass 2^32")
     w.no_errors()
-    # The control: without the upper half the same numbers are refused.
+    # Control: without the upper half the same numbers are refused.
     esn(w, "beta", v4("beta"), v4("alpha"), p["out"]["spi"], 32, seen=0x1000, high=5)
     u = w.udp(rate=300)
     time.sleep(0.3)
@@ -73,7 +73,7 @@ def extended_numbers_go_beyond_32_bits(w):
 
 
 def esn(w, host, dst, src, spi, words, out=0, seen=0, high=0):
-    """Sets the sequence numbers of one SA, by netlink: `ip` cannot."""
+    """Sets the sequence numbers of an SA by netlink, which `ip` cannot."""
     code = """
 import socket, struct
 dst, src, spi, words, out, seen, high = %r
@@ -106,7 +106,7 @@ def full_size_segments_and_large_datagrams_pass(w):
 
 
 def large(w, size):
-    """One datagram of that size arrives whole."""
+    """A datagram of that size arrives complete."""
     receive = subprocess.Popen(
         inside("beta") + [sys.executable, "-c", "import socket; s = socket.socket(socket.AF_INET, "
                           "socket.SOCK_DGRAM); s.bind(('%s', 7009)); s.settimeout(5); print('ready', "
@@ -121,7 +121,7 @@ def large(w, size):
 
 @test
 def a_small_mtu_on_the_path_is_discovered(w):
-    # alpha -- gamma -- beta, and the second link takes 1300 bytes only
+    # alpha -- gamma -- beta; the MTU of the second link is 1300
     sh("ip", "netns", "add", "gamma")
     w.made.append("gamma")
     for h, n in (("alpha", 1), ("beta", 2)):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""plan says what will be, clean removes what is left, and the policies can come before the agent."""
+"""plan, clean, and policies installed before the agent starts."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def clean_removes_what_a_dead_agent_left_and_nothing_else(w):
 def clean_waits_for_the_helper_of_a_killed_agent_and_then_leaves_nothing(w):
     a, b = w.pair()
     helper = a.helper()
-    os.kill(helper, signal.SIGSTOP)  # as if it waited for a processor
+    os.kill(helper, signal.SIGSTOP)  # as if it got no processor time
     a.kill()
     clean = subprocess.Popen(inside("alpha") + [SAPAIR, "clean"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
@@ -152,7 +152,7 @@ def a_conflicting_policy_of_another_program_is_named_and_nothing_is_left(w):
     equal(w.policies("alpha"), before, "policies")
     sh("ip", "xfrm", "policy", "delete", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", host="alpha")
     b = w.agent("beta", "alpha").start()
-    wait_paired(a, b)  # by itself, once the way is free
+    wait_paired(a, b)  # by itself, once the conflict is gone
 
 
 if __name__ == "__main__":

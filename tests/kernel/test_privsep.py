@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""The helper that configures the kernel: what it refuses to whom it serves, and what happens when either
-of the two processes dies."""
+"""The privileged helper: the requests that it refuses, and the death of either process."""
 
 import contextlib
 import os
@@ -60,7 +59,7 @@ def pair(ctx, spi, out=5000, **more):
 
 
 def spis_of(w, host="alpha"):
-    """The SPIs of its SAs, and those that its policies name."""
+    """The SPIs of its SAs, and those in its policies."""
     found = {"in": set(), "out": set(), "selected": set()}
     for s in w.states(host):
         way = "out" if s.startswith("src %s " % v4(host)) else "in"
@@ -72,7 +71,7 @@ def spis_of(w, host="alpha"):
 
 
 class Helper:
-    """A helper, and this test in the place of the process that talks to the network."""
+    """A helper, with this test in place of the network process."""
 
     def __init__(self, world, agent):
         self.world, self.host = world, agent.name
@@ -197,7 +196,7 @@ def sas_that_the_config_does_not_have_are_refused(w):
     h.done(ACTIVATE, sa(ctx, 5000, **good))
     equal(len(w.states("alpha")), 2, "SAs")
     check(all(v4("alpha") in s and v4("beta") in s for s in w.states("alpha")), "SAs: %s" % w.states("alpha"))
-    # As many pairs as an agent needs, not as many as the kernel has memory for.
+    # The number of pairs is limited to what an agent needs.
     n = 1
     while n < 500 and h.ask(RESERVE, struct.pack(">I", policy))[0] == 0:
         n += 1
@@ -235,7 +234,7 @@ def an_installed_outbound_sa_waits_for_its_activation(w):
           "with a new pair")
     h.done(ACTIVATE, sa(new["ctx"], 6000))
     equal(spis_of(w)["selected"], {6000}, "selected")
-    # Without an active one, an outbound SA that waits would be used: it goes first.
+    # Without an active SA the kernel would use a waiting outbound SA: that one is removed first.
     last = h.done(RESERVE, number(policy))
     h.done(INSTALL, pair(last["ctx"], last["spi"], 7000))
     h.done(REMOVE, struct.pack(">QB", first["ctx"], BOTH))
@@ -277,7 +276,7 @@ def invalid_records_are_refused_and_change_nothing(w):
     for op in (0, READY, EVENT, EVENT + 1, 255):
         h.refused("operation %d" % op, op, code=BUG)
     good = struct.pack(">BBI", 1, INSTALL, 9) + pair(ctx, 1000)
-    for at in range(0, len(good)):  # whatever one byte makes of it, it is for another SPI
+    for at in range(0, len(good)):  # any change of one byte gives another SPI
         b = bytearray(good.ljust(LEN, b"\0"))
         b[at] ^= 1 << r.randrange(8)
         h.send(bytes(b))
@@ -302,7 +301,7 @@ def only_tcp_sockets_get_past_ipsec(w):
         h.refused("a file", EXEMPT, b"\0", f.fileno())
     h.done(EXEMPT, b"\0", tcp.fileno())
     h.done(EXEMPT, b"\1", tcp6.fileno())
-    # What comes with other requests does not stay open.
+    # Descriptors that come with other requests are closed.
     for _ in range(50):
         h.ask(QUERY, struct.pack(">QB", 1 << 40 | 1, IN), tcp.fileno())
     fds = len(os.listdir("/proc/%d/fd" % h.process.pid))
@@ -314,7 +313,7 @@ def the_helper_exits_with_the_agent_and_leaves_all_sas(w):
     h, _ = helper(w)
     policy = h.done(ADD, add())["policy"]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        h.process.send_signal(number)  # for the whole terminal or service, not for the helper
+        h.process.send_signal(number)  # sent to a whole terminal or service; the helper ignores them
     got = h.done(RESERVE, struct.pack(">I", policy))
     h.done(INSTALL, pair(got["ctx"], got["spi"]))
     h.done(ACTIVATE, sa(got["ctx"], 5000))
@@ -351,14 +350,14 @@ def an_agent_whose_helper_is_killed_reports_it_and_traffic_continues(w):
 def a_helper_that_is_killed_in_the_middle_of_rekeys_costs_no_packet(w):
     a, b = w.pair(both=dict(DRAIN, verify=False, rekey={"min_interval_ms": 0}))
     u = w.udp(rate=500, least=500)
-    for turn in range(6):
-        victim = (a, b)[turn % 2]
-        other, name = ((b, "alpha"), (a, "beta"))[turn % 2]
+    for round in range(6):
+        victim = (a, b)[round % 2]
+        other, name = ((b, "alpha"), (a, "beta"))[round % 2]
         helper_pid = victim.helper()
         with Control(other.control) as c:
             for _ in range(3):
                 c.send({"verb": "rekey", "peer": name, "verify": False})
-            time.sleep(0.002 * turn)
+            time.sleep(0.002 * round)
             os.kill(helper_pid, signal.SIGKILL)
         equal(victim.process.wait(10), 7, "exit status of %s" % victim.name)
         victim.process = None
@@ -406,7 +405,7 @@ def a_peer_can_be_added_by_the_config_and_by_nothing_else(w):
     a.write_config()
     expect_exit(a.cli("reload"))
     wait_paired(a, c)
-    a.config["peers"][0]["mode"] = "permissive"  # another policy for a peer that is there
+    a.config["peers"][0]["mode"] = "permissive"  # another policy for a configured peer
     a.write_config()
     expect_exit(a.cli("reload"))
     wait_paired(a, b)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the kernel refuses or keeps quiet about: told with its cause, rolled back, the pair stays in force."""
+"""Requests that the kernel refuses or does not answer: the cause is reported, the change is rolled back, the pair stays."""
 
 import contextlib
 import mmap
@@ -22,12 +22,12 @@ from harness.tap import check, equal, has, test, until
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
-KERNEL = 3  # of tests/fault/fault.c: what is sent and received by netlink
+KERNEL = 3  # of tests/fault/fault.c: netlink messages
 
 
 @contextlib.contextmanager
 def without(*modules):
-    """The kernel has lost these, and loads none by itself."""
+    """Removes these modules; the kernel does not load them again."""
     with open("/proc/sys/kernel/modprobe", "r+") as f:
         loader = f.read().strip()
         f.seek(0)
@@ -68,7 +68,7 @@ def a_kernel_without_esp_or_xfrm_is_reported_and_auto_falls_back(w):
 
 @test
 def a_suite_that_the_kernel_lacks_is_not_offered(w):
-    # The kernel puts AES-GCM together when it is first asked for, by its loader.
+    # The kernel creates AES-GCM at its first use, with the module loader.
     sh("ip", "xfrm", "state", "add", "src", "10.9.7.1", "dst", "10.9.7.2", "proto", "esp", "spi", "0x1000", "mode",
        "transport", "aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128", host="beta")
     with without("authencesn", "authenc"):
@@ -106,7 +106,7 @@ def an_spi_that_a_foreign_sa_has_fails_one_exchange_and_costs_no_packet(w):
     b.signal(signal.SIGSTOP)
     with Control(a.control) as c:
         c.send({"verb": "rekey", "peer": "beta", "verify": False})
-        time.sleep(0.1)  # the offer is out
+        time.sleep(0.1)  # the offer is sent
         a.signal(signal.SIGSTOP)
         b.signal(signal.SIGCONT)
         new = until(lambda: [s for s in w.states("beta") if s.split("spi ")[1].split()[0] not in old
@@ -177,7 +177,7 @@ def each_request_to_the_kernel_may_fail_and_the_pair_in_force_stays(w):
     w.wait_same_pair(a, b)
     u.no_loss(least=50)
     wait_single_pair(a, b, limit=30)
-    for h in w.hosts:  # an SPI whose number was lost with the answer ends by itself
+    for h in w.hosts:  # an SPI whose number was lost with the answer expires
         keyed = [s for s in w.states(h) if "aead" in s]
         equal(len(keyed), 2, "SAs of %s: %s\nnumber" % (h, keyed))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""New SPIs and keys in the kernel, under load, without one lost packet."""
+"""New SPIs and keys in the kernel, under load, without packet loss."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 
 
 def rekeys(agent, peer, n, pause=0.0):
-    """n on demand, one after the other; milliseconds of each."""
+    """n rekeys on demand, one after the other; milliseconds of each."""
     took = []
     with Control(agent.control) as c:
         for _ in range(n):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Least privilege: what a running agent has given up, and that it needs no more."""
+"""Least privilege: a running agent has given up all others."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def rights(pid):
 
 
 def confined(agent):
-    """The one that talks to the network has no right, its helper has one."""
+    """The network process has no capability, its helper has one."""
     for pid, right in ((agent.pid, 0), (agent.helper(), NET_ADMIN)):
         r = rights(pid)
         for name in ("CapPrm", "CapEff"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A short round of what `make soak-kernel` does for long."""
+"""A short round of `make soak-kernel`."""
 
 import os
 import random

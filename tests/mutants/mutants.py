@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Can the tests fail? Takes one guard at a time out of a copy of the tree, builds it, and runs the
-tests that docs/security.md names for it: each must fail.
+"""Removes one check at a time from a copy of the tree, builds it, and runs the tests that docs/security.md
+names for the check: each must fail.
 
-    make mutants                              all that need no kernel of their own
-    python3 tests/mutants/mutants.py [WORD ...]    those whose name has a WORD ("S2": in the kernel)
+    make mutants                                    all that need no kernel of their own
+    python3 tests/mutants/mutants.py [WORD ...]     those whose name contains a WORD ("S2": in the kernel)
 
-A guard whose text is not there any more is an error: this list has to follow the code. The tree as it
-is has to pass first; what fails there is told as such.
+A check whose text is not in the source is an error: this list must follow the code. The unchanged tree must
+pass first; its failures are reported as such.
 """
 
 import os

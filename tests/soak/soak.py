@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""A rekey every second and random faults, for as long as you like: `make soak MINUTES=30`.
+"""A rekey every second, with random faults: `make soak MINUTES=30`.
 
-    alpha <--> gamma    nothing happens to them: every rekey must succeed
-    alpha <--> beta     beta is killed, stopped like a machine that hangs, ended and started again,
-                        reloaded, and given a system whose calls fail
+    alpha <--> gamma    without faults: every rekey must succeed
+    alpha <--> beta     beta is killed, suspended, stopped and started, reloaded, and its system calls fail
 
-alpha's memory, descriptors and SAs must be flat, whatever became of beta, and after each fault the
-pair must come back. Prints a line a minute and a sum; ends with 1 when something is wrong.
+Memory, descriptors and SAs of alpha must not grow, and after each fault the pair must be restored. Prints a
+line per minute and a sum; exits with 1 on a failure.
 
-    SEED=n      the same faults again (printed at the start)
+    SEED=n      repeats the faults of a run, which prints its seed at the start
 """
 
 import os
@@ -26,7 +25,7 @@ from harness.lab import Lab
 from harness.tap import check, equal
 
 FAST = {"rekey": {"min_interval_ms": 0}, "drain_ms": 1000, "switch_ms": 200}
-BACK = 60  # seconds in which a pair must be back after a fault
+BACK = 60  # seconds until a pair must be restored after a fault
 RULES = [
     "install:3", "activate:2", "activate:3", "reserve:2", "reserve:4", "remove:2",
     "remove:5", "send:2", "query:7", "policy_add:1", "install:2,activate:4,remove:1",
@@ -68,7 +67,7 @@ class Soak:
     # one second
 
     def rekey(self):
-        """gamma's must succeed; beta's may fail while beta is away, with a reason."""
+        """gamma's must succeed; beta's may fail while beta does not run, with a reason."""
         start = time.monotonic()
         rc, docs = ask(self.a, "rekey", peer="gamma", verify=False)
         check(rc == 0, "rekey with gamma: %s" % docs)
@@ -109,7 +108,7 @@ class Soak:
         self.b.signal(signal.SIGCONT)
 
     def hang_long(self):
-        """Longer than a link may be quiet: it is given up at alpha's end."""
+        """Longer than a link may be silent: alpha closes it."""
         self.b.signal(signal.SIGSTOP)
         self.for_a_while(10 + self.dice.random() * 3)
         self.b.signal(signal.SIGCONT)
@@ -162,7 +161,7 @@ class Soak:
         self.sample()
 
     def judge(self):
-        """The first sample is after a minute: all is warm then."""
+        """The baseline is the first sample, after a minute, when all caches are filled."""
         first, last = self.samples[0], self.samples[-1]
         for i, name in enumerate(("alpha", "gamma")):
             grown = last[0][i] - first[0][i]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Three hosts in one real kernel (tests/harness/kernel_soak.py) for as long as you like: `make soak-kernel MINUTES=20`.
+"""Three hosts in one kernel (tests/harness/kernel_soak.py) with random faults: `make soak-kernel MINUTES=20`.
 
-Prints a line every few faults and a sum; ends with 1 when something is wrong.
+Prints a line every few faults and a sum; exits with 1 on a failure.
 
-    SEED=n      the same faults again (printed at the start)
+    SEED=n      repeats the faults of a run, which prints its seed at the start
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The command line: identities and CA, check, usage, text for people, an agent that misbehaves."""
+"""The command line: identities and CA, check, usage, text output, an agent that misbehaves."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def mode(path):
 
 
 def error(result, rc, *parts):
-    """An error with this exit status, told on stderr in text."""
+    """An error with this exit status, on stderr as text."""
     expect_exit(result, rc)
     equal(result.out, "", "stdout")
     has(result.err, "error: ", "stderr")
@@ -421,7 +421,7 @@ def text_output_agrees_with_the_documents(lab):
 def watch_prints_events_and_ends_at_its_count(lab):
     a, b = lab.pair()
     watch = a.cli_start("watch", "beta", "--count", "2", "--timeout", str(LIMIT))
-    # What it prints first is proof that it watches: rekey until then.
+    # Its first output shows that it watches: rekey until then.
     end = time.monotonic() + LIMIT
     while watch.poll() is None and time.monotonic() < end:
         expect_exit(a.cli("rekey", "beta"))
@@ -438,7 +438,7 @@ def watch_prints_events_and_ends_at_its_count(lab):
 
 
 class Fake:
-    """Takes one request and sends these bytes, then hangs up (or waits)."""
+    """Accepts one request, sends these bytes, then closes the connection or waits."""
 
     def __init__(self, lab, reply, hang=False):
         os.makedirs(lab.path("fake"), mode=0o700, exist_ok=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Agents that are killed, links that are cut or fall silent: the pair stays, or comes back."""
+"""Agents that are killed, links that break or fall silent: the pair stays or is restored."""
 
 import os
 import random
@@ -20,11 +20,11 @@ from harness.settings import ALPHA, BETA, SAN, SLOW
 from harness.tap import check, equal, has, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 200, "switch_ms": 100}}
-BACK = 2 if not SAN else 5  # seconds from the start of a killed agent until the pair is proven
+BACK = 2 if not SAN else 5  # seconds from the start of a killed agent until the pair is verified
 
 
 def rekey_until(agent, peer, over):
-    """Rekeys without a pause, whatever comes of it."""
+    """Rekeys without a pause, and ignores the results."""
     while not over.is_set():
         try:
             with Control(agent.control) as c:
@@ -49,7 +49,7 @@ def killed(title, victim, rekeys):
             ]
             for t in threads:
                 t.start()
-            # A random moment is what is tested: there is no state to wait for.
+            # The moment must be random.
             time.sleep(random.uniform(0.02, 0.2) if rekeys else 0)
             before = other.peer(agent.name)["epoch"]
             agent.kill()
@@ -102,7 +102,7 @@ def a_silent_peer_is_detected_in_ten_seconds_and_the_pair_stays(lab):
     equal((p["state"], in_force(p)), ("up", before), "the pair (I5)")
     equal(p["error"]["class"], "timeout", "class of the error")
     has(p["error"]["cause"], "silent")
-    while time.monotonic() - start < 12:  # it was silent for longer than it took to find out
+    while time.monotonic() - start < 12:  # longer than the detection takes
         equal(in_force(a.peer("beta")), before, "the pair (I5)")
         time.sleep(0.2)
     expect_exit(a.cli("rekey", "beta", "--timeout", "0.5"), 4)
@@ -114,7 +114,7 @@ def a_silent_peer_is_detected_in_ten_seconds_and_the_pair_stays(lab):
 
 
 class Relay:
-    """A TCP relay between two agents that can be cut, or made deaf."""
+    """A TCP relay between two agents that can close its connections or stop forwarding."""
 
     def __init__(self, lab, listen, source, to):
         self.lab, self.source, self.to = lab, source, to
@@ -178,7 +178,7 @@ class Relay:
             self.links.clear()
 
     def cut_after(self, n):
-        """The link goes after so many pieces of it."""
+        """Closes the link after this many chunks."""
         self.after = n
 
     def close(self):
@@ -187,7 +187,7 @@ class Relay:
 
 
 def relayed(lab):
-    """alpha calls beta through a relay at 127.0.0.2; beta listens at another port of its own."""
+    """alpha connects to beta through a relay at 127.0.0.2; beta listens on another port."""
     inner = lab.free_port()
     a = lab.agent("alpha", lab.peer_of("beta", role="dial", esp_port=inner), **FAST)
     b = lab.agent("beta", lab.peer_of("alpha", role="listen", esp_port=lab.port), **FAST)

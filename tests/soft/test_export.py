@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Keys of SAs for Wireshark: only by config, told, owner-only, and right: tshark decrypts a capture."""
+"""Export of SA keys for Wireshark: only if the config allows it, logged, readable by the owner only; tshark
+decrypts a capture with them."""
 
 import json
 import os
@@ -103,7 +104,7 @@ def the_exported_table_follows_the_pair(lab):
     equal(f.process.wait(LIMIT), 0, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after down")
     expect_exit(a.cli("up", "beta"))
-    # Of all peers: what is about one goes with it, and the table with the last.
+    # All peers: the lines of a peer are removed with it, and the table with the last peer.
     c = lab.agent("gamma", lab.peer_of("alpha"), export_keys=True).start()
     a.config["peers"].append(lab.peer_of("gamma"))
     a.write_config()
@@ -137,7 +138,7 @@ def export_script_is_for_labs_only_and_names_its_host(lab):
     e = expect_exit(a.cli("export script", "beta", "--out", out), 9).doc("error")
     has(e["cause"], "no lab identity")
     expect_exit(a.cli("export script", "nobody", "--out", out), 2)
-    # In a lab: this back end has no half for another host's kernel.
+    # In a lab: the back end soft has no commands for another host's kernel.
     lab.write("lab.json", json.dumps({"backend": "soft", "hosts": [
         {"name": "h%d" % i, "address": "127.0.0.%d:%d" % (i + 2, lab.port)} for i in (1, 2)]}))
     expect_exit(run_sapair("lab", "init", lab.path("lab.json"), "--out", lab.dir))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A peer with a good certificate that breaks the protocol, in either role.
+"""A peer with a valid certificate that breaks the protocol, in either role.
 
-gamma is Python; alpha and beta are an honest pair, of which nothing may change. What gamma has in
-force with alpha may not change either: a bad message ends the link or is turned down.
+gamma is Python; alpha and beta are an honest pair, which must not change. The pair of gamma and alpha must
+not change either: an invalid message ends the link or is rejected.
 """
 
 import json
@@ -71,7 +71,7 @@ def a_pair_is_made_with_a_follower_that_follows_the_protocol(lab):
         o, reply = link.finish_following()
         p = a.wait_peer("gamma", "is up", lambda p: p["state"] == "up")
         equal(in_force(p), (o["epoch"], o["spi"], reply["spi"]), "the pair with gamma")
-        # The peer's wish for new keys is granted, and its answer can't be the same twice.
+        # A peer may ask for new keys; two answers are never the same.
         link.send({"type": "rekey", "reason": "request"})
         o2, _ = link.finish_following()
         equal(int(o2["epoch"]), int(o["epoch"]) + 1, "epoch of the second offer")
@@ -104,11 +104,11 @@ bad_frames = {
     "objects nested too deep": frame(nest(5)),
     "objects nested a thousand deep": frame(nest(8000)),
     "a member twice": frame(b'{"type":"ping","id":"0000000000000001","id":"0000000000000002"}'),
-    "a member nobody knows": frame(b'{"type":"ping","id":"0000000000000001","more":1}'),
+    "an unknown member": frame(b'{"type":"ping","id":"0000000000000001","more":1}'),
     "a member with another case": frame(b'{"type":"ping","ID":"0000000000000001"}'),
     "a member that is missing": frame(b'{"type":"ping"}'),
     "a member of a wrong type": frame(b'{"type":"ping","id":1}'),
-    "a type nobody knows": frame(b'{"type":"dance"}'),
+    "an unknown type": frame(b'{"type":"dance"}'),
     "a type that is no string": frame(b'{"type":1}'),
     "no type": frame(b'{"id":"0000000000000001"}'),
     "upper case hex": frame(b'{"type":"ping","id":"00000000000000AB"}'),
@@ -124,7 +124,7 @@ bad_frames = {
     "spi 0": frame(pack(offer(5, spi="00000000"))),
     "spi 1": frame(pack(offer(5, spi="00000001"))),
     "spi 255": frame(pack(offer(5, spi="000000ff"))),
-    "a suite nobody knows": frame(pack(offer(5, suites=["rot13"]))),
+    "an unknown suite": frame(pack(offer(5, suites=["rot13"]))),
     "no suite at all": frame(pack(offer(5, suites=[]))),
     "a suite twice": frame(pack(offer(5, suites=["aes256gcm16"] * 2))),
     "a share that is too short": frame(pack(offer(5, share="ab" * 31))),
@@ -133,7 +133,7 @@ bad_frames = {
     "a lifetime of a fraction": frame(pack(offer(5, lifetime_s=3600.5))),
     "a negative window": frame(pack(offer(5, window=-1))),
     "a window that is too large": frame(pack(offer(5, window=4097))),
-    "a reason nobody knows": frame(pack(offer(5, reason="boredom"))),
+    "an unknown reason": frame(pack(offer(5, reason="boredom"))),
     "esn as a number": frame(pack(offer(5, esn=1))),
     "a reject without a fault": frame(b'{"type":"reject","xid":"0000000000000001",'
                                       b'"reason":"none","text":""}'),
@@ -156,7 +156,7 @@ def bad_frame(title, data):
             p = a.wait_peer("gamma", "has an error", lambda p: "error" in p)
             equal((p["error"]["class"], p["error"]["exit"]), ("refused", 6), "error in status")
             equal(in_force(p), before, "the pair with gamma")
-            # The next link is as good as ever.
+            # The next link works.
             again = connect_tls(a, lab, identity("gamma"))
             again.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
             a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
@@ -240,7 +240,7 @@ bad_hello("a hello whose last epoch is behind", "malformed", "refused", "last", 
           spi_in="00001000", spi_out="00001001")
 bad_hello("a hello with a reserved spi", "malformed", "refused", "spi", epoch="7", last="7",
           spi_in="000000ff", spi_out="00001001")
-bad_hello("a hello with a mode nobody knows", "malformed", "refused", "mode", mode="whatever")
+bad_hello("a hello with an unknown mode", "malformed", "refused", "mode", mode="whatever")
 bad_hello("a hello with terminal codes", "malformed", "refused", "control characters",
           name="\u202egamma\u001b[31m")
 bad_hello("a hello with nine selectors", "malformed", "refused", "protect",
@@ -294,7 +294,7 @@ def a_wrong_epoch_in_hello_leads_to_a_new_exchange(lab):
     a, b = honest(lab)
     with lab.pair_unchanged(a, b):
         paired(a, lab)
-        # As a peer that has lost all, or has something else: the pair stays until a newer one.
+        # A peer that has lost its state, or has another: the pair stays until a newer one is up.
         for last in ("0", "700"):
             before = in_force(a.peer("gamma"))
             link = connect_tls(a, lab, identity("gamma"))
@@ -323,7 +323,7 @@ def bad_offer(title, fault, **changes):
             check(r["text"], "no text in the reject")
             equal(in_force(a.peer("gamma")), before, "the pair with gamma")
             link.hello_got["last"] = str(max(int(o["epoch"]), int(before[0])))
-            link.pair()  # the link is as good as before
+            link.pair()  # the link still works
 
     return refused
 
@@ -354,7 +354,7 @@ def a_repeated_offer_is_accepted_once(lab):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         o, _, confirm = link.lead()
-        link.send(o)  # the running one again: not even an answer
+        link.send(o)  # the current offer again: no answer
         link.send({"type": "ping", "id": "7" * 16})
         link.recv("pong")
         link.send(confirm)
@@ -418,7 +418,7 @@ def messages_of_another_exchange_change_nothing(lab):
                 {"type": "report", "id": xid, "epoch": "1", "received": 4},
             ):
                 link.send(m)
-        # In the middle of one as well.
+        # Also during an exchange.
         link.hello_got["last"] = "1"
         o, reply, confirm = link.lead()
         other = secrets.token_hex(8)
@@ -446,7 +446,7 @@ def an_abandoned_offer_leaves_nothing(lab):
         a.wait_error("gamma", "os", "no room")
         p = a.peer("gamma")
         equal((in_force(p), p["held"]), (before, 0), "after the reject")
-        # A link that breaks behind the answer: the peer may send on it already (I6).
+        # A link that breaks after the answer: the peer may already send on the SA (I6).
         link.hello_got["last"] = o["epoch"]
         o, _, _ = link.lead()
         link.close()
@@ -467,7 +467,7 @@ def an_unfinished_exchange_times_out_in_ten_seconds(lab):
         before = in_force(a.peer("gamma"))
         link.lead()
         start = time.monotonic()
-        # A link that pings is no quiet one: the exchange has a limit of its own.
+        # Pings keep the link alive; the exchange has a time limit of its own.
         got = None
         link.tls.settimeout(2)
         while got is None and time.monotonic() - start < 14 * SLOW:
@@ -500,8 +500,8 @@ def a_flood_of_offers_is_limited(lab):
             reasons.append(link.recv("reject")["reason"])
         check(reasons.count("suite") <= 10 * SLOW, "%d were judged" % reasons.count("suite"))
         equal(set(reasons), {"suite", "limit"}, "replies")
-        a.wait_log("offers come too fast")
-        lines = [line for line in a.log().splitlines() if "offers come too fast" in line]
+        a.wait_log("offers arrive too fast")
+        lines = [line for line in a.log().splitlines() if "offers arrive too fast" in line]
         check(len(lines) <= 30, "%d log lines of one flood" % len(lines))
 
 
@@ -512,7 +512,7 @@ def a_link_that_the_leader_resets_after_our_answer_is_reported_as_reset(lab):
         for _ in range(5):
             link = greeted(a, lab)
             link.send(offer(int(link.hello_got["last"]) + 1))
-            link.recv_until("answer")  # a confirmation is what the agent waits for now
+            link.recv_until("answer")  # now the agent waits for confirm
             link.tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             link.close()
         until(lambda: a.log().count("peer gamma: link-down: ") == 5, "five links are lost")
@@ -580,7 +580,7 @@ def a_peer_that_never_reads_is_disconnected(lab):
 
 
 def led(lab):
-    """alpha leads; its first offer is on the way, nothing is in force."""
+    """alpha leads; its first offer is sent, no pair is in force."""
     listener = Listener(lab)
     a, b = honest(lab, role="dial", **NO_LIMIT)
     link = listener.accept(identity("gamma")).hello()
@@ -637,7 +637,7 @@ def a_reflected_offer_changes_nothing(lab):
         link.send_body(link.raw)
         link.send({"type": "ping", "id": "7" * 16})
         link.recv("pong")
-        # It still waits for the answer.
+        # The agent still waits for the answer.
         m = dict(answer(o), tag="0" * 64)
         link.send(m)
         equal(link.recv("reject")["reason"], "tag", "reply to the answer")
@@ -685,7 +685,7 @@ def a_done_that_never_comes_leaves_the_pair_in_force(lab):
         link.close()
         p = a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
         equal(in_force(p), (o["epoch"], o["spi"], reply["spi"]), "what alpha sends on (I5)")
-        # The next link begins with what both have: equal, and nothing needs to be done.
+        # On the next link both have the same pair: no exchange is needed.
         listener.socket.settimeout(LIMIT)
         link = listener.accept(identity("gamma"))
         link.hello(epoch=o["epoch"], last=o["epoch"], spi_in=reply["spi"], spi_out=o["spi"])

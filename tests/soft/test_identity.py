@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Who is let in: certificates, pins and PPKs, as seen from both ends of a call.
+"""Authentication by certificates, pins and PPKs, as seen from both ends of a link.
 
-Beside every stranger an honest pair runs at the same agent: nothing of it may change.
+An honest pair runs at the same agent beside each unauthenticated client and must not change.
 """
 
 import os
@@ -25,7 +25,7 @@ REFUSE = "we refuse the certificate of " + GAMMA
 
 
 def honest(lab, **gamma):
-    """alpha and beta are a pair; gamma is a peer of alpha that only Python speaks for."""
+    """alpha and beta are a pair; gamma is a configured peer of alpha, played by Python."""
     a = lab.agent("alpha", "beta", lab.peer_of("gamma", **gamma))
     b = lab.agent("beta", "alpha")
     a.start()
@@ -45,7 +45,7 @@ def in_days(days):
 
 
 def bad_identity(title, text, config, tls, make):
-    """The same in both roles: once it calls, once it is called."""
+    """The same test in both roles: as TLS client and as TLS server."""
 
     @test(name=title + " is refused when it calls")
     def calls(lab):
@@ -116,7 +116,7 @@ for title, text, config, tls, make in (
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
     ("a certificate of another peer", "not of the configured peer", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of nobody here", "not of the configured peer", no_config, {},
+    ("a certificate of another host", "not of the configured peer", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
     ("a name that the config does not have", "not of the configured peer",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
@@ -126,7 +126,7 @@ for title, text, config, tls, make in (
     bad_identity(title, text, config, tls, make)
 
 
-# A server without a certificate cannot be; these are of callers alone, or are told otherwise.
+# For clients only: a TLS server always has a certificate.
 
 
 @test
@@ -169,7 +169,7 @@ def bad_tls(title, tls, text):
             except Closed:
                 pass
             e = a.wait_error("gamma", "refused", text)
-            has(e["hint"], "really a sapair agent")
+            has(e["hint"], "is a sapair agent listening")
             nothing_installed(a)
 
 
@@ -226,7 +226,7 @@ def a_peer_that_refuses_us_is_exit_5(lab):
                 pass
         out, _ = r.communicate(timeout=LIMIT)
         equal(r.returncode, 5, "exit of up: %s" % out)
-        has(out.decode(), "probably refused our certificate")
+        has(out.decode(), "most likely refused our certificate")
         nothing_installed(a)
 
 
@@ -236,7 +236,7 @@ def both_agents_report_a_wrong_ca(lab):
     b = lab.agent("beta", lab.peer_of("alpha", role="listen"),
                   id=identity("beta", by="other-ca")).start()
     a.wait_error("beta", "auth", "we refuse the certificate of %s" % BETA)
-    # beta is the TLS server: alpha has hung up on its certificate before it showed its own.
+    # beta is the TLS server: alpha refuses its certificate and closes before it has sent its own.
     b.wait_peer("alpha", "is not up", lambda p: p["state"] == "waiting")
     refused = a.cli("up", "beta", "--timeout", "10")
     expect_exit(refused, 5)
@@ -271,7 +271,7 @@ def a_certificate_that_expires_soon_is_reported_at_the_start(lab):
     a.wait_log("our certificate expires in")
 
 
-# --- strangers -----------------------------------------------------------------------------------
+# --- unauthenticated clients ----------------------------------------------------------------------
 
 
 @test
@@ -288,12 +288,12 @@ def a_connection_from_an_unknown_address_is_closed_at_once(lab):
                 pass
             check(time.monotonic() - start < SLOW, "it was kept for a while")
         a.wait_log("no peer has this address")
-        # Bounded work: what strangers cause is not written without end.
+        # Log lines caused by unauthenticated clients are limited.
         lines = [line for line in a.log().splitlines() if "no peer has this address" in line]
-        check(len(lines) <= 12, "%d log lines of one stranger" % len(lines))
+        check(len(lines) <= 12, "%d log lines caused by one client" % len(lines))
 
 
-def slow_stranger(title, feed):
+def slow_client(title, feed):
     @test(name=title + " is gone in ten seconds")
     def slow(lab):
         a, b = honest(lab, role="listen")
@@ -323,8 +323,8 @@ def slow_stranger(title, feed):
     return slow
 
 
-slow_stranger("a stranger that sends nothing", False)
-slow_stranger("a stranger that sends one byte a second", True)
+slow_client("a client that sends nothing", False)
+slow_client("a client that sends one byte per second", True)
 
 
 @test
@@ -341,7 +341,7 @@ def a_peer_that_sends_no_hello_is_disconnected_in_ten_seconds(lab):
 
 @test(alone=True)
 def two_hundred_connections_at_once_do_not_block_the_peer(lab):
-    # All from beta's own address, before and while beta starts.
+    # All connections come from beta's address, before and while beta starts.
     a = lab.agent("alpha", "beta", "gamma")
     b = lab.agent("beta", lab.peer_of("alpha", role="dial"))
     c = lab.agent("gamma", "alpha")
@@ -378,7 +378,7 @@ def a_listener_that_only_accepts_times_out_and_is_tried_again(lab):
         until(lambda: s.recv(65536) == b"", "the agent gave up", limit=14 * SLOW)
         took = time.monotonic() - start
         check(9 <= took < 11.5 + SLOW, "gave up after %.1f s" % took)
-        a.wait_error("gamma", "timeout", "the handshake was not over in time")
+        a.wait_error("gamma", "timeout", "handshake timed out")
         s.close()
         listener.accept_plain()
 
@@ -450,7 +450,7 @@ def a_wrong_or_echoed_ppk_proof_is_refused(lab):
         for make in (
             lambda link: None,
             lambda link: "00" * 32,
-            lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # its own, come back
+            lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # a reflection of its own
             lambda link: ppk_check(link.exporter(), bytes(32), True),
         ):
             link = connect_tls(a, lab, identity("gamma"))

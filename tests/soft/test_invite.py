@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""First contact by a token: works once, for one guess, for one key, for a while."""
+"""Pairing by a token, which is valid once, for one guess, for one key and for a limited time."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def a_token_gives_both_hosts_pins_and_they_pair(lab):
     equal(joined["address"], "%s:%d" % (ALPHA, lab.port), "the inviter's address")
     for folder, name in (("a", "beta"), ("b", "alpha")):
         equal(os.stat(peer_file(lab, folder, name)).st_mode & 0o777, 0o600, "mode of the peer's file")
-    # What was written is all that the agents need: pins, and no CA.
+    # The written files are enough for the agents: pins, no CA.
     for name, folder, address in (("alpha", "a", ALPHA), ("beta", "b", BETA)):
         path = os.path.join(lab.dir, folder, "sapair.json")
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
@@ -140,7 +140,7 @@ def a_token_works_once(lab):
 def a_token_expires_on_both_ends(lab):
     inviter = Inviter(lab, "beta", "--ttl", "1s")
     has(inviter.wait(4).doc("error")["cause"], "expired")
-    check(not os.path.exists(peer_file(lab, "a", "beta")), "nobody came, and a pin is there")
+    check(not os.path.exists(peer_file(lab, "a", "beta")), "a pin was written although no host joined")
     until(lambda: time.time() > end_of_invitation(inviter), "its end")
     has(join(lab, inviter.token, rc=5).doc("error")["cause"], "the token expired at")
 
@@ -150,7 +150,7 @@ def end_of_invitation(inviter):
 
 
 def forged(token, secret=None, pin=None, at=None):
-    """A token with other parts, and a right checksum."""
+    """A changed token with a correct checksum."""
     import hashlib
 
     where, raw = token.split("/")
@@ -172,7 +172,7 @@ def a_token_allows_one_guess(lab):
     lost = inviter.wait(5).doc("error")
     has(lost["cause"], "did not prove that it knows the token")
     has(lost["hint"], "one wrong proof")
-    join(lab, inviter.token, rc=4)  # the right one comes too late
+    join(lab, inviter.token, rc=4)  # the correct token comes too late
     for folder, name in (("a", "beta"), ("b", "alpha")):
         check(not os.path.exists(peer_file(lab, folder, name)), "%s holds a pin" % folder)
 
@@ -180,7 +180,7 @@ def a_token_allows_one_guess(lab):
 @test
 def a_token_for_another_key_is_refused(lab):
     real, other = Inviter(lab), Inviter(lab, "beta", folder="x")
-    # Somebody else answers at the address of the token: it never gets the proof.
+    # Another host answers at the address of the token: it must not get the proof.
     wrong = forged(real.token, at="%s:%d" % (ALPHA, other.port))
     has(join(lab, wrong, rc=5).doc("error")["cause"], "is not that of the token")
     check(other.process.poll() is None, "the other inviter saw a guess")
@@ -195,7 +195,7 @@ def unauthenticated_clients_that_do_not_guess_leave_the_invitation_open(lab):
         with socket.create_connection((ALPHA, inviter.port)) as s:
             s.sendall(data)
     held = [socket.create_connection((ALPHA, inviter.port)) for _ in range(12)]
-    # TLS with a certificate, and then nonsense.
+    # TLS with a certificate, then invalid data.
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
     c.set_alpn_protocols(["sapair-join/1"])
@@ -204,7 +204,7 @@ def unauthenticated_clients_that_do_not_guess_leave_the_invitation_open(lab):
         with c.wrap_socket(socket.create_connection((ALPHA, inviter.port))) as s:
             s.sendall(struct.pack(">I", len(body)) + body)
             try:
-                equal(s.recv(100), b"", "what a stranger hears")
+                equal(s.recv(100), b"", "data sent to an unauthenticated client")
             except (ssl.SSLError, ConnectionError):
                 pass
     join(lab, inviter.token)
@@ -240,8 +240,8 @@ def errors_of_invite_and_join_are_reported(lab):
         "is already paired")
     r = run_sapair("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
              "--ttl", "1s", "--json")
-    equal(r.rc, 4, "an invitation that nobody takes")
-    # A token can come through stdin.
+    equal(r.rc, 4, "an invitation without a joiner")
+    # A token can be read from stdin.
     late = Inviter(lab, "delta")
     r = result_of(subprocess.run(
         [SAPAIR, "join", "-", "--json", "--dir", os.path.join(lab.dir, "d"), "--local", BETA],

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A peer with a good certificate sends every field of every message wrong in every way.
+"""A peer with a valid certificate sends every field of every message with every kind of invalid value.
 
-The messages and the ranges of their fields are read from the tables of docs/protocol.md, which
-tests/docs compares with the code. Each wrong message ends the link as malformed and changes nothing:
-neither what gamma has in force, nor the honest pair of alpha and beta.
+The messages and the ranges of their fields come from the tables of docs/protocol.md, which tests/docs
+compares with the code. Each invalid message ends the link as malformed and changes neither the pair of
+gamma and alpha nor the honest pair of alpha and beta.
 """
 
 import os
@@ -103,7 +103,7 @@ def wrong_values(kind, limits):
     else:
         raise Failure("no mutations for the type %s" % kind)
     if kind == "list of text":
-        values.remove([])  # no selector at all is a list
+        values.remove([])  # an empty list is valid
     return values
 
 

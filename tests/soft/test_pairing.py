@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two agents find each other, pair and prove it; what they say about it is right."""
+"""Two agents pair and verify the pair; their output is correct."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from harness.tap import Skip, check, equal, has, main, test, until
 
 
 def check_fields(doc, fields, what):
-    """fields: name -> type, or a pattern that the text must match whole."""
+    """fields: name -> type, or a pattern for the whole text."""
     for name, want in fields.items():
         check(name in doc, "%s lacks %s: %s" % (what, name, doc))
         if isinstance(want, str):
@@ -39,7 +39,7 @@ def a_peer_address_and_a_ca_are_enough(lab):
     b = lab.agent_by_flags("beta", "--peer", "%s:%d" % (ALPHA, lab.port))
     a.start()
     b.start()
-    a.wait_up(BETA)  # a peer without a name is called by its address
+    a.wait_up(BETA)  # a peer without a name is known by its address
     b.wait_up(ALPHA)
     until(lambda: same_pair(a.peer(BETA), b.peer(ALPHA)), "SPIs are crossed")
     up = expect_exit(a.cli("up", BETA)).doc("up")
@@ -99,7 +99,7 @@ def ipv6_works_with_two_ports_of_one_address(lab):
     if not lab.is_free(1, "::1", lab.port):
         raise Skip("no ::1 here")
     port = lab.port, lab.free_port(("::1",))
-    # One address is both ends: the certificate's name tells who is who.
+    # Both ends have one address: the names in the certificates distinguish them.
     agents = []
     for i, (name, other) in enumerate((("alpha", "beta"), ("beta", "alpha"))):
         agents.append(
@@ -107,7 +107,7 @@ def ipv6_works_with_two_ports_of_one_address(lab):
                 name,
                 {"name": other, "address": "[::1]:%d" % port[1 - i], "identity": other},
                 id=identity(name, "::1"),
-                listen="[::]:%d" % port[i],  # an own address cannot be a peer's
+                listen="[::]:%d" % port[i],  # an address cannot be both own and a peer's
             )
         )
     a, b = agents
@@ -192,7 +192,7 @@ def an_address_can_be_paired_at_run_time(lab):
     where = "%s:%d" % (BETA, lab.port)
     up = expect_exit(a.cli("up", where)).doc("up")
     equal((up["changed"], up["state"], up["verified"]), (True, "up", True), "up of an address")
-    # It stays over a reload, though no config has it.
+    # It survives a reload, although it is not in the config.
     expect_exit(a.cli("reload"))
     equal(a.peer(BETA)["state"], "up", "state after reload")
 

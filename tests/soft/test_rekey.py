@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""New SPIs and keys, on demand and by themselves, without one lost packet."""
+"""New SPIs and keys, on demand and by lifetime, without packet loss."""
 
 import concurrent
 import concurrent.futures
@@ -72,7 +72,7 @@ def rekey_with_wait_and_a_timeout_reports_the_current_pair(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 60000}})
     start = time.monotonic()
     r = expect_exit(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
-    has(r.doc("error")["cause"], "the new pair is in force; the old SAs are not gone yet")
+    has(r.doc("error")["cause"], "the new pair is in force, but old SAs are still being drained")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
     wait_paired(a, b, epoch=2)
 
@@ -115,7 +115,7 @@ def one_request_on_each_host_makes_one_rekey(lab):
         equal([rc for rc, _ in got], [0, 0], "exits: %s" % got)
         epochs = [docs[0]["epoch"]["new"] for _, docs in got]
         after = int(wait_paired(a, b)[0]["epoch"])
-        # Both may have asked before either began, or one after the other had ended.
+        # The two requests may have come at once, or one after the other.
         check(after in (before + 1, before + 2), "epoch %d after %d" % (after, before))
         if after == before + 1:
             equal(epochs, [str(after)] * 2, "epochs in the receipts")
@@ -124,7 +124,7 @@ def one_request_on_each_host_makes_one_rekey(lab):
 
 @test
 def five_requests_at_once_make_one_rekey(lab):
-    # beta is stopped for a moment, so that all five are there before the first one can end.
+    # beta is suspended, so that all five requests arrive before the first can end.
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
     for agent, other in ((a, b), (b, a)):
         before = int(agent.peer(other.name)["epoch"])
@@ -151,7 +151,7 @@ def at_most_one_rekey_per_second_by_default(lab):
     a, b = lab.pair()
     lead = a if a.peer("beta")["role"] == "leader" else b
     follow = b if lead is a else a
-    # The first one is not paced: only one behind another is.
+    # The interval applies from the second rekey on.
     receipt(lead.cli("rekey", follow.name))
     for agent, other in ((lead, follow), (follow, lead)):
         start = time.monotonic()
@@ -178,7 +178,7 @@ def rekey_all_prints_one_result_per_pair(lab):
         for d in r.docs:
             equal(int(d["epoch"]["new"]), before[d["peer"]] + 1, "epoch of " + d["peer"])
             check(d["verified"], "not verified: %s" % d)
-    # One that is not up is told; the others are rekeyed all the same.
+    # A pair that is not up is reported; the others are rekeyed.
     others[2].stop()
     expect_exit(a.cli("down", "delta"))
     r = expect_exit(a.cli("rekey", "--all"), 3)
@@ -233,7 +233,7 @@ def hard_end(title, soft, hard):
         a, b = lab.pair(both={"defaults": {"rekey": dict(soft, min_interval_ms=0), "hard": hard,
                                            "drain_ms": 300}})
         old = in_force(a.peer("beta"))
-        b.signal(signal.SIGSTOP)  # so that the rekey at the soft limit comes to nothing
+        b.signal(signal.SIGSTOP)  # the rekey at the soft limit must fail
         with Control(a.control) as c:
             c.send({"verb": "watch"})
             expect_exit(a.cli("verify", "beta", "--count", "1000"), 8)
@@ -280,7 +280,7 @@ def both_hosts_agree_on_the_shorter_lifetime(lab):
 
 
 def load_until(agent, peer, over, results):
-    """Probes at one a millisecond, one run after the other, until over is set."""
+    """One probe per millisecond, run after run, until over is set."""
     with Control(agent.control, limit=120) as c:
         while not over.is_set():
             rc, docs = c.ask("verify", peer=peer, count=1000, interval_ms=1, timeout_ms=60000)
@@ -302,7 +302,7 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
     spis, slowest = set(), 0
     start = time.monotonic()
     try:
-        # Each side asks in turn: as leader, and through the leader.
+        # Leader and follower ask alternately.
         with Control(a.control) as ca, Control(b.control) as cb:
             for i in range(wanted):
                 c, peer = ((ca, "beta"), (cb, "alpha"))[i % 2]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reload: differences are applied, what is the same is not touched, errors apply nothing."""
+"""Reload applies differences, leaves the rest alone, and changes nothing on an error."""
 
 import os
 import shutil
@@ -22,8 +22,8 @@ def by_verb(agent):
 
 
 def by_signal(agent):
-    """SIGHUP has no reply: its log line is waited for."""
-    done = "config and identity were read anew"
+    """SIGHUP has no reply: waits for its log line."""
+    done = "config and identity reloaded"
     before = agent.log().count(done)
     agent.signal(signal.SIGHUP)
     until(lambda: agent.log().count(done) > before, "SIGHUP is done")
@@ -31,7 +31,7 @@ def by_signal(agent):
 
 
 def three(lab, **config):
-    """alpha with beta (whose pair must not be touched), and gamma beside it."""
+    """alpha with beta, whose pair must not change, and with gamma."""
     a = lab.agent("alpha", "beta", **config)
     b, c = lab.agent("beta", "alpha", **config), lab.agent("gamma", "alpha", **config)
     for x in (a, b, c):
@@ -41,7 +41,7 @@ def three(lab, **config):
 
 
 def both_ways(function):
-    """Each test by the verb and by SIGHUP."""
+    """Runs a test with the verb and with SIGHUP."""
     for how, reload in (("by the verb", by_verb), ("by SIGHUP", by_signal)):
 
         def run(lab, reload=reload):
@@ -64,7 +64,7 @@ def a_peer_is_added_changed_and_removed(lab, reload):
                   (True, ["gamma"], [], [], 1), "reload that adds")
         wait_paired(a, c)
 
-    with lab.pair_unchanged(a, b), lab.pair_unchanged(a, c):  # an option that a standing pair can live with
+    with lab.pair_unchanged(a, b), lab.pair_unchanged(a, c):  # an option that does not affect an existing pair
         a.config["peers"][1]["rekey"] = {"time_s": 1000}
         a.write_config()
         d = reload(a)
@@ -72,7 +72,7 @@ def a_peer_is_added_changed_and_removed(lab, reload):
             equal((d["changed"], d["added"], d["removed"], d["updated"], d["same"]),
                   (True, [], [], ["gamma"], 1), "reload that changes an option")
 
-    with lab.pair_unchanged(a, b):  # another policy: gamma's pair is made anew
+    with lab.pair_unchanged(a, b):  # another policy: gamma's pair is replaced
         before = in_force(a.peer("gamma"))
         a.config["peers"][1]["pin"] = identity("gamma").pin
         a.write_config()
@@ -224,7 +224,7 @@ def a_new_certificate_is_loaded_and_the_pair_stays(lab):
         equal((d["changed"], d["identity_changed"], d["same"]), (True, True, 1), "reload")
         equal(a.status()["identity"]["pin"], renewed.pin, "own pin")
         equal(by_verb(a)["changed"], False, "changed of a second reload")
-    # The next link shows it.
+    # The next link uses it.
     b.stop()
     b.start()
     wait_paired(a, b)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an agent takes and gives back, and where its secrets are not."""
+"""Memory, descriptors and processor time of an agent; its restrictions; places without secrets."""
 
 import ctypes
 import json
@@ -27,7 +27,7 @@ def descriptors(agent):
     try:
         return len(os.listdir("/proc/%d/fd" % agent.pid))
     except PermissionError:
-        raise Skip("only root may look into an agent that is not dumpable")
+        raise Skip("needs root to read the memory of an agent")
 
 
 def rss(agent):
@@ -51,9 +51,9 @@ def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
     rekey(a, "beta", 200)
     wait_single_pair(a, b)
     for x, (fds, kb) in zip((a, b), before):
-        # The connection of the last question may still be closing.
+        # The connection of the last request may still be closing.
         until(lambda: descriptors(x) <= fds, "at most %d descriptors of %s" % (fds, x.name))
-        if not SAN:  # a sanitizer keeps what was freed
+        if not SAN:  # a sanitizer keeps freed memory
             check(rss(x) <= kb + 256, "%s: %d kB, then %d kB" % (x.name, kb, rss(x)))
     print("# %d descriptors and %d kB for one pair" % before[0])
 
@@ -93,7 +93,7 @@ def an_idle_pair_takes_no_processor_time(lab):
 
     wait_single_pair(a, b)
     before = ticks(a), ticks(b)
-    end = time.monotonic() + 2  # the absence of something needs a time
+    end = time.monotonic() + 2  # time in which nothing may happen
     while time.monotonic() < end:
         time.sleep(0.1)
     for x, was in zip((a, b), before):
@@ -127,7 +127,7 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
         texts.append(("log of " + x.name, x.log()))
     for what, text in texts:
         check(ppk not in text, "the PPK is in " + what)
-        # Shares, tags and keys have 32, 40, 64 or 72 digits; only pins and instances may be seen.
+        # Shares, tags and keys have 32, 40, 64 or 72 digits; only pins and instances may be visible.
         for m in re.finditer(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32,}(?![0-9a-fA-F])", text):
             before = text[max(0, m.start() - 8):m.start()].lower()
             check(before.endswith("sha256:"), "%s has %s" % (what, m.group(0)))
@@ -140,7 +140,7 @@ def only_the_owner_can_read_the_files_of_the_agent(lab):
     mode = os.stat(a.control).st_mode
     check(stat.S_ISSOCK(mode) and mode & 0o077 == 0, "mode of the socket: %o" % mode)
     if not SAN and os.geteuid() == 0:
-        # Not dumpable: its files in /proc belong to root whoever it runs as, and no core is written.
+        # Not dumpable: its files in /proc belong to root, whatever user it runs as, and no core is written.
         with open("/proc/%d/limits" % a.pid) as f:
             has(f.read(), "Max core file size        0                    0", "limits")
 
@@ -156,10 +156,10 @@ def a_running_agent_is_confined_as_far_as_the_system_can(lab):
     if "Seccomp" in status:
         equal(status["Seccomp"], "2", "filter of system calls")
         has(a.log(), "system calls filtered", "what the agent gave up")
-    ipc_lock = 1 << 14  # memory that is still to come is locked
+    ipc_lock = 1 << 14  # future memory is locked
     for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
         equal(int(status[kind], 16) & ~ipc_lock, 0, kind)
-    # The number of landlock_create_ruleset(), asked for the version: an error where it is not.
+    # landlock_create_ruleset() for the version: fails where Landlock is missing.
     if ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0:
         has(a.log(), "file access restricted", "what the agent gave up")
 
@@ -188,7 +188,7 @@ def sixty_clients_at_once_are_served(lab):
         for c in clients:
             equal(c.line()["schema"], "sapair.status/1", "reply")
         more = []
-        for _ in range(40):  # beyond the limit: refused, and no harm done
+        for _ in range(40):  # beyond the limit: refused
             try:
                 c = Control(a.control)
                 c.send({"verb": "status"})
@@ -212,7 +212,7 @@ def answers(agent):
 
 @test
 def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
-    """Each has a port of its own, so that nothing but the control socket can decide."""
+    """Each has a port of its own, so that only the control socket is contended."""
     first = lab.agent("alpha", "beta").start()
     first.kill()
     check(os.path.exists(first.control), "kill -9 leaves the socket")

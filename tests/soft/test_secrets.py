@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Keys are searched for in the agent's memory, after each use of them: they must be gone.
+"""Searches the agent's memory for keys after their last use.
 
-gamma is Python and leads alpha through exchanges, so that every secret of them is known here: both
-shares, the exporter value, PRK, tags, SA keys. A secret that has to be there at a time (the SA key
-of a pair in force) is looked for as well: else finding nothing would prove nothing.
+gamma is Python and leads exchanges with alpha, so that the test knows every secret of them: both shares,
+the exporter value, PRK, tags, SA keys. Secrets that must be present at a time, such as the SA keys of the
+current pair, are searched for too, to show that the search works.
 """
 
 import base64
@@ -29,9 +29,9 @@ NO_LIMIT = {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}
 
 
 def memory(agent):
-    """All that the process may write to, and heap and stack among it."""
+    """All writable memory of the process, including heap and stack."""
     if SAN:
-        raise Skip("a sanitizer keeps what was freed")
+        raise Skip("a sanitizer keeps freed memory")
     found = []
     try:
         with open("/proc/%d/maps" % agent.pid) as maps, open("/proc/%d/mem" % agent.pid, "rb", 0) as mem:
@@ -42,12 +42,12 @@ def memory(agent):
                     mem.seek(start)
                     found.append((line.split()[-1], mem.read(end - start)))
     except PermissionError:
-        raise Skip("only root may look into an agent that is not dumpable")
+        raise Skip("needs root to read the memory of an agent")
     return found
 
 
 def where(agent, secrets):
-    """{name: places} of those that are in memory: as bytes, in reverse, as hex, as base64."""
+    """{name: places} of the secrets found in memory: as bytes, reversed, as hex, as base64."""
     found = {}
     areas = memory(agent)
     for name, secret in secrets.items():
@@ -55,7 +55,7 @@ def where(agent, secrets):
                            ("hex", secret.hex().encode()),
                            ("base64", base64.b64encode(secret)[4:28])):
             for area, data in areas:
-                # Twelve bytes are no accident: a part of a key is found as well.
+                # Twelve equal bytes are no coincidence: parts of keys are found too.
                 for part in (text[:12], text[-12:]):
                     if part in data:
                         found.setdefault(name, set()).add("%s in %s" % (form, area))
@@ -63,7 +63,7 @@ def where(agent, secrets):
 
 
 class Run:
-    """An exchange that gamma leads, with all its secrets."""
+    """An exchange led by gamma, with all its secrets."""
 
     def __init__(self, link, ppk=b""):
         self.o, self.a, self.confirm = link.lead()
@@ -192,7 +192,7 @@ def text_of_key_files_is_wiped_and_keys_are_wiped_at_a_reload(lab):
 
 @test
 def no_block_of_memory_is_freed_with_a_secret_in_it(lab):
-    """Each block is looked at as it is freed (tests/fault/fault.c); those of its whole life are."""
+    """Checks each block when it is freed (tests/fault/fault.c), for the whole life of the agent."""
     library = os.path.join(os.path.dirname(SAPAIR), "fault.so")
     if not os.path.exists(library):
         raise Skip("no fault.so: it is not for sanitizer builds")
@@ -246,7 +246,7 @@ def the_key_of_a_bundle_is_in_that_bundle_only(lab):
     out = lab.path("bundles")
     said = expect_exit(run_sapair("lab", "init", path, "--out", out, "--json"))
     texts = {h["name"]: open(os.path.join(out, h["name"] + ".bundle")).read() for h in hosts}
-    # Of each key, what none but itself has: the first half is the same for all of a curve.
+    # The second half of each key: the first is the same for all keys of a curve.
     keys = {n: "".join(json.loads(t)["key"].split("\n")[1:-2]) for n, t in texts.items()}
     keys = {n: k[40:80] for n, k in keys.items()}
     equal(len(set(keys.values())), 3, "different keys")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What other tools read: metrics for Prometheus, completions for shells."""
+"""Output for other tools: metrics for Prometheus, completions for shells; doctor."""
 
 import os
 import re
@@ -20,7 +20,7 @@ SAMPLE = re.compile(r'^([a-z_:]+)(?:\{((?:[a-z]+="[^"\\]*",?)*)\})? (-?[0-9.e+-]
 
 
 def samples(text):
-    """{(name, labels): value}, after the rules of the format."""
+    """{(name, labels): value}, by the rules of the format."""
     found, typed, told = {}, {}, set()
     for line in text.splitlines():
         m = re.match(r"^# (HELP|TYPE) (\S+) (.+)$", line)
@@ -68,7 +68,7 @@ def metrics_have_the_format_of_prometheus(lab):
 
 
 def complete(words):
-    """What bash would offer for the last of the words."""
+    """The completions that bash offers for the last word."""
     script = expect_exit(run_sapair("completion", "bash")).out + """
 COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _sapair
 printf '%%s\\n' "${COMPREPLY[@]}"
@@ -167,7 +167,7 @@ def doctor_looks_at_addresses_ports_links_and_suites(lab):
     a.config["peers"][0]["local"] = "192.0.2.77"
     a.write_config()
     r = a.cli("doctor", "--config", a.config_path)
-    equal((checks(r)["addresses", ""][0], r.rc), ("fail", 2), "an address of nobody: %s" % r)
+    equal((checks(r)["addresses", ""][0], r.rc), ("fail", 2), "an address without a host: %s" % r)
     has(checks(r)["addresses", ""][1], "beta: no interface of this host has 192.0.2.77")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every verb, every exit status, and what is said with it."""
+"""Every verb, every exit status, and the output with it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ AGENT_VERBS = ["status", "up beta", "down beta", "rekey beta", "verify beta", "w
 
 
 def refused(result, rc, *parts):
-    """One error: this exit status, a cause with these parts, and JSON that says the same."""
+    """An error with this exit status, a cause with these parts, and the same in JSON."""
     expect_exit(result, rc)
     d = result.doc("error")
     equal(d["exit"], rc, "exit in the document")
@@ -36,7 +36,7 @@ def refused(result, rc, *parts):
 
 
 def plain_error(result, rc, *parts):
-    """For people: "error: CAUSE (exit N)" and the next step below, on stderr alone."""
+    """As text: "error: CAUSE (exit N)" and the next step below it, only on stderr."""
     expect_exit(result, rc)
     equal(result.out, "", "stdout")
     lines = result.err.splitlines()
@@ -137,7 +137,7 @@ def up_after_down_pairs_again_and_the_peer_reports_both(lab):
     q = b.wait_peer("alpha", "is not up any more", lambda q: q["state"] != "up")
     check("in" not in q and "out" not in q and q["held"] == 0, "the peer's SAs are left: %s" % q)
     has(b.peer("alpha")["error"]["cause"], "taken down", "what the peer says")
-    # What is down is not talked to.
+    # A peer that is down is not contacted.
     refused(a.cli("rekey", "beta"), 3, "down", "sapair up brings it back")
     refused(a.cli("verify", "beta"), 3, "down")
     up = expect_exit(a.cli("up", "beta", "--timeout", "20")).doc("up")
@@ -152,7 +152,7 @@ def watch_prints_events_as_they_happen(lab):
     a, b = lab.pair()
     with Control(a.control) as c:
         c.send({"verb": "watch"})
-        # Its first line may be of anything that comes: ask until the request has arrived.
+        # Its first line may be any event: ask until the request has arrived.
         rekeyed = expect_exit(a.cli("rekey", "beta", "--reason", "seen")).doc("rekey")
         events = []
         while not events or events[-1]["event"] != "verified":
@@ -294,7 +294,7 @@ def invalid_requests_get_an_error_and_the_agent_runs_on(lab):
         with Control(a.control) as c:
             c.send_raw(b"x" * 4096)
             equal(c.line()["exit"], 2, "a line without an end")
-        with Control(a.control) as c:  # half a request, and several at once
+        with Control(a.control) as c:  # half a request, then several at once
             c.send_raw(b'{"verb":"sta')
             c.send_raw(b'tus"}\n{"verb":"status"}\n')
             for _ in range(2):
@@ -305,20 +305,20 @@ def invalid_requests_get_an_error_and_the_agent_runs_on(lab):
 @test
 def pipelined_requests_are_answered_in_order(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
-    kinds = ["rekey", "status", "status", "rekey", "dance", "status"]  # an answer to status is long
+    kinds = ["rekey", "status", "status", "rekey", "dance", "status"]  # the answer to status is long
     with Control(a.control) as c:
         for kind in kinds * 5:
             c.send({"verb": kind, "peer": "beta"})
         for i, kind in enumerate(kinds * 5):
             want = "error" if kind == "dance" else kind
             equal([c.line()["schema"] for _ in range(2)], ["sapair.%s/1" % want, "sapair.end/1"], "answer %d" % i)
-        # What is slow does not hold back the answers before it: the agent says them when it waits.
+        # A slow request does not delay the answers before it.
         c.send_raw(b'{"verb":"status"}\n{"verb":"verify","peer":"beta","count":4,"interval_ms":700}\n')
         start = time.monotonic()
         equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"], "the first answer")
         check(time.monotonic() - start < 1.5, "an answer waited for the one behind it")
         equal([c.line()["schema"] for _ in range(2)], ["sapair.verify/1", "sapair.end/1"], "the slow one")
-    # The agent ends: what was asked and answered before is not lost.
+    # The agent exits: earlier answers are not lost.
     with Control(a.control) as c:
         c.send_raw(b'{"verb":"status"}\n{"verb":"stop"}\n')
         equal([c.line()["schema"] for _ in range(2)], ["sapair.status/1", "sapair.end/1"], "before the end")
@@ -337,7 +337,7 @@ def a_reply_caused_by_a_timer_is_sent_at_once(lab):
         start = time.monotonic()
         equal([c.line()["schema"] for _ in range(2)], ["sapair.rekey/1", "sapair.end/1"], "the first answer")
         took = time.monotonic() - start
-        # Without a word of the other peer, the next thing that happens is the second one's first progress.
+        # The other peer sends nothing, so the next event is the first progress of the second request.
         check(0.2 < took < 1.2, "the first answer came after %.2f s" % took)
 
 
@@ -348,7 +348,7 @@ def clients_that_disconnect_early_do_no_harm(lab):
         for _ in range(10):
             with Control(a.control) as c:
                 c.send({"verb": verb} if verb == "watch" else {"verb": verb, "peer": "beta"})
-    p, _ = wait_paired(a, b)  # a rekey that was begun comes to its end
+    p, _ = wait_paired(a, b)  # a rekey in progress completes
     check(int(p["epoch"]) <= 12, "one request was served more than once")
 
 
@@ -374,7 +374,7 @@ def without_an_agent_it_is_exit_3(lab):
         words = words.split()
         refused(run_sapair(*words, "--control", path, "--json"), 3, "no agent is running", path, "sapair run")
         plain_error(run_sapair(*words, "--control", path), 3, "no agent is running", "sapair run")
-    # A socket that somebody left is not an agent either.
+    # A stale socket is not an agent.
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(path)
     stale.close()
@@ -407,7 +407,7 @@ def a_pair_that_is_not_up_is_exit_3(lab):
     r = a.cli("status", "beta")
     expect_exit(r, 3)
     equal(r.doc("status")["peers"][0]["state"], "waiting", "state")
-    expect_exit(a.cli("status"))  # of all: the agent runs, and that is all that was asked
+    expect_exit(a.cli("status"))  # of all peers: the agent runs, which is enough
 
 
 @test
@@ -468,7 +468,7 @@ def a_link_that_falls_silent_is_exit_4(lab):
     b.signal(signal.SIGSTOP)
     start = time.monotonic()
     r = a.cli("rekey", "beta", "--timeout", "1")
-    refused(r, 4, "answers, but no exchange ended in time")
+    refused(r, 4, "answers, but the exchange timed out")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
     b.signal(signal.SIGCONT)
     wait_paired(a, b)
@@ -512,13 +512,13 @@ def different_policies_are_exit_6_on_both_sides(lab):
 
 @test
 def different_addresses_are_exit_6(lab):
-    # beta believes to be 127.0.0.3 for alpha; both connections come from where they should.
+    # beta takes 127.0.0.3 for its address with alpha; both connections come from the expected addresses.
     a = lab.agent("alpha", "beta", "gamma").start()
     b = lab.agent(
         "beta", lab.peer_of("alpha", local=GAMMA), id=identity("beta", BETA, GAMMA),
         listen=["%s:%d" % (BETA, lab.port), "%s:%d" % (GAMMA, lab.port)],
     ).start()
-    # From 127.0.0.3 it is gamma for alpha, and its certificate has that address: a pair of its own.
+    # From 127.0.0.3 it is gamma to alpha, and its certificate has that address: another pair.
     a.wait_up("gamma")
     equal(a.peer("beta")["state"], "waiting", "beta at alpha")
     b.stop()
@@ -601,7 +601,7 @@ def an_address_in_use_is_exit_7_with_its_cause(lab):
         refused(run_sapair("run", "--config", a.config_path, "--json"), 7, "cannot listen on",
                 "%s:%d" % (ALPHA, lab.port), "in use", "--listen")
     check(not os.path.exists(a.control), "a socket was left")
-    # The UDP port is as much needed.
+    # The UDP port is needed too.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind((ALPHA, lab.port))
         a.start(ready=False)
@@ -640,7 +640,7 @@ def an_address_that_is_not_ours_is_exit_7(lab):
 
 @test
 def sas_that_carry_nothing_are_exit_8(lab):
-    # alpha sends its ESP to a port where nobody is.
+    # alpha sends its ESP to a port without a listener.
     a = lab.agent("alpha", lab.peer_of("beta", esp_port=lab.free_port())).start()
     b = lab.agent("beta", "alpha").start()
     d = refused(a.cli("up", "beta"), 8, "nothing arrived", "received 0", "filtered")
@@ -669,7 +669,7 @@ def probes_without_an_echo_are_exit_8(lab):
     v = r.doc("verify")
     equal((v["verified"], v["probes"]["echoed"]), (False, 0), "verify")
     check(v["probes"]["arrived"] > 0, "arrived: %s" % v)
-    refused(b.cli("verify", "alpha"), 7, "test fault")  # the system did not take them
+    refused(b.cli("verify", "alpha"), 7, "test fault")  # the SAs were not installed
 
 
 # --- 9: permission -----------------------------------------------------------------------------------
@@ -702,18 +702,18 @@ def a_config_that_others_can_write_is_exit_9(lab):
 @test
 def another_users_agent_is_exit_9(lab):
     if os.geteuid() != 0:
-        raise Skip("only root can be somebody else")
+        raise Skip("needs root to act as another user")
     a, b = lab.pair()
     for folder in (store, lab.dir):
         os.chmod(folder, 0o711)
     if not os.access(SAPAIR, os.X_OK):
-        raise Skip("the program is out of reach")
+        raise Skip("other users cannot reach the program")
     try:
         r = run_sapair("status", "--control", a.control, "--json", user=NOBODY, cwd="/")
     except PermissionError:
-        raise Skip("the program is out of reach for other users")
+        raise Skip("other users cannot reach the program")
     refused(r, 9, a.control)
-    # Even with a socket that lets everybody in, the agent looks at who it is.
+    # Even if the socket is open to all users, the agent checks the user.
     os.chmod(a.control, 0o777)
     r = run_sapair("status", "--control", a.control, "--json", user=NOBODY, cwd="/")
     check(r.rc in (3, 9), "another user got in:\n%s" % r)
@@ -734,11 +734,11 @@ def sigterm_sigint_and_stop_end_the_agent_cleanly_at_any_time(lab):
             a.signal(end)
         equal(a.wait_exit(), 0, "exit after %s" % end)
         check(not os.path.exists(a.control), "the socket is left after %s" % end)
-        # The peer keeps its pair: an agent that ends takes no protection away.
+        # The peer keeps its pair: an agent that exits removes no protection.
         equal(b.peer("alpha")["state"], "up", "state at the peer")
         a.start()
         wait_paired(a, b)
-    for pause in (0, 0.002, 0.01, 0.03):  # in the middle of a start: no state to wait for
+    for pause in (0, 0.002, 0.01, 0.03):  # during the start
         b.stop()
         b.start(ready=False)
         time.sleep(pause)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Peers of another version of the protocol: negotiated down, or refused with both versions named."""
+"""Peers of another protocol version: negotiated down, or refused with both versions named."""
 
 import contextlib
 import json
@@ -66,7 +66,7 @@ def a_hello_of_a_newer_version_is_answered_with_both_versions(lab):
 
 @test
 def unknown_members_and_messages_are_refused(lab):
-    """Section 13 of protocol.md: any new member makes a new version, so none may be ignored."""
+    """protocol.md, section 13: any new member needs a new version, so none may be ignored."""
     a = alpha(lab)
     for m in (hello(future=True), {"type": "future"}):
         link = connect_tls(a, lab, identity("gamma"))
@@ -86,7 +86,7 @@ def an_unknown_suite_ends_the_link_and_installs_nothing(lab):
 
 
 def agent_that_says(lab, *docs):
-    """Its control socket; it answers every request so."""
+    """A control socket that answers every request with these lines."""
     path = lab.path("future.sock")
     s = socket.socket(socket.AF_UNIX)
     s.bind(path)
@@ -116,7 +116,7 @@ def an_older_client_omits_members_that_it_does_not_know(lab):
             has(r.out + r.err, docs[0]["schema"])
             check("no peers" not in r.out, r.out)
         os.unlink(path)
-    # A member that it does not know is no other version.
+    # An unknown member does not mean another version.
     path = agent_that_says(lab, {"schema": "sapair.status/1", "peers": [], "more": 1}, end)
     expect_exit(run_sapair("status", "--control", path))
 

@@ -179,7 +179,7 @@ static void order_is_by_family_then_by_bytes(void)
 		}
 }
 
-static void kinds_are_told_privsep(void)
+static void kinds_of_addresses_are_distinguished(void)
 {
 	static const struct {
 		const char *text;
@@ -217,4 +217,4 @@ static void odd_values_can_be_printed(void)
 T_MAIN(T(good_addresses_are_printed_in_one_form), T(bad_addresses_are_refused),
        T(zones_are_refused_by_name), T(endpoints_have_a_port),
        T(bad_endpoints_are_refused_with_a_reason), T(order_is_by_family_then_by_bytes),
-       T(kinds_are_told_privsep), T(odd_values_can_be_printed))
+       T(kinds_of_addresses_are_distinguished), T(odd_values_can_be_printed))

@@ -144,7 +144,7 @@ static void every_member_is_read(void)
 	config_free(&c);
 }
 
-static void defaults_reach_peers_that_stand_before_them(void)
+static void defaults_apply_to_peers_listed_before_them(void)
 {
 	CHECK(parse("{\"peers\":[{\"address\":\"192.0.2.2\",\"rekey\":{\"bytes\":7}}],"
 		    "\"defaults\":{\"drain_ms\":42,\"rekey\":{\"time_s\":30},"
@@ -173,7 +173,7 @@ static void the_esp_port_follows_the_listen_port(void)
 #define P1 "{\"peers\":[{\"address\":\"192.0.2.1\""
 #define P2 "{\"peers\":[{\"address\":\"192.0.2.1\"},{\"address\":"
 
-static void what_is_wrong_is_told_with_its_place(void)
+static void errors_have_line_column_and_path(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -309,7 +309,7 @@ static void peers_are_added_by_address(void)
 	config_free(&c);
 }
 
-static void ten_thousand_peers_are_the_most(void)
+static void ten_thousand_peers_are_the_maximum(void)
 {
 	size_t size = 60 * (CONFIG_PEERS_MAX + 2), n;
 	char *text = malloc(size);
@@ -443,7 +443,7 @@ static void options_are_written_as_they_are_read(void)
 	CHECK_STR(text, more);
 }
 
-static void a_policy_stops_what_it_protects_and_does_not_exempt(void)
+static void a_policy_blocks_protected_traffic_that_is_not_exempt(void)
 {
 	static const struct {
 		const char *options;
@@ -471,9 +471,9 @@ static void a_policy_stops_what_it_protects_and_does_not_exempt(void)
 }
 
 T_MAIN(T(an_empty_config_has_every_default), T(a_peer_needs_its_address_alone),
-       T(every_member_is_read), T(defaults_reach_peers_that_stand_before_them),
-       T(the_esp_port_follows_the_listen_port), T(what_is_wrong_is_told_with_its_place),
+       T(every_member_is_read), T(defaults_apply_to_peers_listed_before_them),
+       T(the_esp_port_follows_the_listen_port), T(errors_have_line_column_and_path),
        T(one_address_may_have_two_peers_by_local_address), T(peers_are_added_by_address),
-       T(ten_thousand_peers_are_the_most), T(each_member_says_what_a_change_of_it_does),
+       T(ten_thousand_peers_are_the_maximum), T(each_member_says_what_a_change_of_it_does),
        T(the_first_member_that_needs_a_restart_is_named), T(options_are_written_as_they_are_read),
-       T(a_policy_stops_what_it_protects_and_does_not_exempt))
+       T(a_policy_blocks_protected_traffic_that_is_not_exempt))

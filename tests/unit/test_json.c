@@ -226,7 +226,7 @@ static void failure_wipes_the_whole_struct(void)
 	}
 }
 
-static void sixty_four_members_are_told_privsep(void)
+static void sixty_four_members_are_distinguished(void)
 {
 	struct json_field many[64];
 	char names[64][4], text[1000] = "{";
@@ -248,7 +248,7 @@ static void sixty_four_members_are_told_privsep(void)
 	CHECK_STR(e.cause, "m0: missing");
 }
 
-static void files_learn_where_the_error_is(void)
+static void errors_in_files_have_line_and_column(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -286,7 +286,7 @@ static void files_learn_where_the_error_is(void)
 	}
 }
 
-static void causes_written_by_hand_have_places_too(void)
+static void causes_with_a_path_have_positions_too(void)
 {
 	static const char text[] =
 		"{\n \"peers\": [\n  {\"name\": \"a\"}, {\"name\": \"a\"}\n ]\n}";
@@ -310,7 +310,7 @@ static void causes_written_by_hand_have_places_too(void)
 	CHECK(json_place(text, strlen(text), NULL) == -1);
 }
 
-static void long_unknown_names_have_a_place(void)
+static void long_unknown_names_have_a_position(void)
 {
 	char text[600] = "{\n\"x", name[500];
 	struct json_doc *doc;
@@ -439,7 +439,7 @@ static void all_kinds_are_written_and_pass_the_scanner(void)
 	CHECK(scan_json(buf, strlen(buf), 3 | SCAN_DECIMALS, NULL, &e) == 0);
 }
 
-static void a_text_that_does_not_fit_is_none(void)
+static void a_text_that_does_not_fit_is_not_written(void)
 {
 	static const char zero[sizeof all + 8];
 
@@ -675,7 +675,7 @@ static bool accepted_as_it_stands(const char *text, size_t len)
 	return true;
 }
 
-static void what_the_scanner_accepts_cjson_reads_as_it_stands(void)
+static void cjson_reads_what_the_scanner_accepts(void)
 {
 	for (int round = 0; round < 300; round++) {
 		made_len = 0;
@@ -685,7 +685,7 @@ static void what_the_scanner_accepts_cjson_reads_as_it_stands(void)
 	}
 }
 
-static void a_changed_byte_is_refused_or_read_as_it_stands(void)
+static void a_changed_byte_is_refused_or_read_unchanged(void)
 {
 	unsigned refused = 0, accepted = 0;
 
@@ -762,10 +762,10 @@ static void encoding_what_was_decoded_gives_the_same_bytes(void)
 
 T_MAIN(T(members_fill_the_struct), T(absent_optional_members_stay_as_they_were),
        T(bad_values_are_refused_by_name_and_reason), T(failure_wipes_the_whole_struct),
-       T(sixty_four_members_are_told_privsep), T(files_learn_where_the_error_is),
-       T(causes_written_by_hand_have_places_too), T(long_unknown_names_have_a_place),
+       T(sixty_four_members_are_distinguished), T(errors_in_files_have_line_and_column),
+       T(causes_with_a_path_have_positions_too), T(long_unknown_names_have_a_position),
        T(members_are_looked_up_with_case), T(closing_wipes_the_strings),
-       T(all_kinds_are_written_and_pass_the_scanner), T(a_text_that_does_not_fit_is_none),
-       T(a_value_alone_and_no_value), T(what_the_scanner_accepts_cjson_reads_as_it_stands),
-       T(a_changed_byte_is_refused_or_read_as_it_stands),
+       T(all_kinds_are_written_and_pass_the_scanner), T(a_text_that_does_not_fit_is_not_written),
+       T(a_value_alone_and_no_value), T(cjson_reads_what_the_scanner_accepts),
+       T(a_changed_byte_is_refused_or_read_unchanged),
        T(encoding_what_was_decoded_gives_the_same_bytes))

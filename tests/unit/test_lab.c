@@ -56,7 +56,7 @@ static void groups_make_stars_and_meshes(void)
 	lab_free(&lab);
 }
 
-static void the_last_word_on_an_option_counts(void)
+static void options_of_a_pair_override_those_of_host_and_lab(void)
 {
 	const struct lab_pair *p;
 
@@ -78,7 +78,7 @@ static void the_last_word_on_an_option_counts(void)
 	lab_free(&lab);
 }
 
-static void addresses_of_a_pair_are_of_one_family(void)
+static void addresses_of_a_pair_have_the_same_family(void)
 {
 	CHECK(parse("{\"hosts\":[{\"name\":\"a\",\"address\":\"2001:db8::1\"},"
 		    "{\"name\":\"b\",\"address\":[\"192.0.2.2\",\"2001:db8::2\"]}]}") == 0);
@@ -87,7 +87,7 @@ static void addresses_of_a_pair_are_of_one_family(void)
 	lab_free(&lab);
 }
 
-static void what_is_wrong_is_told_with_its_place(void)
+static void errors_have_line_column_and_path(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -215,6 +215,6 @@ static void a_bundle_is_read_back(void)
 }
 
 T_MAIN(T(without_pairs_all_hosts_are_paired), T(groups_make_stars_and_meshes),
-       T(the_last_word_on_an_option_counts), T(addresses_of_a_pair_are_of_one_family),
-       T(what_is_wrong_is_told_with_its_place), T(each_host_gets_a_config_that_is_read_back),
-       T(a_bundle_is_read_back))
+       T(options_of_a_pair_override_those_of_host_and_lab),
+       T(addresses_of_a_pair_have_the_same_family), T(errors_have_line_column_and_path),
+       T(each_host_gets_a_config_that_is_read_back), T(a_bundle_is_read_back))

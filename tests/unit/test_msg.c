@@ -82,7 +82,7 @@ static void every_message_decodes_and_encodes_to_the_same_bytes(void)
 	CHECK_U64(seen, (1u << MSG_COUNT) - 1);
 }
 
-static void members_arrive_where_they_belong(void)
+static void members_are_stored_in_their_fields(void)
 {
 	CHECK(decode(good[1]) == 0);
 	CHECK(m.u.hello.version == 1 && m.u.hello.instance[15] == 15);
@@ -232,7 +232,7 @@ static void bytes_around_the_object_and_deep_nesting_are_refused(void)
 	CHECK(decode(" {\"type\" : \"done\",\"xid\":\"" XID "\"} ") == 0); /* white space is JSON */
 }
 
-static void every_cut_of_every_message_is_refused(void)
+static void truncated_messages_are_refused(void)
 {
 	char text[2048];
 
@@ -358,7 +358,7 @@ static void changed_bytes_never_break_anything(void)
 	}
 }
 
-static void words_and_sentences_exist_for_every_fault_and_reason(void)
+static void every_fault_and_reason_has_a_word_and_a_text(void)
 {
 	for (int f = 0; f < FAULT_COUNT; f++) {
 		CHECK(strlen(fault_word((enum fault)f)) > 0);
@@ -375,10 +375,10 @@ static void words_and_sentences_exist_for_every_fault_and_reason(void)
 	CHECK(fault_class(FAULT_COUNT) == ERR_BUG);
 }
 
-T_MAIN(T(every_message_decodes_and_encodes_to_the_same_bytes), T(members_arrive_where_they_belong),
+T_MAIN(T(every_message_decodes_and_encodes_to_the_same_bytes),
+       T(members_are_stored_in_their_fields),
        T(wrong_members_are_refused_with_their_name_and_reason),
-       T(bytes_around_the_object_and_deep_nesting_are_refused),
-       T(every_cut_of_every_message_is_refused), T(an_answer_ends_with_its_tag_in_one_form_only),
-       T(the_tag_of_an_encoded_answer_can_be_set), T(what_does_not_fit_is_not_written_at_all),
-       T(the_longest_messages_fit_into_their_buffers), T(changed_bytes_never_break_anything),
-       T(words_and_sentences_exist_for_every_fault_and_reason))
+       T(bytes_around_the_object_and_deep_nesting_are_refused), T(truncated_messages_are_refused),
+       T(an_answer_ends_with_its_tag_in_one_form_only), T(the_tag_of_an_encoded_answer_can_be_set),
+       T(what_does_not_fit_is_not_written_at_all), T(the_longest_messages_fit_into_their_buffers),
+       T(changed_bytes_never_break_anything), T(every_fault_and_reason_has_a_word_and_a_text))

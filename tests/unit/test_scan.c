@@ -31,7 +31,7 @@ static void good_texts_are_accepted(void)
 			NOTE("%s: %s", rows[i], e.cause);
 }
 
-static void bad_texts_are_refused_with_place_and_reason(void)
+static void bad_texts_are_refused_with_position_and_reason(void)
 {
 	static const struct {
 		const char *text;
@@ -153,7 +153,7 @@ static void zero_bytes_are_refused(void)
 	}
 }
 
-static void depth_is_counted_and_has_a_ceiling(void)
+static void depth_is_limited(void)
 {
 	char text[100];
 
@@ -186,7 +186,7 @@ static void members_are_counted(void)
 	CHECK_U64(w.column, len - strlen("\"256\":0") + 1);
 }
 
-static void twins_are_found_at_any_distance(void)
+static void duplicate_members_are_found_at_any_distance(void)
 {
 	char text[4000];
 
@@ -203,7 +203,7 @@ static void twins_are_found_at_any_distance(void)
 		}
 }
 
-static void decimals_pass_only_when_asked_for(void)
+static void decimals_are_accepted_only_on_request(void)
 {
 	static const struct {
 		const char *text;
@@ -219,7 +219,7 @@ static void decimals_pass_only_when_asked_for(void)
 	CHECK(scan("1.5", 2) == -1);
 }
 
-static void no_place_and_no_reason_may_be_wanted(void)
+static void position_and_error_may_be_null(void)
 {
 	CHECK(scan_json("x", 1, 4, NULL, NULL) == -1);
 	CHECK(scan_json("{}", 2, 4, NULL, NULL) == 0);
@@ -237,7 +237,7 @@ static const char doc[] = "{\n"
 			  "  \"a.b\": 1, \"t\\n\\\\\": 2, \"q\\\"q\": 3, \"\xc3\xbc\": 4\n"
 			  "}\n";
 
-static void paths_lead_to_places(void)
+static void paths_are_found(void)
 {
 	static const struct {
 		const char *path;
@@ -295,7 +295,7 @@ static void paths_lead_to_places(void)
 	}
 }
 
-static void places_in_cut_texts_do_no_harm(void)
+static void truncated_texts_do_no_harm(void)
 {
 	static const char *const paths[] = {"peers[1].name.deep[1][0]", "peers[2]", "\"q\"q\"", ""};
 
@@ -310,8 +310,7 @@ static void places_in_cut_texts_do_no_harm(void)
 	}
 }
 
-T_MAIN(T(good_texts_are_accepted), T(bad_texts_are_refused_with_place_and_reason),
-       T(zero_bytes_are_refused), T(depth_is_counted_and_has_a_ceiling), T(members_are_counted),
-       T(twins_are_found_at_any_distance), T(decimals_pass_only_when_asked_for),
-       T(no_place_and_no_reason_may_be_wanted), T(paths_lead_to_places),
-       T(places_in_cut_texts_do_no_harm))
+T_MAIN(T(good_texts_are_accepted), T(bad_texts_are_refused_with_position_and_reason),
+       T(zero_bytes_are_refused), T(depth_is_limited), T(members_are_counted),
+       T(duplicate_members_are_found_at_any_distance), T(decimals_are_accepted_only_on_request),
+       T(position_and_error_may_be_null), T(paths_are_found), T(truncated_texts_do_no_harm))

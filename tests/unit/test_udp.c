@@ -49,7 +49,7 @@ static void a_sum_of_zero_is_sent_as_all_ones(void)
 	CHECK(zero > 0);
 }
 
-static void every_changed_bit_is_seen(void)
+static void every_changed_bit_is_detected(void)
 {
 	struct udp_flow flow = flow_of("192.0.2.1", "192.0.2.2"), back = flow;
 	uint8_t udp[24] = "........some payload";
@@ -66,7 +66,7 @@ static void every_changed_bit_is_seen(void)
 	CHECK(!udp_is(udp, sizeof udp, &back));
 }
 
-static void what_is_cut_long_or_without_a_checksum_is_refused(void)
+static void wrong_lengths_and_missing_checksums_are_refused(void)
 {
 	struct udp_flow flow = flow_of("192.0.2.1", "192.0.2.2");
 	uint8_t udp[24] = {0};
@@ -79,4 +79,4 @@ static void what_is_cut_long_or_without_a_checksum_is_refused(void)
 }
 
 T_MAIN(T(known_datagrams_have_their_checksums), T(a_sum_of_zero_is_sent_as_all_ones),
-       T(every_changed_bit_is_seen), T(what_is_cut_long_or_without_a_checksum_is_refused))
+       T(every_changed_bit_is_detected), T(wrong_lengths_and_missing_checksums_are_refused))

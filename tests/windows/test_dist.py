@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The zip for Windows hosts: what is in it, that it is the same each time, that its program runs.
+"""The zip file for Windows hosts: its contents, that it is reproducible, and that its program runs.
 
-Nothing here can run PowerShell: its script is read by a small scanner, which knows strings, comments,
-brackets, and which commands, options and variables there are. That finds slips of the pen; that it
-works is on the list for a first run (docs/windows.md).
+PowerShell is not available here. A small scanner reads its script; it knows strings, comments, brackets, and
+the commands, options and variables that exist, so it finds typing errors. A run on Windows is still to be
+done (docs/windows.md).
 """
 
 import glob
@@ -63,7 +63,7 @@ def tokens(text):
 def the_install_script_has_no_known_mistakes(lab):
     with open(SCRIPT, "rb") as f:
         raw = f.read()
-    text = raw.decode("ascii")  # Windows PowerShell takes other bytes for the local code page
+    text = raw.decode("ascii")  # Windows PowerShell would read other bytes in the local code page
     check(b"\t" not in raw and b"`\n" not in raw, "tabs or continued lines")
     found = list(tokens(text))
     stack, pairs = [], {"(": ")", "{": "}", "[": "]"}
@@ -80,7 +80,7 @@ def the_install_script_has_no_known_mistakes(lab):
     for _, word, line in found:
         if re.fullmatch(r"[A-Z]\w+-[A-Z]\w+", word):
             check(word in known, "line %d: no command %s" % (line, word))
-    check(all(text.count(name) > 1 for name in own), "a function that nobody calls")
+    check(all(text.count(name) > 1 for name in own), "a function without a caller")
 
     made = set(re.findall(r"\$(\w+) = |\] \$(\w+)[,\n) ]|foreach \(\$(\w+) in", text))
     made = {n for row in made for n in row if n} | AUTOMATIC
@@ -88,7 +88,7 @@ def the_install_script_has_no_known_mistakes(lab):
     check({n for n in used if ":" not in n} <= made, "never set: %s" % (used - made))
     check({n for n in used if ":" in n} <= {"env:ProgramFiles", "env:ProgramData"}, "of the environment")
 
-    command, outer = None, []  # of what stands in brackets the options are another command's
+    command, outer = None, []  # options within brackets belong to another command
     for kind, word, line in found:
         if kind == "open":
             outer.append(command)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Windows host of a lab, reached through a real sshd whose sessions are those of Windows: cmd, sftp."""
+"""A Windows host of a lab, reached through sshd, with sessions like those of Windows: cmd, sftp."""
 
 import contextlib
 import json
@@ -24,8 +24,8 @@ SLOW = {"limit": 200}
 
 
 def windows_sshd(lab, home):
-    """Sessions begin in a folder of the user's, and what they write is his alone, as on Windows."""
-    # Wine lets a detached program keep stderr of the system below, which would keep the session open.
+    """Sessions start in the user's folder, and only the user can read their files, as on Windows."""
+    # Under Wine a detached program keeps the host's stderr open, which would keep the session open.
     command = lab.write("session", """#!/bin/sh
 umask 077
 export WINEPREFIX='%s' WINEDEBUG=-all NO_COLOR=1 LC_ALL=C.UTF-8
@@ -55,7 +55,7 @@ class Mixed(RunningLab):
             text = json.load(f)
         for host, sshd in zip(text["hosts"], servers):
             host["ssh"] = sshd.target()
-        # Wine's UDP knows no other address of loopback.
+        # Wine's UDP supports no other loopback address.
         text["hosts"][1].update(system="windows", address="127.0.0.1:%d" % lab.port)
         with open(path, "w") as f:
             json.dump(text, f)
@@ -81,7 +81,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     check(not {"bundle.new", "sapair.new"} & set(run.there()), "files there: %s" % run.there())
     equal(run("status", **SLOW)["well"], 1, "status")
     equal(run("rekey", **SLOW)["well"], 1, "rekey")
-    # Another program takes the place of the one that runs; the agent stays.
+    # The running program is replaced; the agent runs on.
     other = lab.path("other.exe")
     shutil.copy(EXE, other)
     with open(other, "ab") as f:
@@ -170,7 +170,7 @@ def lab_down_keeps_what_a_windows_host_had_before(lab):
     host.start()
     until(lambda: host.engine.state()["filters"], "filters")
     host.kill()
-    os.unlink(os.path.join(host.dir, "was-clean"))  # as if it had been there before
+    os.unlink(os.path.join(host.dir, "was-clean"))  # as if the host had objects before the lab
     before = host.engine.state()
     equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     equal(host.engine.state(), before, "what was there")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The unit tests and a short simulation, built for Windows, under Wine. With words: only those."""
+"""Unit tests and a short simulation of the Windows build, under Wine. Arguments select programs."""
 
 import concurrent.futures
 import glob

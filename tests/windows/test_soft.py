@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""sapair.exe without IPsec: verbs, the pipe, files; pairs with itself and with Linux over TLS."""
+"""sapair.exe without IPsec: verbs, the control pipe, files; pairs with itself and with Linux over TLS."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from harness.wine import EXE, main, win, win_agent, windows_path
 
 @test
 def two_windows_agents_pair_rekey_and_go_down(lab):
-    # Wine's UDP knows 127.0.0.1 only: two ports, and no probes. A Linux peer has them, see below.
+    # Wine's UDP supports 127.0.0.1 only: two ports, and no probes. A Linux peer has probes, see below.
     esp = lab.free_port()
     a = win_agent(lab, "alpha", lab.peer_of("beta", esp_port=esp, verify=False))
     b = win_agent(lab, "beta", lab.peer_of("alpha", verify=False), esp_port=esp)

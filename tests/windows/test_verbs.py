@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The verbs that the other scripts do not use, on Windows: labs, first contact, keys, tools; Ctrl-C."""
+"""Verbs on Windows that the other files do not use: labs, tokens, keys, tools; Ctrl-C."""
 
 import json
 import os

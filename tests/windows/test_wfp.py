@@ -31,7 +31,7 @@ FAST = {"verify": False, "switch_ms": 0, "drain_ms": 300}
 
 
 def pair(lab, env=None, leads=True, **options):
-    """alpha on Windows with its engine, which dials and so leads or not; beta on Linux (soft)."""
+    """alpha on Windows with its engine, as leader or follower; beta on Linux (soft)."""
     options = dict(FAST, **options)
     roles = ("dial", "listen") if leads else ("listen", "dial")
     a = wfp_agent(lab, "alpha", lab.peer_of("beta", role=roles[0], **options), env=env)
@@ -52,13 +52,13 @@ def paired(a, b, epoch=1):
 
 
 def settled(*engines):
-    """... and nothing old is left."""
+    """Waits until no superseded context is left."""
     until(lambda: all(len(e.state()["contexts"]) == len(e.pairs()) == 1 for e in engines),
           "one whole context each")
 
 
 def calls_are(engine, wanted, what):
-    """Since the last look. The log of a call comes after what it did."""
+    """Calls since the last look. A call is logged after its effect."""
     made = []
     until(lambda: made.extend(engine.names(new=True)) or len(made) >= len(wanted), what)
     equal(made, wanted, what)
@@ -115,7 +115,7 @@ def the_filters_protect_everything_but_icmp_and_the_agents_link(lab):
 
 
 def pair_over_ipv6(lab, name, **env):
-    """One address, two ports: the certificates tell who is who."""
+    """One address, two ports: the certificates distinguish the agents."""
     ports = {"alpha": lab.port, "beta": lab.free_port(("::1",))}
     options = {h: dict(listen="[::]:%d" % ports[h], id=identity(h, "::1")) for h in ports}
     peer = lambda h: dict(FAST, name=h, address="[::1]:%d" % ports[h], identity=h)
@@ -134,7 +134,7 @@ def a_pairing_over_ipv6_makes_the_same_calls_in_the_ipv6_layers(lab):
         raise Skip("no ::1 here")
     switch = {"SAPAIR_WFP": "wait-ms=10000 ipv6-network"}
     wants = {"SAPAIR_STANDIN_IPV6": "network"}
-    # The order that is not the engine's is refused, and the other one tried once, at the first pair only.
+    # If the engine refuses one byte order, the other is tried once, for the first pair only.
     for name, env, refused in (("turned", {}, 0), ("network", dict(switch, **wants), 0),
                                ("guessed", wants, 1), ("misguided", switch, 1)):
         a, b = pair_over_ipv6(lab, name, **env)
@@ -276,7 +276,7 @@ def a_start_whose_calls_fail_once_ends_well(lab):
 
 
 def rekey_fails(a, call):
-    """The one call is refused; the pair in force is that of before."""
+    """The call is refused; the pair in force stays."""
     settled(a.engine)
     before, was = a.engine.state(), a.peer("beta")
     a.engine.fail(call, 1, CODE)
@@ -313,7 +313,7 @@ def every_call_of_a_rekey_that_the_peer_leads_can_fail_once(lab):
         before = rekey_fails(a, call)
         until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
         expect_exit(a.cli("rekey", "beta", "--no-verify"))
-    # The leader sends on the new pair already: its inbound stays until there is another one.
+    # The leader already sends on the new pair: its inbound SA stays until there is a newer one.
     before = rekey_fails(a, PAIR[3])
     check(before["contexts"][0] in a.engine.state()["contexts"], "the pair in force: %s" % a.engine.state())
     expect_exit(a.cli("rekey", "beta", "--no-verify"))
@@ -339,7 +339,7 @@ def every_call_of_plan_and_clean_can_fail_once(lab):
         calls = run(words)[1] if "plan" in words or "--check" in words else ALL_OF_CLEAN
         for call in dict.fromkeys(calls):
             if "Destroy" in call or "Close" in call or "Abort" in call:
-                continue  # nobody asks how these end
+                continue  # the result of these is not used
             a.engine.fail(call, 1, CODE)
             r, made = run(words)
             check(not a.engine.is_waiting_to_fail, "%s was not called by %s" % (call, words))
@@ -352,7 +352,7 @@ def every_call_of_plan_and_clean_can_fail_once(lab):
                 a.kill()
                 before = a.engine.state()
             else:
-                equal(r.rc, 1, "exit status of %s whose %s fails: %s" % (words[0], call, r))  # a code of ours
+                equal(r.rc, 1, "exit status of %s whose %s fails: %s" % (words[0], call, r))  # one of our own codes
                 has(r.out, "0x80320035")
                 has(r.out, call)
                 equal(a.engine.state(), before, "state after %s of %s" % (call, words[0]))
@@ -380,7 +380,7 @@ def every_call_of_a_restart_can_fail_once(lab):
     ended = []
     for call in dict.fromkeys(calls):
         if "Destroy" in call or "Unsubscribe" in call or "Abort" in call:
-            continue  # nobody asks how these end
+            continue  # the result of these is not used
         a.kill()
         before = a.engine.state()
         a.engine.fail(call, 1, CODE)
@@ -388,7 +388,7 @@ def every_call_of_a_restart_can_fail_once(lab):
         until(lambda: not a.alive() or answers(a) and have_same_pair(a, b), "it ends, or has a pair")
         if not a.alive():
             ended.append(call)
-            equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # a code of ours
+            equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # one of our own codes
             has(a.log(), "0x80320035")
             equal(a.engine.state(), before, "what was there, after " + call)
             a.process = None
@@ -442,12 +442,12 @@ def objects_that_another_program_removes_are_restored(lab):
     a.engine.forget()
     until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
     until(lambda: len(a.engine.state()["filters"]) == 8, "the filters are back")
-    has(a.log(), "somebody removed")
+    has(a.log(), "another program removed")
 
 
 @test
 def events_of_the_engine_take_effect_at_once(lab):
-    """Without being told, removals are seen within 10 s: these are quicker."""
+    """Without events removals are detected within 10 s; with events sooner."""
     a, b = pair(lab)
     paired(a, b)
     log = lambda: a.log()
@@ -461,11 +461,11 @@ def events_of_the_engine_take_effect_at_once(lab):
         until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
         check(time.monotonic() - began < 8, "%s: %.1f s" % (what, time.monotonic() - began))
     a.engine.post_event("drop %s 12345678 c000a010" % BETA)
-    until(lambda: "peer beta: 1 packets that no SA took; the last: SPI 12345678, status 0xc000a010" in log(),
+    until(lambda: "peer beta: 1 packets dropped; the last: SPI 12345678, status 0xc000a010" in log(),
           "drops are told")
-    a.engine.post_event("drop 192.0.2.99 1 2")  # somebody else's
+    a.engine.post_event("drop 192.0.2.99 1 2")  # of another program
     a.stop()
-    check(log().count("no SA took") == 1, "drops of others are told")
+    check(log().count("packets dropped") == 1, "drops of others are told")
     (end,) = [c for c in a.engine.calls() if c["call"] == "FwpmEngineClose0"]
     equal((end["enums"], end["unfreed"]), (0, 0), "subscriptions and memory at the end")
 
@@ -524,7 +524,7 @@ def plan_lists_and_clean_removes(lab):
     ids = {d["id"] for d in docs if d["object"] == "policy"}
     r = win("doctor", *config, "--json", env=a.env, exe=a.exe).doc("doctor")
     (c,) = [c for c in r["checks"] if c["check"] == "statistics"]
-    equal(c["text"], "1 SAs of the whole machine are active; dropped so far: 3 unknown SPI, "
+    equal(c["text"], "1 SAs active on the whole machine; dropped so far: 3 unknown SPI, "
           "4 integrity, 5 decryption, 6 replay, 7 in clear", "statistics")
     equal(ids, {str(f["id"]) for f in a.engine.state()["filters"]}, "filters of plan")
     spis = {d["direction"]: d["spi"] for d in docs if d["object"] == "sa"}

@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labfile.c - from a lab file to bundles, and back.
+ * agent/cli/lab/labfile.c - lab files and bundles on disk.
  */
 #include "agent/cli/lab/labfile.h"
 
@@ -11,7 +11,7 @@
 #include "agent/os/creds.h"
 #include "crypto/hkdf.h"
 
-#define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */
+#define SKEW_S 300 /* allowance for clocks that differ */
 #define FRESH_S 60
 
 int labfile_read(struct lab *lab, uint8_t source[SHA256_LEN], const char *path, struct err *e)
@@ -132,7 +132,7 @@ bool labfile_fresh(const struct lab *lab, const uint8_t source[SHA256_LEN], cons
 
 /* ---- making ---------------------------------------------------------------------------- */
 
-/* What every certificate of one lab shares. */
+/* What the certificates of a lab have in common. */
 struct making {
 	const struct lab *lab;
 	const uint8_t *source;

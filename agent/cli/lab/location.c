@@ -1,6 +1,6 @@
 /*
- * agent/cli/lab/labplace.c - where the hosts of a lab are: its folder, what others can see of it on a
- * machine, and its hosts as namespaces or loopback addresses.
+ * agent/cli/lab/location.c - the directory of a lab; its hosts as namespaces, loopback addresses
+ * or machines.
  */
 #include "agent/cli/lab/location.h"
 
@@ -15,20 +15,21 @@
 #include "crypto/hex.h"
 #include "crypto/random.h"
 
-#define COPY "lab.json" /* of the lab file, in its folder */
-#define HOW "how"       /* where the hosts are: one of words[] */
-#define TAG "tag"       /* by which this lab's names differ from those of others of its name */
+#define COPY "lab.json" /* copy of the lab file */
+#define HOW "how"       /* enum lab_where: one of words[] */
+#define TAG "tag"       /* see struct lab_session */
 #define TAG_BYTES (LAB_TAG_LEN / 2)
 #define TAG_TRIES 64
 #define ROOM_FOR_SOCKET 24
 #define SUN_PATH_ROOM 108
-static const char *const files[] = {COPY, HOW, TAG}; /* the tag goes last: see make_tag() */
+static const char *const files[] = {COPY, HOW, TAG}; /* the tag is removed last: see make_tag() */
 
 static const char *const words[] = {"namespaces", "loopback", "ssh"};
 
 /* ---- the folder ------------------------------------------------------------------------ */
 
-/* Two lab files of one name have a folder each: beside its name there is a hash of the file's own. */
+/* The directory's name contains a hash of the lab file's path: two lab files may have the same
+ * lab name. */
 int lab_location_find_dir(struct lab_session *r, struct err *e)
 {
 	const char *dir = args_text(r->args, "dir");
@@ -60,7 +61,7 @@ static int path_in(char out[OS_PATH_MAX], const struct lab_session *r, const cha
 	return os_path_join(out, r->dir, name, e);
 }
 
-/* Everything whose name others on a machine see has the tag in it. */
+/* Sets the tag and the names that contain it. */
 static void set_tag(struct lab_session *r, const char *tag)
 {
 	memcpy(r->tag, tag, LAB_TAG_LEN + 1);
@@ -116,8 +117,8 @@ static struct addr loopback_of(const struct lab_session *r, size_t host)
 	return a;
 }
 
-/* Without namespaces every host gets a loopback address, by the lab's tag: two labs side by side
- * have different ones. The bundles are of these, so the source is another one, too. */
+/* Gives every host a loopback address, derived from the tag: two labs have different ones. The
+ * bundles contain these addresses, so the hash of the source changes, too. */
 static void map_to_loopback(struct lab_session *r)
 {
 	if (strcmp(r->lab.backend, "auto") == 0)
@@ -160,7 +161,7 @@ bool lab_location_is_up(struct lab_session *r)
 	return true;
 }
 
-/* Another lab in the folder keeps it: its hosts would be forgotten. */
+/* ERR_USAGE if the directory belongs to another lab file. */
 int lab_location_keep_file(const struct lab_session *r, struct err *e)
 {
 	char path[OS_PATH_MAX], *text = NULL, *old = NULL;
@@ -205,7 +206,7 @@ static int write_how(const struct lab_session *r, struct err *e)
 	return os_write_file(path, words[r->where], strlen(words[r->where]), true, false, e);
 }
 
-/* Does nobody listen where the first host shall? */
+/* Is the first host's TCP port free? */
 static bool is_free(const struct lab_session *r)
 {
 	struct addr first = loopback_of(r, 0);
@@ -228,7 +229,7 @@ static bool is_free(const struct lab_session *r)
 	return free_;
 }
 
-/* Nothing of this machine has names with this tag. */
+/* Does nothing on this machine use the tag yet? */
 static bool is_unused(struct lab_session *r)
 {
 	char path[OS_PATH_MAX];
@@ -238,8 +239,8 @@ static bool is_unused(struct lab_session *r)
 	return r->where != LAB_LOOPBACK || has_loopback(&r->lab) || is_free(r);
 }
 
-/* A tag that is this lab's alone, before anything has it in its name: what an interrupted `up` made
- * is found by it. */
+/* Chooses a tag and stores it before anything is named after it: after an interrupted `up`, what
+ * it has made can be found. */
 static int make_tag(struct lab_session *r, struct err *e)
 {
 	uint8_t bytes[TAG_BYTES];
@@ -305,11 +306,12 @@ bool lab_location_is_partial(struct lab_session *r)
 {
 	if (r->tag[0] == '\0')
 		return false;
-	r->where = LAB_NETNS; /* agents come after "how" is written: there is no more than these */
+	r->where =
+		LAB_NETNS; /* "how" is written before agents are started: only namespaces can exist */
 	return true;
 }
 
-/* What stays of a lab's file when its writer is killed: see os_write_file(). */
+/* Is it a temporary file of os_write_file(), left behind by a kill? */
 static bool is_half(const char *name, const char *of)
 {
 	const size_t n = strlen(of);
@@ -347,7 +349,7 @@ void lab_location_sweep(const struct lab_session *r)
 			    os_path_join(path, r->dir, entry.name, NULL) == 0)
 				os_remove_file(path, NULL);
 	uv_fs_req_cleanup(&fs);
-	uv_fs_rmdir(NULL, &fs, r->dir, NULL); /* what else is there is not ours */
+	uv_fs_rmdir(NULL, &fs, r->dir, NULL); /* fails if other files are left */
 	uv_fs_req_cleanup(&fs);
 }
 
@@ -369,7 +371,7 @@ int lab_location_remove(struct lab_session *r, struct err *e)
 	if (args_has(r->args, "dir"))
 		return 0;
 	os_dir_of(path, r->dir);
-	uv_fs_rmdir(NULL, &fs, path, NULL); /* of all labs: this was the last one */
+	uv_fs_rmdir(NULL, &fs, path, NULL); /* fails if there are other labs */
 	uv_fs_req_cleanup(&fs);
 	return 0;
 }

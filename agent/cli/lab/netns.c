@@ -10,7 +10,7 @@
 
 #include "agent/cli/lab/parallel.h"
 
-/* Runs a script here, its text on stdin of a shell. */
+/* Runs a script on this machine. */
 static int run_shell(const char *script, const char *what, struct err *e)
 {
 	struct parallel_command j = {.argv = {"sh", "-eu"},
@@ -57,8 +57,8 @@ static int run_script(const struct lab_session *r,
 	return rc;
 }
 
-/* A switch in a namespace of its own, each host on it; whatever address is there is reached. Few
- * processes: where many labs come up at once, these are what takes the time. */
+/* A bridge in a namespace of its own connects the hosts. `ip -batch` keeps the number of
+ * processes low. */
 static void write_creation(struct text *t, const struct lab_session *r)
 {
 	char addr[ADDR_TEXT];
@@ -121,7 +121,6 @@ bool netns_exists(const struct lab_session *r, size_t host)
 	       os_path_join(path, NETNS_DIR, r->hosts[host].netns, NULL) == 0 && os_exists(path);
 }
 
-/* Namespaces of which one is missing are made anew, all: a restart of the machine took them. */
 bool netns_all_exist(const struct lab_session *r)
 {
 	char path[OS_PATH_MAX];

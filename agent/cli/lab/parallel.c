@@ -67,7 +67,8 @@ static void on_exit_(uv_process_t *p, int64_t status, int signal_number)
 	close_one(&r->process);
 	close_one(&r->timer);
 	close_one(&r->in);
-	/* The output pipes close at their end of file, except after a kill: a grandchild may hold them. */
+	/* The output pipes close at their end of file, except after a kill: a grandchild may
+	 * hold them. */
 	if (r->command->timed_out) {
 		close_one(&r->out);
 		close_one(&r->err);

@@ -29,7 +29,8 @@ struct parallel_command {
 };
 
 /*
- * Runs n commands, at most parallel at a time. One that runs for more than timeout_ms (0: no limit) is
+ * Runs n commands, at most parallel at a time. One that runs for more than timeout_ms (0: no
+ * limit) is
  * killed. Returns 0 when all have been run, whatever their status.
  */
 int parallel_run(struct parallel_command *commands, size_t n, unsigned parallel,

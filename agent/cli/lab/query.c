@@ -33,7 +33,6 @@ int lab_query_run(struct lab_session *r, const char *words, uint32_t timeout_ms,
 			      e);
 }
 
-/* Status of all: who does not answer has failed. */
 static void on_nothing(struct lab_session *r)
 {
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
@@ -67,7 +66,6 @@ int lab_query_status(struct lab_session *r, struct err *e)
 	return 0;
 }
 
-/* Opens a lab that has to be up. */
 int lab_query_open(struct lab_session *r, const struct args *a, struct err *e)
 {
 	if (lab_session_open(r, a, e) < 0)
@@ -78,7 +76,6 @@ int lab_query_open(struct lab_session *r, const struct args *a, struct err *e)
 	return err_hint(e, "sapair lab up starts it");
 }
 
-/* What is known of before does not count as an answer. */
 void lab_query_forget(struct lab_session *r)
 {
 	memset(r->cells, 0, r->lab.n_hosts * r->lab.n_hosts * sizeof *r->cells);

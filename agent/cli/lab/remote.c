@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labrun.c - how the hosts of a lab are asked, and what they say.
+ * agent/cli/lab/remote.c - builds the commands for the hosts of a lab and runs them.
  */
 #include "agent/cli/lab/remote.h"
 
@@ -11,11 +11,11 @@
 
 #define SCRIPT_MAX 16384
 
-struct lab_session *lab_remote_session(const struct parallel_command *j, size_t *host)
+struct lab_session *lab_remote_session(const struct parallel_command *c, size_t *host)
 {
-	struct lab_session *r = j->arg;
+	struct lab_session *r = c->arg;
 
-	*host = (size_t)(j - r->commands);
+	*host = (size_t)(c - r->commands);
 	return r;
 }
 
@@ -26,7 +26,7 @@ static const char *partner_of(const struct lab_session *r, size_t host)
 	return partner < r->lab.n_hosts ? r->lab.hosts[partner].name : NULL;
 }
 
-/* Words need no quotes, nor do names of hosts. */
+/* The arguments and the names of hosts need no quoting. */
 static bool write_script(char out[SCRIPT_MAX], const struct lab_session *r, size_t host,
 			 const struct lab_command *ask)
 {
@@ -60,7 +60,7 @@ static bool write_script(char out[SCRIPT_MAX], const struct lab_session *r, size
 	return n > 0 && n < SCRIPT_MAX;
 }
 
-/* The same for a Windows host, whatever its user's shell is. */
+/* The same for a Windows host. The command line reads the same in cmd and PowerShell. */
 static void write_words(char out[SCRIPT_MAX], const struct lab_session *r, size_t host,
 			const struct lab_command *ask)
 {
@@ -73,7 +73,7 @@ static void write_words(char out[SCRIPT_MAX], const struct lab_session *r, size_
 		 peer != NULL ? peer : "", pipe);
 }
 
-/* "ssh://" is what ssh calls a target with a port, sftp says "sftp://". */
+/* A target with a port is "ssh://..." for ssh and "sftp://..." for sftp. */
 static const char *sftp_target(char *out, size_t size, const char *ssh)
 {
 	const bool url = strncmp(ssh, "ssh://", 6) == 0;
@@ -109,7 +109,7 @@ static void far_job(struct lab_session *r, size_t host, const struct lab_command
 	j->argv[n] = NULL;
 }
 
-/* The words in front of the script. */
+/* Builds the command line: ip netns exec, sh, ssh or sftp. */
 static int address_job(struct lab_session *r, size_t host, const struct lab_command *ask,
 		       struct err *e)
 {
@@ -143,7 +143,7 @@ static int address_job(struct lab_session *r, size_t host, const struct lab_comm
 		j->argv[n] = NULL;
 		return 0;
 	}
-	memcpy(h->quoted, "sh -c ", 6); /* whatever the user's own shell is */
+	memcpy(h->quoted, "sh -c ", 6); /* the user's login shell may be another one */
 	if (!parallel_quote(h->quoted + 6, 2 * SCRIPT_MAX - 6, h->script))
 		return err_set(e, ERR_BUG, "the script is too long");
 	far_job(r, host, ask);
@@ -187,26 +187,26 @@ static bool is_asked(const struct lab_session *r, const struct lab_command *ask,
 	return ask->selects == NULL || ask->selects(r, host);
 }
 
-int lab_remote_run(struct lab_session *r, const struct lab_command *ask, struct err *e)
+int lab_remote_run(struct lab_session *r, const struct lab_command *command, struct err *e)
 {
 	size_t n = r->lab.n_hosts, k = 0;
 	int rc = -1;
 
-	/* Each job's place says whose it is: who is not asked has one that does nothing. */
+	/* Commands are indexed by host: a host that is not selected runs `true`. */
 	for (size_t i = 0; i < n; i++) {
 		struct parallel_command *j = &r->commands[i];
 
 		memset(j, 0, sizeof *j);
 		j->arg = r;
-		j->on_line = ask->on_line;
-		if (!is_asked(r, ask, i)) {
+		j->on_line = command->on_line;
+		if (!is_asked(r, command, i)) {
 			j->argv[0] = "true";
 			continue;
 		}
-		if (address_job(r, i, ask, e) < 0)
+		if (address_job(r, i, command, e) < 0)
 			goto out;
-		if (ask->input != NULL) {
-			j->input = ask->input(r, i, &j->input_len);
+		if (command->input != NULL) {
+			j->input = command->input(r, i, &j->input_len);
 			if (j->input == NULL) {
 				err_set(e, ERR_BUG, "no bundle for %s", r->lab.hosts[i].name);
 				goto out;
@@ -215,13 +215,14 @@ int lab_remote_run(struct lab_session *r, const struct lab_command *ask, struct 
 		k++;
 	}
 	if (k > 0)
-		rc = parallel_run(r->commands, n, ask->parallel != 0 ? ask->parallel : 16,
-				  ask->timeout_ms, e);
+		rc = parallel_run(r->commands, n, command->parallel != 0 ? command->parallel : 16,
+				  command->timeout_ms, e);
 	else
 		rc = 0;
-	for (size_t i = 0; rc == 0 && (ask->must_succeed || ask->must_be_reached) && i < n; i++)
-		if (is_asked(r, ask, i))
-			judge(r, i, !ask->must_succeed);
+	for (size_t i = 0; rc == 0 && (command->must_succeed || command->must_be_reached) && i < n;
+	     i++)
+		if (is_asked(r, command, i))
+			judge(r, i, !command->must_succeed);
 out:
 	for (size_t i = 0; i < n; i++) {
 		struct parallel_command *j = &r->commands[i];

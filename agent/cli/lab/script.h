@@ -4,9 +4,12 @@
 #ifndef SAPAIR_AGENT_CLI_LAB_SCRIPT_H
 #define SAPAIR_AGENT_CLI_LAB_SCRIPT_H
 
-/* In front of those below: is the process of this number our agent? And what of the kernel is whose.
- * With a network namespace of its own (alone) all is the lab's. Else another agent's policies and
- * SAs may be there, now or from before: these are never touched, and not told as ours. */
+/*
+ * ours PID     is it our agent?
+ * others       is another agent running on this host? Then SAs and policies may be its own, and are
+ *              neither removed nor reported. ($alone: the host has a namespace, so all are ours.)
+ * end TICKS    waits for our agent to exit, at most TICKS times 50 ms; then kills it.
+ */
 #define LAB_SCRIPT_COMMON                                                                             \
 	"ours() { tr '\\0' '\\n' <\"/proc/$1/cmdline\" 2>/dev/null | grep -qxF -e \"$d/bundle\"; }\n" \
 	"others() {\n"                                                                                \

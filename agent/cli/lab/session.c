@@ -23,7 +23,7 @@ static int find_self(struct lab_session *r, struct err *e)
 	return 0;
 }
 
-/* For Windows hosts: what is named, else what lies beside us. */
+/* For Windows hosts: --exe, or sapair.exe next to this program. */
 static int find_exe(struct lab_session *r, struct err *e)
 {
 	const char *exe = args_text(r->args, "exe");

@@ -1,8 +1,11 @@
 /*
- * agent/cli/lab/session.h - what is known of a lab that runs: where its hosts are, and what they have answered.
+ * agent/cli/lab/session.h - what is known of a lab that runs: where its hosts are, and what they
+ * have answered.
  *
- * Every host is reached by a shell: on this machine (in a network namespace, or on a loopback address)
- * or through ssh. The scripts are the same everywhere. Windows hosts have no such shell: they get their
+ * Every host is reached by a shell: on this machine (in a network namespace, or on a loopback
+ * address)
+ * or through ssh. The scripts are the same everywhere. Windows hosts have no such shell: they get
+ * their
  * files by sftp, and run only the program itself (windows.h).
  */
 #ifndef SAPAIR_AGENT_CLI_LAB_SESSION_H
@@ -21,7 +24,8 @@
 	{"exe", "FILE", "sapair.exe for Windows hosts (default: next to this program)", false}
 /* clang-format on */
 
-/* Where the hosts are: network namespaces or loopback addresses of this machine, or other machines. */
+/* Where the hosts are: network namespaces or loopback addresses of this machine, or other
+ * machines. */
 enum lab_where { LAB_NETNS, LAB_LOOPBACK, LAB_SSH };
 
 /* HOST_MANUAL: started by hand, not asked. */

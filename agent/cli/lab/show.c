@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labshow.c - a lab as a table, live where somebody looks on, or as a document.
+ * agent/cli/lab/show.c - a lab as a table, live on a terminal, or as a document.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "agent/cli/lab/show.h"
 #include "agent/cli/out.h"
 
-#define TABLE_MAX 20 /* hosts; more do not fit on a screen: then only what is wrong is told */
+#define TABLE_MAX 20 /* hosts; above that, only problems are shown */
 #define COLUMN 7
 
 static const char *state_word(enum host_state s)
@@ -22,7 +22,7 @@ static const char *state_word(enum host_state s)
 
 /* ---- judging --------------------------------------------------------------------------- */
 
-/* Is what a host says of a pair as it should be? A host that runs by hand says nothing here. */
+/* Is the pair up, as host `from` reports it? Hosts that are started by hand report nothing. */
 static bool is_well(const struct lab_session *r, size_t from, size_t to, bool need_proof)
 {
 	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
@@ -49,7 +49,7 @@ static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 					     : "not up";
 }
 
-/* The exit status of the first thing that is wrong. */
+/* The exit status of the first problem. */
 static int worst(const struct lab_session *r, bool need_proof)
 {
 	size_t n = r->lab.n_hosts;
@@ -95,7 +95,7 @@ static void print_cell(const struct lab_session *r, size_t from, size_t to)
 		snprintf(text, sizeof text, "...");
 		p = PAINT_WARN;
 	}
-	/* the width is of the bare text: colour takes none */
+	/* pad by hand: colour codes have no width */
 	out_text(" %*s", (int)(COLUMN - strlen(text)), "");
 	out_painted(p, "%s", text);
 }

@@ -1,9 +1,12 @@
 /*
- * agent/cli/lab/labself.c - a lab that is brought up, through ssh, from one of its own hosts.
+ * agent/cli/lab/ssh_exempt.c - exempts ssh from pairs, for a lab that is started on one of its own
+ * hosts.
  *
- * That host's policies stop whatever goes to the others in clear, so also the ssh by which they are to
- * be reached: before their agents run, and when something is wrong with a pair. Where ssh goes to the
- * very address of a pair, its port is exempt from it.
+ * The policies of that host block all clear text to the other hosts, and so also the ssh
+ * connections
+ * to them: until their agents run, and whenever a pair fails. Where ssh connects to the address of
+ * a
+ * pair, its port is exempt from the pair.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +20,7 @@
 
 #define LOOK_MS 10000u
 
-/* Where ssh goes, by its own word: its config may call hosts what it likes. */
+/* The destination of ssh, as reported by `ssh -G`: ssh_config can map any name. */
 struct way {
 	struct parallel_command job;
 	char host[256], port[8];
@@ -43,7 +46,7 @@ static bool is_address_here(const struct addr *a)
 	return found;
 }
 
-/* SIZE_MAX: no host is this machine. */
+/* Returns SIZE_MAX if no host is this machine. */
 static size_t find_self(const struct lab *lab)
 {
 	for (size_t i = 0; i < lab->n_hosts; i++)
@@ -102,7 +105,7 @@ static bool is_one_of(const struct addrinfo *found, const struct addr *a)
 	return false;
 }
 
-/* Straight to the address that the pair protects? */
+/* Does ssh connect directly to the address of the pair? */
 static bool goes_to(const struct way *w, const struct addr *a)
 {
 	uv_getaddrinfo_t look;
@@ -136,7 +139,7 @@ static int exempt(struct peer_options *o, const char *text, struct err *e)
 	return 0;
 }
 
-/* The pair is between us and a host that ssh reaches by the pair's own address. */
+/* Exempts the port of ssh from a pair of this host. */
 static int spare(struct lab_session *r, size_t self, struct lab_pair *pair, const struct way *ways,
 		 struct err *e)
 {

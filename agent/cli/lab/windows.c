@@ -1,9 +1,11 @@
 /*
- * agent/cli/lab/labwin.c - Windows hosts of a lab that are reached through ssh.
+ * agent/cli/lab/windows.c - Windows hosts of a lab, reached through ssh.
  *
- * OpenSSH for Windows has sftp and some shell, cmd or PowerShell: files go by the one, and the other is
- * given a program and plain words, which both read alike. What is done there, "labhost" does
- * (v_labhost_win.c), in the folder that it lies in.
+ * OpenSSH for Windows has sftp, and cmd or PowerShell as shell. Files are copied by sftp; commands
+ * are
+ * plain words, which both shells read alike. "labhost" (verbs/labhost_win.c) does the work there,
+ * in the
+ * directory of its program.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,7 +48,7 @@ static bool begin(struct batch *b)
 	return b->text != NULL;
 }
 
-/* A "-" in front of a command: it may fail. */
+/* A "-" before a command: failure is ignored. */
 static void add(struct batch *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void add(struct batch *b, const char *fmt, ...)
 {
@@ -69,7 +71,7 @@ static void add_put(struct batch *b, const char *file, const char *dir, const ch
 	add(b, "\" %s/%s\n", dir, to);
 }
 
-/* A program that runs cannot be replaced there, but it can be renamed. */
+/* Windows cannot replace a running program, but can rename it. */
 static char *files_for(struct lab_session *r, size_t host, size_t *len)
 {
 	char dir[LAB_WINDOWS_PATH], bundle[OS_PATH_MAX];
@@ -98,12 +100,12 @@ static char *look_for(struct lab_session *r, size_t host, size_t *len)
 	lab_session_windows_dir(dir, r, host, '/');
 	if (!begin(&b))
 		return NULL;
-	add(&b, "ls -1a %s\n", dir); /* one in a line, with the folder in front */
+	add(&b, "ls -1a %s\n", dir); /* one path per line */
 	*len = b.n;
 	return b.text;
 }
 
-/* What "labhost stop" leaves: the program that it is itself. */
+/* "labhost stop" cannot remove its own program. */
 static char *removal_of(struct lab_session *r, size_t host, size_t *len)
 {
 	char dir[LAB_WINDOWS_PATH];
@@ -170,7 +172,7 @@ int lab_windows_copy(struct lab_session *r, uint64_t timeout_ms, struct err *e)
 	free(image);
 	if (rc < 0)
 		return -1;
-	/* There may be none yet that could be asked. */
+	/* Fails on hosts that have no program yet. */
 	if (lab_remote_run(r,
 			   &(struct lab_command){.args = "labhost hash",
 						 .selects = to_be_asked,

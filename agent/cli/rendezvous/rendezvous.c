@@ -1,5 +1,6 @@
 /*
- * agent/cli/rendezvous/rendezvous.c - TLS server or client on an event loop of its own; one message in each
+ * agent/cli/rendezvous/rendezvous.c - TLS server or client on an event loop of its own; one
+ * message in each
  * direction.
  */
 #include "agent/cli/rendezvous/rendezvous.h"

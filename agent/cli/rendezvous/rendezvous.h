@@ -1,5 +1,6 @@
 /*
- * agent/cli/rendezvous/rendezvous.h - the network part of `sapair invite` and `sapair join`: two hosts that share a
+ * agent/cli/rendezvous/rendezvous.h - the network part of `sapair invite` and `sapair join`: two
+ * hosts that share a
  * token exchange names, ports and pins over TLS (proto/wire/invite.h).
  */
 #ifndef SAPAIR_AGENT_CLI_RENDEZVOUS_RENDEZVOUS_H
@@ -28,7 +29,8 @@ struct rendezvous {
 };
 
 /*
- * Listens until a joiner proves that it knows the token. ERR_AUTH after one wrong proof, ERR_TIMEOUT
+ * Listens until a joiner proves that it knows the token. ERR_AUTH after one wrong proof,
+ * ERR_TIMEOUT
  * when the token expires. Connections that do not complete TLS, or send nothing, are closed and do
  * not count.
  */

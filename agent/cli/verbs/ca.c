@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/ca.c - a small CA in a directory: makes it, lets it certify hosts.
+ * agent/cli/verbs/ca.c - ca: a small CA in a directory.
  */
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +50,7 @@ static int ca_open(struct ca *ca, const struct args *a, struct err *e)
 	return 0;
 }
 
-/* changed NULL: nothing could be; key NULL: none was made. */
+/* changed: NULL if the verb changes nothing; key: NULL if none was made. */
 static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
 		  const char *cert, const char *key, const char *ca)
 {
@@ -138,8 +138,8 @@ static int run_show(const struct args *a, struct err *e)
 
 /* ---- issue, sign ----------------------------------------------------------------------- */
 
-/* Peers know a host by name or address: without an address, `run --peer ADDRESS` would refuse it.
- * No certificate outlives its CA, and a lab CA makes lab identities. */
+/* Requires an address: `run --peer ADDRESS` identifies the peer by it. Limits the certificate to
+ * the validity of the CA; a lab CA makes lab identities. */
 static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args *a,
 		   const char *name, struct err *e)
 {
@@ -163,7 +163,7 @@ static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args 
 	return 0;
 }
 
-/* Is what we would write there already? */
+/* Does the same certificate exist already? */
 static bool is_there(const char *path, const struct ca *ca, const struct cert_params *w,
 		     const uint8_t *pin, struct cert_facts *f)
 {
@@ -175,7 +175,7 @@ static bool is_there(const char *path, const struct ca *ca, const struct cert_pa
 	       (pin == NULL || bytes_equal(f->pin, pin, PIN_LEN));
 }
 
-/* A copy of the CA's certificate for the host; another CA's is not replaced silently. */
+/* Copies the CA certificate. ERR_USAGE if there is one of another CA, without --force. */
 static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *e)
 {
 	char *text;
@@ -197,7 +197,7 @@ static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *
 	return os_write_file(to, ca->cert_pem, ca->cert_len, false, false, e);
 }
 
-/* Where `ca issue` writes. */
+/* Output files of `ca issue`. */
 struct issue {
 	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX], ca[OS_PATH_MAX];
 };
@@ -298,7 +298,7 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 	return 0;
 }
 
-/* The same host, key, names and addresses; new dates, by this CA. */
+/* Issues the certificate again with new dates. */
 static int renew(const struct args *a, const struct ca *ca, const char *path, const char *pem,
 		 const struct cert_facts *old, struct err *e)
 {

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/check.c - reads all that an agent would read, and tells whether it would start.
+ * agent/cli/verbs/check.c - check: reads all that an agent would read, and reports errors.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static void judge_ca(struct findings *f, const char *path)
 	size_t len = 0;
 
 	if (path[0] == '\0' || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
-		return; /* a fault is found by who loads it */
+		return; /* errors are reported when it is loaded */
 	if (cert_read(text, &facts) == IDENTITY_OK)
 		judge_dates(f, path, &facts);
 	os_free_text(text, len);

@@ -88,7 +88,6 @@ static void put_zsh(const struct verb *const *list)
 		 "else compadd -- ${=list}; fi\n}\n_sapair \"$@\"\n");
 }
 
-/* text in single quotes. */
 static void put_quoted(const char *text)
 {
 	out_text("'");

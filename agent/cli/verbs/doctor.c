@@ -1,6 +1,6 @@
 /*
- * agent/cli/verbs/doctor.c - doctor: looks at what an agent needs on this host and on the way to its peers,
- * and says of each what is wrong and what to do next. Changes nothing.
+ * agent/cli/verbs/doctor.c - doctor: checks this host and the path to its peers; reports each
+ * problem with a remedy.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ struct doctor {
 	const struct args *args;
 	struct config cfg;
 	bool has_config;
-	struct json_doc *status; /* of a running agent; NULL: none runs */
+	struct json_doc *status; /* status of a running agent; NULL: none is running */
 	struct client *client;
 	struct finding *list;
 	size_t n;
@@ -182,10 +182,11 @@ static void look_at_identity(struct doctor *d)
 
 /* ---- addresses, ports, links ----------------------------------------------------------- */
 
-#define ESP_BYTES 62    /* in front of and behind a packet at most: SPI, number, IV, padding, ICV */
-#define IPV6_LEAST 1280 /* bytes that every link must carry, RFC 8200 */
+#define ESP_BYTES 62    /* maximum ESP overhead: SPI, sequence number, IV, padding, ICV */
+#define IPV6_LEAST 1280 /* minimum MTU of IPv6, RFC 8200 */
 
-/* The interface that has the address; false: none. Of 127.0.0.0/8 Linux shows only one. */
+/* Finds the interface that has the address. All of 127.0.0.0/8 is local, though Linux lists one
+ * address. */
 static bool interface_of(const struct addr *a, char name[64])
 {
 	uv_interface_address_t *list;
@@ -194,7 +195,7 @@ static bool interface_of(const struct addr *a, char name[64])
 
 	snprintf(name, 64, "lo");
 	if (uv_interface_addresses(&list, &n) != 0)
-		return true; /* nothing is known: nothing is said */
+		return true; /* unknown: no finding */
 	for (int i = 0; i < n && !found; i++) {
 		const uv_interface_address_t *at = &list[i];
 
@@ -237,7 +238,7 @@ static void look_at_addresses(struct doctor *d)
 		find(d, "addresses", FINE, "all addresses in the config are on this host");
 }
 
-/* Before an agent listens: is its port free? */
+/* Is the TCP port free? Only if no agent is running. */
 static void look_at_port(struct doctor *d, const struct endpoint *ep)
 {
 	struct sockaddr_storage ss;
@@ -270,7 +271,7 @@ static void look_at_port(struct doctor *d, const struct endpoint *ep)
 			"ports below 1024 require root; choose a higher one with \"listen\"";
 }
 
-/* What a link leaves to packets in ESP. Where there is no /sys, nothing is said. */
+/* MTU inside ESP. Without /sys, no finding. */
 static void look_at_link(struct doctor *d, const char *peer, const char *local)
 {
 	char name[64], path[128], text[16] = "";
@@ -328,7 +329,7 @@ static void look_at_network(struct doctor *d)
 	look_at_discovery(d);
 }
 
-/* Those of the config that the system has. */
+/* The suites of the config that the system supports. */
 static void look_at_suites(struct doctor *d, struct ipsec *db)
 {
 	char missing[256] = "";
@@ -395,7 +396,7 @@ static void look_at_statistics(struct doctor *d, struct ipsec *db)
 		find(d, "statistics", FINE, "%s", text);
 }
 
-/* A running agent has shown that its back end works; it is asked beside it where that is possible. */
+/* A running agent proves that its back end works; a second instance is opened only if possible. */
 static void look_at_backend(struct doctor *d)
 {
 	const char *name = d->has_config ? d->cfg.backend : "auto";
@@ -433,7 +434,7 @@ static void look_at_backend(struct doctor *d)
 	uv_loop_close(&loop);
 }
 
-/* Programs that keep SAs of their own. Where there is no /proc, nothing is said. */
+/* Other IPsec daemons. Without /proc, no finding. */
 static void look_at_others(struct doctor *d)
 {
 	static const char *const others[] = {"charon", "charon-systemd", "pluto", "iked", "racoon"};
@@ -510,7 +511,7 @@ static void on_too_late(uv_timer_t *t)
 	end_reach(t->data);
 }
 
-/* 0, or libuv's error; UV_ETIMEDOUT when nobody said anything. */
+/* Returns 0 or libuv's error; UV_ETIMEDOUT if there is no answer. */
 static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
 {
 	struct reach r = {.status = UV_ETIMEDOUT};
@@ -571,7 +572,7 @@ static bool is_linked(const struct cJSON *p)
 	return strcmp(show_text(p, "link", ""), "up") == 0;
 }
 
-/* What a running agent says of a peer. */
+/* What the running agent reports about a peer. */
 static void look_at_pair(struct doctor *d, const struct cJSON *p)
 {
 	const char *name = show_text(p, "name", ""), *state = show_text(p, "state", "");

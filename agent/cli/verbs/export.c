@@ -28,7 +28,7 @@ struct row {
 	char peer[MSG_NAME_MAX + 1];
 };
 
-/* Lines of the table, each once, in the order in which they came. */
+/* Lines of the table, without duplicates, in order of arrival. */
 struct table {
 	struct row *row;
 	size_t n, room;
@@ -38,7 +38,7 @@ struct exporting {
 	const struct args *args;
 	struct table table;
 	char path[OS_PATH_MAX]; /* of the file; empty: stdout */
-	int status;             /* of the agent's answer */
+	int status;             /* of the agent's reply */
 };
 
 static void table_clear(struct table *t)
@@ -79,7 +79,7 @@ static int table_add(struct table *t, const char *line, const char *peer, struct
 	return 0;
 }
 
-/* What is about a peer goes. False: there was nothing. */
+/* Removes the lines of a peer. Returns false if there were none. */
 static bool table_drop(struct table *t, const char *peer)
 {
 	size_t kept = 0, before = t->n;
@@ -103,7 +103,7 @@ struct names {
 	const char *cipher, *mac;
 };
 
-/* As every Wireshark since 2.0 spells them; the short names of RFC 4106 decode nothing. */
+/* As spelled by Wireshark since 2.0; it does not accept the short names. */
 static struct names names_of(enum suite s)
 {
 	switch (suite_info(s)->kind) {
@@ -113,7 +113,7 @@ static struct names names_of(enum suite s)
 		return (struct names){"AES-CBC [RFC3602]", suite_info(s)->mac_key_len == 20
 								   ? "HMAC-SHA-1-96 [RFC2404]"
 								   : "HMAC-SHA-256-128 [RFC4868]"};
-	case SUITE_GMAC: /* the payload is clear; the check is not known to it */
+	case SUITE_GMAC: /* the payload is in the clear; Wireshark has no matching ICV check */
 		break;
 	}
 	return (struct names){"NULL", "ANY 128 bit authentication [no checking]"};
@@ -177,7 +177,7 @@ static int take(struct exporting *x, const char *text, size_t len, const struct 
 	return rc;
 }
 
-/* All keys that the agent has now, into the table. */
+/* Adds all keys that the agent has now. */
 static int ask(struct exporting *x, struct err *e)
 {
 	const char *peer = args_word(x->args, 0), *line;
@@ -231,7 +231,7 @@ static int write_table(struct exporting *x, struct err *e)
 	return rc;
 }
 
-/* Is something still up that the table is about? */
+/* Is any pair of the table still up? */
 static bool is_over(const struct cJSON *d, const char *peer)
 {
 	const char *event = show_text(d, "event", "");
@@ -242,7 +242,7 @@ static bool is_over(const struct cJSON *d, const char *peer)
 	       strcmp(show_text(d, "peer", ""), peer) == 0;
 }
 
-/* Somebody took a pair down: its keys go from the table. (One whose lifetime has ended says why.) */
+/* A pair was taken down, or has expired: removes its keys from the table. */
 static bool is_taken_down(const struct cJSON *d)
 {
 	return strcmp(show_text(d, "event", ""), "down") == 0 &&
@@ -256,7 +256,7 @@ static bool is_new_key(const struct cJSON *d)
 	return strcmp(event, "up") == 0 || strcmp(event, "rekey-done") == 0;
 }
 
-/* Keys do not outlive who follows: an interrupt removes them, too. */
+/* On a signal, the file is removed, too. */
 static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
@@ -278,7 +278,7 @@ static void end_as_interrupted(void)
 	raise(interrupted);
 }
 
-/* 1: it is over; the table is as the event wants it. */
+/* Updates the table after an event. Returns 1 if it was the last one. */
 static int take_event(struct exporting *x, const char *line, size_t len, struct err *e)
 {
 	size_t before = x->table.n;
@@ -321,7 +321,7 @@ static int follow_events(struct exporting *x, struct client *c, struct err *e)
 	return 0;
 }
 
-/* Watches first, asks then: no pair comes up unseen in between. */
+/* Watches before asking, so that no pair is missed in between. */
 static int follow(struct exporting *x, struct err *e)
 {
 	const char *dir = args_text(x->args, "follow");

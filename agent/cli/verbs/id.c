@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/id.c - who this host is: shows the identity, makes one.
+ * agent/cli/verbs/id.c - id: shows or creates the identity of this host.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static int find_paths(struct paths *p, const struct args *a, struct err *e)
 	return ident_path(p->key, p->dir, CONF_KEY, e);
 }
 
-/* Is the key there, kept from others, and that of the certificate? */
+/* Does the key exist, readable only by its owner, and does it match the certificate? */
 static int judge_key(const struct paths *p, const char *pem, struct err *e)
 {
 	struct identity *id = NULL;
@@ -38,8 +38,8 @@ static int judge_key(const struct paths *p, const char *pem, struct err *e)
 	return rc;
 }
 
-/* changed: NULL where nothing could be. key NULL: a certificate alone; why: what is wrong with
- * the key, or NULL. */
+/* changed: NULL if the verb changes nothing; key: NULL for a certificate alone; why: the problem
+ * with the key, or NULL. */
 static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
 		  const char *cert, const char *key, const struct err *why)
 {
@@ -96,7 +96,7 @@ static int show_file(const struct args *a, const char *file, struct err *e)
 	return 0;
 }
 
-/* A key that cannot be used is shown, and is an error all the same. */
+/* Shows a key that cannot be used, too; the exit status is that of the error. */
 static int show_own(const struct args *a, const struct paths *p, const bool *changed, struct err *e)
 {
 	struct cert_facts f;

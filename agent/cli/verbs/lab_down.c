@@ -49,7 +49,7 @@ static int take_down(struct lab_session *r, struct err *e)
 		return -1;
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
 		if (r->hosts[i].state == HOST_FAILED)
-			return 0; /* its folder is kept: a second run comes back to it */
+			return 0; /* its directory stays, for a second run */
 	return lab_location_remove(r, e);
 }
 

@@ -10,13 +10,13 @@
 #include "agent/cli/lab/show.h"
 #include "agent/cli/verb.h"
 
-/* What an end of a pair said that could not be rekeyed. */
+/* Has a host reported an error? */
 static bool is_trouble(const struct lab_cell *c)
 {
 	return c->seen && (c->exit != 0 || c->cause[0] != '\0');
 }
 
-/* Both ends as they are now, and what failed as it was told. */
+/* Queries the status again, and keeps the errors that were reported before. */
 static int look_again(struct lab_session *r, struct err *e)
 {
 	size_t n = r->lab.n_hosts;
@@ -35,8 +35,8 @@ static int look_again(struct lab_session *r, struct err *e)
 	return rc;
 }
 
-/* In turn k every host rekeys with the one k places on: each pair once, and no host has more than two
- * to do at a time. */
+/* In round k, every host rekeys with the host k places further on: each pair once, and at most
+ * two rekeys per host at a time. */
 static int rekey_pairs(struct lab_session *r, uint32_t parallel, uint32_t timeout_ms, struct err *e)
 {
 	size_t n = r->lab.n_hosts;

@@ -18,14 +18,14 @@
 
 #define TTL_MAX_MS (30u * 24u * 3600000ull)
 
-/* The hash of what is there in the place of our program. */
+/* Prints the hash of the program on the host. */
 static const char hash_script[] = "mkdir -p \"$d\"\n"
 				  "if [ -x \"$p\" ]; then sha256sum <\"$p\"; fi\n";
 
 static const char put_script[] = "cat >\"$d/sapair.new\"\nchmod 700 \"$d/sapair.new\"\n"
 				 "mv -f \"$d/sapair.new\" \"$d/sapair\"\n";
 
-/* An agent with this very bundle stays as it is. */
+/* Leaves an agent alone that runs with the same bundle. */
 static const char up_script[] = LAB_SCRIPT_COMMON
 	"set -e\n"
 	"mkdir -p \"$d\"\n"
@@ -93,7 +93,7 @@ static char *image_of(struct lab_session *r, size_t host, size_t *len)
 	return copy;
 }
 
-/* The program on every host that does not have this very one. */
+/* Copies the program to every host that does not have the same one. */
 static int put_program(struct lab_session *r, struct err *e)
 {
 	const size_t n = strlen(r->self);
@@ -160,8 +160,8 @@ static int start_some(struct lab_session *r,
 			      e);
 }
 
-/* On one kernel the first agent alone: it makes the kernel load the modules of the suites, which many at
- * once would each wait for, and each make the kernel look for. */
+/* Where all hosts share a kernel, the first agent starts alone: it makes the kernel load the
+ * modules of the suites, which the others would wait for at the same time. */
 static int start_agents(struct lab_session *r, struct err *e)
 {
 	if (r->where == LAB_SSH)
@@ -173,7 +173,7 @@ static int start_agents(struct lab_session *r, struct err *e)
 	return start_some(r, first_host, e) < 0 ? -1 : start_some(r, other_hosts, e);
 }
 
-/* Each host waits for its pairs and proves them: both directions of every pair. */
+/* Each host waits for its pairs and verifies them: both directions of every pair. */
 static int prove(struct lab_session *r, uint32_t timeout_ms, struct err *e)
 {
 	char words[96];
@@ -183,7 +183,8 @@ static int prove(struct lab_session *r, uint32_t timeout_ms, struct err *e)
 	return lab_query_run(r, words, timeout_ms, e);
 }
 
-/* An agent outlives the name of its namespace. */
+/* If namespaces are missing: ends the agents that may still be running in them, and makes them
+ * again. */
 static int mend(struct lab_session *r, struct err *e)
 {
 	static const char script[] = LAB_SCRIPT_COMMON "end 0\n";

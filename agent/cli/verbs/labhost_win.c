@@ -1,8 +1,8 @@
 /*
- * agent/cli/verbs/labhost_win.c - labhost hash, start, stop: what `lab` asks of a Windows host.
+ * agent/cli/verbs/labhost_win.c - labhost: what `sapair lab` runs on a Windows host.
  *
- * All is in the folder that the program lies in. On other systems a script of the shell does the same
- * (v_labrun.c).
+ * All files are in the directory of the program. On other systems, shell scripts do the same
+ * (lab_up.c, lab_down.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,10 +26,10 @@
 struct place {
 	const char *control;
 	char exe[OS_PATH_MAX], dir[OS_PATH_MAX];
-	char bundle[OS_PATH_MAX], fresh[OS_PATH_MAX]; /* the one that came by sftp */
+	char bundle[OS_PATH_MAX], fresh[OS_PATH_MAX]; /* copied by sftp */
 	char log[OS_PATH_MAX], pid[OS_PATH_MAX];
-	char clean[OS_PATH_MAX]; /* is there: nothing of sapair was here before the lab */
-	char old[OS_PATH_MAX];   /* a program that ran while another came */
+	char clean[OS_PATH_MAX]; /* exists if the host had no SAs and policies of sapair before the lab */
+	char old[OS_PATH_MAX]; /* the program before it was replaced */
 };
 
 static int find_place(struct place *p, const struct args *a, struct err *e)
@@ -63,7 +63,7 @@ static bool answers(const char *control)
 	return good;
 }
 
-/* Runs the program with words; its exit status, or -1. What it said on stderr is in j. */
+/* Runs the program. Returns its exit status, or -1; its stderr is in j. */
 static int run(const struct place *p, struct parallel_command *j, const char *const *words)
 {
 	size_t n = 0;
@@ -100,7 +100,7 @@ static unsigned long read_pid(const char *dir)
 	return pid;
 }
 
-/* Is a folder of the lab folder dir, other than ours, one where an agent runs? */
+/* Is an agent of another lab host running in a subdirectory of dir? */
 static bool has_agent(const struct place *p, const char *dir, bool of_labs)
 {
 	char path[OS_PATH_MAX];
@@ -128,7 +128,7 @@ static bool has_agent(const struct place *p, const char *dir, bool of_labs)
 	return found;
 }
 
-/* Another agent, of nobody's lab or of another one: what it made is not ours to judge. */
+/* Is another agent running on this host? Then leftovers cannot be attributed to the lab. */
 static bool others(const struct place *p)
 {
 	char usual[OS_PATH_MAX], lab[OS_PATH_MAX], labs[OS_PATH_MAX];
@@ -159,8 +159,8 @@ static int run_hash(const struct args *a, struct err *e)
 
 /* ---- stop -------------------------------------------------------------------------------- */
 
-/* Asks the agent to end, then makes sure. all: its pairs go first. False: it did not end by itself, now
- * or before, and what it had in the system may be there still. */
+/* Stops the agent, or kills it. all: takes its pairs down first. Returns false if it did not
+ * stop by itself: its SAs and policies may be left. */
 static bool end_agent(const struct place *p, bool all)
 {
 	static const char *const down[] = {"down", "--all", "--timeout", "2", NULL};
@@ -187,8 +187,8 @@ static bool end_agent(const struct place *p, bool all)
 	return asked;
 }
 
-/* What the lab left, if that can be told: the status of clean --check, and its words on stderr. Before
- * the lab there was nothing: all that there is now is the lab's. */
+/* Removes and reports leftovers of the lab, if the host had none before it. Returns the exit
+ * status of clean --check. */
 static int look_for_rests(const struct place *p, bool ended)
 {
 	static const char *const clean[] = {"clean", NULL};
@@ -230,7 +230,7 @@ static int run_stop(const struct args *a, struct err *e)
 
 /* ---- start ------------------------------------------------------------------------------- */
 
-/* The bundle becomes ours alone, whatever the rights of what sftp wrote. */
+/* Copies the bundle to a file that only its owner can read. */
 static int take_bundle(const struct place *p, bool *same, struct err *e)
 {
 	char *text = NULL, *old = NULL;
@@ -250,7 +250,7 @@ static int take_bundle(const struct place *p, bool *same, struct err *e)
 	return rc < 0 || os_remove_file(p->fresh, e) < 0 ? -1 : rc;
 }
 
-/* Its own words about its end are the cause: the first error in the log, else the last line. */
+/* Reports why the agent exited: the first error in its log, or the last line. */
 static int tell_end(const struct place *p, unsigned long status)
 {
 	char *text = NULL, *told = NULL, *next;

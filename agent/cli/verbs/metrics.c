@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/metrics.c - metrics: status as Prometheus' text format, for a scrape or a file.
+ * agent/cli/verbs/metrics.c - metrics: the status in Prometheus' text format.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,13 +42,13 @@ static void head(struct page *p, const char *name, const char *type, const char 
 	add(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* One number of each peer that has it, at path; factor turns it into the unit of the name. */
+/* A number of each peer that has it, at path, multiplied by factor. */
 struct metric {
 	const char *name, *type, *help;
-	const char *label; /* a further label and its value, or NULL */
+	const char *label; /* an additional label and its value, or NULL */
 	const char *path;
 	double factor;
-	bool same; /* as the one before: no head */
+	bool same; /* same metric as the one before: no HELP line */
 };
 
 static const struct metric metrics[] = {
@@ -74,7 +74,7 @@ static const struct metric metrics[] = {
 	{"sapair_sa_dropped", "gauge", "", "cause=\"integrity\"", "in.integrity_failed", 1, true},
 };
 
-/* Names of peers are letters, digits and . _ : - : they need no escape. */
+/* Names of peers need no escaping: they consist of letters, digits and . _ : - */
 static void put_peers(struct page *p, const struct cJSON *peers, const struct metric *m)
 {
 	double n;
@@ -116,7 +116,7 @@ static bool is_in_trouble(const struct cJSON *d)
 	return json_member(d, "error") != NULL;
 }
 
-/* The end of a certificate, from a date like 2026-11-23T10:00:00.000Z. */
+/* Expiry of a certificate. */
 static void put_expiry(struct page *p, const struct cJSON *d, const char *role, const char *who)
 {
 	const char *date = show_text(d, "identity.not_after", "");

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/plan.c - plan and clean: the system's objects, without an agent.
+ * agent/cli/verbs/plan.c - plan and clean: SAs and policies in the system, without an agent.
  */
 #include "agent/cli/client.h"
 #include "agent/cli/conf.h"
@@ -112,7 +112,7 @@ static void no_event(void *arg, const struct ipsec_event *ev)
 	(void)arg, (void)ev;
 }
 
-/* A loop and an open back end, for as long as one verb takes. */
+/* An event loop and an open back end. */
 struct session {
 	uv_loop_t loop;
 	struct ipsec *db;
@@ -129,7 +129,7 @@ static int begin(struct session *s, const char *backend, bool looks_only, struct
 	if (ipsec_open(&s->db, backend, &env, &why) == 0) {
 		if (why.code == ERR_NONE)
 			return 0;
-		ipsec_close(s->db); /* soft instead of the system's own has nothing to say */
+		ipsec_close(s->db); /* the back end soft leaves nothing in the system */
 		uv_run(&s->loop, UV_RUN_DEFAULT);
 	}
 	uv_loop_close(&s->loop);
@@ -170,10 +170,10 @@ static int plan_peers(struct session *s, const struct config *c, struct teller *
 	return ipsec_plan(s->db, NULL, told, t, e);
 }
 
-/* Peers that cannot be closed yet (no route, no address) do not hold up the others. */
+/* A peer whose policy cannot be installed yet (no route, no address) does not stop the others. */
 static int apply_peers(struct session *s, const struct config *c, struct err *e)
 {
-	struct sa_policy *p = calloc(c->n_peers + 1, sizeof *p); /* in use until the end */
+	struct sa_policy *p = calloc(c->n_peers + 1, sizeof *p); /* used until the end */
 	size_t done = 0;
 	int rc = 0;
 

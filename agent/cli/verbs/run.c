@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/run.c - config file and flags make one config; then the agent runs.
+ * agent/cli/verbs/run.c - run: makes one config of config file and options, and runs the agent.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static int flag_text(const struct args *a, const char *flag, char *to, size_t si
 	return text != NULL ? copy(to, size, flag, text, e) : 0;
 }
 
-/* Relative names of files on the command line are relative to where it was typed. */
+/* Relative paths on the command line are relative to the working directory. */
 static int flag_path(const struct args *a, const char *flag, char to[CONFIG_PATH_MAX],
 		     struct err *e)
 {
@@ -44,8 +44,7 @@ static int flag_path(const struct args *a, const char *flag, char to[CONFIG_PATH
 	return flag_text(a, flag, to, CONFIG_PATH_MAX, e) < 0 ? -1 : conf_resolve(to, NULL, e);
 }
 
-/* The peer that a --pin or --ppk belongs to: that of the last --peer; the only one, if there is
- * but one, may also come behind. */
+/* The peer of a --pin or --ppk: that of the preceding --peer, or the only one. */
 static struct peer_config *peer_of_flag(struct config *c, size_t first, size_t so_far, size_t flags,
 					const char *flag, struct err *e)
 {
@@ -154,13 +153,13 @@ static int take_flags(const struct args *a, struct config *c, struct err *e)
 
 /* ---- config ---------------------------------------------------------------------------- */
 
-/* What one start and all its reloads begin from. */
+/* Where the config comes from, at the start and at each reload. */
 struct source {
 	const struct args *args;
-	char path[OS_PATH_MAX]; /* of the config file; empty: flags alone */
-	char dir[OS_PATH_MAX];  /* where identity and CA are when nobody says */
-	bool by_flags;          /* no config file, and peers on the command line: those alone */
-	bool is_bundle; /* path is that of a lab host's bundle: identity and config in one */
+	char path[OS_PATH_MAX]; /* of the config file; empty: only options */
+	char dir[OS_PATH_MAX];  /* default directory of identity and CA */
+	bool by_flags;          /* no config file: only the peers of the command line */
+	bool is_bundle;         /* path is a lab bundle */
 };
 
 static int find_bundle(struct source *s, struct err *e)
@@ -222,7 +221,7 @@ static int take_bundle(const struct source *s, struct config *c, struct err *e)
 	return 0;
 }
 
-/* agent_start's identity: that of the bundle never lies in a file of its own. */
+/* struct agent_start: the identity of a bundle. */
 static int bundle_identity(void *arg, const struct config *c, struct identity **out, struct err *e)
 {
 	const struct source *s = arg;
@@ -262,7 +261,7 @@ static void setup_log(const struct args *a, const struct config *c)
 	log_setup(log_level_of(c->log), a->json ? LOG_JSON : usual[os_log_kind()]);
 }
 
-/* agent_start's reload: the same file and flags again. */
+/* struct agent_start: reads the same file and options again. */
 static int reload(void *arg, struct config *out, struct err *e)
 {
 	const struct source *s = arg;
@@ -273,7 +272,7 @@ static int reload(void *arg, struct config *out, struct err *e)
 	return 0;
 }
 
-/* Where config and peers.d are, now or after the next reload. */
+/* Directories of config and peers.d, also of a future reload. */
 static void fill_paths(const struct source *s, char usual[OS_PATH_MAX],
 		       const char *paths[AGENT_PATHS_MAX + 1])
 {
@@ -285,7 +284,7 @@ static void fill_paths(const struct source *s, char usual[OS_PATH_MAX],
 		paths[n++] = usual;
 }
 
-/* sshd: "FROM PORT TO PORT". Only for a warning. */
+/* SSH_CONNECTION: "FROM PORT TO PORT". Used for a warning only. */
 static void find_session(struct agent_start *start)
 {
 	const char *session = getenv("SSH_CONNECTION");
@@ -299,7 +298,7 @@ static void find_session(struct agent_start *start)
 	start->session_port = n <= UINT16_MAX ? (uint16_t)n : 0;
 }
 
-/* This process is the helper of an agent that was started by the same command line. */
+/* Runs as the helper of an agent with the same command line. */
 static int help_agent(struct source *s, struct err *e)
 {
 	const char *paths[AGENT_PATHS_MAX + 1] = {NULL};
@@ -331,7 +330,7 @@ static int run_foreground(const struct args *a, struct err *e)
 	if (build(s, &start->cfg, e) < 0)
 		goto free_both;
 	setup_log(a, &start->cfg);
-	/* Before anything secret is read. */
+	/* Before any secret is read. */
 	if (strcmp(start->cfg.backend, "soft") != 0 && privsep_start(&privsep, e) < 0) {
 		config_free(&start->cfg);
 		goto free_both;

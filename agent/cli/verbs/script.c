@@ -1,5 +1,6 @@
 /*
- * agent/cli/verbs/script.c - export script: the other half of a pair that is made by hand, as lines for
+ * agent/cli/verbs/script.c - export script: the other half of a pair that is made by hand, as
+ * lines for
  * iproute2 on a host that has no agent.
  *
  * `ip -batch -` reads them: keys stand in no list of processes. What the policies say is what
@@ -26,7 +27,8 @@
 
 struct script {
 	const struct args *args;
-	struct json_doc *half, *key[2]; /* of the answer; in and out as the other host sees them */
+	struct json_doc *half,
+		*key[2]; /* of the reply; in and out from the view of the other host */
 	int status;
 	char *text; /* wiped before it is freed */
 	size_t n;
@@ -155,7 +157,7 @@ static void add_state(struct script *s, bool is_in)
 	    (unsigned long long)PACKETS_MAX);
 }
 
-/* One selector: "proto tcp sport 445", as it stands in the direction that leaves that host. */
+/* One selector of outbound packets of that host: "proto tcp sport 445". */
 struct rule {
 	const char *proto, *sport, *dport, *type;
 	bool protects;
@@ -196,7 +198,7 @@ static void add_both(struct script *s, const struct rule *r, bool away)
 	add_rule(s, r, true, away);
 }
 
-/* "all", "proto/N", "tcp/445" (a service on either host). */
+/* text: "all", "proto/N", or "tcp/445" for a service on either host. */
 static void add_selector(struct script *s, const char *text, bool protects, bool away)
 {
 	struct rule r = {.protects = protects};
@@ -227,7 +229,7 @@ static void add_policies(struct script *s, bool away)
 	}
 	if (icmp) {
 		add_both(s, &(struct rule){.proto = six ? "ipv6-icmp" : "icmp"}, away);
-	} else if (six) { /* neighbour discovery: without it no packet finds its way */
+	} else if (six) { /* neighbour discovery must not be protected */
 		add_both(s, &(struct rule){.proto = "ipv6-icmp", .type = "135"}, away);
 		add_both(s, &(struct rule){.proto = "ipv6-icmp", .type = "136"}, away);
 	}
@@ -274,7 +276,7 @@ static void tell(const struct script *s, const char *path)
 	json_put_text(&o, "peer", half(s, "peer"));
 	json_put_text(&o, "file", path);
 	json_put_text(&o, "suite", half(s, "suite"));
-	json_put_text(&o, "in", key(s, false, "spi")); /* as this host sees them */
+	json_put_text(&o, "in", key(s, false, "spi")); /* from the view of this host */
 	json_put_text(&o, "out", key(s, true, "spi"));
 	json_put_text(&o, "not_after", half(s, "not_after"));
 	out_end(&o);
@@ -312,7 +314,7 @@ static int run_script(const struct args *a, struct err *e)
 			return err_set(e, ERR_USAGE, "--json and --out - are mutually exclusive");
 	} else if (conf_absolute(path, NULL, out, e) < 0) {
 		return -1;
-	} else if (os_exists(path)) { /* before there is a pair */
+	} else if (os_exists(path)) { /* before the pair is made */
 		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	}
 	rc = ask(&s, e);

@@ -1,5 +1,6 @@
 /*
- * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its manager.
+ * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its
+ * manager.
  */
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
@@ -38,7 +39,7 @@ static int run_install(const struct args *a, struct err *e)
 	bool changed;
 	int rc;
 
-	/* A service that cannot start says so where nobody looks. */
+	/* The standard error of a service is lost: errors go to the event log. */
 	if (find_config(path, a, e) < 0 || conf_read(&c, path, e) < 0)
 		return -1;
 	rc = config_check(&c, e);

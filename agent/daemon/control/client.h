@@ -1,5 +1,6 @@
 /*
- * agent/daemon/control/client.h - a client of the control socket: what control.c, job.c and serve.c share.
+ * agent/daemon/control/client.h - a client of the control socket: what control.c, job.c and
+ * serve.c share.
  */
 #ifndef SAPAIR_AGENT_DAEMON_CONTROL_CLIENT_H
 #define SAPAIR_AGENT_DAEMON_CONTROL_CLIENT_H

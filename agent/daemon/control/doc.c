@@ -241,29 +241,29 @@ size_t doc_started(char *buf, size_t size, const char *verb, const char *peer)
 }
 
 size_t doc_key(char *buf, size_t size, const struct agent *a, const struct peer *p,
-	       const struct pair_view *g, bool is_in)
+	       const struct pair_view *v, bool is_in)
 {
-	const struct secret *secret = is_in ? g->key_in : g->key_out;
-	const struct suite_info *s = suite_info(g->suite);
+	const struct secret *secret = is_in ? v->key_in : v->key_out;
+	const struct suite_info *s = suite_info(v->suite);
 	const struct sa_policy *sp = peer_policy_of(p);
 	struct json_out o;
 	const uint8_t *key;
 	size_t n, first = (size_t)s->enc_key_len + s->salt_len;
 
-	if (secret == NULL || !(is_in ? g->has_in : g->has_out))
+	if (secret == NULL || !(is_in ? v->has_in : v->has_out))
 		return 0;
 	key = secret_bytes(secret, &n);
 	if (n < first)
 		return 0;
 	begin(&o, buf, size, "sapair.key/1");
 	json_put_text(&o, "peer", peer_name(p));
-	json_put_dec64(&o, "epoch", g->epoch);
+	json_put_dec64(&o, "epoch", v->epoch);
 	json_put_text(&o, "direction", is_in ? "in" : "out");
 	json_put_addr(&o, "source", is_in ? &sp->remote : &sp->local);
 	json_put_addr(&o, "destination", is_in ? &sp->local : &sp->remote);
-	json_put_spi(&o, "spi", is_in ? g->in : g->out);
+	json_put_spi(&o, "spi", is_in ? v->in : v->out);
 	json_put_text(&o, "suite", s->name);
-	json_put_bool(&o, "esn", g->esn);
+	json_put_bool(&o, "esn", v->esn);
 	json_put_hexbytes(&o, "key", key, first);
 	if (n > first)
 		json_put_hexbytes(&o, "mac_key", key + first, n - first);
@@ -282,12 +282,12 @@ static void put_texts(struct json_out *o, const char *name, size_t n, const char
 	json_put_array_end(o);
 }
 
-size_t doc_half(char *buf, size_t size, const struct peer *p, const struct pair_view *g)
+size_t doc_half(char *buf, size_t size, const struct peer *p, const struct pair_view *v)
 {
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
 	const struct sa_policy *sp = peer_policy_of(p);
-	uint64_t left_s = (g->hard_ms - loop_now_ms()) / 1000;
+	uint64_t left_s = (v->hard_ms - loop_now_ms()) / 1000;
 	struct json_out o;
 	char when[40];
 
@@ -295,7 +295,7 @@ size_t doc_half(char *buf, size_t size, const struct peer *p, const struct pair_
 	json_put_text(&o, "peer", peer_name(p));
 	json_put_addr(&o, "address", &sp->remote);
 	json_put_addr(&o, "agent", &sp->local);
-	json_put_text(&o, "suite", suite_info(g->suite)->name);
+	json_put_text(&o, "suite", suite_info(v->suite)->name);
 	json_put_text(&o, "mode", modes[sp->mode]);
 	json_put_text(&o, "encap", encaps[sp->encap]);
 	put_texts(&o, "protect", sp->protects, sp->protect);
@@ -376,7 +376,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	}
 	if (pair_in_force(pair, &current))
 		put_pair(o, a, pair, &current);
-	json_put_u64(o, "held", pair_superseded(pair));
+	json_put_u64(o, "held", pair_n_superseded(pair));
 	json_put_dec64(o, "rekeys", pair_rekeys(pair));
 	json_put_bool(o, "verified", v.verified);
 	if (v.verified) {

@@ -1,5 +1,6 @@
 /*
- * agent/daemon/control/server.c - the control socket: one request at a time from each client, answered
+ * agent/daemon/control/server.c - the control socket: one request at a time from each client,
+ * answered
  * by documents, closed by "sapair.end/1".
  */
 #include "agent/daemon/control/server.h"

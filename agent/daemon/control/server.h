@@ -14,7 +14,8 @@ struct peer;
 
 /* What the control socket needs of the agent that it belongs to. */
 struct control_host {
-	/* Reads config and identity again, and applies the differences. On -1 nothing has changed. */
+	/* Reads config and identity again, and applies the differences. On -1 nothing has
+	 * changed. */
 	int (*reload)(struct agent *a, struct reload_result *r, struct err *e);
 	/* Adds a peer by its address at run time (`up ADDRESS`); pin may be NULL. */
 	int (*add_address)(struct agent *a, const char *address, const char *pin, struct peer **p,

@@ -22,7 +22,7 @@ static int read_identity(struct identity_ref *r, const struct agent_start *start
 		err_set(e, ERR_USAGE, "%s is a lab identity, and the config does not allow_lab",
 			c->certificate);
 		return err_hint(e,
-				"lab identities are for labs: get another one, or say --allow-lab");
+				"lab identities are for labs only: use another one, or start with --allow-lab");
 	}
 	return creds_deny(&r->deny, c->deny, e);
 }

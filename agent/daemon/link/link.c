@@ -400,7 +400,7 @@ static const char *cert_hint(enum cert_fault f)
 	case CERT_NOT_YET_VALID:
 		return "check the clocks of both hosts";
 	case CERT_DENIED:
-		return "if that key is good after all, take its line out of the file of \"deny\"";
+		return "if that key may be used after all, remove it from the file of \"deny\"";
 	case CERT_MISSING:
 		return "give the agent there a certificate: sapair id new, or sapair ca issue";
 	default:
@@ -427,17 +427,17 @@ static void tls_failed(struct link *l, enum tls_fault f)
 		break;
 	case TLS_REFUSED:
 		if (!l->is_dialled && l->owner != NULL && l->ops->has_other(l->owner)) {
-			err_set(e, ERR_DOWN, "%s goes on with another link", who);
+			err_set(e, ERR_DOWN, "%s keeps another link", who);
 			break;
 		}
-		err_set(e, ERR_AUTH, "%s most likely refused our certificate", who);
+		err_set(e, ERR_AUTH, "%s probably refused our certificate", who);
 		err_hint(e, "the log of the agent there names the failed check");
 		break;
 	case TLS_VERSION:
 	case TLS_NO_ALPN:
 	case TLS_NO_SUITE:
 		err_set(e, ERR_REFUSED, "%s: %s", who, tls_fault_text(f));
-		err_hint(e, "is that port really a sapair agent's?");
+		err_hint(e, "is a sapair agent listening on that port?");
 		break;
 	default:
 		err_set(e, ERR_DOWN, "%s: %s", who, tls_fault_text(f));
@@ -458,7 +458,7 @@ static void greet(struct link *l)
 
 	set_state(l, LINK_GREETING);
 	if (l->owner == NULL || !tls_export(l->tls, &l->exporter)) {
-		err_set(&l->why, ERR_BUG, "the TLS engine gave no exporter value");
+		err_set(&l->why, ERR_BUG, "the TLS engine has no exporter value");
 		link_lost(l);
 		return;
 	}
@@ -466,7 +466,7 @@ static void greet(struct link *l)
 	l->sent_epoch = m.u.hello.epoch;
 	l->sent_last = m.u.hello.last;
 	if (!link_send(l, &m)) {
-		err_set(&l->why, ERR_DOWN, "the link takes no hello");
+		err_set(&l->why, ERR_DOWN, "cannot send hello on the link");
 		link_lost(l);
 	}
 }
@@ -554,8 +554,8 @@ static void on_timer(uv_timer_t *t)
 	endpoint_put(who, &l->remote);
 	if (l->state != LINK_UP) {
 		err_set(&l->why, ERR_TIMEOUT, "%s: %s", who,
-			l->state == LINK_CONNECTING ? "no answer to our connection"
-						    : "the handshake was not over in time");
+			l->state == LINK_CONNECTING ? "connection timed out"
+						    : "handshake timed out");
 		err_hint(&l->why, l->state == LINK_CONNECTING
 					  ? "is the agent there running, and its port open?"
 					  : NULL);
@@ -570,7 +570,7 @@ static void on_timer(uv_timer_t *t)
 	}
 	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->is_dialled &&
 	    l->ops->is_idle(l->owner)) {
-		err_set(&l->why, ERR_DOWN, "a fresh link every day");
+		err_set(&l->why, ERR_DOWN, "replaced after a day");
 		link_refuse(l, FAULT_REPLACED);
 		return;
 	}

@@ -7,23 +7,23 @@
 #include "agent/daemon/pair/pair.h"
 
 /* Keys that are kept only for `sapair export`, where the config allows it. */
-struct gen_keys {
+struct generation_keys {
 	struct secret in, out;
 };
 
 /* One generation: a pair of SAs (proto/exchange/exchange.h: NEW, CURRENT, HELD, RETIRED). */
-struct gen {
-	struct gen *next;
+struct generation {
+	struct generation *next;
 	struct ipsec_ctx ctx;
 	uint64_t epoch;
 	struct spi in, out;
 	enum suite suite;
 	bool esn, has_in, has_out, retired;
-	/* Of an earlier run (one half), or manual: in force until an agreed pair is; not in n_held. */
-	bool adopted;
+	/* Of an earlier run (one SA), or manual: in force until an agreed pair is. Not counted. */
+	bool recovered;
 	struct secret probe_key;
-	struct gen_keys *keys;  /* NULL: not kept */
-	uint64_t since_ms;      /* outbound installed */
+	struct generation_keys *keys; /* NULL: not kept */
+	uint64_t since_ms;            /* outbound installed */
 	uint64_t hard_ms;       /* end of the outbound SA; the inbound one lives a little longer */
 	uint64_t out_ms, in_ms; /* retired: the ends of the two SAs */
 };
@@ -43,8 +43,8 @@ struct pair {
 
 	struct exchange x;
 	struct receipt receipt;
-	struct gen *fresh, *current, *held; /* NEW, CURRENT, HELD and RETIRED */
-	unsigned n_held, n_retired;
+	struct generation *fresh, *current, *superseded; /* NEW, CURRENT, HELD and RETIRED */
+	unsigned n_superseded, n_retired;
 	uint64_t rekeys;
 
 	bool want_exchange; /* an exchange is to be started, or asked for */

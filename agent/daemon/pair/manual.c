@@ -10,18 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MANUAL_S 5400 /* a pair made by hand, where the config sets no end */
+#define MANUAL_S 5400 /* lifetime, if the config sets no limit */
 
 static int check_possible(const struct pair *p, struct err *e)
 {
 	if (p->current != NULL || p->is_linked) {
 		err_set(e, ERR_USAGE, "%s has an agent, and is paired with it", p->name);
-		return err_hint(e, "nothing has to be carried there by hand");
+		return err_hint(e, "a manual pair is for hosts without an agent");
 	}
 	if (p->agent->can.datagrams)
-		return err_set(
-			e, ERR_USAGE,
-			"this back end does ESP in its own process, from agent to agent only");
+		return err_set(e, ERR_USAGE,
+			       "this back end does ESP in its own process, between agents only");
 	if (p->policy->udp)
 		return err_set(e, ERR_USAGE,
 			       "the peer has \"udp\": ESP in UDP needs a program on that host");
@@ -48,12 +47,12 @@ static enum suite suite_of(const struct pair *p)
 	return SUITE_AES256GCM16;
 }
 
-static int install(struct pair *p, struct gen *g, struct sa_keys *in, struct sa_keys *out,
+static int install(struct pair *p, struct generation *g, struct sa_keys *in, struct sa_keys *out,
 		   struct err *e)
 {
 	struct ipsec *db = p->agent->db;
 
-	gens_set_limits(p, false);
+	generations_set_limits(p, false);
 	in->spi = g->in;
 	random_secret(&in->key, suite_key_len(in->suite));
 	g->keys->in = in->key;
@@ -73,17 +72,17 @@ static int install(struct pair *p, struct gen *g, struct sa_keys *in, struct sa_
 int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct err *e)
 {
 	struct sa_keys k = {.window = p->opt->window}, out_keys;
-	struct gen *g;
+	struct generation *g;
 	int rc;
 
 	if (check_possible(p, e) < 0)
 		return -1;
-	g = gen_new(p->agent);
+	g = generation_new(p->agent);
 	if (g == NULL)
 		return err_set(e, ERR_OS, "no memory for an SA");
 	g->keys = calloc(1, sizeof *g->keys);
 	if (g->keys == NULL || ipsec_reserve(p->agent->db, p->policy, &g->ctx, &g->in, e) < 0) {
-		gen_free(p->agent, g);
+		generation_free(p->agent, g);
 		return err_in(e, "reserve an SPI");
 	}
 	if (k.window > p->agent->can.window_max)
@@ -94,26 +93,26 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 		g->out.n = random_u32();
 		k.said = random_u32();
 	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
-	g->adopted = true;
+	g->recovered = true;
 	rc = install(p, g, &k, &out_keys, e);
 	wipe(&k, sizeof k);
 	wipe(&out_keys, sizeof out_keys);
 	if (rc < 0) {
-		gen_remove(p, g);
+		generation_remove(p, g);
 		return -1;
 	}
 	g->since_ms = loop_now_ms();
 	g->hard_ms = g->since_ms + (uint64_t)k.lifetime_s * 1000;
-	g->next = p->held;
-	p->held = g;
+	g->next = p->superseded;
+	p->superseded = g;
 	deadline_set_by(&p->generations_due, g->hard_ms);
-	gen_view(g, out);
+	generation_view(g, out);
 	return 0;
 }
 
 void manual_told(struct pair *p, struct ipsec_ctx ctx)
 {
-	struct gen *g = gen_find(p, ctx);
+	struct generation *g = generation_find(p, ctx);
 
 	if (p->agent->cfg.export_keys || g == NULL)
 		return;

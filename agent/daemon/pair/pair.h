@@ -117,8 +117,8 @@ bool pair_in_force(const struct pair *p, struct pair_view *v);
 bool pair_is_up(const struct pair *p);
 /* The i-th generation: the one that is being made, the one in force, older ones; false: no more. */
 bool pair_generation(const struct pair *p, size_t i, struct pair_view *v);
-bool pair_is_drained(const struct pair *p);     /* no older generation is left */
-unsigned pair_superseded(const struct pair *p); /* how many are */
+bool pair_is_drained(const struct pair *p);       /* no older generation is left */
+unsigned pair_n_superseded(const struct pair *p); /* how many are */
 uint64_t pair_rekeys(const struct pair *p);
 /* What our hello says. */
 const struct pair_state *pair_state(const struct pair *p);

@@ -11,37 +11,37 @@
 
 #define RETRY_FIRST_MS 250
 #define RETRY_MAX_MS 30000
-#define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
-#define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
+#define ASK_AGAIN_MS 3000 /* interval at which a follower that waits for an offer checks */
+#define OFFERS_BURST 8    /* offers that a leader may send beyond the minimum interval */
 
-static void exchange_over(struct pair *p, const struct step *st);
+static void end_exchange(struct pair *p, const struct driver_result *r);
 
-/* Runs one event, and what follows from it for the link. False: it changed nothing. */
-static bool run(struct pair *p, const struct xevent *ev)
+/* Feeds the machine one event; ends the exchange or the link if that follows. False: no change. */
+static bool run_event(struct pair *p, const struct xevent *ev)
 {
-	struct step st;
+	struct driver_result r;
 
-	step_run(p, ev, &st);
-	if (st.ended && p->is_linked)
-		p->host->push(p->host_arg); /* the peer need not wait for our log */
-	if (st.ended)
-		exchange_over(p, &st);
-	if (p->is_linked && (st.close || st.send_failed)) {
+	driver_run(p, ev, &r);
+	if (r.ended && p->is_linked)
+		p->host->push(p->host_arg); /* before time is spent on the log */
+	if (r.ended)
+		end_exchange(p, &r);
+	if (p->is_linked && (r.close || r.send_failed)) {
 		struct err why = {0};
 
-		if (st.send_failed)
-			err_set(&why, ERR_DOWN, "the link takes no more bytes");
+		if (r.send_failed)
+			err_set(&why, ERR_DOWN, "the send queue of the link is full");
 		else
-			err_set(&why, fault_class(st.close_fault), "exchange: %s",
-				fault_text(st.close_fault));
-		p->host->close_link(p->host_arg, st.close ? st.close_fault : FAULT_NONE, &why);
+			err_set(&why, fault_class(r.close_fault), "exchange: %s",
+				fault_text(r.close_fault));
+		p->host->close_link(p->host_arg, r.close ? r.close_fault : FAULT_NONE, &why);
 	}
-	return st.acted;
+	return r.acted;
 }
 
 /* ---- begin and end of exchanges -------------------------------------------------------- */
 
-static void begin_receipt(struct pair *p, bool leader, enum rekey_reason reason)
+static void begin_receipt(struct pair *p, bool leader, enum rekey_reason reason, uint64_t xid)
 {
 	struct event_out ev;
 
@@ -62,10 +62,12 @@ static void begin_receipt(struct pair *p, bool leader, enum rekey_reason reason)
 		json_put_dec64(&ev.json, "epoch", p->x.current.epoch);
 		json_put_text(&ev.json, "role", leader ? "leader" : "follower");
 	}
-	event_end(&ev, "exchange begins: %s", reason_word(reason));
+	event_end(&ev, "exchange begins: %s, %s, xid %016llx, epoch %llu in force",
+		  reason_word(reason), leader ? "leader" : "follower", (unsigned long long)xid,
+		  (unsigned long long)p->x.current.epoch);
 }
 
-static void told_done(struct pair *p)
+static void report_success(struct pair *p)
 {
 	const struct receipt *r = &p->receipt;
 	struct event_out ev;
@@ -103,7 +105,7 @@ static void succeeded(struct pair *p)
 	p->receipt.suite = p->current->suite;
 	p->receipt.total_us = loop_now_us() - p->receipt.started_us;
 	p->host->trouble(p->host_arg, NULL);
-	told_done(p);
+	report_success(p);
 	p->host->ended(p->host_arg, NULL);
 }
 
@@ -116,22 +118,22 @@ static uint64_t backoff(unsigned failures)
 	return ms / 2 + random_u32() % (unsigned)ms; /* half to one and a half of it */
 }
 
-/* Turned down for a reason that goes away by itself. Of two links that came up at once one goes,
- * and a first exchange on it begins anew on the other. */
-static bool passes(const struct pair *p, enum fault f)
+/* Rejected for a temporary reason. FAULT_LINK: of two links that came up at once one was closed, and
+ * the first exchange is repeated on the other. */
+static bool is_temporary(const struct pair *p, enum fault f)
 {
 	return f == FAULT_EPOCH || f == FAULT_BUSY || f == FAULT_LIMIT || f == FAULT_SPI ||
 	       (f == FAULT_LINK && p->x.current.epoch == 0);
 }
 
-static void failed(struct pair *p, const struct step *st)
+static void failed(struct pair *p, const struct driver_result *r)
 {
 	struct err e = p->x.why;
 
-	if (st->system.code != ERR_NONE)
-		e = st->system;
+	if (r->system.code != ERR_NONE)
+		e = r->system;
 	if (e.code == ERR_NONE)
-		err_set(&e, fault_class(st->result), "%s", fault_text(st->result));
+		err_set(&e, fault_class(r->result), "%s", fault_text(r->result));
 	if (p->x.current.epoch != 0)
 		err_in(&e, "rekey failed, epoch %llu is in force",
 		       (unsigned long long)p->x.current.epoch);
@@ -141,10 +143,10 @@ static void failed(struct pair *p, const struct step *st)
 	p->asked = false;
 	p->host->trouble(p->host_arg, &e);
 	event_fail(&p->agent->events, EVENT_REKEY_FAILED, p->name, &e);
-	if (!passes(p, st->result))
+	if (!is_temporary(p, r->result))
 		p->host->ended(p->host_arg, &e);
-	/* Try again where the pair needs it; on demand alone is for the user to repeat. */
-	if (passes(p, st->result) || p->x.current.epoch == 0 ||
+	/* A rekey on demand is the user's to repeat, unless the pair needs it anyway. */
+	if (is_temporary(p, r->result) || p->x.current.epoch == 0 ||
 	    p->receipt.reason != REASON_REQUEST) {
 		p->want_exchange = true;
 		p->want_reason = p->receipt.reason;
@@ -152,12 +154,12 @@ static void failed(struct pair *p, const struct step *st)
 	}
 }
 
-static void exchange_over(struct pair *p, const struct step *st)
+static void end_exchange(struct pair *p, const struct driver_result *r)
 {
-	if (st->result == FAULT_NONE)
+	if (r->result == FAULT_NONE)
 		succeeded(p);
 	else
-		failed(p, st);
+		failed(p, r);
 }
 
 static void lead(struct pair *p)
@@ -166,7 +168,7 @@ static void lead(struct pair *p)
 	SECRET(share);
 	struct xevent ev = {.kind = XE_START,
 			    .peer_last = p->peer_last,
-			    .held = p->n_held,
+			    .held = p->n_superseded,
 			    .reason = p->want_reason};
 
 	if (!p->host->may_rekey(p->host_arg))
@@ -177,17 +179,17 @@ static void lead(struct pair *p)
 	wipe(fresh, sizeof fresh);
 	ev.xid |= ev.xid == 0;
 	ev.share = &share;
-	begin_receipt(p, true, p->want_reason);
+	begin_receipt(p, true, p->want_reason, ev.xid);
 	p->want_exchange = false;
-	if (run(p, &ev) || !p->is_linked)
+	if (run_event(p, &ev) || !p->is_linked)
 		return;
-	/* Too many old pairs are still held: once some are gone. */
+	/* Too many superseded generations: wait until some have been removed. */
 	p->want_exchange = true;
 	deadline_set(&p->start_due, loop_now_ms() + RETRY_MAX_MS / 4);
 	event_plain(&p->agent->events, EVENT_LIMIT, p->name, "too many unfinished rekeys: waiting");
 }
 
-/* Whether a link takes no more is found by itself. */
+/* A link that cannot send is closed by its own write callback. */
 static void send_message(struct pair *p, const struct msg *m)
 {
 	char body[512];
@@ -206,7 +208,7 @@ static void ask_leader(struct pair *p)
 		send_message(p, &m);
 		p->asked = true;
 	} else {
-		p->asked = false; /* nobody offered: once more at the next turn */
+		p->asked = false; /* no offer came: ask again at the next check */
 	}
 	deadline_set(&p->start_due, loop_now_ms() + ASK_AGAIN_MS);
 }
@@ -233,7 +235,7 @@ void pair_want(struct pair *p, enum rekey_reason reason)
 	bool paced = reason != REASON_START && reason != REASON_MISMATCH;
 
 	if (p->x.state != XS_IDLE)
-		return; /* the running one serves */
+		return; /* the running exchange makes a new pair, too */
 	if (!p->want_exchange)
 		p->want_reason = reason;
 	p->want_exchange = true;
@@ -244,7 +246,7 @@ void pair_want(struct pair *p, enum rekey_reason reason)
 		at = p->last_start_ms + p->opt->rekey_min_interval_ms;
 		p->limited = true;
 	}
-	if (p->failures > 1 && !paced) /* the first one tries again at once */
+	if (p->failures > 1 && !paced) /* after the first failure, retry at once */
 		at = now + backoff(p->failures - 2);
 	if (p->start_due.at_ms == 0 || at < p->start_due.at_ms)
 		deadline_set(&p->start_due, at);
@@ -286,7 +288,7 @@ void pair_link_up(struct pair *p, const struct pair_link *l)
 void pair_on_hello(struct pair *p, bool is_equal, bool is_stale)
 {
 	if (is_equal) {
-		gens_retire(p);
+		generations_retire(p);
 		/* Wanted only because the last link was lost before both hosts knew that they agree. */
 		if (p->want_reason == REASON_START || p->want_reason == REASON_MISMATCH)
 			p->want_exchange = false;
@@ -306,7 +308,7 @@ void pair_link_lost(struct pair *p)
 
 	p->asked = false;
 	deadline_set(&p->exchange_due, 0);
-	run(p, &ev);
+	run_event(p, &ev);
 	p->is_linked = false;
 }
 
@@ -314,14 +316,15 @@ static bool out_spi_known(const struct pair *p, struct spi spi)
 {
 	if (p->current != NULL && p->current->has_out && spi_equal(p->current->out, spi))
 		return true;
-	/* Newest first: behind a retired one without outbound, none has one. */
-	for (const struct gen *g = p->held; g != NULL && (g->has_out || !g->retired); g = g->next)
+	/* Newest first: once a retired one has no outbound SA, no older one has. */
+	for (const struct generation *g = p->superseded; g != NULL && (g->has_out || !g->retired);
+	     g = g->next)
 		if (g->has_out && spi_equal(g->out, spi))
 			return true;
 	return false;
 }
 
-/* Guard against a leader that offers without end; the pace is our own config's. */
+/* Token bucket against a leader that floods us with offers. */
 static bool offer_allowed(struct pair *p, uint64_t xid)
 {
 	uint32_t every = p->opt->rekey_min_interval_ms;
@@ -345,7 +348,7 @@ static bool offer_allowed(struct pair *p, uint64_t xid)
 		p->offers_left--;
 		return true;
 	}
-	event_plain(&p->agent->events, EVENT_LIMIT, p->name, "offers come too fast: refused");
+	event_plain(&p->agent->events, EVENT_LIMIT, p->name, "offers arrive too fast: rejected");
 	m.u.reject.xid = xid;
 	m.u.reject.reason = (int)FAULT_LIMIT;
 	send_message(p, &m);
@@ -369,14 +372,15 @@ void pair_on_message(struct pair *p, const struct msg *m, const char *body, size
 			return;
 		random_secret(&share, SHARE_LEN);
 		ev.share = &share;
-		ev.held = p->n_held;
+		ev.held = p->n_superseded;
 		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
 		if (idle && !p->leads)
-			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason);
+			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason,
+				      m->u.offer.xid);
 	} else if (m->type == MSG_ANSWER) {
 		ev.spi_in_use = out_spi_known(p, m->u.answer.spi);
 	}
-	run(p, &ev);
+	run_event(p, &ev);
 }
 
 static void on_exchange_due(void *arg)
@@ -384,28 +388,29 @@ static void on_exchange_due(void *arg)
 	struct pair *p = arg;
 	struct xevent ev = {.kind = XE_TIMEOUT};
 
-	run(p, &ev);
+	run_event(p, &ev);
 }
 
 static void on_rekey_due(void *arg)
 {
 	struct pair *p = arg;
-	deadline_set(&p->rekey_due,
-		     loop_now_ms() + RETRY_MAX_MS); /* if this one comes to nothing */
+
+	/* Again, in case no exchange can begin. */
+	deadline_set(&p->rekey_due, loop_now_ms() + RETRY_MAX_MS);
 	pair_want(p, REASON_TIME);
 }
 
-/* The pair in force is gone: traffic waits behind the policy until there is a new one. */
+/* No pair is in force any more: the policy blocks traffic until a new one is. */
 static void current_ended(struct pair *p, const char *why)
 {
-	struct gen *g = p->current;
+	struct generation *g = p->current;
 	struct err e = {0};
 
-	/* The peer's outbound may have some seconds left: our inbound outlives it (I1). */
-	gen_remove_part(p, g, IPSEC_OUTBOUND);
-	gen_hold(p, g);
+	/* The peer may send on its outbound SA for some seconds more: keep our inbound (I1). */
+	generation_remove_part(p, g, IPSEC_OUTBOUND);
+	generation_supersede(p, g);
 	p->current = NULL;
-	/* An exchange that is under way now brings the pair up: there is no old one any more. */
+	/* The running exchange, if any, is now one that brings the pair up. */
 	p->receipt.old_epoch = 0;
 	p->receipt.old_in = p->receipt.old_out = (struct spi){0};
 	deadline_set(&p->rekey_due, 0);
@@ -420,59 +425,59 @@ static void on_generations_due(void *arg)
 {
 	struct pair *p = arg;
 	uint64_t now = loop_now_ms();
-	struct gen **at = &p->held;
+	struct generation **at = &p->superseded;
 
 	while (*at != NULL) {
-		struct gen *g = *at;
+		struct generation *g = *at;
 
-		if (now >= gen_in_end(g)) {
+		if (now >= generation_in_end(g)) {
 			*at = g->next;
-			gen_unheld(p, g);
-			gen_remove(p, g);
+			generation_uncount(p, g);
+			generation_remove(p, g);
 			continue;
 		}
-		if (g->has_out && now >= gen_out_end(g))
-			gen_remove_part(p, g, IPSEC_OUTBOUND);
+		if (g->has_out && now >= generation_out_end(g))
+			generation_remove_part(p, g, IPSEC_OUTBOUND);
 		at = &g->next;
 	}
 	if (p->current != NULL && now >= p->current->hard_ms)
 		current_ended(p, "the hard lifetime of the SAs has ended");
-	gens_schedule(p);
-	if (p->held == NULL)
+	generations_schedule(p);
+	if (p->superseded == NULL)
 		p->host->drained(p->host_arg);
 }
 
 void pair_on_sa_lost(struct pair *p, struct ipsec_ctx ctx)
 {
-	struct gen *g = gen_find(p, ctx);
+	struct generation *g = generation_find(p, ctx);
 
 	if (g == NULL)
 		return;
 	if (g == p->current) {
 		current_ended(p, "the system ended an SA of the pair");
-		gens_schedule(p);
+		generations_schedule(p);
 		return;
 	}
 	if (g == p->fresh)
-		return; /* the exchange that makes it will fail by itself, or its timer ends it */
-	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
+		return; /* its exchange fails, or times out */
+	for (struct generation **at = &p->superseded; *at != NULL; at = &(*at)->next) {
 		if (*at != g)
 			continue;
 		*at = g->next;
-		gen_unheld(p, g);
-		gen_remove(p, g);
+		generation_uncount(p, g);
+		generation_remove(p, g);
 		break;
 	}
-	gens_schedule(p);
+	generations_schedule(p);
 }
 
 int pair_recover(struct pair *p, const struct ipsec_leftover *l, struct err *e)
 {
-	struct gen *g = gen_new(p->agent), **at = &p->held;
+	struct generation *g = generation_new(p->agent), **at = &p->superseded;
 
 	if (g == NULL)
 		return err_set(e, ERR_OS, "no memory for an SA");
-	g->adopted = true;
+	g->recovered = true;
 	g->ctx = l->ctx;
 	g->has_in = (l->part & IPSEC_INBOUND) != 0;
 	g->has_out = (l->part & IPSEC_OUTBOUND) != 0;
@@ -481,36 +486,36 @@ int pair_recover(struct pair *p, const struct ipsec_leftover *l, struct err *e)
 	else
 		g->out = l->spi;
 	g->hard_ms = loop_now_ms() + (uint64_t)l->left_s * 1000;
-	while (*at != NULL) /* older than all that is to come */
+	while (*at != NULL) /* newest first: this is the oldest */
 		at = &(*at)->next;
 	*at = g;
 	deadline_set_by(&p->generations_due, g->hard_ms);
 	return 0;
 }
 
-static void forget_all(struct pair *p, bool take_away)
+static void forget_all(struct pair *p, bool remove_sas)
 {
-	struct gen *g;
+	struct generation *g;
 
-	while ((g = p->held) != NULL) {
-		p->held = g->next;
-		if (take_away)
-			gen_remove(p, g);
+	while ((g = p->superseded) != NULL) {
+		p->superseded = g->next;
+		if (remove_sas)
+			generation_remove(p, g);
 		else
-			gen_free(p->agent, g);
+			generation_free(p->agent, g);
 	}
-	p->n_held = p->n_retired = 0;
+	p->n_superseded = p->n_retired = 0;
 	if (p->current != NULL) {
-		if (take_away)
-			gen_remove(p, p->current);
+		if (remove_sas)
+			generation_remove(p, p->current);
 		else
-			gen_free(p->agent, p->current);
+			generation_free(p->agent, p->current);
 	}
 	if (p->fresh != NULL) {
-		if (take_away)
-			gen_remove(p, p->fresh);
+		if (remove_sas)
+			generation_remove(p, p->fresh);
 		else
-			gen_free(p->agent, p->fresh);
+			generation_free(p->agent, p->fresh);
 	}
 	p->current = p->fresh = NULL;
 	exchange_forget(&p->x);
@@ -555,7 +560,7 @@ bool pair_has_demand(const struct pair *p)
 
 void pair_on_soft_limit(struct pair *p, struct ipsec_ctx ctx, enum rekey_reason reason)
 {
-	const struct gen *g = gen_find(p, ctx);
+	const struct generation *g = generation_find(p, ctx);
 
 	if (g != NULL && g == p->current)
 		pair_want(p, reason);

@@ -168,7 +168,7 @@ static void on_own_run(void *arg, const struct verify_result *r)
 static void not_up(const struct peer *p, struct err *e)
 {
 	err_set(e, ERR_DOWN, "the pair with %s is %s", p->cfg.name, peer_state_word(p));
-	err_hint(e, p->is_wanted ? "sapair up waits for it; sapair status shows what is in the way"
+	err_hint(e, p->is_wanted ? "sapair up waits for it; sapair status shows the cause"
 				 : "sapair up brings it back");
 }
 
@@ -251,15 +251,15 @@ void completion_why(const struct completion *c, struct err *e)
 	}
 	endpoint_put(who, &p->cfg.remote);
 	if (c->phase == PHASE_VERIFY) {
-		err_set(e, ERR_VERIFY, "the SAs are installed, but no proof came in time");
+		err_set(e, ERR_VERIFY, "the SAs are installed, but could not be verified in time");
 		return;
 	}
 	if (c->phase == PHASE_DRAIN) {
-		err_set(e, ERR_TIMEOUT, "the new pair is in force; the old SAs are not gone yet");
+		err_set(e, ERR_TIMEOUT, "the new pair is in force, but old SAs are still being drained");
 		return;
 	}
 	if (dialler_link(&p->dialler) != NULL) {
-		err_set(e, ERR_TIMEOUT, "%s answers, but no exchange ended in time", who);
+		err_set(e, ERR_TIMEOUT, "%s answers, but the exchange timed out", who);
 		return;
 	}
 	if (p->trouble != NULL && (p->trouble->code == ERR_AUTH ||

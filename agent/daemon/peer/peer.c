@@ -47,9 +47,9 @@ static void *on_find(void *agent, const struct addr *local, const struct addr *r
 	if (p == NULL)
 		*why = "no peer has this address";
 	else if (!p->is_wanted)
-		*why = "its pair is down here";
+		*why = "its pair was taken down";
 	else if (p->cfg.opt.role == ROLE_DIAL)
-		*why = "this peer is only dialled";
+		*why = "the config lets only us connect (role dial)";
 	else if (a->stopping)
 		*why = "the agent is stopping";
 	else
@@ -551,7 +551,7 @@ int peer_make_manual(struct peer *p, struct pair_view *v, struct err *e)
 
 	if (!own->is_lab) {
 		err_set(e, ERR_PERM,
-			"this agent has no lab identity: keys of a pair leave it in labs only");
+			"this agent has no lab identity: keys of a pair are exported in labs only");
 		return err_hint(
 			e, "sapair lab init makes lab identities; or run sapair on that host, too");
 	}
@@ -575,7 +575,7 @@ void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
 	if (p == NULL || p->is_removed) {
 		if (ev->kind == IPSEC_EV_DROPPED)
 			event_plain(&a->events, EVENT_DROPS, NULL,
-				    ev->text != NULL ? ev->text : "packets that no SA took");
+				    ev->text != NULL ? ev->text : "packets without an SA");
 		return;
 	}
 	switch (ev->kind) {
@@ -595,7 +595,7 @@ void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
 	case IPSEC_EV_REMOVED:
 		event_plain(&a->events, EVENT_FOREIGN, p->cfg.name,
 			    ev->text != NULL ? ev->text
-					     : "somebody removed an SA or policy of ours");
+					     : "another program removed an SA or policy of ours");
 		pair_on_sa_lost(p->pair, ev->ctx);
 		break;
 	case IPSEC_EV_DROPPED:

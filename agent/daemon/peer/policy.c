@@ -33,7 +33,7 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 	uv_close((uv_handle_t *)udp, (uv_close_cb)(void (*)(void))free);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no route to %s: %s", dst, uv_strerror(rc));
-		return err_hint(e, "is the network up? the agent tries again by itself");
+		return err_hint(e, "is the network up? the agent retries");
 	}
 	return addr_parse(from, text, e);
 }

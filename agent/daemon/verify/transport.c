@@ -64,7 +64,7 @@ static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struc
 
 	(void)buf;
 	(void)flags;
-	if (sa == NULL) { /* nothing more for now, or an ICMP error */
+	if (sa == NULL) { /* the socket is empty, or an ICMP error */
 		c->burst = 0;
 		return;
 	}
@@ -93,7 +93,7 @@ static int no_socket(struct err *e, int rc, const struct endpoint *at)
 		uv_strerror(rc));
 	if (e != NULL)
 		e->os = (uint32_t)-rc;
-	return err_hint(e, "pairs work, but cannot be proven: choose another port with \"listen\"");
+	return err_hint(e, "pairs work, but cannot be verified: choose another port with \"listen\"");
 }
 
 static struct probe_socket *open_socket(struct agent *a, const struct endpoint *at, struct err *e)

@@ -1,9 +1,9 @@
 /*
  * agent/daemon/verify/verify.c - probes through the SAs.
  *
- * A run sends its probes on whatever outbound SA is selected, so a run that spans rekeys shows
- * whether one packet was lost. The peer echoes each; then it is asked over the link how many
- * arrived, and what its counters say.
+ * A run sends its probes on the outbound SA that is selected at the time, so that a run that spans
+ * rekeys shows whether a packet was lost. The peer echoes each one. Then it is asked over the link how
+ * many arrived, and for its counters.
  */
 #include "agent/daemon/verify/verify.h"
 
@@ -44,7 +44,7 @@ struct verify {
 	void *arg;
 	struct verify_result r;
 	uint32_t rtts;
-	uint32_t samples; /* places in both, at most VERIFY_SAMPLES: small runs stay small */
+	uint32_t samples; /* length of s, at most VERIFY_SAMPLES */
 	struct {
 		uint64_t sent_us; /* by number modulo samples; 0: echoed or free */
 		uint32_t rtt_us;  /* in order of arrival, modulo samples */
@@ -95,7 +95,7 @@ static bool current_pair(const struct prober *p, struct verify_pair *out)
 
 /* ---- the result ------------------------------------------------------------------------ */
 
-static void why_not(struct verify *v)
+static void explain_failure(struct verify *v)
 {
 	struct verify_result *r = &v->r;
 	struct verify_pair pair;
@@ -143,7 +143,7 @@ static bool count_packets(const struct prober *p, uint64_t *in_packets, uint64_t
 	return true;
 }
 
-static void told(struct verify *v, bool was)
+static void report_result(struct verify *v, bool was_verified)
 {
 	struct prober *p = v->prober;
 	struct event_out ev;
@@ -153,7 +153,7 @@ static void told(struct verify *v, bool was)
 		p->host->trouble(p->host_arg, &v->r.why);
 		return;
 	}
-	if (was)
+	if (was_verified)
 		return;
 	event_begin(&ev, &p->agent->events, EVENT_VERIFIED, p->name);
 	if (ev.wanted) {
@@ -188,18 +188,18 @@ static void finish(struct verify *v)
 	struct verify_result r;
 	struct verify_pair pair;
 	bool is_up = current_pair(p, &pair);
-	bool was = p->last.verified && p->last_epoch == pair.epoch;
+	bool was_verified = p->last.verified && p->last_epoch == pair.epoch;
 
 	v->r.rtt_median_us = median_rtt(v);
 	v->r.epoch = pair.epoch;
 	v->r.verified = v->r.echoed > 0 && is_up;
 	if (!v->r.verified)
-		why_not(v);
+		explain_failure(v);
 	v->r.counts_known = v->r.counts_known &&
 			    count_packets(p, &v->r.in_packets, &v->r.out_packets);
 	p->last = (struct verify_state){v->r.verified, loop_now_ms(), v->r.rtt_median_us};
 	p->last_epoch = pair.epoch;
-	told(v, was);
+	report_result(v, was_verified);
 	r = v->r;
 	verify_cancel(v);
 	if (done != NULL)
@@ -267,7 +267,7 @@ static void on_tick(uv_timer_t *t)
 		return;
 	}
 	if (v->in_round < v->count) {
-		/* What the interval has made due, without bursts after a stall of the loop. */
+		/* One for each interval: no burst after a stall of the loop. */
 		uint32_t due = v->interval_ms == 0 ? BURST : 1;
 
 		while (due-- > 0 && v->in_round < v->count)
@@ -291,12 +291,12 @@ struct verify *verify_start(struct prober *p, uint32_t count, uint32_t interval_
 								  : VERIFY_SAMPLES;
 	struct verify *v = calloc(1, sizeof *v + samples * sizeof v->s[0]);
 
-	if (v == NULL) { /* times of the last probes only */
+	if (v == NULL) { /* keep the times of the last probes only */
 		samples = VERIFY_ROUNDS + 1;
 		v = calloc(1, sizeof *v + samples * sizeof v->s[0]);
 	}
 	if (v == NULL)
-		abort(); /* bounded by the number of peers and clients: out of memory for good */
+		abort(); /* out of memory: runs are bounded by the number of peers and clients */
 	v->prober = p;
 	v->count = count;
 	v->samples = samples;
@@ -340,7 +340,7 @@ static void on_echo(struct prober *p, const struct probe *probe)
 		ask_report(v);
 }
 
-/* The run moves to the front; the one that was quiet for longest makes room for a new one. */
+/* Moves the run to the front; a new one replaces the run that was silent for longest. */
 static void count_seen(struct prober *p, uint64_t id)
 {
 	uint32_t count;
@@ -401,7 +401,7 @@ void verify_on_report(struct prober *p, const struct msg_report *m)
 	if (v == NULL || !v->reporting)
 		return;
 	(void)current_pair(p, &pair);
-	/* An echo shows that its probe has arrived, also where the peer has lost count. */
+	/* An echo shows that its probe has arrived, even if the peer no longer counts the run. */
 	v->r.arrived = m->received > v->r.echoed ? m->received : v->r.echoed;
 	v->r.arrived_known = true;
 	if (m->has_counts && m->epoch == pair.epoch) {

@@ -1,5 +1,5 @@
 /*
- * agent/daemon/verify/verify.h - proves a pair: probes through the SAs, echoes back, counters compared.
+ * agent/daemon/verify/verify.h - verifies a pair: probes through the SAs, echoes, counters compared.
  */
 #ifndef SAPAIR_AGENT_DAEMON_VERIFY_VERIFY_H
 #define SAPAIR_AGENT_DAEMON_VERIFY_VERIFY_H
@@ -68,7 +68,7 @@ struct verify *verify_start(struct prober *p, uint32_t count, uint32_t interval_
 void verify_cancel(struct verify *v);
 void verify_cancel_all(struct prober *p);
 
-/* A payload came out of an inbound SA of this peer. */
+/* A datagram came out of an inbound SA of this peer. */
 void verify_on_datagram(struct prober *p, const uint8_t *data, size_t n);
 /* The two messages of the link. */
 void verify_on_probe(struct prober *p, const struct msg_probe *m);

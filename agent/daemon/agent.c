@@ -141,8 +141,7 @@ static int on_add_address(struct agent *a, const char *address, const char *pin,
 	struct peer_config pc;
 
 	if (a->start->privsep != NULL && !ipsec_sends(a->db)) {
-		err_set(e, ERR_USAGE,
-			"the privileged helper accepts peers from the config only");
+		err_set(e, ERR_USAGE, "the privileged helper accepts peers from the config only");
 		return err_hint(
 			e, "add it to the config or to a file in peers.d, then run: sapair reload");
 	}

@@ -64,5 +64,16 @@ def a_hurt_stream_is_seen(w):
     fails(lambda: t.whole(), "the stream was hurt")
 
 
+@test
+def lost_segments_of_a_stream_are_counted(w):
+    w.pair()
+    t = w.tcp()
+    sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "loss", "5%", host="alpha")
+    time.sleep(3)
+    sh("tc", "qdisc", "del", "dev", "e", "root", host="alpha")
+    time.sleep(0.5)
+    fails(lambda: t.whole(lost=3), "segments were lost")
+
+
 if __name__ == "__main__":
     main()

@@ -400,7 +400,7 @@ def an_agent_whose_helper_is_killed_says_so_and_its_traffic_goes_on(w):
     for agent in (a, b):
         w.at_rest(agent.name)
     u.no_loss(least=500)
-    t.whole(again=3)
+    t.whole(lost=3)
 
 
 @test

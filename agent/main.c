@@ -3,10 +3,10 @@
  */
 #include <stdio.h>
 
-#include "agent/cli/verb.h"
+#include "agent/cli/verbs/list.h"
 #include "agent/os/os.h"
 #include "crypto/random.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 
 int main(int argc, char **argv)
 {
@@ -16,5 +16,5 @@ int main(int argc, char **argv)
 		fputs("error: the random number generator does not start (exit 1)\n", stderr);
 		return err_exit_status(ERR_BUG);
 	}
-	return verb_run(argc, os_args(argc, argv));
+	return verb_dispatch(argc, os_args(argc, argv), verb_list);
 }

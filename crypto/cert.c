@@ -16,8 +16,8 @@
 #define URI "sapair:"
 #define URI_LEN 7
 #define LAB_UNIT "sapair lab"
-#define DN_MAX 1024                    /* of a subject as text, before it is cut for cert_facts */
-#define DATE_MAX INT64_C(253402300799) /* 9999-12-31T23:59:59Z, the last that X.509 can say */
+#define DN_MAX 1024 /* a subject as text, before it is truncated for cert_facts */
+#define DATE_MAX INT64_C(253402300799) /* 9999-12-31T23:59:59Z, the latest date of X.509 */
 #define DAY_S INT64_C(86400)
 
 static unsigned char oid_org_unit[] = {0x55, 0x04, 0x0b};
@@ -25,8 +25,7 @@ static unsigned char oid_server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
 static unsigned char oid_client_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
 static const char oid_authority_key[] = {0x55, 0x1d, 0x23};
 
-/* A CA may be RSA (old Windows ones are); our own and our peers' keys may not, see
- * cert_key_is_ec(). */
+/* A CA's key may be RSA (those of old Windows CAs are). Agents' keys may not: cert_key_is_ec(). */
 const mbedtls_x509_crt_profile cert_profile = {
 	.allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) |
 		       MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384) |
@@ -42,23 +41,23 @@ static const struct {
 	const char *word;
 	const char *text;
 } faults[] = {
-	[CERT_OK] = {"ok", "the certificate is good"},
+	[CERT_OK] = {"ok", "the certificate is valid"},
 	[CERT_MISSING] = {"missing", "the peer sent no certificate"},
 	[CERT_UNTRUSTED] = {"untrusted",
-			    "the certificate is signed by no CA that is trusted here, and no pin "
-			    "matches it"},
+			    "the certificate is not signed by a trusted CA, and no pin matches "
+			    "it"},
 	[CERT_EXPIRED] = {"expired", "the certificate has expired"},
 	[CERT_NOT_YET_VALID] = {"not-yet-valid",
 				"the certificate is not valid yet (is the clock right?)"},
-	[CERT_WRONG_PIN] = {"wrong-pin", "the key is not the one that is pinned for this peer"},
+	[CERT_WRONG_PIN] = {"wrong-pin", "the key is not the one pinned for this peer"},
 	[CERT_WRONG_PEER] = {"wrong-peer",
-			     "the certificate is good, but not of the peer that is configured here"},
+			     "the certificate is valid, but not of the configured peer"},
 	[CERT_WRONG_PURPOSE] = {"wrong-purpose",
 				"the certificate's key usage does not allow this use"},
 	[CERT_UNREADABLE] = {"unreadable", "the certificate cannot be read"},
 	[CERT_WEAK] = {"weak",
-		       "the certificate's key or signature is too weak (EC P-256 and SHA-256 is "
-		       "the least)"},
+		       "the certificate's key or signature is too weak (the minimum is EC P-256 "
+		       "and SHA-256)"},
 	[CERT_DENIED] = {"denied", "the key is on the deny list of this host"},
 };
 
@@ -147,7 +146,7 @@ static bool name_fits(const char *name, size_t len)
 	return true;
 }
 
-/* mbedTLS escapes what is not ASCII; a text that it cannot give, or a long one, is cut short. */
+/* mbedTLS escapes all but ASCII. A long text is truncated. */
 static void read_dn(char *text, size_t size, const mbedtls_x509_name *dn)
 {
 	char whole[DN_MAX];
@@ -173,7 +172,7 @@ static bool unit_is_lab(const mbedtls_x509_name *dn)
 	return false;
 }
 
-/* Two different names would leave it to the reader which one counts: then none does. */
+/* A certificate with two names has none: readers might choose different ones. */
 static void read_uri(struct cert_facts *f, const char *uri, size_t len, bool *twice)
 {
 	if (len < URI_LEN || memcmp(uri, URI, URI_LEN) != 0 ||
@@ -243,7 +242,7 @@ static enum identity_fault parse_fault(int ret, enum identity_fault otherwise)
 	case MBEDTLS_ERR_PK_ALLOC_FAILED:
 	case MBEDTLS_ERR_PEM_ALLOC_FAILED:
 		return IDENTITY_NO_MEMORY;
-	case MBEDTLS_ERR_X509_UNKNOWN_SIG_ALG: /* Ed25519 for one */
+	case MBEDTLS_ERR_X509_UNKNOWN_SIG_ALG: /* such as Ed25519 */
 	case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
 	case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE:
 		return IDENTITY_WEAK;
@@ -326,7 +325,7 @@ static void ca_close(struct ca *ca)
 	mbedtls_x509_crt_free(&ca->crt);
 }
 
-static bool wish_fits(const struct cert_wish *w)
+static bool params_fit(const struct cert_params *w)
 {
 	if (w->name == NULL || !name_fits(w->name, strlen(w->name)) || w->addrs > CERT_ADDRS_MAX ||
 	    w->not_before < 0 || w->not_after < w->not_before || w->not_after > DATE_MAX)
@@ -337,7 +336,7 @@ static bool wish_fits(const struct cert_wish *w)
 	return true;
 }
 
-/* PSA makes the key and lends it a slot only until it is copied out. */
+/* The PSA key slot is freed as soon as the key is copied. */
 static bool make_key(mbedtls_pk_context *key)
 {
 	psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
@@ -355,22 +354,22 @@ static bool make_key(mbedtls_pk_context *key)
 	return ret == 0;
 }
 
-/* The list is written from its end to its beginning: so that the URI comes first, it is last. */
-static bool put_san(mbedtls_x509write_cert *w, const struct cert_wish *wish)
+/* mbedTLS writes the list from its end: the URI is its last element, to come first. */
+static bool put_san(mbedtls_x509write_cert *w, const struct cert_params *params)
 {
 	mbedtls_x509_san_list list[CERT_ADDRS_MAX + 1], *at = list;
-	uint8_t bytes[CERT_ADDRS_MAX][16]; /* mbedTLS's pointers are not const */
+	uint8_t bytes[CERT_ADDRS_MAX][16]; /* mbedTLS wants pointers that are not const */
 	char uri[URI_LEN + CERT_NAME_MAX + 1];
 
 	memset(list, 0, sizeof list);
-	for (size_t i = wish->addrs; i-- > 0; at++) {
-		memcpy(bytes[i], wish->addr[i] + 1, wish->addr[i][0]);
+	for (size_t i = params->addrs; i-- > 0; at++) {
+		memcpy(bytes[i], params->addr[i] + 1, params->addr[i][0]);
 		at->node.type = MBEDTLS_X509_SAN_IP_ADDRESS;
 		at->node.san.unstructured_name.p = bytes[i];
-		at->node.san.unstructured_name.len = wish->addr[i][0];
+		at->node.san.unstructured_name.len = params->addr[i][0];
 		at->next = at + 1;
 	}
-	snprintf(uri, sizeof uri, URI "%s", wish->name);
+	snprintf(uri, sizeof uri, URI "%s", params->name);
 	at->node.type = MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER;
 	at->node.san.unstructured_name.p = (unsigned char *)uri;
 	at->node.san.unstructured_name.len = strlen(uri);
@@ -392,14 +391,14 @@ static bool put_purpose(mbedtls_x509write_cert *w, bool is_ca)
 	       mbedtls_x509write_crt_set_ext_key_usage(w, &both) == 0;
 }
 
-/* The CA's own key identifier, whatever way it was made: OpenSSL compares the two. */
+/* The CA's own key identifier, which OpenSSL compares, however it was computed. */
 static bool put_authority(mbedtls_x509write_cert *w, const mbedtls_x509_crt *ca)
 {
 	uint8_t der[4 + 64];
 	size_t n = ca->subject_key_id.len;
 
 	if (n == 0 || n > 64)
-		return true; /* optional, and nothing that could be named */
+		return true; /* optional */
 	der[0] = MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE;
 	der[1] = (uint8_t)(n + 2);
 	der[2] = MBEDTLS_ASN1_CONTEXT_SPECIFIC;
@@ -409,13 +408,13 @@ static bool put_authority(mbedtls_x509write_cert *w, const mbedtls_x509_crt *ca)
 						   0, der, n + 4) == 0;
 }
 
-static bool put_subject_and_issuer(mbedtls_x509write_cert *w, const struct cert_wish *wish,
+static bool put_subject_and_issuer(mbedtls_x509write_cert *w, const struct cert_params *params,
 				   const mbedtls_x509_crt *ca)
 {
 	char dn[DN_MAX];
 
-	snprintf(dn, sizeof dn, "CN=%s,O=sapair%s", wish->name,
-		 wish->is_lab ? ",OU=" LAB_UNIT : "");
+	snprintf(dn, sizeof dn, "CN=%s,O=sapair%s", params->name,
+		 params->is_lab ? ",OU=" LAB_UNIT : "");
 	if (mbedtls_x509write_crt_set_subject_name(w, dn) != 0)
 		return false;
 	if (ca == NULL)
@@ -424,8 +423,8 @@ static bool put_subject_and_issuer(mbedtls_x509write_cert *w, const struct cert_
 	       mbedtls_x509write_crt_set_issuer_name(w, dn) == 0 && put_authority(w, ca);
 }
 
-/* ca is NULL for a certificate that signs itself; signer is its own key then. */
-static bool write_cert(char *pem, const struct cert_wish *wish, mbedtls_pk_context *subject,
+/* ca is NULL for a self-signed certificate; then signer is its own key. */
+static bool write_cert(char *pem, const struct cert_params *params, mbedtls_pk_context *subject,
 		       const mbedtls_x509_crt *ca, mbedtls_pk_context *signer)
 {
 	char from[MBEDTLS_X509_RFC5280_UTC_TIME_LEN], to[MBEDTLS_X509_RFC5280_UTC_TIME_LEN];
@@ -433,11 +432,11 @@ static bool write_cert(char *pem, const struct cert_wish *wish, mbedtls_pk_conte
 	mbedtls_x509write_cert w;
 	bool ok;
 
-	/* 127 bits: positive, and no leading zero byte that DER would forbid */
+	/* 127 bits: positive, without the leading zero byte that DER forbids */
 	random_bytes(serial, sizeof serial);
 	serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40);
-	date_put(from, wish->not_before);
-	date_put(to, wish->not_after);
+	date_put(from, params->not_before);
+	date_put(to, params->not_after);
 
 	mbedtls_x509write_crt_init(&w);
 	mbedtls_x509write_crt_set_version(&w, MBEDTLS_X509_CRT_VERSION_3);
@@ -446,16 +445,16 @@ static bool write_cert(char *pem, const struct cert_wish *wish, mbedtls_pk_conte
 	mbedtls_x509write_crt_set_issuer_key(&w, signer);
 	ok = mbedtls_x509write_crt_set_serial_raw(&w, serial, sizeof serial) == 0 &&
 	     mbedtls_x509write_crt_set_validity(&w, from, to) == 0 &&
-	     put_subject_and_issuer(&w, wish, ca) && put_purpose(&w, wish->is_ca) &&
-	     mbedtls_x509write_crt_set_subject_key_identifier(&w) == 0 && put_san(&w, wish) &&
+	     put_subject_and_issuer(&w, params, ca) && put_purpose(&w, params->is_ca) &&
+	     mbedtls_x509write_crt_set_subject_key_identifier(&w) == 0 && put_san(&w, params) &&
 	     mbedtls_x509write_crt_pem(&w, (unsigned char *)pem, CERT_PEM_MAX, random_callback,
 				       NULL) == 0;
 	mbedtls_x509write_crt_free(&w);
 	return ok;
 }
 
-/* Does what was written chain to the CA? Its subject went through a text, and not every name
- * survives that. Dates are the wish's affair. */
+/* Whether the new certificate chains to the CA: not every CA name survives the conversion to text
+ * and back. Dates are not checked. */
 static bool chains(const char *pem, mbedtls_x509_crt *ca)
 {
 	mbedtls_x509_crt crt;
@@ -474,16 +473,16 @@ static bool chains(const char *pem, mbedtls_x509_crt *ca)
 	return ret == 0;
 }
 
-bool cert_self(struct pem_pair *out, const struct cert_wish *wish)
+bool cert_self(struct pem_pair *out, const struct cert_params *params)
 {
 	mbedtls_pk_context key;
 	bool ok;
 
 	wipe(out, sizeof *out);
-	if (!wish_fits(wish))
+	if (!params_fit(params))
 		return false;
 	mbedtls_pk_init(&key);
-	ok = make_key(&key) && write_cert(out->cert, wish, &key, NULL, &key) &&
+	ok = make_key(&key) && write_cert(out->cert, params, &key, NULL, &key) &&
 	     mbedtls_pk_write_key_pem(&key, (unsigned char *)out->key, sizeof out->key) == 0;
 	mbedtls_pk_free(&key);
 	if (!ok)
@@ -492,15 +491,15 @@ bool cert_self(struct pem_pair *out, const struct cert_wish *wish)
 }
 
 /* subject is the key that is certified. */
-static enum identity_fault sign(char *pem, const struct cert_wish *wish,
+static enum identity_fault sign(char *pem, const struct cert_params *params,
 				mbedtls_pk_context *subject, struct ca *ca)
 {
-	if (!write_cert(pem, wish, subject, &ca->crt, &ca->key))
+	if (!write_cert(pem, params, subject, &ca->crt, &ca->key))
 		return IDENTITY_NO_MEMORY;
 	return chains(pem, &ca->crt) ? IDENTITY_OK : IDENTITY_BAD_CA;
 }
 
-enum identity_fault cert_issue(struct pem_pair *out, const struct cert_wish *wish,
+enum identity_fault cert_issue(struct pem_pair *out, const struct cert_params *params,
 			       const char *ca_cert, const char *ca_key)
 {
 	struct ca ca;
@@ -508,12 +507,12 @@ enum identity_fault cert_issue(struct pem_pair *out, const struct cert_wish *wis
 	enum identity_fault fault;
 
 	wipe(out, sizeof *out);
-	if (!wish_fits(wish) || wish->is_ca)
+	if (!params_fit(params) || params->is_ca)
 		return IDENTITY_BAD_CERT;
 	mbedtls_pk_init(&key);
 	fault = ca_open(&ca, ca_cert, ca_key);
 	if (fault == IDENTITY_OK)
-		fault = make_key(&key) ? sign(out->cert, wish, &key, &ca) : IDENTITY_NO_MEMORY;
+		fault = make_key(&key) ? sign(out->cert, params, &key, &ca) : IDENTITY_NO_MEMORY;
 	if (fault == IDENTITY_OK &&
 	    mbedtls_pk_write_key_pem(&key, (unsigned char *)out->key, sizeof out->key) != 0)
 		fault = IDENTITY_NO_MEMORY;
@@ -524,7 +523,7 @@ enum identity_fault cert_issue(struct pem_pair *out, const struct cert_wish *wis
 	return fault;
 }
 
-enum identity_fault cert_sign(char *out, const struct cert_wish *wish, const char *subject_cert,
+enum identity_fault cert_sign(char *out, const struct cert_params *params, const char *subject_cert,
 			      const char *ca_cert, const char *ca_key)
 {
 	struct ca ca;
@@ -532,7 +531,7 @@ enum identity_fault cert_sign(char *out, const struct cert_wish *wish, const cha
 	enum identity_fault fault;
 
 	wipe(out, CERT_PEM_MAX);
-	if (!wish_fits(wish) || wish->is_ca)
+	if (!params_fit(params) || params->is_ca)
 		return IDENTITY_BAD_CERT;
 	mbedtls_x509_crt_init(&subject);
 	fault = ca_open(&ca, ca_cert, ca_key);
@@ -541,7 +540,7 @@ enum identity_fault cert_sign(char *out, const struct cert_wish *wish, const cha
 	if (fault == IDENTITY_OK && !cert_key_is_ec(&subject.pk))
 		fault = IDENTITY_WEAK;
 	if (fault == IDENTITY_OK)
-		fault = sign(out, wish, &subject.pk, &ca);
+		fault = sign(out, params, &subject.pk, &ca);
 	mbedtls_x509_crt_free(&subject);
 	ca_close(&ca);
 	if (fault != IDENTITY_OK)

@@ -53,7 +53,7 @@ bool gcm_open(const uint8_t *key, size_t key_len, const uint8_t nonce[GCM_NONCE_
 	return ok;
 }
 
-/* One pass over whole blocks; PSA's CBC without padding gives nothing at the finish. */
+/* Whole blocks: PSA's CBC without padding returns no bytes from psa_cipher_finish(). */
 static bool cbc_run(psa_cipher_operation_t *op, const uint8_t iv[CBC_IV_LEN], uint8_t *data,
 		    size_t n)
 {
@@ -125,6 +125,6 @@ bool mac_check(enum mac_kind kind, const uint8_t *key, size_t key_len, const uin
 	bool ok = mac_make(kind, key, key_len, a, an, b, bn, right) &&
 		  bytes_equal(right, tag, mac_len(kind));
 
-	wipe(right, sizeof right); /* the right tag of a forged packet is worth having */
+	wipe(right, sizeof right); /* the valid tag of a forged packet is a secret */
 	return ok;
 }

@@ -1,8 +1,8 @@
 /*
- * crypto/cipher.h - what ESP needs: AES-GCM, AES-CBC and truncated HMACs, over PSA.
+ * crypto/cipher.h - AES-GCM, AES-CBC and truncated HMACs for ESP, through PSA.
  *
- * Keys are raw bytes of the caller's; nothing is kept between calls (PSA key slots are few).
- * False: wrong sizes, no memory, or, for the checking calls, a wrong tag. Never says which.
+ * Keys are the caller's bytes; nothing is kept between calls, since PSA has few key slots.
+ * False: wrong sizes, no memory, or a wrong tag; which of them is not told.
  */
 #ifndef SAPAIR_CRYPTO_CIPHER_H
 #define SAPAIR_CRYPTO_CIPHER_H
@@ -21,7 +21,7 @@ enum mac_kind { MAC_SHA256_128, MAC_SHA1_96 }; /* RFC 4868 (16 bytes), RFC 2404 
 bool gcm_seal(const uint8_t *key, size_t key_len, const uint8_t nonce[GCM_NONCE_LEN],
 	      const uint8_t *aad, size_t aad_len, uint8_t *data, size_t n);
 
-/* Opposite: data[0..n) with the tag at data[n]. On false data is wiped. */
+/* Decrypts data[0..n) in place after checking the tag at data[n]. On false data is wiped. */
 bool gcm_open(const uint8_t *key, size_t key_len, const uint8_t nonce[GCM_NONCE_LEN],
 	      const uint8_t *aad, size_t aad_len, uint8_t *data, size_t n);
 
@@ -37,7 +37,7 @@ size_t mac_len(enum mac_kind kind);
 /* MAC over a ++ b (b may be empty), truncated; out holds mac_len(kind) bytes. */
 bool mac_make(enum mac_kind kind, const uint8_t *key, size_t key_len, const uint8_t *a, size_t an,
 	      const uint8_t *b, size_t bn, uint8_t *out);
-/* Constant-time check of the same. */
+/* Compares the MAC with tag in constant time. */
 bool mac_check(enum mac_kind kind, const uint8_t *key, size_t key_len, const uint8_t *a, size_t an,
 	       const uint8_t *b, size_t bn, const uint8_t *tag);
 

@@ -1,9 +1,9 @@
 /*
- * crypto/hex.c - lower-case hexadecimal without branches or tables that follow the digits.
+ * crypto/hex.c - lower-case hexadecimal without branches or table lookups that depend on the digits.
  */
 #include "crypto/hex.h"
 
-/* '0' + v, and 39 more ('a' - '9' - 1) from ten on: 9 - v wraps round only then. */
+/* '0' + v, and 39 ('a' - '9' - 1) more when v > 9, where 9 - v wraps around. */
 static char digit(unsigned v)
 {
 	return (char)('0' + v + (((9U - v) >> 8) & 39U));
@@ -15,7 +15,7 @@ static unsigned within(unsigned c, unsigned lo, unsigned hi)
 	return ~(((c - lo) | (hi - c)) >> 8) & 0xffU;
 }
 
-/* The digit's value, or bits above the low four set when it is none. */
+/* The digit's value; 0xf0 if it is not a digit. */
 static unsigned value(char digit)
 {
 	unsigned c = (unsigned char)digit;

@@ -31,8 +31,7 @@ bool hmac_sha256(const struct secret *key, const struct bytes *parts, size_t cou
 	return hmac_make(HMAC_SHA256, k, key_len, parts, count, out);
 }
 
-/* An empty salt needs no case of its own: HMAC pads its key with zeros, and RFC 5869's default
- * salt is zeros. */
+/* HMAC pads its key with zeros, so an empty salt is RFC 5869's default salt. */
 bool hkdf_extract(const struct secret *salt, const struct secret *ikm, struct secret *prk)
 {
 	SECRET(result); /* prk may be one of the inputs */
@@ -56,7 +55,7 @@ bool hkdf_expand(const struct secret *prk, const struct bytes *info, size_t coun
 	uint8_t *out = secret_room(&result, len);
 	bool ok = len > 0 && out != NULL && count <= HKDF_PARTS_MAX;
 
-	/* T(i) = HMAC(PRK, T(i-1) ++ info ++ i); two of them fill a secret */
+	/* T(i) = HMAC(PRK, T(i-1) ++ info ++ i), at most two */
 	for (uint8_t i = 0; ok && i < 2 && (size_t)i * SHA256_LEN < len; i++) {
 		const uint8_t number = (uint8_t)(i + 1);
 		size_t at = (size_t)i * SHA256_LEN;

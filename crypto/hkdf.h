@@ -1,7 +1,7 @@
 /*
  * crypto/hkdf.h - SHA-256, HMAC-SHA-256 (RFC 2104) and HKDF (RFC 5869).
  *
- * False when the crypto library has no memory or a size is out of bounds; outputs are wiped then.
+ * False: no memory, or a size out of bounds; outputs are wiped then.
  * An output may be one of the inputs.
  */
 #ifndef SAPAIR_CRYPTO_HKDF_H
@@ -12,7 +12,7 @@
 #define SHA256_LEN 32
 #define HKDF_PARTS_MAX 16
 
-/* A piece of input; hashes take several, so that nobody has to glue buffers together. */
+/* A part of the input: a hash is computed over several without copying them together. */
 struct bytes {
 	const void *p;
 	size_t n;

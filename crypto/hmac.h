@@ -1,15 +1,15 @@
 /*
  * crypto/hmac.h - HMAC (RFC 2104), for hkdf.c and cipher.c.
  *
- * Made of PSA hashes and not of psa_mac: that would import every key into a slot first, which
- * costs more than the hash itself, and slots are few.
+ * Computed with PSA hashes, not psa_mac_*(), which import the key into one of few slots first and
+ * cost more than the hash itself.
  */
 #ifndef SAPAIR_CRYPTO_HMAC_H
 #define SAPAIR_CRYPTO_HMAC_H
 
 #include "crypto/hkdf.h"
 
-#define HMAC_KEY_MAX 64 /* one block: longer keys would be hashed first, and none of ours is */
+#define HMAC_KEY_MAX 64 /* one block; longer keys, which HMAC hashes first, are not supported */
 #define SHA1_LEN 20
 
 enum hmac_hash { HMAC_SHA256, HMAC_SHA1 };

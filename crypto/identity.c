@@ -1,6 +1,6 @@
 /*
- * crypto/identity.c - one's own certificate and key, the trusted CAs, and the TLS configuration
- * that all links share.
+ * crypto/identity.c - our certificate and key, the trusted CAs, and the TLS configuration that
+ * all links share.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +53,8 @@ static bool config_init(struct identity *id, enum tls_role role)
 	if (role == TLS_CLIENT)
 		mbedtls_ssl_conf_session_tickets(c, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
 #endif
-	/* mbedTLS fails with CA_CHAIN_REQUIRED when there is no CA at all, whatever our callback
-	 * says. Our own certificate fills the gap; tls.c trusts no chain when has_ca is false. */
+	/* Without a CA mbedTLS fails with CA_CHAIN_REQUIRED before it calls the verify callback, so
+	 * our own certificate stands in. tls.c trusts no chain when has_ca is false. */
 	mbedtls_ssl_conf_ca_chain(c, id->has_ca ? &id->ca : &id->chain, NULL);
 	return true;
 }
@@ -72,7 +72,7 @@ static enum identity_fault load(struct identity *id, const char *cert, const cha
 	}
 	if (fault != IDENTITY_OK)
 		return fault;
-	/* mbedTLS would just never find a parent in one that may not sign: say so at the start */
+	/* a CA that may not sign would only show as an untrusted peer later */
 	for (const mbedtls_x509_crt *c = &id->ca; id->has_ca && c != NULL; c = c->next)
 		if (!cert_may_sign(c))
 			return IDENTITY_BAD_CA;
@@ -123,9 +123,9 @@ void identity_free(struct identity *id)
 	free(id);
 }
 
-void identity_speak(struct identity *id, const char *alpn)
+void identity_set_alpn(struct identity *id, const char *alpn)
 {
-	id->alpn[0] = alpn; /* mbedTLS looks at our list when a handshake begins */
+	id->alpn[0] = alpn; /* mbedTLS reads the list when a handshake begins */
 }
 
 const struct cert_facts *identity_facts(const struct identity *id)

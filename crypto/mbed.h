@@ -1,8 +1,8 @@
 /*
- * crypto/mbed.h - the mbedTLS headers, and what cert.c, identity.c and tls.c share of them.
+ * crypto/mbed.h - the mbedTLS headers, and declarations shared by cert.c, identity.c and tls.c.
  *
- * For crypto/ only. Everything comes from mbedTLS 3.6 as it is built by default; the symmetric
- * primitives go through PSA, so that 4.x will find little to change outside these three files.
+ * For crypto/ only. Needs mbedTLS 3.6 in its default configuration. Symmetric primitives use PSA, so
+ * that a port to 4.x concerns mainly these three files.
  */
 #ifndef SAPAIR_CRYPTO_MBED_H
 #define SAPAIR_CRYPTO_MBED_H
@@ -22,22 +22,22 @@
 #include "crypto/tls.h"
 
 struct identity {
-	mbedtls_x509_crt chain; /* our own, leaf first */
+	mbedtls_x509_crt chain; /* ours, leaf first */
 	mbedtls_pk_context key;
 	mbedtls_x509_crt ca;
 	bool has_ca;
 	mbedtls_ssl_config conf[2]; /* by enum tls_role, shared by all links */
-	const char *alpn[2];        /* what is spoken, and NULL */
+	const char *alpn[2];        /* the protocol, and NULL */
 	struct cert_facts facts;
 };
 
-/* False when there is no key to take a pin from, or no memory; facts is all zero then. */
+/* False: no public key, or no memory; *facts is zero then. */
 bool cert_facts_of(struct cert_facts *facts, const mbedtls_x509_crt *crt);
 
 /* EC P-256, P-384 or P-521. */
 bool cert_key_is_ec(const mbedtls_pk_context *pk);
 
-/* PEM in, initialised context filled; what is none of the usual faults is "otherwise". */
+/* Parses PEM into an initialised context; returns otherwise for a fault without a name of its own. */
 enum identity_fault cert_parse(mbedtls_x509_crt *to, const char *pem,
 			       enum identity_fault otherwise);
 enum identity_fault cert_parse_key(mbedtls_pk_context *to, const char *pem);
@@ -45,7 +45,7 @@ enum identity_fault cert_parse_key(mbedtls_pk_context *to, const char *pem);
 /* basicConstraints and key usage make it a CA. */
 bool cert_may_sign(const mbedtls_x509_crt *crt);
 
-/* What a certificate has to have, ours, a peer's, or a CA's. */
+/* Requirements on every certificate: ours, a peer's, a CA's. */
 extern const mbedtls_x509_crt_profile cert_profile;
 
 #endif

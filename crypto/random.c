@@ -1,5 +1,5 @@
 /*
- * crypto/random.c - fresh bytes, or the end of the process.
+ * crypto/random.c - random bytes; the process is aborted on failure.
  */
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@ bool crypto_start(void)
 	return psa_crypto_init() == PSA_SUCCESS;
 }
 
-/* PSA copies through a buffer of its own: one allocation that fails must not end the process. */
+/* PSA allocates a buffer: a single failed allocation must not end the process. */
 #define TRIES 3
 
 void random_bytes(void *dst, size_t n)
@@ -29,7 +29,7 @@ void random_secret(struct secret *s, size_t n)
 	uint8_t *p = secret_room(s, n);
 
 	if (p == NULL)
-		abort(); /* the caller's bug: an empty secret would be used as a key */
+		abort(); /* a bug of the caller: an empty secret would be used as a key */
 	random_bytes(p, n);
 }
 

@@ -1,15 +1,14 @@
 /*
- * crypto/random.h - fresh bytes from the system's generator (PSA, seeded by the kernel).
+ * crypto/random.h - random bytes from PSA, which the kernel seeds.
  *
- * There is no way to go on without random numbers: a failure ends the process (abort), so no
- * caller can forget to look.
+ * A failure aborts the process, so that no caller can ignore it.
  */
 #ifndef SAPAIR_CRYPTO_RANDOM_H
 #define SAPAIR_CRYPTO_RANDOM_H
 
 #include "crypto/secret.h"
 
-/* First call into crypto/ of every process, after any fork. False when PSA cannot start. */
+/* Must be the first call into crypto/ of a process, after any fork. False: PSA cannot start. */
 bool crypto_start(void);
 
 void random_bytes(void *dst, size_t n);

@@ -1,5 +1,5 @@
 /*
- * crypto/secret.c - bytes that must not be seen.
+ * crypto/secret.c - secret bytes.
  */
 #include <string.h>
 
@@ -12,7 +12,7 @@ void wipe(void *p, size_t n)
 	if (p == NULL || n == 0)
 		return;
 	memset(p, 0, n);
-	__asm__ __volatile__("" : : "r"(p) : "memory"); /* the clobber keeps the stores */
+	__asm__ __volatile__("" : : "r"(p) : "memory"); /* keeps the stores */
 }
 
 void secret_wipe(struct secret *s)
@@ -32,7 +32,7 @@ uint8_t *secret_room(struct secret *s, size_t len)
 
 bool secret_set(struct secret *s, const uint8_t *src, size_t len)
 {
-	struct secret copy = {{0}, 0}; /* src may lie in s itself */
+	struct secret copy = {{0}, 0}; /* src may point into s */
 	bool fits = len <= SECRET_MAX;
 
 	if (fits && len > 0) {

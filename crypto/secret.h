@@ -1,8 +1,8 @@
 /*
- * crypto/secret.h - bytes that must not be seen: keys, shares, tags.
+ * crypto/secret.h - secret bytes as a type: keys, shares, tags.
  *
- * A secret is a type of its own, so that it cannot slip into a format string, a log line or a
- * plain memcmp. Its bytes have one door, secret_bytes(): grep for it to review every use.
+ * The type keeps secrets out of format strings, log lines and comparisons of bytes. secret_bytes()
+ * is the only access to the bytes: search for it to review every use.
  */
 #ifndef SAPAIR_CRYPTO_SECRET_H
 #define SAPAIR_CRYPTO_SECRET_H
@@ -19,10 +19,10 @@ struct secret {
 	size_t len_;
 };
 
-/* A local that is wiped on every way out of its scope, early returns included. */
+/* A local variable that is wiped whenever its scope is left. */
 #define SECRET(name) __attribute__((cleanup(secret_wipe))) struct secret name = {{0}, 0}
 
-/* Overwrites n bytes in a way that the compiler cannot leave out. p may be NULL if n is 0. */
+/* Overwrites n bytes; the compiler cannot remove it. p may be NULL if n is 0. */
 void wipe(void *p, size_t n);
 
 /* Wipes the bytes and sets the length to 0. NULL is allowed. */
@@ -31,16 +31,16 @@ void secret_wipe(struct secret *s);
 /* Copies len bytes in; the caller still wipes src. False, and s is empty, when len > SECRET_MAX. */
 bool secret_set(struct secret *s, const uint8_t *src, size_t len);
 
-/* Sets the length and gives the bytes (zeroed) for a producer to fill; NULL when too long. */
+/* Sets the length and returns the zeroed bytes, to be filled; NULL when too long. */
 uint8_t *secret_room(struct secret *s, size_t len);
 
-/* Constant time for secrets of one length. False for two empty ones and for unequal lengths. */
+/* In constant time for equal lengths. False for unequal lengths, and for two empty secrets. */
 bool secret_equal(const struct secret *a, const struct secret *b);
 
-/* Constant-time comparison of n public-length bytes (tags, fingerprints). */
+/* Compares n bytes (tags, fingerprints) in constant time. */
 bool bytes_equal(const void *a, const void *b, size_t n);
 
-/* The one door to the bytes. The pointer is good as long as s is. */
+/* The bytes; the pointer is valid as long as s is. */
 const uint8_t *secret_bytes(const struct secret *s, size_t *len);
 
 static inline size_t secret_len(const struct secret *s)

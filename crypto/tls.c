@@ -1,16 +1,15 @@
 /*
- * crypto/tls.c - the TLS engine: mbedTLS between two slices of memory.
+ * crypto/tls.c - the TLS engine: mbedTLS with memory in place of a socket.
  *
- * mbedTLS reads straight from the slice that tls_feed() was given and keeps what is left of a
- * record itself, so an idle engine holds no buffer of its own: only mbedTLS's two (16 KiB each),
- * the peer's facts and the exporter value.
+ * mbedTLS reads directly from the bytes passed to tls_feed() and keeps partial records itself. An
+ * idle engine has no buffers but the two of mbedTLS (16 KiB each).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/mbed.h"
 
-#define PLAIN_MAX 4096 /* a piece for the sink; on the stack, so not paid per link */
+#define PLAIN_MAX 4096 /* one piece for the sink, on the stack */
 #define OUT_MIN 2048   /* one handshake flight */
 
 static const char exporter_label[] = "EXPORTER-sapair-1";
@@ -22,15 +21,15 @@ struct tls {
 	tls_judge *judge;
 	void *judge_arg;
 
-	const uint8_t *in; /* what is left of the slice being fed */
+	const uint8_t *in; /* the rest of the bytes passed to tls_feed() */
 	size_t in_left;
-	bool starved; /* mbedTLS asked for more than there was */
+	bool starved; /* mbedTLS asked for more bytes than there were */
 
-	uint8_t *out; /* [out_off, out_len) waits to be sent */
+	uint8_t *out; /* [out_off, out_len) is to be sent */
 	size_t out_off;
 	size_t out_len;
 	size_t out_room;
-	bool spoke; /* something was sent, for a server its certificate */
+	bool spoke; /* something was sent: by a server, its certificate */
 
 	uint32_t above; /* verify flags of the certificates above the leaf */
 	bool judged;    /* peer and cert are set */
@@ -40,7 +39,7 @@ struct tls {
 	struct secret exporter;
 	bool set_up; /* ssl has its buffers */
 	bool open;
-	bool heard; /* at least one byte of plain text came */
+	bool heard; /* plain text was received */
 	bool closing;
 	enum tls_fault fault;
 	int code;
@@ -53,8 +52,8 @@ static const char *const fault_texts[] = {
 	[TLS_VERSION] = "the peer does not speak TLS 1.3",
 	[TLS_NO_ALPN] = "the peer does not speak \"" TLS_ALPN "\"",
 	[TLS_CERT] = "the peer's certificate is refused",
-	[TLS_REFUSED] = "the peer most likely refused our certificate (its log says why)",
-	[TLS_ALERT] = "the peer gave up with a TLS alert",
+	[TLS_REFUSED] = "the peer probably refused our certificate (its log has the reason)",
+	[TLS_ALERT] = "the peer sent a fatal TLS alert",
 	[TLS_CLOSED] = "the peer closed the connection",
 	[TLS_NO_SUITE] = "no TLS cipher, group or signature in common",
 };
@@ -68,7 +67,7 @@ const char *tls_fault_text(enum tls_fault f)
 /*
  * Transport callbacks of mbedTLS.
  */
-static int give_in(void *arg, unsigned char *to, size_t n)
+static int receive_wire(void *arg, unsigned char *to, size_t n)
 {
 	struct tls *t = arg;
 
@@ -106,7 +105,7 @@ static bool make_room(struct tls *t, size_t n)
 	return true;
 }
 
-static int take_out(void *arg, const unsigned char *from, size_t n)
+static int send_wire(void *arg, const unsigned char *from, size_t n)
 {
 	struct tls *t = arg;
 
@@ -122,7 +121,7 @@ static int take_out(void *arg, const unsigned char *from, size_t n)
  * The peer's certificate.
  */
 
-/* What is wrong with the leaf itself: nothing overrides that, a pin neither. Dates come first. */
+/* A fault of the leaf itself, which not even a pin overrides. Dates come first. */
 static enum cert_fault leaf_fault(const struct tls *t, const mbedtls_x509_crt *leaf, uint32_t flags)
 {
 	static const char server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
@@ -133,7 +132,7 @@ static enum cert_fault leaf_fault(const struct tls *t, const mbedtls_x509_crt *l
 		return CERT_EXPIRED;
 	if (flags & MBEDTLS_X509_BADCERT_FUTURE)
 		return CERT_NOT_YET_VALID;
-	/* mbedTLS looks at these two only after we have judged */
+	/* mbedTLS checks these two only after this callback */
 	if (mbedtls_x509_crt_check_extended_key_usage(leaf, use, sizeof server_auth) != 0 ||
 	    mbedtls_x509_crt_check_key_usage(leaf, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
 		return CERT_WRONG_PURPOSE;
@@ -144,7 +143,7 @@ static enum cert_fault leaf_fault(const struct tls *t, const mbedtls_x509_crt *l
 	return CERT_OK;
 }
 
-/* What is wrong with the way from the leaf up to a CA: a pin may stand in for that. */
+/* A fault of the chain from the leaf to a CA, which a pin overrides. */
 static enum cert_fault chain_fault(const struct tls *t, uint32_t leaf_flags)
 {
 	const uint32_t all = leaf_flags | t->above;
@@ -161,7 +160,7 @@ static enum cert_fault chain_fault(const struct tls *t, uint32_t leaf_flags)
 	return all == 0 ? CERT_OK : CERT_UNTRUSTED;
 }
 
-/* The flag decides on the alert that mbedTLS sends. */
+/* mbedTLS derives the alert that it sends from the flag. */
 static uint32_t flag_of(enum cert_fault fault)
 {
 	switch (fault) {
@@ -182,7 +181,7 @@ static uint32_t flag_of(enum cert_fault fault)
 	}
 }
 
-/* Called from the top of the chain down to the leaf, where everything is decided. */
+/* Called for each certificate from the top of the chain to the leaf, which decides. */
 static int on_cert(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
 	struct tls *t = arg;
@@ -204,12 +203,12 @@ static int on_cert(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 }
 
 /*
- * Ends.
+ * Faults.
  */
 
-/* The description byte of the fatal alert that came; mbedTLS 3.6 has no public way to it.
- * False when its "fatal alert" is one of its own making: a server without any certificate. */
-static bool alert_came(const struct tls *t, int *alert)
+/* The description of the alert received; mbedTLS 3.6 has no public access to it. False: mbedTLS
+ * itself reported a fatal alert, for a server that has no certificate. */
+static bool read_alert(const struct tls *t, int *alert)
 {
 	*alert = t->ssl.MBEDTLS_PRIVATE(in_msg)[1];
 	return t->ssl.MBEDTLS_PRIVATE(in_msgtype) == MBEDTLS_SSL_MSG_ALERT;
@@ -240,9 +239,9 @@ static enum tls_fault fault_of_alert(int alert)
 	}
 }
 
-/* May the peer be refusing our certificate right now? A server waits for the client's answer to
- * its flight; a client is done first, and is answered only by plain text. */
-static bool on_trial(const struct tls *t)
+/* Whether the peer may be refusing our certificate now: a server until the client has answered its
+ * flight, a client until the first plain text. */
+static bool is_under_verification(const struct tls *t)
 {
 	return t->role == TLS_SERVER ? !t->open && t->spoke : t->open && !t->heard;
 }
@@ -269,7 +268,7 @@ static enum tls_fault fault_of(struct tls *t, int ret)
 	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
 		return TLS_CLOSED;
 	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-		if (alert_came(t, &alert))
+		if (read_alert(t, &alert))
 			return fault_of_alert(alert);
 		t->cert = CERT_MISSING;
 		return TLS_CERT;
@@ -280,10 +279,10 @@ static enum tls_fault fault_of(struct tls *t, int ret)
 		return TLS_NO_ALPN;
 	case MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION:
 		return TLS_VERSION;
-	case MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE: /* later it means a wrong signature */
+	case MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE: /* after the certificate: a wrong signature */
 		return t->judged ? TLS_PROTOCOL : TLS_NO_SUITE;
-	case MBEDTLS_ERR_SSL_INVALID_MAC: /* often an alert under other keys: issue 10877 */
-		return on_trial(t) ? TLS_REFUSED : TLS_PROTOCOL;
+	case MBEDTLS_ERR_SSL_INVALID_MAC: /* often an alert under other keys: mbedTLS issue 10877 */
+		return is_under_verification(t) ? TLS_REFUSED : TLS_PROTOCOL;
 	default:
 		if (t->judged)
 			return t->cert != CERT_OK ? TLS_CERT : TLS_PROTOCOL;
@@ -294,7 +293,7 @@ static enum tls_fault fault_of(struct tls *t, int ret)
 	}
 }
 
-static enum tls_fault die(struct tls *t, enum tls_fault fault, int code)
+static enum tls_fault fail(struct tls *t, enum tls_fault fault, int code)
 {
 	if (t->fault == TLS_OK) {
 		t->fault = fault;
@@ -304,11 +303,11 @@ static enum tls_fault die(struct tls *t, enum tls_fault fault, int code)
 }
 
 /*
- * Life.
+ * The engine.
  */
 
-/* mbedTLS takes its two buffers here: a server does that only at the first byte, so that a silent
- * stranger costs next to nothing. */
+/* mbedTLS allocates its two buffers here: for a server only at the first byte, so that a silent
+ * client costs little. */
 static bool set_up(struct tls *t)
 {
 	if (t->set_up)
@@ -316,9 +315,10 @@ static bool set_up(struct tls *t)
 	if (mbedtls_ssl_setup(&t->ssl, &t->id->conf[t->role]) != 0)
 		return false;
 	t->set_up = true;
-	mbedtls_ssl_set_bio(&t->ssl, t, take_out, give_in, NULL);
+	mbedtls_ssl_set_bio(&t->ssl, t, send_wire, receive_wire, NULL);
 	mbedtls_ssl_set_verify(&t->ssl, on_cert, t);
-	return mbedtls_ssl_set_hostname(&t->ssl, NULL) == 0; /* no SNI, names are the judge's */
+	return mbedtls_ssl_set_hostname(&t->ssl, NULL) ==
+	       0; /* no SNI; the judge callback checks names */
 }
 
 struct tls *tls_new(const struct identity *id, enum tls_role role, tls_judge *judge, void *arg)
@@ -349,7 +349,7 @@ void tls_free(struct tls *t)
 	free(t);
 }
 
-/* The handshake is done: is this the protocol, and the peer, that we mean? */
+/* The handshake is done: checks the certificate and ALPN again, and exports the keying material. */
 static void enter_open(struct tls *t)
 {
 	const char *alpn = mbedtls_ssl_get_alpn_protocol(&t->ssl);
@@ -357,26 +357,26 @@ static void enter_open(struct tls *t)
 	int ret;
 
 	if (!t->judged || t->cert != CERT_OK || mbedtls_ssl_get_verify_result(&t->ssl) != 0) {
-		die(t, TLS_CERT, 0); /* mbedTLS would have had to end it: belt and braces */
+		fail(t, TLS_CERT, 0); /* mbedTLS should have failed already */
 		return;
 	}
 	if (alpn == NULL || strcmp(alpn, t->id->alpn[0]) != 0) {
-		/* mbedTLS goes on without when one side names no protocol at all */
+		/* mbedTLS continues without ALPN when one side offers none */
 		mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
 					       MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL);
-		die(t, TLS_NO_ALPN, MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL);
+		fail(t, TLS_NO_ALPN, MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL);
 		return;
 	}
 	ret = mbedtls_ssl_export_keying_material(&t->ssl, exported, TLS_EXPORT_LEN, exporter_label,
 						 sizeof exporter_label - 1, NULL, 0, 0);
 	if (ret != 0)
-		die(t, TLS_NO_MEMORY, ret);
+		fail(t, TLS_NO_MEMORY, ret);
 	else
 		t->open = true;
 }
 
-/* mbedTLS also says WANT_READ after a message that is not for us; only a starved one is the end. */
-static bool again(const struct tls *t, int ret)
+/* mbedTLS returns WANT_READ also after a message that it handled itself: try again then. */
+static bool must_retry(const struct tls *t, int ret)
 {
 	return ret == MBEDTLS_ERR_SSL_WANT_READ && !t->starved;
 }
@@ -387,11 +387,11 @@ static void shake_hands(struct tls *t)
 
 	do
 		ret = mbedtls_ssl_handshake(&t->ssl);
-	while (again(t, ret));
+	while (must_retry(t, ret));
 	if (ret == 0)
 		enter_open(t);
 	else if (ret != MBEDTLS_ERR_SSL_WANT_READ)
-		die(t, fault_of(t, ret), ret);
+		fail(t, fault_of(t, ret), ret);
 }
 
 static void read_plain(struct tls *t, tls_sink *sink, void *arg)
@@ -404,11 +404,12 @@ static void read_plain(struct tls *t, tls_sink *sink, void *arg)
 		if (ret > 0) {
 			t->heard = true;
 			if (sink == NULL || !sink(arg, plain, (size_t)ret))
-				die(t, TLS_PROTOCOL, 0);
+				fail(t, TLS_PROTOCOL, 0);
 		} else if (ret == MBEDTLS_ERR_SSL_WANT_READ && t->starved) {
 			break;
-		} else if (!again(t, ret) && ret != MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
-			die(t, fault_of(t, ret), ret);
+		} else if (!must_retry(t, ret) &&
+			   ret != MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+			fail(t, fault_of(t, ret), ret);
 		}
 	}
 	wipe(plain, sizeof plain);
@@ -419,7 +420,7 @@ enum tls_fault tls_feed(struct tls *t, const uint8_t *wire, size_t n, tls_sink *
 	if (t->fault != TLS_OK)
 		return t->fault;
 	if (!set_up(t))
-		return die(t, TLS_NO_MEMORY, 0);
+		return fail(t, TLS_NO_MEMORY, 0);
 	t->in = wire;
 	t->in_left = n;
 	t->starved = false;
@@ -434,7 +435,7 @@ enum tls_fault tls_feed(struct tls *t, const uint8_t *wire, size_t n, tls_sink *
 
 enum tls_fault tls_feed_end(struct tls *t)
 {
-	return die(t, on_trial(t) ? TLS_REFUSED : TLS_PROTOCOL, 0);
+	return fail(t, is_under_verification(t) ? TLS_REFUSED : TLS_PROTOCOL, 0);
 }
 
 bool tls_is_open(const struct tls *t)
@@ -447,11 +448,11 @@ bool tls_send(struct tls *t, const uint8_t *plain, size_t n)
 	if (!t->open || t->closing || t->fault != TLS_OK)
 		return false;
 	while (n > 0) {
-		int ret = mbedtls_ssl_write(&t->ssl, plain, n); /* a record at most */
+		int ret = mbedtls_ssl_write(&t->ssl, plain, n); /* at most a record */
 
 		if (ret <= 0) {
-			die(t, ret == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TLS_NO_MEMORY : TLS_PROTOCOL,
-			    ret);
+			fail(t, ret == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TLS_NO_MEMORY : TLS_PROTOCOL,
+			     ret);
 			return false;
 		}
 		plain += ret;
@@ -465,7 +466,7 @@ void tls_close(struct tls *t)
 	if (!t->open || t->closing || (t->fault != TLS_OK && t->fault != TLS_CLOSED))
 		return;
 	t->closing = true;
-	mbedtls_ssl_close_notify(&t->ssl); /* without memory the peer sees a bare end */
+	mbedtls_ssl_close_notify(&t->ssl); /* without memory the peer gets none */
 }
 
 const uint8_t *tls_output(const struct tls *t, size_t *n)
@@ -479,7 +480,7 @@ void tls_output_done(struct tls *t, size_t n)
 	t->out_off += n < t->out_len - t->out_off ? n : t->out_len - t->out_off;
 	if (t->out_off < t->out_len)
 		return;
-	free(t->out); /* an idle link keeps none */
+	free(t->out); /* an idle engine keeps none */
 	t->out = NULL;
 	t->out_off = t->out_len = t->out_room = 0;
 }

@@ -4,12 +4,12 @@
 
 .DESCRIPTION
     Copies the program to Program Files, makes C:\ProgramData\sapair with rights for SYSTEM and
-    Administrators alone, opens the firewall for the agent's link, ESP and probes, and installs the
-    service. It is started when there is a configuration. All of it can be run again: what is there is
-    brought up to date. -WhatIf shows what would be done.
+    Administrators only, allows the agent's link, ESP and probes in the firewall, and installs the
+    service. If there is a configuration, it starts the service. The script may be run again: it
+    updates what exists. -WhatIf shows what would be done.
 
 .PARAMETER RemoteAddress
-    From whom the firewall lets link, ESP and probes in: addresses or subnets of the peers. Default: any.
+    Addresses or subnets of the peers, from which the firewall allows link, ESP and probes. Default: any.
 
 .PARAMETER Port
     TCP port of the link and UDP port of the probes.
@@ -43,7 +43,7 @@ $data = Join-Path $env:ProgramData 'sapair'
 $config = Join-Path $data 'sapair.json'
 $rules = @('sapair-link', 'sapair-esp', 'sapair-probe')
 
-# Runs a program; a bad end of it is the script's.
+# Runs a program; a non-zero exit status ends the script.
 function Invoke-Program {
     param([string] $File, [string[]] $Arguments)
     & $File @Arguments
@@ -52,14 +52,14 @@ function Invoke-Program {
     }
 }
 
-# Everybody may make folders in ProgramData: one that somebody else made is not ours to fill.
+# All users may create folders in ProgramData: do not use one that another user has created.
 function Protect-DataFolder {
     $trusted = @('S-1-5-18', 'S-1-5-32-544', [Security.Principal.WindowsIdentity]::GetCurrent().User.Value)
     if (Test-Path -LiteralPath $data) {
         $item = Get-Item -LiteralPath $data -Force
         $owner = (Get-Acl -LiteralPath $data).GetOwner([Security.Principal.SecurityIdentifier]).Value
         if (($item.Attributes -band [IO.FileAttributes]::ReparsePoint) -or ($trusted -notcontains $owner)) {
-            throw ('{0} belongs to {1}, or is a link. Look at it, remove it, and run this again.' -f $data, $owner)
+            throw ('{0} belongs to {1}, or is a link. Check it, remove it, and run this script again.' -f $data, $owner)
         }
     } else {
         New-Item -ItemType Directory -Path $data | Out-Null
@@ -91,7 +91,7 @@ function Install-Sapair {
     }
     $source = Join-Path $PSScriptRoot 'sapair.exe'
     if (-not (Test-Path -LiteralPath $source)) {
-        throw ('{0}: not there. Run this from the unpacked folder.' -f $source)
+        throw ('{0} does not exist. Run this script from the unpacked folder.' -f $source)
     }
     $service = Get-Service -Name 'sapair' -ErrorAction SilentlyContinue
     if ($service -and $service.Status -ne 'Stopped') {
@@ -105,9 +105,9 @@ function Install-Sapair {
     Protect-DataFolder
     Add-Rules
     if (-not (Test-Path -LiteralPath $config)) {
-        Write-Output ('No configuration yet: write {0} (see sapair.example.json), or pair by' -f $config)
-        Write-Output ('    & "{0}" invite NAME     here, and join there' -f $exe)
-        Write-Output 'Then run this again.'
+        Write-Output ('There is no configuration. Write {0} (see sapair.example.json), or pair with a token:' -f $config)
+        Write-Output ('    & "{0}" invite NAME     here, and "sapair join" on the other host' -f $exe)
+        Write-Output 'Then run this script again.'
         return
     }
     Invoke-Program $exe @('service', 'install', '--config', $config)

@@ -1,22 +1,22 @@
 #!/bin/sh
-# Builds the libraries that this system does not have in a fitting version (mbedTLS 3.6, libuv,
-# cJSON) from the distribution's own source packages into build/deps/TARGET, as static archives,
-# and writes build/deps/TARGET.mk, which tells the Makefile where the libraries are.
+# Builds mbedTLS 3.6, libuv and cJSON from the distribution's source packages, as static archives in
+# build/deps/TARGET, unless the system has suitable versions. Writes build/deps/TARGET.mk, which
+# contains the compiler and linker options for the libraries.
 #
-#     scripts/build-deps.sh [linux|win]     build, unless an up-to-date build is there
-#     scripts/build-deps.sh --system        say by the exit status whether system packages fit
+#     scripts/build-deps.sh [linux|win]     builds, unless an up-to-date build exists
+#     scripts/build-deps.sh --system        exits with 0 if the system's packages are suitable
 #
-# The archive is the one that this machine already uses, only the suite is another, and its
-# signature is checked against the keyring that the distribution installed. The machine's own
-# package lists and settings stay as they are. A fetch that fails leaves an existing build usable.
+# The sources come from the package archive that this machine is configured for, from another suite.
+# Their signature is checked against the keyring of the distribution. The package lists and settings
+# of this machine are not changed. If the download fails, an existing build stays usable.
 #
-# Environment: DEPS_URI, DEPS_SUITE, DEPS_KEYRING override what is found out about the archive;
-# DEPS_BUILD=1 builds even where system packages fit.
+# Environment: DEPS_URI, DEPS_SUITE and DEPS_KEYRING override the archive's properties;
+# DEPS_BUILD=1 builds even if the system's packages are suitable.
 set -eu
 cd "$(dirname "$0")/.."
 
-RECIPE=1 # counted up with every change that needs a new build of the libraries
-recipe=$RECIPE # of this target
+RECIPE=1 # increment with every change that requires a new build of the libraries
+recipe=$RECIPE # for this target
 target=${1:-linux}
 deps=$PWD/build/deps
 prefix=$deps/$target
@@ -39,8 +39,8 @@ system_fits() {
 			'mbedcrypto >= 3.6.4' 'libuv >= 1.46' 'libcjson >= 1.7.15'
 }
 
-# The URIs of the machine's own binary archive, the likeliest one first; security archives are
-# elsewhere and carry no whole suite. Both spellings of apt's sources are read.
+# Prints the URIs of the binary archive that this machine is configured for. Reads both formats of
+# apt's source lists. Security archives do not match, because they have other suites.
 archive_uris() {
 	for f in /etc/apt/sources.list.d/*.sources; do
 		[ -f "$f" ] && awk -v id="$1" '
@@ -98,14 +98,14 @@ choose_source() {
 		'install debian-archive-keyring (Ubuntu: ubuntu-keyring) or set DEPS_KEYRING'
 }
 
-# An apt of its own: state, cache and sources below build/deps.
+# Runs apt-get with state, cache and sources below build/deps.
 own_apt() {
 	apt-get -o Dir::State="$apt/state" -o Dir::Cache="$apt/cache" \
 		-o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$apt/parts" \
 		-o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Sandbox::User=root -q "$@"
 }
 
-# The sources of an earlier target serve every later one: both are then of the same version.
+# All targets use the same sources, so that they have the same versions.
 fetched() { [ -f "$src/fetched" ] && [ "$(cat "$src/fetched")" = "recipe $RECIPE" ]; }
 
 fetch() {
@@ -127,13 +127,13 @@ fetch() {
 		fi
 	done
 	rm -rf "$apt" "$src.new"
-	[ -f "$src/fetched" ] && say 'could not fetch: building the sources of an earlier recipe'
+	[ -f "$src/fetched" ] && say 'the download failed: building the sources that were downloaded earlier'
 }
 
 unpack() {
 	mkdir -p "$work/src"
 	for dsc in "$src"/*.dsc; do
-		# Trust comes from the archive's signed index: apt has checked every hash by it.
+		# apt has checked every hash against the archive's signed index.
 		(cd "$work/src" && dpkg-source -q --no-check -x "$dsc") >>"$log" 2>&1 || return 1
 	done
 	mbedtls=$(echo "$work"/src/mbedtls-3.6.*)
@@ -146,9 +146,8 @@ unpack() {
 		return 1
 		;;
 	esac
-	# Library and program read this same file, so that neither can miss a change of it. The
-	# output buffer limits only what we send: a record may be of any size. The key store: its
-	# 32 fixed slots would end TLS at the ninth connection.
+	# The library and the program include this file. The size of the output buffer limits only
+	# sent records. A key store with 32 fixed slots would fail at the ninth TLS connection.
 	cat >>"$mbedtls/include/mbedtls/mbedtls_config.h" <<'END'
 
 /* Set by the build of sapair. */
@@ -159,7 +158,7 @@ unpack() {
 END
 }
 
-# build NAME SOURCE OPTION...: one library into the new tree.
+# build NAME SOURCE OPTION...: builds and installs one library below $work/new.
 build() {
 	name=$1 from=$2
 	shift 2
@@ -204,7 +203,7 @@ win)
 		-DCMAKE_FIND_ROOT_PATH_MODE_INCLUDE=ONLY
 		-DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=ONLY'
 	cflags='-D_WIN32_WINNT=0x0A00'
-	sections='-ffunction-sections' # of data: MinGW would write its zeros into the file, 2.7 MB
+	sections='-ffunction-sections' # with -fdata-sections, MinGW writes 2.7 MB of zeros to the file
 	recipe=$RECIPE.1
 	;;
 *)
@@ -216,7 +215,7 @@ cflags="$cflags $sections"
 mkdir -p "$deps"
 if command -v flock >/dev/null 2>&1; then
 	exec 9>"$deps/lock"
-	flock 9 # two builds at once: the second finds the first one's work
+	flock 9 # a parallel build waits, and then finds this one's result
 fi
 
 # make_mk CFLAGS LIBS STAMP
@@ -227,8 +226,8 @@ make_mk() {
 }
 
 own_mk() {
-	p=build/deps/$target # relative: the same program from any folder
-	if [ "$target" = linux ]; then # of the system in any version
+	p=build/deps/$target # relative, so that the program does not depend on the folder
+	if [ "$target" = linux ]; then # any version of the system is suitable
 		syslibs="$(pkg-config --libs libmnl) $syslibs" ||
 			die 'libmnl is missing' 'run scripts/setup.sh, or install libmnl-dev'
 	fi
@@ -255,8 +254,8 @@ for tool in "$cc" cmake ninja dpkg-source apt-get; do
 	command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
 done
 [ -z "$missing" ] || die "missing:$missing" \
-	'run scripts/setup.sh, or install mbedTLS 3.6.4 or a later 3.6, libuv 1.46 and cJSON 1.7.15' \
-	'or later with their headers so that pkg-config finds them'
+	'run scripts/setup.sh, or install, with headers and pkg-config files, mbedTLS 3.6.4 or a' \
+	'later 3.6, libuv 1.46 or later, and cJSON 1.7.15 or later'
 
 apt=$deps/apt src=$deps/src work=$deps/work-$target
 rm -rf "$work"
@@ -270,22 +269,22 @@ if ! fetched; then
 	if ! fetch; then
 		tail -n 5 "$log" >&2
 		if [ -f "$stamp" ]; then
-			say "could not fetch the sources: keeping the build that is here"
+			say "the download failed: keeping the existing build"
 			own_mk
 			exit 0
 		fi
-		die 'could not fetch the library sources' "archive $uri, suite $suites" \
-			"the whole log is in $log"
+		die 'the download of the library sources failed' "archive $uri, suite $suites" \
+			"log: $log"
 	fi
 fi
 if ! { unpack && build_all; }; then
 	tail -n 25 "$log" >&2
 	if [ -f "$stamp" ]; then
-		say "the build failed: keeping the one that is here ($log)"
+		say "the build failed: keeping the existing one (log: $log)"
 		own_mk
 		exit 0
 	fi
-	die "building the libraries failed: the whole log is in $log"
+	die "building the libraries failed" "log: $log"
 fi
 rm -rf "$prefix"
 mv "$work/new$prefix" "$prefix"

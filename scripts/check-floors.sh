@@ -66,8 +66,8 @@ function dir_of(path)
 		if (FILENAME !~ /^crypto\//)
 			fault("<" to "> outside crypto/")
 	} else if (to ~ /cJSON/) {
-		if (FILENAME != "proto/json/json.c")
-			fault("<" to "> outside proto/json/json.c")
+		if (FILENAME != "proto/json/decode.c")
+			fault("<" to "> outside proto/json/decode.c")
 	} else if (to ~ /^uv(\.h$|\/)/) {
 		if (FILENAME !~ /^agent\//)
 			fault("<" to "> outside agent/")

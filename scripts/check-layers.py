@@ -30,6 +30,7 @@ LAYERS = [
     ["agent/privsep/"],
     ["agent/daemon/loop"],
     ["agent/daemon/event"],
+    ["agent/daemon/state"],
     ["agent/daemon/link/", "agent/daemon/pair/", "agent/daemon/verify/"],
     ["agent/daemon/peer/"],
     ["agent/daemon/control/"],
@@ -53,7 +54,7 @@ ISO = set(
 )
 HOMES = [  # headers of a library, the files that may include them
     (r"(mbedtls|psa)/", r"crypto/"),
-    (r".*cJSON", r"proto/json/"),
+    (r".*cJSON", r"proto/json/decode\.c$"),
     (r"uv(\.h$|/)", r"agent/"),
 ]
 SYSTEM = r"agent/os/|agent/ipsec/(xfrm|wfp)/|agent/privsep/(\w+_(linux|win)|helper|spawn)\.[ch]$"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the unit tests and the fuzz seeds of a folder that was built to be measured, and says which
-# lines of proto/ and crypto/ they reach. Ends with 1 when they are below LEAST per cent.
+# Runs the unit tests and the fuzz seeds in FOLDER, which was built with coverage instrumentation, and
+# prints how many lines of proto/ and crypto/ they reach. Exits with 1 below LEAST per cent.
 #
 #     scripts/coverage.sh FOLDER LEAST
 #
@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 folder=$1 least=$2
 
-# clang's tools bear its version where the plain name is not installed
+# some distributions install the tools of clang only under names with a version
 version=$(clang -dumpversion | cut -d. -f1)
 tool() { command -v "$1" || command -v "$1-$version" || echo "/usr/lib/llvm-$version/bin/$1"; }
 profdata=$(tool llvm-profdata)
@@ -47,6 +47,6 @@ for f in sorted(data["files"], key=lambda f: f["filename"]):
     print("%-22s %5d lines %6.1f %%   %5d branches %6.1f %%" % (os.path.relpath(f["filename"]),
           lines["count"], lines["percent"], branches["count"], branches["percent"]))
 total = data["totals"]["lines"]
-print("%-22s %5d lines %6.1f %%   (at least %s)" % ("all", total["count"], total["percent"], sys.argv[1]))
+print("%-22s %5d lines %6.1f %%   (minimum %s)" % ("all", total["count"], total["percent"], sys.argv[1]))
 sys.exit(total["percent"] < float(sys.argv[1]))
 ' "$least"

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Runs one fuzz target over its corpus (tests/corpus/X) and what was found before (build/fuzz/X).
+# Runs the fuzz target X with its corpus (tests/corpus/X) and inputs of earlier runs (build/fuzz/X).
 #
 #     scripts/fuzz.sh FOLDER X SECONDS
 #
-# SECONDS are those of the processor: on a machine that is busy it takes longer. Prints one line; what
-# libFuzzer said is in build/fuzz/X.log, and what it found in build/fuzz/X-*.
+# SECONDS is processor time. Prints one line. The output of libFuzzer is in build/fuzz/X.log, failing
+# inputs are in build/fuzz/X-*.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 folder=$1 name=$2 seconds=$3
 
 [ -x "$folder/fuzz_$name" ] || {
-	echo "SKIP $name: it was not built"
+	echo "SKIP $name: not built"
 	exit 0
 }
 mkdir -p "build/fuzz/$name"
@@ -22,23 +22,23 @@ pid=$!
 trap 'kill "$pid" 2>/dev/null' EXIT
 trap 'exit 1' INT TERM
 
-# Hundredths of a second that it took; nothing when it has ended.
-taken() {
+# Prints the processor time of the target in hundredths of a second, or nothing when it has ended.
+used_cpu() {
 	awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $12 + $13 }' "/proc/$pid/stat" 2>/dev/null
 }
 cpu=0
-while now=$(taken) && [ -n "$now" ]; do
+while now=$(used_cpu) && [ -n "$now" ]; do
 	cpu=$now
-	[ "$cpu" -lt $((seconds * 100)) ] || kill -USR1 "$pid" # it ends when the input at hand is done
+	[ "$cpu" -lt $((seconds * 100)) ] || kill -USR1 "$pid" # makes libFuzzer end after the current input
 	sleep 0.3
 done
 if wait "$pid"; then
-	printf '%-9s %s runs, %s; %d s of the processor, %d s in all\n' "$name" \
+	printf '%-9s %s runs, %s; %d s of processor time, %d s in total\n' "$name" \
 		"$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
 		"$(sed -n 's/^#[0-9]*.*\(cov: .*\) lim:.*/\1/p' "$log" | tail -n 1)" \
 		$((cpu / 100)) $(($(date +%s) - begun))
 else
 	tail -n 40 "$log"
-	echo "$name: found something, see $log" >&2
+	echo "$name: found a failing input, see $log" >&2
 	exit 1
 fi

@@ -1,11 +1,9 @@
 #!/bin/sh
-# Makes build/sapair_VERSION_ARCH.deb of a program that is built already: `make deb`.
+# Makes build/sapair_VERSION_ARCH.deb from a program that has been built (`make deb`).
 #
 #     SAPAIR=build/linux/sapair VERSION=0.1.0 [OUT=DIR] scripts/make-deb.sh
 #
-# DEBFULLNAME and DEBEMAIL say who made it.
-#
-# dpkg-deb and dpkg-shlibdeps (package dpkg-dev) make it; lintian, where it is, has nothing to say.
+# DEBFULLNAME and DEBEMAIL are the maintainer. Needs dpkg-deb and dpkg-shlibdeps (package dpkg-dev).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -37,8 +35,8 @@ mkdir -p "$root/usr/share/bash-completion/completions" "$root/usr/share/zsh/vend
 "$SAPAIR" completion zsh >"$root/usr/share/zsh/vendor-completions/_sapair"
 "$SAPAIR" completion fish >"$root/usr/share/fish/vendor_completions.d/sapair.fish"
 for unit in scripts/*.service; do
-	to=$root/lib/systemd/system/${unit##*/}
-	put 644 "$unit" "lib/systemd/system/${unit##*/}"
+	to=$root/usr/lib/systemd/system/${unit##*/}
+	put 644 "$unit" "usr/lib/systemd/system/${unit##*/}"
 	sed -i 's|/usr/local/bin/|/usr/bin/|' "$to"
 done
 doc=usr/share/doc/sapair
@@ -81,14 +79,14 @@ Recommends: iproute2
 Suggests: openssh-client
 Section: net
 Priority: optional
-Description: matching pairs of IPsec SAs for two hosts, without IKE
- An agent on each host reserves an SPI, draws fresh keys, and exchanges them
- with its peer over mutually authenticated TLS 1.3. Then both install the pair,
- prove it with probes, and rekey it without losing a packet.
+Description: IPsec SAs between two hosts without IKE
+ An agent on each host reserves an SPI, generates key material, and exchanges
+ both with its peer over mutually authenticated TLS 1.3. Both hosts then install
+ the SAs, verify them with probe packets, and rekey them without packet loss.
  .
- Labs of many hosts come up from one file.
+ Labs of many hosts can be set up from one file.
 END
-(cd "$root" && find usr lib -type f 2>/dev/null | sort | xargs md5sum >DEBIAN/md5sums)
+(cd "$root" && find usr -type f | sort | xargs md5sum >DEBIAN/md5sums)
 deb=${OUT:-build}/sapair_${VERSION}_$arch.deb
 mkdir -p "${OUT:-build}"
 dpkg-deb --root-owner-group --build "$root" "$deb" >/dev/null

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the zip for Windows hosts, the same bytes each time from the same sources: `make dist-windows`.
+"""Makes the zip file for Windows hosts (`make dist-windows`). The same sources give the same bytes.
 
     scripts/make-dist-windows.py SAPAIR.EXE VERSION [DIR]     DIR/sapair-VERSION-windows-x64.zip
 """
@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-WHEN = (2026, 1, 1, 0, 0, 0)  # of every file: the zip is that of its contents, not of a day
+WHEN = (2026, 1, 1, 0, 0, 0)  # the time of every file, so that the zip depends on its contents only
 STRIP = os.environ.get("STRIP", "x86_64-w64-mingw32-strip")
 LINKED = {"mbedtls": "mbedTLS", "libuv1": "libuv", "cjson": "cJSON"}  # source package: name
 
@@ -32,10 +32,10 @@ def stripped(exe):
 
 
 def licence(package):
-    """Of a library that is in the program, as its own source has it."""
+    """Returns the licence of a linked library, from its source package."""
     found = glob.glob(os.path.join(TOP, "build", "deps", "src", package + "_*.orig.tar.*"))
     if len(found) != 1:
-        sys.exit("build/deps/src has %d sources of %s, wanted 1: make windows" % (len(found), package))
+        sys.exit("build/deps/src has %d sources of %s instead of 1: run make windows" % (len(found), package))
     with tarfile.open(found[0]) as tar:
         for member in tar:
             if member.name.count("/") <= 1 and os.path.basename(member.name) == "LICENSE":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The message table of sapair.exe for Windows' event log, as windmc reads it.
+"""Writes the message table of sapair.exe for the Windows event log, as input of windmc.
 
     scripts/make-events.py agent/daemon/event.h >events.mc
 
-Each event of EVENT_LIST has its number there; 1 to 3 are lines that are no event's, by their level.
-The text of all is the line itself.
+Each event of EVENT_LIST keeps its number. Log lines that are not events have 1 (error), 2 (warning) or 3
+(information). The text of every message is the log line.
 """
 
 import re
@@ -17,7 +17,7 @@ def main():
     events = [(int(n), word) for n, word in re.findall(r'X\(\w+, (\d+), "([\w-]+)", LOG_', text)]
     rows = [(1, "error"), (2, "warning"), (3, "information")] + sorted(events)
     if len(events) < 10 or len({n for n, _ in rows}) != len(rows):
-        sys.exit("%s: no EVENT_LIST, or a number twice" % sys.argv[1])
+        sys.exit("%s: no EVENT_LIST, or duplicate numbers" % sys.argv[1])
     print("LanguageNames = (English = 0x409:MSG00409)")
     for number, word in rows:
         name = "SAPAIR_" + word.upper().replace("-", "_")

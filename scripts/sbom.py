@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes what a program is made of, as CycloneDX 1.5 JSON: scripts/sbom.py PROGRAM VERSION > FILE
+"""Writes a software bill of materials in CycloneDX 1.5 JSON: scripts/sbom.py PROGRAM VERSION > FILE
 
-The libraries that are linked in, as the program itself names them; the ones that it loads, as its
-file names them; the compiler. No time and no path: the same build gives the same bytes.
+It lists the statically linked libraries (from `PROGRAM version`), the shared libraries (from the ELF
+file), and the compiler. It has no times and no paths, so that the same build gives the same bytes.
 """
 
 import json
@@ -25,7 +25,7 @@ def said(*argv):
 
 
 def loaded(program):
-    """(soname, package, version): the package where a package system knows it."""
+    """Yields (soname, package, version) of each shared library; package and version may be empty."""
     paths = dict(re.findall(r"(\S+) => (\S+)", said("ldd", program)))
     for soname in sorted(re.findall(r"\(NEEDED\).*\[(.*)\]", said("readelf", "-d", program))):
         path = paths.get(soname, "")

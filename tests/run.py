@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the test suites and sums them up.
+"""Runs the test suites and adds up their results.
 
     tests/run.py                     every suite, as `make test` does after building
     tests/run.py unit soft           these only
@@ -7,12 +7,11 @@
     tests/run.py --build DIR ...     programs from DIR instead of build/linux
     tests/run.py --kernels 6.1,7.x   the suite kernel on each of these kernels (scripts/kernels.sh)
 
-A suite is a list of programs that print TAP. One line is printed for each suite, the whole output
-of each program that failed, and at the end `N passed, N failed`, which is also the exit status. A
-program that crashes, hangs, prints no test or not as many as it planned is a failure of its own.
+A suite is a list of programs that print TAP. The output is one line for each suite, all output of each
+program that failed, and at the end `N passed, N failed`; the exit status is 1 if a test failed. A program
+that crashes, hangs, prints no test or fewer than it planned counts as one more failure.
 
-Two suites run side by side, as long as neither looks at the clock; those that do run alone. The
-machines of the kernel suite have one processor each: two of them at once.
+Two suites run in parallel; those that measure time run alone, with two programs at a time.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 /*
- * agent/cli/args.c - reads command lines; what is wrong is told with the nearest right word.
+ * agent/cli/args.c - reads command lines; suggests the closest option for a mistyped one.
  */
 #include "agent/cli/args.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD_MAX 32 /* longer ones are no slip of the finger */
+#define WORD_MAX 32 /* longer words are not compared */
 #define TIMEOUT_MAX_S 86400
 
 unsigned args_distance(const char *a, const char *b)
@@ -48,7 +48,7 @@ bool args_nearer(const char *a, const char *b, unsigned *best)
 	size_t n = strlen(a);
 
 	if (n >= 3 && strncmp(a, b, n) == 0)
-		d = 1; /* the beginning of it */
+		d = 1; /* a prefix */
 	if (d >= *best || d > (n > 3 ? 2u : 1u))
 		return false;
 	*best = d;
@@ -175,7 +175,7 @@ const char *args_word(const struct args *a, size_t i)
 	return i < a->n_words ? a->words[i] : NULL;
 }
 
-/* Digits from *p on; false: none, or above max. */
+/* Reads the digits at *p. Returns false if there are none, or if the number is above max. */
 static bool read_digits(const char **p, uint64_t max, uint64_t *n)
 {
 	const char *start = *p;

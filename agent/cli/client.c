@@ -1,5 +1,5 @@
 /*
- * agent/cli/client.c - lines out of a socket.
+ * agent/cli/client.c - connects to the control socket and reads lines.
  */
 #include "agent/cli/client.h"
 
@@ -9,13 +9,14 @@
 #include "agent/os/os.h"
 
 #define FIRST_ROOM 16384
-#define ROOM_MAX (256u * 1024 * 1024) /* no agent says that much: status of 10,000 peers is 7 MB */
+#define ROOM_MAX (256u * 1024 * 1024) /* the status of 10,000 peers is 7 MB */
 
 struct client {
 	int fd;
 	char *buf;
 	size_t size, have;
-	size_t start, seen; /* of the line that is looked for; bytes without a newline behind it */
+	size_t start,
+		seen; /* start of the current line; bytes of it that were searched for a newline */
 };
 
 uint64_t client_now_ms(void)
@@ -60,7 +61,7 @@ int client_send(struct client *c, const struct ctl_request *r, struct err *e)
 
 	if (n == 0)
 		return err_set(e, ERR_BUG, "the request does not fit into %d bytes", CTL_LINE_MAX);
-	line[n] = '\n'; /* ctl_encode() left room for a NUL here */
+	line[n] = '\n'; /* in the place of the NUL of ctl_encode() */
 	return os_control_send(c->fd, line, n + 1, e);
 }
 
@@ -78,7 +79,7 @@ static int grow(struct client *c, struct err *e)
 		return 0;
 	buf = size <= ROOM_MAX ? realloc(c->buf, size) : NULL;
 	if (buf == NULL)
-		return err_set(e, ERR_BUG, "a reply of more than %zu bytes", c->have);
+		return err_set(e, ERR_BUG, "the reply has more than %zu bytes", c->have);
 	c->buf = buf;
 	c->size = size;
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * agent/cli/conf.c - finds and reads what an agent starts from.
+ * agent/cli/conf.c - finds and reads the config.
  */
 #include "agent/cli/conf.h"
 
@@ -18,7 +18,8 @@ int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, stru
 	if (dir == NULL) {
 		rc = uv_cwd(here, &size);
 		if (rc != 0)
-			return err_set(e, ERR_OS, "the working directory: %s", uv_strerror(rc));
+			return err_set(e, ERR_OS, "cannot find the working directory: %s",
+				       uv_strerror(rc));
 		dir = here;
 	}
 	return os_path_join(out, dir, path, e);
@@ -33,7 +34,7 @@ int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e)
 	if (conf_absolute(whole, dir, path, e) < 0)
 		return -1;
 	if (strlen(whole) >= CONFIG_PATH_MAX)
-		return err_set(e, ERR_USAGE, "%.64s...: a path of more than %d bytes", whole,
+		return err_set(e, ERR_USAGE, "%.64s...: path longer than %d bytes", whole,
 			       CONFIG_PATH_MAX - 1);
 	memcpy(path, whole, strlen(whole) + 1);
 	return 0;
@@ -76,7 +77,7 @@ int conf_read(struct config *c, const char *path, struct err *e)
 	os_dir_of(dir, path);
 	rc = resolve_all(c, dir, e);
 	if (rc == 0 && !ipsec_known(c->backend))
-		rc = err_set(e, ERR_USAGE, "backend \"%s\": this program has auto, %s", c->backend,
+		rc = err_set(e, ERR_USAGE, "backend \"%s\": not one of auto, %s", c->backend,
 			     ipsec_names());
 	if (rc < 0) {
 		config_free(c);
@@ -137,7 +138,7 @@ bool conf_has_peers(const char *dir)
 	return os_path_join(path, dir, CONF_PEERS, NULL) == 0 && os_exists(path);
 }
 
-/* The file that nobody named. */
+/* A default path: the file may be missing. */
 static int usual_file(char path[CONFIG_PATH_MAX], const char *dir, const char *name, struct err *e)
 {
 	if (path[0] != '\0')
@@ -151,10 +152,11 @@ static int check_trust(const struct config *c, const char *usual_ca, struct err 
 	for (size_t i = 0; c->ca[0] == '\0' && i < c->n_peers; i++) {
 		if (c->peers[i].has_pin)
 			continue;
-		err_set(e, ERR_USAGE, "nothing to recognise %s by: no pin, and no CA in %s",
+		err_set(e, ERR_USAGE, "cannot authenticate %s: no pin, and no CA in %s",
 			c->peers[i].name, usual_ca);
-		return err_hint(e, "give the pin that \"sapair id\" prints on the peer, or the "
-				   "CA's certificate");
+		return err_hint(
+			e,
+			"give the pin that \"sapair id\" prints on the peer, or a CA certificate");
 	}
 	return 0;
 }
@@ -169,9 +171,10 @@ int conf_identity(struct config *c, const char *dir, struct err *e)
 		return -1;
 	missing = !os_exists(c->certificate) ? c->certificate : !os_exists(c->key) ? c->key : NULL;
 	if (missing != NULL) {
-		err_set(e, ERR_USAGE, "no identity: %s is not there", missing);
-		return err_hint(e, "make one with \"sapair id new\", or get one from a CA: "
-				   "\"sapair ca issue\"");
+		err_set(e, ERR_USAGE, "no identity: %s does not exist", missing);
+		return err_hint(
+			e,
+			"create one with \"sapair id new\", or get one from a CA: \"sapair ca issue\"");
 	}
 	if (c->ca[0] == '\0' && os_exists(ca))
 		memcpy(c->ca, ca, sizeof c->ca);

@@ -1,5 +1,5 @@
 /*
- * agent/cli/conf.h - from a config file and the usual places to a config with absolute paths.
+ * agent/cli/conf.h - from a config file and default paths to a config with absolute paths.
  */
 #ifndef SAPAIR_AGENT_CONF_H
 #define SAPAIR_AGENT_CONF_H
@@ -16,24 +16,25 @@
 
 /* The config file of the config directory. */
 int conf_usual(char out[OS_PATH_MAX], struct err *e);
-/* path, absolute: relative ones stand in dir, which is the working directory when NULL. */
+/* Makes path absolute: relative to dir, or to the working directory if dir is NULL. */
 int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, struct err *e);
-/* The same for a member of the config, in place; an empty one stays empty. */
+/* The same for a member of the config, in place; an empty path stays empty. */
 int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e);
 
 /* Reads and checks a config file (absolute path); names of files in it become absolute. *c is
  * freed on -1. */
 int conf_read(struct config *c, const char *path, struct err *e);
 
-/* Adds the peers of dir/peers.d/NAME.json, one in each, in order of their names; no such folder is no
- * error. Rules between peers are config_check()'s. *c is freed on -1. */
+/* Adds the peers of dir/peers.d/NAME.json, one per file, sorted by name. The directory may be
+ * missing. config_check() checks the rules between peers. *c is freed on -1. */
 int conf_peers(struct config *c, const char *dir, struct err *e);
 /* Is there any? */
 bool conf_has_peers(const char *dir);
 
 /*
- * Names certificate, key and CA where nothing did: in dir. A CA that is not there is none. -1
- * when the identity is missing, or a peer that could not be recognised by anything.
+ * Sets the default paths of certificate, key and CA, in dir; a CA file that is missing is left
+ * out. -1 if
+ * there is no identity, or a peer with neither pin nor CA.
  */
 int conf_identity(struct config *c, const char *dir, struct err *e);
 

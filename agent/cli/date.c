@@ -1,5 +1,5 @@
 /*
- * agent/cli/date.c - days since 1970 and back, without the time zone of anything.
+ * agent/cli/date.c - converts between seconds since 1970 and dates, in UTC.
  */
 #include "agent/cli/date.h"
 
@@ -20,7 +20,7 @@ static int64_t days_in(int64_t year, int64_t month)
 	return days[month - 1] + (month == 2 && is_leap(year) ? 1 : 0);
 }
 
-/* Of the first of January. */
+/* Day number of January 1st. */
 static int64_t days_before(int64_t year)
 {
 	int64_t y = year - 1;
@@ -51,7 +51,7 @@ void date_put(char text[DATE_TEXT], int64_t s)
 		 (unsigned)rest / 60 % 60, (unsigned)rest % 60);
 }
 
-/* The digits that stand for it in a pattern such as "YYYY-MM-DD". */
+/* The number at the place of a letter in a pattern such as "YYYY-MM-DD". */
 static int number(const char *text, const char *pattern, char letter)
 {
 	int n = 0;

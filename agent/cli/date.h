@@ -1,5 +1,5 @@
 /*
- * agent/cli/date.h - dates as people and JSON write them: UTC, RFC 3339.
+ * agent/cli/date.h - dates in RFC 3339 format, UTC.
  */
 #ifndef SAPAIR_AGENT_DATE_H
 #define SAPAIR_AGENT_DATE_H

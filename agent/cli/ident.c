@@ -1,5 +1,5 @@
 /*
- * agent/cli/ident.c - certificates between flags, files and people.
+ * agent/cli/ident.c - certificates of the verbs id and ca.
  */
 #include "agent/cli/ident.h"
 
@@ -12,7 +12,7 @@
 #include "proto/base/addr.h"
 #include "agent/os/creds.h"
 
-#define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */
+#define SKEW_S 300 /* allowance for clocks that differ */
 #define DAYS_MAX 36500
 
 /* ---- wishes ---------------------------------------------------------------------------- */
@@ -26,12 +26,12 @@ static int wish_addresses(struct ident_wish *w, const struct args *a, struct err
 		if (strcmp(a->given[i].option->name, "address") != 0)
 			continue;
 		if (w->wish.addrs == CERT_ADDRS_MAX)
-			return err_set(e, ERR_USAGE, "--address: at most %d of them",
+			return err_set(e, ERR_USAGE, "--address: more than %d addresses",
 				       CERT_ADDRS_MAX);
 		if (addr_parse(&addr, a->given[i].value, e) < 0)
 			return err_in(e, "--address");
 		if (!addr_is_unicast(&addr))
-			return err_set(e, ERR_USAGE, "--address: %s is not the address of one host",
+			return err_set(e, ERR_USAGE, "--address: %s is not a unicast address",
 				       a->given[i].value);
 		w->addr[w->wish.addrs][0] = addr.len;
 		memcpy(w->addr[w->wish.addrs++] + 1, addr.bytes, addr.len);
@@ -49,12 +49,12 @@ static int wish_date(const struct args *a, const char *flag, int64_t *s, struct 
 		       text);
 }
 
-static int wish_dates(struct cert_wish *w, const struct args *a, uint32_t days, struct err *e)
+static int wish_dates(struct cert_params *w, const struct args *a, uint32_t days, struct err *e)
 {
 	int64_t now = os_wall_ms() / 1000;
 
 	if (args_has(a, "days") && args_has(a, "not-after"))
-		return err_set(e, ERR_USAGE, "--days and --not-after exclude each other");
+		return err_set(e, ERR_USAGE, "--days and --not-after are mutually exclusive");
 	if (args_u32(a, "days", 1, DAYS_MAX, &days, e) < 0)
 		return -1;
 	w->not_before = now - SKEW_S;
@@ -65,7 +65,7 @@ static int wish_dates(struct cert_wish *w, const struct args *a, uint32_t days, 
 	if (wish_date(a, "not-after", &w->not_after, e) < 0)
 		return -1;
 	if (w->not_after <= w->not_before)
-		return err_set(e, ERR_USAGE, "the certificate would end before it begins");
+		return err_set(e, ERR_USAGE, "the certificate would expire before it is valid");
 	return 0;
 }
 
@@ -84,8 +84,8 @@ int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uin
 	memset(w, 0, sizeof *w);
 	if (!name_fits(name))
 		return err_set(e, ERR_USAGE,
-			       "name \"%s\": 1 to %d letters, digits and . _ - make one", name,
-			       CERT_NAME_MAX);
+			       "name \"%s\": a name consists of 1 to %d letters, digits and . _ -",
+			       name, CERT_NAME_MAX);
 	memcpy(w->name, name, strlen(name) + 1);
 	w->wish.name = w->name;
 	w->wish.is_lab = args_has(a, "lab");
@@ -94,7 +94,7 @@ int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uin
 	return wish_dates(&w->wish, a, days, e);
 }
 
-bool ident_same(const struct cert_facts *f, const struct cert_wish *w)
+bool ident_same(const struct cert_facts *f, const struct cert_params *w)
 {
 	if (strcmp(f->name, w->name) != 0 || f->addrs != w->addrs || f->is_lab != w->is_lab ||
 	    f->is_ca != w->is_ca)
@@ -113,7 +113,7 @@ int ident_dir(char out[OS_PATH_MAX], const struct args *a, struct err *e)
 	const char *dir = args_text(a, "dir");
 
 	if (dir != NULL && *dir == '\0')
-		return err_set(e, ERR_USAGE, "--dir: an empty name");
+		return err_set(e, ERR_USAGE, "--dir: empty name");
 	if (dir != NULL)
 		return os_path_join(out, "", dir, e); /* as it was typed */
 	os_config_dir(out);
@@ -147,11 +147,11 @@ int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char
 int ident_write(const struct pem_pair *pair, const char *cert, const char *key, bool force,
 		struct err *e)
 {
-	static const char hint[] = "--force replaces it: whoever trusts the old one will not "
-				   "know the new one";
+	static const char hint[] =
+		"--force replaces it; hosts that trust the old one will not trust the new one";
 
 	if (!force && (os_exists(key) || os_exists(cert))) {
-		err_set(e, ERR_USAGE, "%s: is there already", os_exists(key) ? key : cert);
+		err_set(e, ERR_USAGE, "%s: already exists", os_exists(key) ? key : cert);
 		return err_hint(e, hint);
 	}
 	if (os_write_file(key, pair->key, strlen(pair->key), true, !force, e) < 0)

@@ -1,5 +1,5 @@
 /*
- * agent/cli/ident.h - what the verbs id and ca share: wishes from flags, files, certificates shown.
+ * agent/cli/ident.h - what the verbs id and ca share: options, files, output.
  */
 #ifndef SAPAIR_AGENT_IDENT_H
 #define SAPAIR_AGENT_IDENT_H
@@ -7,14 +7,22 @@
 #include "agent/cli/args.h"
 #include "agent/os/os.h"
 #include "crypto/cert.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 
-#define IDENT_DAYS 825 /* of a host: browsers' old limit, well known */
+/* Options of every verb that makes a certificate. */
+/* clang-format off */
+#define IDENT_OPTIONS                                                                        \
+	{"not-before", "DATE", "start: 2026-11-23[T10:00:00Z] (default: 5 min ago)", false}, \
+	{"not-after", "DATE", "end of validity, instead of --days", false},                  \
+	{"lab", NULL, "mark it as a lab identity", false}
+/* clang-format on */
+
+#define IDENT_DAYS 825 /* of a host certificate */
 #define IDENT_CA_DAYS 3650
 
-/* A wish and the memory that it points into. */
+/* A request for a certificate, and the memory that it points into. */
 struct ident_wish {
-	struct cert_wish wish;
+	struct cert_params wish;
 	char name[CERT_NAME_MAX + 1];
 	uint8_t addr[CERT_ADDRS_MAX][17];
 };
@@ -22,10 +30,10 @@ struct ident_wish {
 /* --address, --days, --not-before, --not-after, --lab; name as given. */
 int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uint32_t days,
 	       struct err *e);
-/* Would a new certificate say the same (but for its dates)? */
-bool ident_same(const struct cert_facts *f, const struct cert_wish *w);
+/* Does a certificate have the requested names and marks? Dates are not compared. */
+bool ident_same(const struct cert_facts *f, const struct cert_params *w);
 
-/* --dir, else the config directory; then dir/name. */
+/* The directory: --dir, or the config directory. The path dir/name. */
 int ident_dir(char out[OS_PATH_MAX], const struct args *a, struct err *e);
 int ident_path(char out[OS_PATH_MAX], const char *dir, const char *name, struct err *e);
 
@@ -33,7 +41,7 @@ int ident_path(char out[OS_PATH_MAX], const char *dir, const char *name, struct 
 int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char **pem, size_t *len,
 	       struct err *e);
 
-/* Writes key and certificate, the key first; neither stays when one fails. */
+/* Writes key and certificate. On failure, neither is left. */
 int ident_write(const struct pem_pair *pair, const char *cert, const char *key, bool force,
 		struct err *e);
 

@@ -10,7 +10,7 @@
 
 #define LABEL_WIDTH 10
 
-static bool paint_out, paint_err; /* of the process: it has one stdout */
+static bool paint_out, paint_err; /* of the process */
 
 void out_setup(void)
 {

@@ -5,34 +5,34 @@
 #define SAPAIR_AGENT_OUT_H
 
 #include "proto/base/err.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 
 #include <stdbool.h>
 
 enum paint { PAINT_NONE, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM, PAINT_HEAD };
 
-/* Looks at the terminals once. */
+/* Call once, before anything else: detects terminals. */
 void out_setup(void);
 
-/* Text on stdout; out_painted() in colour where stdout is a terminal that wants it. */
+/* Text on stdout; out_painted() in colour if stdout is a terminal that supports it. */
 void out_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void out_painted(enum paint p, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* "  label     value" and a line end, labels in one column. */
+/* "  label     value" and a newline; labels are aligned. */
 void out_field(const char *label, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* One line on stderr, for people who wait. */
+/* One line on stderr. */
 void out_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* One document and its newline on stdout. */
 void out_document(const char *json, size_t len);
-/* Begins a document of our own in a buffer; out_end() prints it. */
+/* Begins a document in a buffer; out_end() prints it. */
 void out_begin(struct json_out *o, char *buf, size_t size, const char *schema);
 void out_end(struct json_out *o);
 
-/* "error: [who: ]cause (exit N)" and the hint on stderr; a document on stdout when json. */
+/* "error: [peer: ]cause (exit N)" and the hint on stderr; json: a document on stdout. */
 void out_error(bool json, const char *who, const struct err *e);
 void out_error_text(const char *who, const char *cause, int status, const char *hint);
 
-/* False when stdout took not everything (a full disk, a closed pipe). */
+/* Returns false if not all output could be written. */
 bool out_flush(void);
 
 /* "8,123" into a buffer of OUT_NUMBER. */

@@ -3,14 +3,14 @@
  */
 #include "agent/daemon/agent.h"
 
+#include "agent/daemon/cert_reload.h"
 #include "agent/daemon/control/server.h"
-#include "agent/daemon/event.h"
-#include "agent/daemon/link/link.h"
+#include "agent/daemon/link/identity_ref.h"
 #include "agent/daemon/link/listen.h"
 #include "agent/daemon/peer/peer.h"
-#include "agent/daemon/cert_reload.h"
+#include "agent/daemon/peer/policy.h"
+#include "agent/daemon/peer/reload.h"
 #include "agent/os/confine.h"
-#include "agent/os/creds.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -18,76 +18,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STOP_MS 1500 /* links have so long to say goodbye */
+#define STOP_MS 1500 /* so long may clients of the control socket take to read what is queued */
+
+/* An agent as this file has it; the other parts see the first member. */
+struct process {
+	struct agent a;
+	uv_signal_t signals[OS_SIGNALS];
+	uv_timer_t stop_timer, watchdog;
+	struct cert_reload *cert_reload;
+	struct err exit_reason; /* if it was not asked to end */
+};
+
+static struct process *process_of(struct agent *a)
+{
+	return (struct process *)a;
+}
 
 /* ---- identity -------------------------------------------------------------------------- */
 
-struct identity_ref *identity_ref_take(struct identity_ref *r)
+static void set_identity(struct agent *a, struct identity_ref *id)
 {
-	r->refs++;
-	return r;
+	identity_ref_drop(a->identity); /* existing links keep theirs */
+	a->identity = id;
+	a->events.is_lab = identity_facts(id->id)->is_lab;
 }
 
-void identity_ref_drop(struct identity_ref *r)
+static int reload_identity(void *agent, struct err *e)
 {
-	if (r == NULL || --r->refs > 0)
-		return;
-	identity_free(r->id);
-	deny_free(&r->deny);
-	free(r);
-}
-
-static int load_identity(const struct agent *a, const struct config *c, struct identity_ref **out,
-			 struct err *e)
-{
-	struct identity_ref *r = calloc(1, sizeof *r);
-	int rc;
-
-	if (r == NULL)
-		return err_set(e, ERR_BUG, "no memory for the identity");
-	if (a->start->identity != NULL)
-		rc = a->start->identity(a->start->reload_arg, c, &r->id, e);
-	else
-		rc = creds_identity(&r->id, c, e);
-	if (rc < 0) {
-		free(r);
-		return -1;
-	}
-	if (identity_facts(r->id)->is_lab && !c->allow_lab) {
-		err_set(e, ERR_USAGE, "%s is a lab identity, and the config does not allow_lab",
-			c->certificate);
-		err_hint(e, "lab identities are for labs: get another one, or say --allow-lab");
-		identity_free(r->id);
-		free(r);
-		return -1;
-	}
-	if (creds_deny(&r->deny, c->deny, e) < 0) {
-		identity_free(r->id);
-		free(r);
-		return -1;
-	}
-	r->refs = 1;
-	*out = r;
-	return 0;
-}
-
-/* Who was let in before, and would not be now. */
-static void drop_denied(struct agent *a)
-{
-	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (p->has_facts && deny_has(&a->identity->deny, p->peer_pin))
-			peer_drop_denied(p);
-}
-
-int agent_renew(struct agent *a, struct err *e)
-{
+	struct agent *a = agent;
 	struct identity_ref *id = NULL;
 
-	if (load_identity(a, &a->cfg, &id, e) < 0)
+	if (identity_ref_load(&id, a->start, &a->cfg, e) < 0)
 		return -1;
-	identity_ref_drop(a->identity); /* links that stand keep theirs */
-	a->identity = id;
-	drop_denied(a);
+	set_identity(a, id);
+	peers_drop_denied(a, &id->deny);
 	return 0;
 }
 
@@ -103,195 +67,30 @@ static void fill_name(struct agent *a)
 		os_host_name(a->cfg.name, sizeof a->cfg.name);
 }
 
-/* ---- options that the back end must be able to do ---------------------------------------- */
-
-static int check_can(const struct agent *a, const struct peer_config *p, struct err *e)
-{
-	const struct peer_options *o = &p->opt;
-	const struct ipsec_can *can = &a->can;
-	const char *lacks = NULL;
-	bool suite = false;
-
-	for (uint8_t i = 0; i < o->suites.n; i++)
-		suite = suite || suite_list_has(&can->suites, (enum suite)o->suites.v[i]);
-	if (o->encap == ENCAP_TUNNEL && !can->tunnel)
-		lacks = "encap tunnel";
-	else if (o->udp && !can->udp)
-		lacks = "udp encapsulation";
-	else if (o->start == CONFIG_START_SEAMLESS && !can->seamless)
-		lacks = "start seamless";
-	else if (o->mode == MODE_PERMISSIVE && !can->permissive)
-		lacks = "mode permissive";
-	else if (!suite)
-		lacks = "any of the peer's suites";
-	else if (!can->selectors && (o->protects != 1 || strcmp(o->protect[0], "all") != 0))
-		lacks = "protect other than all";
-	else if (!can->selectors && !can->datagrams &&
-		 (o->exempts != 1 || strcmp(o->exempt[0], "icmp") != 0))
-		lacks = "exempt other than icmp"; /* what protects nothing exempts all */
-	if (lacks == NULL)
-		return 0;
-	return err_set(e, ERR_USAGE, "peer %s: the back end %s cannot do %s", p->name,
-		       a->db->ops->name, lacks);
-}
-
 /* ---- reload ---------------------------------------------------------------------------- */
-
-static bool listens_equal(const struct config *a, const struct config *b)
-{
-	if (a->listens != b->listens || a->esp_port != b->esp_port)
-		return false;
-	for (size_t i = 0; i < a->listens; i++)
-		if (!addr_equal(&a->listen[i].addr, &b->listen[i].addr) ||
-		    a->listen[i].port != b->listen[i].port)
-			return false;
-	return true;
-}
 
 static int check_restart(const struct agent *a, const struct config *c, struct err *e)
 {
-	const char *what = NULL;
+	const char *what = config_restart_member(&a->cfg, c);
 
-	if (!listens_equal(&a->cfg, c))
-		what = "listen or esp_port";
-	else if (strcmp(a->cfg.backend, c->backend) != 0)
-		what = "backend";
-	else if (strcmp(a->cfg.control, c->control) != 0)
-		what = "control";
 	if (what == NULL)
 		return 0;
 	err_set(e, ERR_USAGE, "%s changed: that needs a restart; nothing was applied", what);
-	return err_hint(e, "restart the agent, or put the old value back");
-}
-
-static const struct peer_config *find_config(const struct config *c, const char *name)
-{
-	for (size_t i = 0; i < c->n_peers; i++)
-		if (strcmp(c->peers[i].name, name) == 0)
-			return &c->peers[i];
-	return NULL;
-}
-
-/* Differences that a standing pair can live with. */
-static bool same_policy(const struct peer_config *a, const struct peer_config *b)
-{
-	struct peer_config x = *a;
-
-	x.opt.suites = b->opt.suites;
-	x.opt.esn = b->opt.esn;
-	x.opt.window = b->opt.window;
-	x.opt.verify = b->opt.verify;
-	x.opt.rekey_time_s = b->opt.rekey_time_s;
-	x.opt.rekey_bytes = b->opt.rekey_bytes;
-	x.opt.rekey_packets = b->opt.rekey_packets;
-	x.opt.rekey_min_interval_ms = b->opt.rekey_min_interval_ms;
-	x.opt.hard_time_s = b->opt.hard_time_s;
-	x.opt.hard_bytes = b->opt.hard_bytes;
-	x.opt.hard_packets = b->opt.hard_packets;
-	x.opt.switch_ms = b->opt.switch_ms;
-	x.opt.drain_ms = b->opt.drain_ms;
-	return peer_config_equal(&x, b);
-}
-
-static int add_name(char ***list, size_t *n, const char *name)
-{
-	char **grown = realloc(*list, (*n + 1) * sizeof *grown);
-
-	if (grown == NULL)
-		return -1;
-	*list = grown;
-	grown[*n] = strdup(name);
-	if (grown[*n] == NULL)
-		return -1;
-	(*n)++;
-	return 0;
-}
-
-static void free_names(char **list, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(list[i]);
-	free(list);
-}
-
-void reload_result_free(struct reload_result *r)
-{
-	free_names(r->added, r->n_added);
-	free_names(r->removed, r->n_removed);
-	free_names(r->updated, r->n_updated);
-	memset(r, 0, sizeof *r);
-}
-
-static void reload_old_peers(struct agent *a, const struct config *c, struct reload_result *r)
-{
-	struct peer *p, *next;
-
-	for (p = a->peers; p != NULL; p = next) {
-		const struct peer_config *pc = find_config(c, p->cfg.name);
-
-		next = p->next;
-		if (pc != NULL && peer_config_equal(pc, &p->cfg)) {
-			r->same++;
-			continue;
-		}
-		if (pc != NULL && same_policy(&p->cfg, pc)) {
-			peer_options_set(p, pc);
-			add_name(&r->updated, &r->n_updated, p->cfg.name);
-			continue;
-		}
-		if (pc == NULL && p->temporary) {
-			r->same++;
-			continue;
-		}
-		if (pc == NULL)
-			add_name(&r->removed, &r->n_removed, p->cfg.name);
-		else
-			add_name(&r->updated, &r->n_updated, p->cfg.name);
-		peer_remove(p);
-	}
-}
-
-static void reload_new_peers(struct agent *a, const struct config *c, struct reload_result *r)
-{
-	for (size_t i = 0; i < c->n_peers; i++) {
-		const struct peer_config *pc = &c->peers[i];
-		struct err e = {0};
-		bool known = false;
-
-		for (const struct peer *p = a->peers; p != NULL; p = p->next)
-			known = known || strcmp(p->cfg.name, pc->name) == 0;
-		if (known)
-			continue;
-		if (peer_add(a, pc, NULL, &e) < 0) {
-			event_fail(a, EVENT_SYSTEM, pc->name, &e);
-			continue;
-		}
-		for (size_t k = 0; k < r->n_updated; k++)
-			known = known || strcmp(r->updated[k], pc->name) == 0;
-		if (!known)
-			add_name(&r->added, &r->n_added, pc->name);
-	}
-}
-
-/* Whatever a peer of the new config needs is there: none is let go for one that cannot begin. */
-static int check_peers(const struct agent *a, const struct config *c, struct err *e)
-{
-	for (size_t i = 0; i < c->n_peers; i++) {
-		SECRET(ppk);
-
-		if (check_can(a, &c->peers[i], e) < 0)
-			return -1;
-		if (creds_ppk(&ppk, c->peers[i].ppk, e) < 0)
-			return err_in(e, "peer %s: ppk", c->peers[i].name);
-	}
-	return 0;
+	return err_hint(e, "restart the agent, or restore the old value");
 }
 
 static const char hint_closed[] =
 	"a running agent reads only in the folders whose files its config "
 	"named at the start: restart it, or check who may read the file";
 
-int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
+static bool is_same_identity(const struct identity_ref *x, const struct identity_ref *y)
+{
+	const struct cert_facts *a = identity_facts(x->id), *b = identity_facts(y->id);
+
+	return bytes_equal(a->pin, b->pin, PIN_LEN) && a->not_after == b->not_after;
+}
+
+static int on_reload_request(struct agent *a, struct reload_result *r, struct err *e)
 {
 	struct identity_ref *id = NULL;
 	struct config c;
@@ -308,7 +107,7 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 	}
 	if (check_restart(a, &c, e) < 0)
 		goto free_config;
-	if (check_peers(a, &c, e) < 0 || load_identity(a, &c, &id, e) < 0 ||
+	if (peers_check(a, &c, e) < 0 || identity_ref_load(&id, a->start, &c, e) < 0 ||
 	    ipsec_reload(a->db, e) < 0) {
 		err_in(e, "reload: nothing was applied");
 		if (e != NULL && e->os == EACCES)
@@ -316,39 +115,35 @@ int agent_reload(struct agent *a, struct reload_result *r, struct err *e)
 		identity_ref_drop(id);
 		goto free_config;
 	}
-	r->identity_changed = !bytes_equal(identity_facts(id->id)->pin,
-					   identity_facts(a->identity->id)->pin, PIN_LEN) ||
-			      identity_facts(id->id)->not_after !=
-				      identity_facts(a->identity->id)->not_after;
-	identity_ref_drop(a->identity); /* links that stand keep theirs */
-	a->identity = id;
-	reload_old_peers(a, &c, r);
-	reload_new_peers(a, &c, r);
+	r->identity_changed = !is_same_identity(id, a->identity);
+	set_identity(a, id);
+	peers_reload(a, &c, r);
 	if (c.name[0] == '\0')
 		memcpy(c.name, a->cfg.name, sizeof c.name);
 	config_free(&a->cfg);
 	a->cfg = c;
 	fill_name(a);
-	drop_denied(a);
-	renew_seen(a->renew);
-	event_plain(a, EVENT_RELOADED, NULL, "config and identity were read anew");
+	peers_drop_denied(a, &a->identity->deny);
+	cert_reload_seen(process_of(a)->cert_reload);
+	event_plain(&a->events, EVENT_RELOADED, NULL, "config and identity reloaded");
 	return 0;
 free_config:
 	config_free(&c);
 	return -1;
 }
 
-int agent_add_address(struct agent *a, const char *address, const char *pin, struct peer **p,
-		      struct err *e)
+/* `up ADDRESS`. pin may be NULL. */
+static int on_add_address(struct agent *a, const char *address, const char *pin, struct peer **p,
+			  struct err *e)
 {
 	size_t before = a->cfg.n_peers;
 	struct peer_config pc;
 
 	if (a->start->privsep != NULL && !ipsec_sends(a->db)) {
 		err_set(e, ERR_USAGE,
-			"the process that has the right to install SAs takes peers from the config only");
+			"the privileged helper accepts peers from the config only");
 		return err_hint(
-			e, "write it into the config, or a file in peers.d, and: sapair reload");
+			e, "add it to the config or to a file in peers.d, then run: sapair reload");
 	}
 	if (config_add_peer(&a->cfg, address, e) < 0)
 		return -1;
@@ -360,15 +155,12 @@ int agent_add_address(struct agent *a, const char *address, const char *pin, str
 		a->cfg.peers[before].has_pin = true;
 	}
 	pc = a->cfg.peers[before];
-	if (config_check(&a->cfg, e) < 0 || check_can(a, &pc, e) < 0) {
+	if (config_check(&a->cfg, e) < 0 || policy_check(a, &pc, e) < 0) {
 		a->cfg.n_peers = before;
 		return -1;
 	}
 	a->cfg.n_peers = before; /* the config stays what the file says */
-	if (peer_add(a, &pc, p, e) < 0)
-		return -1;
-	(*p)->temporary = true;
-	return 0;
+	return peer_add_temporary(a, &pc, p, e);
 }
 
 /* ---- stop ------------------------------------------------------------------------------ */
@@ -378,51 +170,77 @@ static void on_stop_timer(uv_timer_t *t)
 	control_cut(t->data); /* links have a shorter limit of their own */
 }
 
-static void end_signals(struct agent *a)
+static void end_signals(struct process *s)
 {
 	os_unwatch_stop();
-	for (size_t i = 0; i < sizeof a->signals / sizeof a->signals[0]; i++)
-		uv_close((uv_handle_t *)&a->signals[i], NULL);
+	for (size_t i = 0; i < OS_SIGNALS; i++)
+		uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
-void agent_give_up(struct agent *a, const struct err *why)
+/* Ends all that start_parts() began; the loop ends when their handles are closed. */
+static void stop_parts(struct process *s)
 {
-	if (a->fate.code == ERR_NONE)
-		a->fate = *why;
-	event_fail(a, EVENT_SYSTEM, NULL, why);
-	agent_stop(a);
+	struct agent *a = &s->a;
+
+	a->stopping = true;
+	listen_close(a);
+	peers_stop(a);
+	control_close(a);
+	end_signals(s);
+	cert_reload_stop(s->cert_reload);
+	s->cert_reload = NULL;
+	if (a->db != NULL)
+		ipsec_close(a->db);
+	a->db = NULL;
 }
 
-void agent_stop(struct agent *a)
+static void stop(struct agent *a)
 {
+	struct process *s = process_of(a);
+
 	if (a->stopping)
 		return;
-	a->stopping = true;
 	os_notify("STOPPING=1");
-	event_plain(a, EVENT_STOPPING, NULL, "stopping");
-	listen_close(a);
-	while (a->peers != NULL)
-		peer_stop(a->peers);
-	control_close(a);
-	end_signals(a);
+	a->stopping = true;
+	event_plain(&a->events, EVENT_STOPPING, NULL, "stopping");
+	stop_parts(s);
 	os_ignore_signals();
-	renew_stop(a->renew);
-	a->renew = NULL;
-	ipsec_close(a->db);
-	a->db = NULL;
-	uv_timer_start(&a->stop_timer, on_stop_timer, STOP_MS, 0);
-	uv_unref((uv_handle_t *)&a->stop_timer); /* nothing left: the loop ends at once */
+	uv_timer_start(&s->stop_timer, on_stop_timer, STOP_MS, 0);
+	uv_unref((uv_handle_t *)&s->stop_timer); /* nothing is left: the loop ends at once */
+}
+
+/* agent_run() fails for this reason. */
+static void give_up(struct process *s, const struct err *why)
+{
+	if (s->exit_reason.code == ERR_NONE)
+		s->exit_reason = *why;
+	event_fail(&s->a.events, EVENT_SYSTEM, NULL, why);
+	stop(&s->a);
+}
+
+static void on_ipsec(void *process, const struct ipsec_event *ev)
+{
+	struct process *s = process;
+	struct err why = {0};
+
+	if (ev->kind != IPSEC_EV_LOST) {
+		peer_on_ipsec(&s->a, ev);
+		return;
+	}
+	err_set(&why, ERR_OS, "%s", ev->text);
+	err_hint(&why, "start the agent again: it takes over what is in force");
+	give_up(s, &why);
 }
 
 static void on_end(uv_signal_t *s, int number)
 {
 	(void)number;
-	agent_stop(s->data);
+	stop(s->data);
 }
 
 static void on_service_stop(void *arg)
 {
-	agent_stop(arg);
+	stop(arg);
 }
 
 static void on_reload(uv_signal_t *s, int number)
@@ -433,8 +251,8 @@ static void on_reload(uv_signal_t *s, int number)
 
 	(void)number;
 	os_notify("RELOADING=1");
-	if (agent_reload(a, &r, &e) < 0)
-		event_fail(a, EVENT_SYSTEM, NULL, &e);
+	if (on_reload_request(a, &r, &e) < 0)
+		event_fail(&a->events, EVENT_SYSTEM, NULL, &e);
 	else
 		reload_result_free(&r);
 	os_notify("READY=1");
@@ -442,32 +260,33 @@ static void on_reload(uv_signal_t *s, int number)
 
 /* ---- start ----------------------------------------------------------------------------- */
 
-/* An agent that cannot be stopped by a signal does not start; timers and handles are there anyway. */
-static int start_signals(struct agent *a, struct err *e)
+/* An agent that cannot be stopped by a signal does not start. All handles are open in any case. */
+static int start_signals(struct process *s, struct err *e)
 {
+	struct agent *a = &s->a;
 	struct os_signal list[OS_SIGNALS];
 	int rc = 0, one;
 
 	os_signals(list);
 	for (size_t i = 0; i < OS_SIGNALS; i++) {
-		uv_signal_init(&a->loop.uv, &a->signals[i]);
-		a->signals[i].data = a;
-		one = uv_signal_start(&a->signals[i], list[i].reload ? on_reload : on_end,
+		uv_signal_init(&a->loop.uv, &s->signals[i]);
+		s->signals[i].data = a;
+		one = uv_signal_start(&s->signals[i], list[i].reload ? on_reload : on_end,
 				      list[i].number);
 		rc = one < 0 ? one : rc;
-		uv_unref((uv_handle_t *)&a->signals[i]);
+		uv_unref((uv_handle_t *)&s->signals[i]);
 	}
 	os_watch_stop(&a->loop.uv, on_service_stop, a);
-	uv_timer_init(&a->loop.uv, &a->watchdog);
-	uv_timer_init(&a->loop.uv, &a->stop_timer);
-	a->stop_timer.data = a;
+	uv_timer_init(&a->loop.uv, &s->watchdog);
+	uv_timer_init(&a->loop.uv, &s->stop_timer);
+	s->stop_timer.data = a;
 	if (rc < 0)
-		return err_set(e, ERR_OS, "signals cannot be taken: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot handle signals: %s", uv_strerror(rc));
 	return 0;
 }
 
-/* Whoever starts us by ssh from the peer's host would be cut off, and not know why. */
-static void mind_session(const struct agent *a, const struct peer_config *p)
+/* A user who starts the agent by ssh from the peer's host would be cut off, and not know why. */
+static void warn_session(const struct agent *a, const struct peer_config *p)
 {
 	const struct agent_start *s = a->start;
 	char ssh[PROTECT_TEXT];
@@ -478,52 +297,47 @@ static void mind_session(const struct agent *a, const struct peer_config *p)
 		return;
 	log_line(
 		LOG_WARN,
-		"peer %s: your ssh session comes from there, and stands still until the pair is up%s%s%s",
+		"peer %s: your ssh session comes from this peer, and stalls until the pair is up%s%s%s",
 		p->name, a->can.selectors ? "; \"exempt\": [\"icmp\", \"" : "",
 		a->can.selectors ? ssh : "",
 		a->can.selectors ? "\"] on both hosts keeps it open" : "");
 }
 
-static int open_ipsec(struct agent *a, struct err *e)
+static int open_ipsec(struct process *s, struct err *e)
 {
+	struct agent *a = &s->a;
 	struct ipsec_env env = {.loop = &a->loop.uv,
-				.on_event = peer_on_ipsec,
-				.arg = a,
+
+				.on_event = on_ipsec,
+				.arg = s,
 				.privsep = a->start->privsep};
 
 	if (ipsec_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
 	if (e->code != ERR_NONE) { /* "auto" found none of the system's own */
-		err_in(e, "this host's traffic is NOT protected, back end %s only proves pairs",
+		err_in(e, "this host's traffic is NOT protected, back end %s only verifies pairs",
 		       a->db->ops->name);
-		event_fail(a, EVENT_SYSTEM, NULL, e);
+		event_fail(&a->events, EVENT_SYSTEM, NULL, e);
 		memset(e, 0, sizeof *e);
-	}
-	if (a->cfg.fault[0] != '\0') {
-		struct ipsec *wrapped = ipsec_fault_wrap(a->db, a->cfg.fault);
-
-		if (wrapped == NULL)
-			return err_set(e, ERR_USAGE, "test_fault: %s is no rule", a->cfg.fault);
-		a->db = wrapped;
 	}
 	ipsec_can(a->db, &a->can);
 	for (size_t i = 0; i < a->cfg.n_peers; i++) {
-		if (check_can(a, &a->cfg.peers[i], e) < 0)
+		if (policy_check(a, &a->cfg.peers[i], e) < 0)
 			return -1;
-		mind_session(a, &a->cfg.peers[i]);
+		warn_session(a, &a->cfg.peers[i]);
 	}
 	return 0;
 }
 
-static void drain_loop(struct agent *a)
+static void drain_loop(struct process *s)
 {
-	loop_run(&a->loop);
-	uv_close((uv_handle_t *)&a->stop_timer, NULL);
-	uv_close((uv_handle_t *)&a->watchdog, NULL);
-	loop_close(&a->loop);
+	loop_run(&s->a.loop);
+	uv_close((uv_handle_t *)&s->stop_timer, NULL);
+	uv_close((uv_handle_t *)&s->watchdog, NULL);
+	loop_close(&s->a.loop);
 }
 
-/* All is open: from here on less will do. What reload reads can still be read. */
+/* All is open: drop privileges. What a reload reads can still be read. */
 static int confine(const struct agent *a, struct err *e)
 {
 	const char *const *usual = a->start->paths;
@@ -556,19 +370,27 @@ static int confine(const struct agent *a, struct err *e)
 	return 0;
 }
 
-static int start(struct agent *a, struct err *e)
+static const struct control_host control_host = {.reload = on_reload_request,
+						 .add_address = on_add_address,
+						 .stop = stop};
+
+static int start_parts(struct process *s, struct err *e)
 {
-	if (load_identity(a, &a->cfg, &a->identity, e) < 0)
+	struct agent *a = &s->a;
+	struct identity_ref *id = NULL;
+
+	if (start_signals(s, e) < 0 || identity_ref_load(&id, a->start, &a->cfg, e) < 0)
 		return -1;
+	set_identity(a, id);
 	fill_name(a);
-	a->renew = renew_start(a);
-	if (open_ipsec(a, e) < 0 || control_open(a, e) < 0)
+	s->cert_reload = cert_reload_start(a, reload_identity, a);
+	if (open_ipsec(s, e) < 0 || control_open(a, &control_host, e) < 0)
 		return -1;
 	/* Policy first: from here on a declared pair is closed. */
 	for (size_t i = 0; i < a->cfg.n_peers; i++)
 		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
 			return -1;
-	if (listen_open(a, e) < 0)
+	if (listen_open(a, &peer_link_owner, a, e) < 0)
 		return -1;
 	return confine(a, e);
 }
@@ -579,67 +401,69 @@ static void on_watchdog(uv_timer_t *t)
 	os_notify("WATCHDOG=1");
 }
 
-/* A loop that stands still is for the service manager to find. */
-static void start_watchdog(struct agent *a)
+/* The service manager restarts an agent whose loop hangs. */
+static void start_watchdog(struct process *s)
 {
 	uint64_t ms = os_watchdog_ms();
 
 	if (ms == 0)
 		return;
-	uv_timer_start(&a->watchdog, on_watchdog, 0, ms / 2);
-	uv_unref((uv_handle_t *)&a->watchdog);
+	uv_timer_start(&s->watchdog, on_watchdog, 0, ms / 2);
+	uv_unref((uv_handle_t *)&s->watchdog);
 }
 
-int agent_run(struct agent_start *s, struct err *e)
+static void run(struct process *s)
 {
-	struct agent *a = calloc(1, sizeof *a);
+	struct agent *a = &s->a;
+
+	log_line(LOG_INFO, "agent: %s is running, back end %s, %zu peers", a->cfg.name,
+		 a->db->ops->name, a->n_peers);
+	os_notify("READY=1");
+	start_watchdog(s);
+	loop_run(&a->loop);
+}
+
+static void free_process(struct process *s)
+{
+	control_free(&s->a);
+	identity_ref_drop(s->a.identity);
+	config_free(&s->a.cfg);
+	wipe(s, sizeof *s);
+	free(s);
+}
+
+int agent_run(struct agent_start *start, struct err *e)
+{
+	struct process *s = calloc(1, sizeof *s);
+	struct agent *a;
 	int rc;
 
-	if (a == NULL)
+	if (s == NULL)
 		return err_set(e, ERR_OS, "no memory for the agent");
-	a->start = s;
-	a->cfg = s->cfg;
-	memset(&s->cfg, 0, sizeof s->cfg);
+	a = &s->a;
+	a->start = start;
+	a->cfg = start->cfg;
+	memset(&start->cfg, 0, sizeof start->cfg);
 	a->started_ms = loop_now_ms();
 	random_bytes(a->instance, sizeof a->instance);
 	os_confine_rings();
 	rc = loop_open(&a->loop);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no event loop: %s", uv_strerror(rc));
-		config_free(&a->cfg);
-		free(a);
+		free_process(s);
 		return -1;
 	}
-	rc = start_signals(a, e) < 0 ? -1 : start(a, e);
-	if (rc < 0) {
-		a->stopping = true;
-		listen_close(a);
-		while (a->peers != NULL)
-			peer_stop(a->peers);
-		control_close(a);
-		end_signals(a);
-		renew_stop(a->renew);
-		a->renew = NULL;
-		if (a->db != NULL)
-			ipsec_close(a->db);
-		a->db = NULL;
-	} else {
-		log_line(LOG_INFO, "agent: %s is running, back end %s, %zu peers", a->cfg.name,
-			 a->db->ops->name, a->n_peers);
-		os_notify("READY=1");
-		start_watchdog(a);
-		loop_run(&a->loop);
-	}
-	drain_loop(a);
-	if (a->fate.code != ERR_NONE) {
+	rc = start_parts(s, e);
+	if (rc < 0)
+		stop_parts(s);
+	else
+		run(s);
+	drain_loop(s);
+	if (s->exit_reason.code != ERR_NONE) {
 		rc = -1;
 		if (e != NULL)
-			*e = a->fate;
+			*e = s->exit_reason;
 	}
-	control_free(a);
-	identity_ref_drop(a->identity);
-	config_free(&a->cfg);
-	wipe(a, sizeof *a);
-	free(a);
+	free_process(s);
 	return rc;
 }

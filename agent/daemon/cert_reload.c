@@ -1,31 +1,35 @@
 /*
- * agent/daemon/cert_reload.c - looks at files by a clock: that works on every system and file system, and
- * sees a rename, a link that is turned, and a file that comes back.
+ * agent/daemon/cert_reload.c - reloads certificate files that have changed.
+ *
+ * Polls them: that works on every system and file system, and notices a rename, a symbolic link to
+ * another file, and a file that was absent for a while.
  */
 #include "agent/daemon/cert_reload.h"
+
+#include "agent/daemon/link/identity_ref.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/daemon/event.h"
-
 #define DAY_S 86400
 #define FILES 4
 
-/* What tells two files apart. */
+/* What differs when a file was replaced or written. */
 struct stamp {
 	uint64_t inode, size;
 	int64_t s;
 	long ns;
 };
 
-struct renew {
+struct cert_reload {
 	struct agent *agent;
+	cert_reload_fn *reload;
+	void *arg;
 	uv_timer_t timer;
 	struct stamp read[FILES]; /* when the identity was read */
-	struct stamp last[FILES]; /* at the last look */
-	int told_days;            /* the smallest number of days that was told */
+	struct stamp last[FILES]; /* at the last poll */
+	int warned_days;          /* the smallest number of days that was warned of */
 };
 
 static const char *path_of(const struct agent *a, int i)
@@ -35,7 +39,7 @@ static const char *path_of(const struct agent *a, int i)
 	return i == 0 ? a->cfg.certificate : i == 1 ? a->cfg.key : i == 2 ? a->cfg.ca : a->cfg.deny;
 }
 
-static void look(const struct agent *a, struct stamp stamps[FILES])
+static void read_stamps(const struct agent *a, struct stamp stamps[FILES])
 {
 	memset(stamps, 0, FILES * sizeof *stamps);
 	for (int i = 0; i < FILES; i++) {
@@ -52,7 +56,7 @@ static void look(const struct agent *a, struct stamp stamps[FILES])
 	}
 }
 
-static bool same(const struct stamp a[FILES], const struct stamp b[FILES])
+static bool are_equal(const struct stamp a[FILES], const struct stamp b[FILES])
 {
 	for (int i = 0; i < FILES; i++)
 		if (a[i].inode != b[i].inode || a[i].size != b[i].size || a[i].s != b[i].s ||
@@ -61,7 +65,7 @@ static bool same(const struct stamp a[FILES], const struct stamp b[FILES])
 	return true;
 }
 
-static void tell_end(struct renew *r)
+static void warn_of_end(struct cert_reload *r)
 {
 	static const int steps[] = {1, 7, 30};
 	struct agent *a = r->agent;
@@ -74,11 +78,11 @@ static void tell_end(struct renew *r)
 			step = steps[i];
 	if (left > 0 && step == 0)
 		return;
-	if (r->told_days <= step)
+	if (r->warned_days <= step)
 		return;
-	r->told_days = step;
+	r->warned_days = step;
 	if (left <= 0) {
-		event_plain(a, EVENT_EXPIRED, NULL,
+		event_plain(&a->events, EVENT_EXPIRED, NULL,
 			    "our certificate has expired: no peer will accept it");
 		return;
 	}
@@ -88,40 +92,41 @@ static void tell_end(struct renew *r)
 	else
 		snprintf(text, sizeof text, "our certificate expires in %lld hours",
 			 (long long)(left / 3600));
-	event_plain(a, EVENT_CERT_EXPIRES, NULL, text);
+	event_plain(&a->events, EVENT_CERT_EXPIRES, NULL, text);
 }
 
-void renew_seen(struct renew *r)
+void cert_reload_seen(struct cert_reload *r)
 {
 	if (r == NULL)
 		return;
-	look(r->agent, r->read);
+	read_stamps(r->agent, r->read);
 	memcpy(r->last, r->read, sizeof r->last);
-	r->told_days = INT32_MAX;
-	tell_end(r);
+	r->warned_days = INT32_MAX;
+	warn_of_end(r);
 }
 
-static void on_look(uv_timer_t *t)
+static void on_poll(uv_timer_t *t)
 {
-	struct renew *r = t->data;
+	struct cert_reload *r = t->data;
 	struct stamp now[FILES];
 	struct err e = {0};
-	bool still;
+	bool is_stable;
 
-	look(r->agent, now);
-	still = same(now, r->last); /* not half written */
+	read_stamps(r->agent, now);
+	is_stable = are_equal(now, r->last); /* not in the middle of being written */
 	memcpy(r->last, now, sizeof now);
-	if (still && !same(now, r->read)) {
+	if (is_stable && !are_equal(now, r->read)) {
 		memcpy(r->read, now, sizeof now);
-		if (agent_renew(r->agent, &e) < 0) {
-			err_in(&e, "the new certificate was not taken");
-			event_fail(r->agent, EVENT_SYSTEM, NULL, &e);
+		if (r->reload(r->arg, &e) < 0) {
+			err_in(&e, "cannot use the new certificate");
+			event_fail(&r->agent->events, EVENT_SYSTEM, NULL, &e);
 		} else {
-			event_plain(r->agent, EVENT_RELOADED, NULL, "the identity was read anew");
-			renew_seen(r);
+			event_plain(&r->agent->events, EVENT_RELOADED, NULL,
+				    "identity reloaded");
+			cert_reload_seen(r);
 		}
 	}
-	tell_end(r);
+	warn_of_end(r);
 }
 
 static void on_closed(uv_handle_t *h)
@@ -129,22 +134,24 @@ static void on_closed(uv_handle_t *h)
 	free(h->data);
 }
 
-struct renew *renew_start(struct agent *a)
+struct cert_reload *cert_reload_start(struct agent *a, cert_reload_fn *reload, void *arg)
 {
-	struct renew *r = calloc(1, sizeof *r);
+	struct cert_reload *r = calloc(1, sizeof *r);
 
 	if (r == NULL)
 		return NULL;
 	r->agent = a;
+	r->reload = reload;
+	r->arg = arg;
 	uv_timer_init(&a->loop.uv, &r->timer);
 	r->timer.data = r;
-	uv_timer_start(&r->timer, on_look, RENEW_MS, RENEW_MS);
+	uv_timer_start(&r->timer, on_poll, CERT_RELOAD_MS, CERT_RELOAD_MS);
 	uv_unref((uv_handle_t *)&r->timer);
-	renew_seen(r);
+	cert_reload_seen(r);
 	return r;
 }
 
-void renew_stop(struct renew *r)
+void cert_reload_stop(struct cert_reload *r)
 {
 	if (r != NULL)
 		uv_close((uv_handle_t *)&r->timer, on_closed);

@@ -1,23 +1,25 @@
 /*
- * agent/daemon/cert_reload.h - a new certificate, key or CA is taken as soon as its file is there.
+ * agent/daemon/cert_reload.h - certificate reload: a new certificate, key, CA or list of denied keys is
+ * used as soon as its file is there.
  *
- * Links that stand keep what they began with, so no pair notices; new ones take the new. A file that
- * cannot be used changes nothing, and is told once. Also tells, 30, 7 and 1 day before, that our
- * certificate ends.
+ * Existing links keep what they began with, so no pair notices. A file that cannot be used changes
+ * nothing, and is reported once. Also warns 30, 7 and 1 day before our certificate expires.
  */
 #ifndef SAPAIR_AGENT_DAEMON_CERT_RELOAD_H
 #define SAPAIR_AGENT_DAEMON_CERT_RELOAD_H
 
-#include "agent/daemon/agent.h"
+#include "agent/daemon/state.h"
 
-#define RENEW_MS 2000 /* between two looks; what changed must look the same twice */
+#define CERT_RELOAD_MS 2000 /* between two polls; a change must look the same twice */
 
-struct renew;
+struct cert_reload;
+/* Reads the identity again. On -1 the old one stays. */
+typedef int cert_reload_fn(void *arg, struct err *e);
 
-/* NULL and no error where there is no memory: the files are read at reload only. */
-struct renew *renew_start(struct agent *a);
-void renew_stop(struct renew *r); /* NULL allowed; freed by the loop */
-/* The identity was read just now: nothing is new; and its end is told if it is near. */
-void renew_seen(struct renew *r);
+/* NULL and no error where there is no memory: the files are read at a reload only. */
+struct cert_reload *cert_reload_start(struct agent *a, cert_reload_fn *reload, void *arg);
+void cert_reload_stop(struct cert_reload *r); /* NULL allowed; freed by the loop */
+/* The identity was read just now: the files as they are count as known. Warns again of its end. */
+void cert_reload_seen(struct cert_reload *r); /* NULL allowed */
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * agent/daemon/event.c - events: one log line, one JSON object for each that watches.
+ * agent/daemon/event.c - events: one line of the log, one JSON object for each client that watches.
  */
 #include "agent/daemon/event.h"
 
-#include "agent/daemon/control/server.h"
+#include "agent/daemon/loop.h"
+#include "agent/os/os.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,12 +41,12 @@ void event_time(char *text, size_t size, int64_t ms)
 		 (int)(rest % 1000));
 }
 
-void event_begin(struct event_out *ev, struct agent *a, enum event_kind kind, const char *peer)
+void event_begin(struct event_out *ev, struct events *to, enum event_kind kind, const char *peer)
 {
-	ev->agent = a;
+	ev->events = to;
 	ev->kind = kind;
 	ev->peer = peer;
-	ev->wanted = control_is_watched(a);
+	ev->wanted = to->sink != NULL && to->sink->is_watched(to->sink_arg);
 	if (!ev->wanted)
 		return;
 	json_begin(&ev->json, ev->text, sizeof ev->text);
@@ -56,33 +57,34 @@ void event_begin(struct event_out *ev, struct agent *a, enum event_kind kind, co
 	json_put_text(&ev->json, "event", kinds[kind].word);
 	if (peer != NULL)
 		json_put_text(&ev->json, "peer", peer);
-	if (a->identity != NULL && identity_facts(a->identity->id)->is_lab)
+	if (to->is_lab)
 		json_put_bool(&ev->json, "lab", true);
 }
 
-/* A thousand peers that rekey must not fill the disk: a hundred lines at once, then ten a second;
- * warnings and errors are always written. */
-static bool line_allowed(struct agent *a, enum log_level level)
+/* A thousand peers that rekey must not fill the disk: a hundred lines at once, then ten a second.
+ * Warnings and errors are always written. */
+static bool line_allowed(struct events *to, enum log_level level)
 {
 	uint64_t now = loop_now_ms();
 
-	if (a->lines_ms == 0 || now - a->lines_ms >= 1000) {
-		uint64_t more = a->lines_ms == 0 ? 100 : (now - a->lines_ms) / 1000 * 10;
+	if (to->lines_ms == 0 || now - to->lines_ms >= 1000) {
+		uint64_t more = to->lines_ms == 0 ? 100 : (now - to->lines_ms) / 1000 * 10;
 
-		a->lines_left = a->lines_left + more > 100 ? 100 : a->lines_left + (uint32_t)more;
-		a->lines_ms = now;
+		to->lines_left = to->lines_left + more > 100 ? 100
+							     : to->lines_left + (uint32_t)more;
+		to->lines_ms = now;
 	}
 	if (level != LOG_INFO)
 		return true;
-	if (a->lines_left == 0) {
-		a->lines_dropped++;
+	if (to->lines_left == 0) {
+		to->lines_dropped++;
 		return false;
 	}
-	a->lines_left--;
-	if (a->lines_dropped > 0)
-		log_line(LOG_INFO, "agent: %llu lines about events were left out",
-			 (unsigned long long)a->lines_dropped);
-	a->lines_dropped = 0;
+	to->lines_left--;
+	if (to->lines_dropped > 0)
+		log_line(LOG_INFO, "agent: event log rate-limited: %llu lines omitted",
+			 (unsigned long long)to->lines_dropped);
+	to->lines_dropped = 0;
 	return true;
 }
 
@@ -99,23 +101,23 @@ void event_end(struct event_out *ev, const char *fmt, ...)
 		json_put_close(&ev->json);
 		n = json_end(&ev->json);
 		if (n > 0)
-			control_broadcast(ev->agent, ev->text, n);
+			ev->events->sink->broadcast(ev->events->sink_arg, ev->text, n);
 	}
-	if (fmt == NULL || !log_wants(level) || !line_allowed(ev->agent, level))
+	if (fmt == NULL || !log_wants(level) || !line_allowed(ev->events, level))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	/* Strangers can cause the one, a peer that floods us the other: they are limited. */
+	/* Unauthenticated clients can cause the one, a peer that floods us the other: limited. */
 	log_event(level, (unsigned)kinds[ev->kind].id, is_limited ? loop_now_ms() : 0, "%s%s: %s",
 		  ev->peer != NULL ? "peer " : "", ev->peer != NULL ? ev->peer : "agent", text);
 }
 
-void event_fail(struct agent *a, enum event_kind kind, const char *peer, const struct err *e)
+void event_fail(struct events *to, enum event_kind kind, const char *peer, const struct err *e)
 {
 	struct event_out ev;
 
-	event_begin(&ev, a, kind, peer);
+	event_begin(&ev, to, kind, peer);
 	if (ev.wanted) {
 		json_put_text(&ev.json, "class", err_word(e->code));
 		json_put_text(&ev.json, "cause", e->cause);
@@ -126,11 +128,11 @@ void event_fail(struct agent *a, enum event_kind kind, const char *peer, const s
 		  e->hint != NULL ? e->hint : "");
 }
 
-void event_plain(struct agent *a, enum event_kind kind, const char *peer, const char *text)
+void event_plain(struct events *to, enum event_kind kind, const char *peer, const char *text)
 {
 	struct event_out ev;
 
-	event_begin(&ev, a, kind, peer);
+	event_begin(&ev, to, kind, peer);
 	if (ev.wanted && text != NULL)
 		json_put_text(&ev.json, "text", text);
 	if (text != NULL)

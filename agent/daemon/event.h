@@ -1,14 +1,14 @@
 /*
- * agent/daemon/event.h - what happened, told once: to the log and to everybody who watches.
+ * agent/daemon/event.h - events: each is one line of the log and one JSON object for each client of
+ * the control socket that watches.
  *
  * The numbers are stable and the same on every system: Windows' Event Log uses them too.
  */
 #ifndef SAPAIR_AGENT_EVENT_H
 #define SAPAIR_AGENT_EVENT_H
 
-#include "agent/daemon/agent.h"
 #include "agent/os/log.h"
-#include "proto/json/json.h"
+#include "proto/json/encode.h"
 
 #define EVENT_LIST(X) /* name, number, word, level */    \
 	X(UP, 100, "up", LOG_INFO)                       \
@@ -38,25 +38,42 @@
 enum event_kind { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
 #undef EVENT_ENUM
 
+/* Where the JSON objects go. */
+struct event_sink {
+	bool (*is_watched)(void *arg);
+	void (*broadcast)(void *arg, char *json, size_t n); /* has room for one byte more */
+};
+
+/* Of one agent; all zero at the start: no sink. */
+struct events {
+	const struct event_sink *sink;
+	void *sink_arg;
+	bool is_lab;         /* the agent has a lab identity: events say so */
+	uint64_t lines_ms;   /* when lines_left was last filled */
+	uint32_t lines_left; /* lines of level info that may be written */
+	uint64_t lines_dropped;
+};
+
 /* One event while it is written: begin, put members into json, end. */
 struct event_out {
-	struct agent *agent;
+	struct events *events;
 	enum event_kind kind;
 	const char *peer;
-	bool wanted; /* somebody will read it: without that, members need not be written */
+	bool wanted; /* a client watches; if not, members need not be written */
 	struct json_out json;
 	char text[1024];
 };
 
-void event_begin(struct event_out *ev, struct agent *a, enum event_kind kind, const char *peer);
-/* The line for the log; NULL writes none. */
+void event_begin(struct event_out *ev, struct events *to, enum event_kind kind, const char *peer);
+/* The line of the log; NULL writes none. */
 void event_end(struct event_out *ev, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* "2026-11-23T10:00:00.123Z" of milliseconds since 1970. */
+/* "2026-11-23T10:00:00.123Z" for milliseconds since 1970. */
 void event_time(char *text, size_t size, int64_t ms);
 
 /* begin and end in one, with the error's class, cause and hint as members. */
-void event_fail(struct agent *a, enum event_kind kind, const char *peer, const struct err *e);
-void event_plain(struct agent *a, enum event_kind kind, const char *peer, const char *text);
+void event_fail(struct events *to, enum event_kind kind, const char *peer, const struct err *e);
+/* ... with one member "text", which is also the line of the log; NULL: neither. */
+void event_plain(struct events *to, enum event_kind kind, const char *peer, const char *text);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * agent/daemon/loop.h - the event loop: deferred calls and the clock.
+ * agent/daemon/loop.h - the event loop: deferred calls, deadlines, the clock.
  */
 #ifndef SAPAIR_AGENT_DAEMON_LOOP_H
 #define SAPAIR_AGENT_DAEMON_LOOP_H
@@ -39,6 +39,34 @@ void loop_close(struct loop *l);
 void loop_defer(struct loop *l, struct deferred *d);
 /* Takes it out of the queue; no effect if it is not in it. */
 void loop_cancel(struct loop *l, struct deferred *d);
+
+/* Deadline: a call at a time of loop_now_ms(). The caller owns the storage. */
+struct deadline {
+	struct deadline *next;
+	struct deadlines *set;
+	uint64_t at_ms; /* 0: not set */
+	void (*expired)(void *arg);
+	void *arg;
+};
+
+/* Deadlines that share one timer of libuv, since most are moved before they come. */
+struct deadlines {
+	uv_timer_t timer;
+	struct deadline *first;
+	uint64_t armed_ms; /* when the timer goes off; 0: it is stopped */
+};
+
+/* The storage is all zero; deadlines may have been added before, but none may be set. */
+void deadlines_open(struct deadlines *s, struct loop *l);
+/* Those that are due at once are called in the order of the calls of deadlines_add(). */
+void deadlines_add(struct deadlines *s, struct deadline *d, void (*expired)(void *arg), void *arg);
+/* at_ms 0 clears it. It is cleared before expired() is called. */
+void deadline_set(struct deadline *d, uint64_t at_ms);
+/* Sets it, unless it comes sooner anyway. */
+void deadline_set_by(struct deadline *d, uint64_t at_ms);
+void deadlines_clear(struct deadlines *s);
+/* No deadline comes any more; closed(arg) is called when the storage may be freed. */
+void deadlines_close(struct deadlines *s, uv_close_cb closed, void *arg);
 
 /*
  * A clock that never steps back and, where the system can, goes on during suspend. Each call reads

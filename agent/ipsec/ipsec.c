@@ -189,79 +189,30 @@ static int check_keys(struct ipsec *db, const struct sa_keys *k, struct err *e)
 	return 0;
 }
 
-static int no_context(struct err *e)
+static int check_sa(struct ipsec *db, const struct sa_keys *k, const char *which, struct err *e)
 {
-	return err_set(e, ERR_BUG, "no context: reserve first");
+	return check_keys(db, k, e) < 0 ? err_in(e, "%s SA", which) : 0;
 }
 
-static int check_sa(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k, struct err *e)
+static int check_context(struct ipsec_ctx ctx, struct err *e)
 {
-	if (ctx.id == 0)
-		return no_context(e);
-	return check_keys(db, k, e);
+	return ctx.id == 0 ? err_set(e, ERR_BUG, "no context: reserve first") : 0;
 }
 
-bool ipsec_takes_spi(const struct ipsec *db)
+int ipsec_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+		  const struct sa_keys *out, struct err *e)
 {
-	return db->ops->open_pair != NULL;
-}
-
-static int check_both(struct ipsec *db, const struct sa_keys *in, const struct sa_keys *out,
-		      enum ipsec_part *failed, struct err *e)
-{
-	*failed = IPSEC_INBOUND;
-	if (check_keys(db, in, e) < 0)
-		return err_in(e, "inbound SA");
-	if (check_keys(db, out, e) == 0)
-		return 0;
-	*failed = IPSEC_OUTBOUND;
-	return err_in(e, "outbound SA");
-}
-
-int ipsec_open_pair(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-		    const struct sa_keys *in, const struct sa_keys *out, enum ipsec_part *failed,
-		    struct err *e)
-{
-	ctx->id = 0;
-	if (check_both(db, in, out, failed, e) < 0)
+	if (check_context(ctx, e) < 0 || check_sa(db, in, "inbound", e) < 0 ||
+	    check_sa(db, out, "outbound", e) < 0)
 		return -1;
-	return db->ops->open_pair(db, p, ctx, in, out, failed, e);
+	return db->ops->install(db, ctx, in, out, e);
 }
 
-int ipsec_add_inbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-		      struct err *e)
+int ipsec_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out, struct err *e)
 {
-	if (check_sa(db, ctx, k, e) < 0)
-		return err_in(e, "inbound SA");
-	return db->ops->add_inbound(db, ctx, k, e);
-}
-
-int ipsec_add_outbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-		       struct err *e)
-{
-	if (check_sa(db, ctx, k, e) < 0)
-		return err_in(e, "outbound SA");
-	return db->ops->add_outbound(db, ctx, k, e);
-}
-
-int ipsec_add_both(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
-		   const struct sa_keys *out, struct ipsec_next *next, enum ipsec_part *failed,
-		   struct err *e)
-{
-	*failed = IPSEC_INBOUND;
-	if (next != NULL)
-		*next = (struct ipsec_next){.ctx = {0}};
-	if (db->ops->add_both == NULL) {
-		if (ipsec_add_inbound(db, ctx, in, e) < 0)
-			return -1;
-		*failed = IPSEC_OUTBOUND;
-		return ipsec_add_outbound(db, ctx, out, e);
-	}
-	if (ctx.id == 0)
-		return no_context(e);
-	if (check_both(db, in, out, failed, e) < 0)
+	if (check_context(ctx, e) < 0 || check_sa(db, out, "outbound", e) < 0)
 		return -1;
-	return db->ops->add_both(db, ctx, in, out, next, failed, e);
+	return db->ops->activate(db, ctx, out, e);
 }
 
 int ipsec_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e)
@@ -280,9 +231,9 @@ int ipsec_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
 	return db->ops->query(db, ctx, part, counts, e);
 }
 
-int ipsec_leftovers(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
+int ipsec_recover(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
 {
-	return db->ops->leftovers(db, found, arg, e);
+	return db->ops->recover(db, found, arg, e);
 }
 
 int ipsec_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e)

@@ -1,15 +1,14 @@
 /*
- * agent/ipsec/ipsec.h - the security association database of a system, as one interface.
+ * agent/ipsec/ipsec.h - the interface to the IPsec implementation of a system.
  *
- * Shaped like the calls of Windows' Manual SA scenario, the strictest of the systems: a context is
- * one pair of SAs. Back ends: "soft" (in process, everywhere), "xfrm" (Linux kernel), "wfp"
- * (Windows). A back end that is not built is not in the table.
+ * A context is one pair of SAs, inbound and outbound, as in the Manual SA calls of Windows, the
+ * strictest of the systems. Back ends: "soft" (in this process, on every system), "xfrm" (Linux
+ * kernel), "wfp" (Windows). A program has the back ends of its system only.
  *
- * Every call is synchronous, on the loop's thread, and all or nothing: after -1 the system is as
- * it was before. Keys are borrowed for the call and never kept by the caller's side of it.
- * Order per context: policy_add, reserve, add_inbound (open_pair is the two of them), add_outbound
- * (add_both is the last two), remove. Anything else is our own bug: soft answers ERR_BUG, so that a
- * unit test finds it before a kernel does.
+ * Every call is synchronous, runs on the thread of the loop, and is all or nothing: after -1 the
+ * system is as it was before the call. Keys are borrowed for the call. The order for one context is
+ * policy_add, reserve, install, activate, remove. The back end soft answers any other order with
+ * ERR_BUG, so that a unit test finds the mistake.
  */
 #ifndef SAPAIR_AGENT_IPSEC_IPSEC_H
 #define SAPAIR_AGENT_IPSEC_IPSEC_H
@@ -30,12 +29,6 @@ struct ipsec_ctx {
 	uint64_t id;
 };
 enum ipsec_part { IPSEC_INBOUND = 1, IPSEC_OUTBOUND = 2, IPSEC_BOTH = 3 };
-
-/* What the next pair of a policy will begin with, reserved ahead. ctx.id 0: nothing was. */
-struct ipsec_next {
-	struct ipsec_ctx ctx;
-	struct spi in;
-};
 
 enum policy_start { START_CLOSED, START_SEAMLESS };
 
@@ -167,37 +160,28 @@ struct ipsec_ops {
 	/* Removes what contexts it still has, too. No event names its owner any more. */
 	int (*policy_remove)(struct ipsec *db, struct sa_policy *p, struct err *e);
 
-	/* The SPI is the system's choice: never 0 to 255, never one in use. */
+	/* A new context and the SPI of its inbound SA, both chosen by the system: the SPI is never
+	 * 0 to 255 and never one in use. */
 	int (*reserve)(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		       struct err *e);
-	int (*add_inbound)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-			   struct err *e);
-	/* reserve and add_inbound in one, for an SPI that the caller drew (in->spi), where that costs less.
-	 * The outbound SA may go in as well, selected by nobody before add_outbound is called for it: what
-	 * can fail has not failed then. NULL: the system's choice is all that there is. On -1 nothing was
-	 * done, and *failed is the part that could not be. */
-	int (*open_pair)(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-			 const struct sa_keys *in, const struct sa_keys *out,
-			 enum ipsec_part *failed, struct err *e);
-	/* Also selects: the policy's traffic goes out on this SA from now on. */
-	int (*add_outbound)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-			    struct err *e);
-	/* Both, where they cost less together; NULL: they do not. On -1 *failed is the part that could
-	 * not be added, and the inbound may be there: remove the context. Behind both, next (NULL: not
-	 * wanted) is reserved for the same policy in the same go; that it could not be is no error. */
-	int (*add_both)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
-			const struct sa_keys *out, struct ipsec_next *next, enum ipsec_part *failed,
+	/* Installs the inbound SA, and the outbound SA too where it can be there without being sent
+	 * on. A back end that cannot do that installs the outbound SA in activate(). */
+	int (*install)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+		       const struct sa_keys *out, struct err *e);
+	/* The policy's traffic uses the outbound SA from now on; out is the same as for install(). */
+	int (*activate)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
 			struct err *e);
-	/* Removing the selected outbound selects the newest of the same policy that is left first.
-	 * Parts that are not there (any more) are no error. A context without parts is gone, and
-	 * so is one that was reserved only. */
+	/* Before the active outbound SA is removed, the newest other one of the policy becomes
+	 * active. A part that is not there is no error. A context without parts is gone, and so is
+	 * one that was only reserved. */
 	int (*remove)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
 
 	/* One part. ERR_DOWN when it is not there (any more). */
 	int (*query)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
 		     struct sa_counts *counts, struct err *e);
-	/* Those of policies that were added; each is told once, and is the caller's then. */
-	int (*leftovers)(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
+	/* Calls found once for each SA that an earlier run left to a policy that was added. The
+	 * SA is the caller's from then on. */
+	int (*recover)(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
 	/* Keeps the agent's own TCP socket out of all policies, before it connects or listens (what
 	 * it accepts inherits it). NULL where the policy itself has a hole for it, or none is. */
 	int (*exempt_socket)(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
@@ -246,21 +230,14 @@ int ipsec_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e);
 int ipsec_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e);
 int ipsec_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		  struct err *e);
-int ipsec_add_inbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-		      struct err *e);
-bool ipsec_takes_spi(const struct ipsec *db); /* has open_pair */
-int ipsec_open_pair(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-		    const struct sa_keys *in, const struct sa_keys *out, enum ipsec_part *failed,
-		    struct err *e);
-int ipsec_add_outbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-		       struct err *e);
-int ipsec_add_both(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
-		   const struct sa_keys *out, struct ipsec_next *next, enum ipsec_part *failed,
+int ipsec_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+		  const struct sa_keys *out, struct err *e);
+int ipsec_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
 		   struct err *e);
 int ipsec_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
 int ipsec_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
 		struct sa_counts *counts, struct err *e);
-int ipsec_leftovers(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
+int ipsec_recover(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
 int ipsec_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
 int ipsec_reload(struct ipsec *db, struct err *e);
 int ipsec_plan(struct ipsec *db, const struct sa_policy *p, ipsec_told *told, void *arg,
@@ -273,13 +250,6 @@ bool ipsec_counts_all(const struct ipsec *db); /* has statistics */
 int ipsec_statistics(struct ipsec *db, char *text, size_t size, struct err *e);
 bool ipsec_sends(const struct ipsec *db); /* has a send of its own */
 int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
-
-/*
- * For tests: a back end in front of inner in which chosen calls fail with ERR_OS and do nothing:
- * "reserve:3,add_outbound:*" is the third reserve, and every add_outbound. It owns inner then; NULL,
- * and inner is as it was, when the rule does not parse (or no memory).
- */
-struct ipsec *ipsec_fault_wrap(struct ipsec *inner, const char *rule);
 
 extern const struct ipsec_ops ipsec_soft;
 extern const struct ipsec_ops ipsec_xfrm; /* Linux only */

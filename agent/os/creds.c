@@ -1,5 +1,5 @@
 /*
- * agent/os/creds.c - identity and PPK from files.
+ * agent/os/creds.c - identity, PPK and deny list from files.
  */
 #include "agent/os/creds.h"
 
@@ -22,10 +22,10 @@ int creds_fault(enum identity_fault f, const char *cert, const char *key, const 
 	case IDENTITY_WRONG_KEY:
 		return err_set(e, ERR_USAGE, "%s does not belong to the certificate %s", key, cert);
 	case IDENTITY_BAD_CA:
-		return err_set(e, ERR_USAGE, "%s: no PEM certificate of a CA", ca);
+		return err_set(e, ERR_USAGE, "%s: not a PEM certificate of a CA", ca);
 	case IDENTITY_WEAK:
-		return err_set(e, ERR_USAGE, "%s: only EC keys on P-256, P-384 or P-521 are taken",
-			       cert);
+		return err_set(e, ERR_USAGE,
+			       "%s: only EC keys on P-256, P-384 or P-521 are supported", cert);
 	case IDENTITY_NO_MEMORY:
 		break;
 	}
@@ -42,7 +42,7 @@ int creds_identity(struct identity **out, const struct config *c, struct err *e)
 	if (os_read_file(&cert, &cert_len, c->certificate, OS_ANYONE, e) < 0 ||
 	    os_read_file(&key, &key_len, c->key, OS_SECRET, e) < 0) {
 		if (e->code == ERR_USAGE)
-			err_hint(e, "make one with \"sapair id new\", or get one from a CA: "
+			err_hint(e, "create one with \"sapair id new\", or have a CA issue one: "
 				    "\"sapair ca issue\"");
 		goto free_texts;
 	}
@@ -73,7 +73,7 @@ int creds_ppk(struct secret *out, const char *path, struct err *e)
 	os_free_text(text, len);
 	if (ok)
 		return 0;
-	return err_set(e, ERR_USAGE, "ppk: %s must hold %d to %d lower-case hex digits", path,
+	return err_set(e, ERR_USAGE, "ppk: %s must contain %d to %d lower-case hex digits", path,
 		       2 * PPK_MIN, 2 * PPK_MAX);
 }
 
@@ -117,7 +117,7 @@ int creds_deny(struct deny *deny, const char *path, struct err *e)
 	if (deny->pin == NULL)
 		rc = err_set(e, ERR_OS, "no memory for %zu lines of the deny list", lines);
 	if (rc == 0 && memchr(text, '\0', len) != NULL)
-		rc = err_set(e, ERR_USAGE, "%s: not a text", path);
+		rc = err_set(e, ERR_USAGE, "%s: not a text file", path);
 	for (char *line = text; rc == 0 && line != NULL; line = next, number++) {
 		next = strchr(line, '\n');
 		if (next != NULL)

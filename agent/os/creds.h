@@ -1,5 +1,5 @@
 /*
- * agent/os/creds.h - identity and PPK from files, judged for who else could read them.
+ * agent/os/creds.h - identity, PPK and deny list from files, with checks of their permissions.
  */
 #ifndef SAPAIR_AGENT_CREDS_H
 #define SAPAIR_AGENT_CREDS_H
@@ -8,16 +8,16 @@
 #include "crypto/cert.h"
 #include "proto/config/config.h"
 
-/* Certificate, key and (if there is one) CA that the config names. 0 or -1; *out is the caller's,
- * who gives it back by identity_free(). */
+/* Loads certificate, key and, if there is one, CA of the config. The caller frees *out with
+ * identity_free(). */
 int creds_identity(struct identity **out, const struct config *c, struct err *e);
 
-/* A file of 64 to 128 lower-case hex digits; an empty path is an empty secret. */
+/* Reads 64 to 128 lower-case hex digits from a file; an empty path gives an empty secret. */
 int creds_ppk(struct secret *out, const char *path, struct err *e);
 
 /*
- * Keys that nobody may have: "sha256:" and 64 hex digits a line; empty lines and what is behind # do not
- * count. An empty path is an empty list. *deny is wiped on -1, and freed by deny_free().
+ * Denied keys: a file with one "sha256:" and 64 hex digits on each line; # begins a comment. An empty path
+ * gives an empty list. The caller frees *deny with deny_free(); it is empty after -1.
  */
 struct deny {
 	uint8_t (*pin)[PIN_LEN];
@@ -27,7 +27,7 @@ int creds_deny(struct deny *deny, const char *path, struct err *e);
 bool deny_has(const struct deny *deny, const uint8_t pin[PIN_LEN]);
 void deny_free(struct deny *deny);
 
-/* Names the file that identity_load() and its like did not take; 0 for IDENTITY_OK. */
+/* Describes a fault of identity_load() with the name of the file; 0 for IDENTITY_OK. */
 int creds_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
 		struct err *e);
 

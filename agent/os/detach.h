@@ -1,8 +1,8 @@
 /*
- * agent/os/detach.h - Windows: programs that outlive the session by which they were started.
+ * agent/os/detach.h - Windows: processes that outlive the session that started them.
  *
- * A session of ssh is a job whose processes end with it, and a process that has its pipes keeps it
- * open. On other systems a shell does all this.
+ * An ssh session is a job whose processes end with it, and a process that has its pipes keeps it open. On
+ * other systems the shell takes care of this.
  */
 #ifndef SAPAIR_AGENT_OS_DETACH_H
 #define SAPAIR_AGENT_OS_DETACH_H
@@ -17,16 +17,16 @@ struct detached {
 };
 
 /*
- * Starts this very program with those words (UTF-8, without a quote in them, NULL behind the last one)
- * in no job, with no console, nothing to read, and with its output in a new file log. ERR_OS names what
- * failed. detach_forget() when it succeeded.
+ * Starts this program with the arguments words (UTF-8, without quotes, NULL-terminated), outside of any job,
+ * without a console, with empty input and with output to a new file log. ERR_OS names the call that failed.
+ * After success the caller calls detach_forget().
  */
 int detach_start(struct detached *d, const char *const *words, const char *log, struct err *e);
-/* The process of that number, if it runs a program that lies in folder dir: numbers are used again. */
+/* Finds the process pid, if its program is in the folder dir: process ids are reused. */
 bool detach_find(struct detached *d, unsigned long pid, const char *dir);
-/* Waits for its end, at most for ms; true: *status is its exit status. */
+/* Waits at most ms for its end; true: *status is its exit status. */
 bool detach_ended(const struct detached *d, unsigned ms, unsigned long *status);
 void detach_kill(const struct detached *d);
-void detach_forget(struct detached *d); /* it goes on; none is allowed */
+void detach_forget(struct detached *d); /* closes the handle; the process continues */
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * agent/os/log.c - log lines: put together in one buffer, written at once.
+ * agent/os/log.c - log lines, each written with one call.
  */
 #include "agent/os/log.h"
 #include "agent/os/os.h"
@@ -8,11 +8,11 @@
 #include <string.h>
 #include <time.h>
 
-#define TEXT_MAX 1024                  /* of one line, before and after escaping */
+#define TEXT_MAX 1024                  /* bytes of a line, before and after escaping */
 #define LINE_MAX_ (2 * TEXT_MAX + 128) /* JSON may double every byte */
 
-#define BURST 10       /* log_limited(): lines at once */
-#define REFILL_MS 1000 /* then one in this time */
+#define BURST 10       /* log_limited(): lines of a burst */
+#define REFILL_MS 1000 /* time for one more line */
 
 static const struct {
 	const char *word;
@@ -24,13 +24,13 @@ static const struct {
 	[LOG_DEBUG] = {"debug", '7'},
 };
 
-/* The process has one stderr, so this is the one place with state of the process. */
+/* State of the process: it has one stderr. */
 static struct {
 	enum log_level level;
 	enum log_style style;
 	unsigned tokens;
 	uint64_t refilled_ms; /* when the bucket was last filled; 0: never used */
-	uint64_t left_out;
+	uint64_t omitted;
 } state = {.level = LOG_INFO, .tokens = BURST};
 
 void log_setup(enum log_level level, enum log_style style)
@@ -68,7 +68,7 @@ static void put(struct line *l, const char *s)
 	l->n += n;
 }
 
-/* s is escaped: only what JSON itself needs is left to do. */
+/* s is escaped already; quotes and backslashes still need escapes of JSON. */
 static void put_json(struct line *l, const char *s)
 {
 	char two[3] = "\\";
@@ -141,7 +141,7 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 		}
 	}
 	l.text[l.n++] = '\n';
-	/* stderr has no buffer of its own: one write(2), so that lines never mix. */
+	/* stderr is unbuffered: one write(2) for each line, so that lines never mix. */
 	fwrite(l.text, 1, l.n, stderr);
 	fflush(stderr);
 }
@@ -206,17 +206,17 @@ static bool take_token(uint64_t now_ms)
 	return true;
 }
 
-/* Also says how many were left out before. */
+/* Also logs how many lines were omitted before. */
 static bool may_write(uint64_t now_ms, enum log_level level)
 {
 	if (!take_token(now_ms)) {
-		state.left_out++;
+		state.omitted++;
 		return false;
 	}
-	if (state.left_out > 0) {
-		log_line(level, "%llu lines like the next were left out",
-			 (unsigned long long)state.left_out);
-		state.left_out = 0;
+	if (state.omitted > 0) {
+		log_line(level, "%llu lines like the next were omitted",
+			 (unsigned long long)state.omitted);
+		state.omitted = 0;
 	}
 	return true;
 }

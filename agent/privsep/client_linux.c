@@ -1,10 +1,9 @@
 /*
  * agent/privsep/client_linux.c - starts the helper, and is the back end that forwards to it.
  *
- * One socket, which keeps records apart and their order: requests, their answers, and in between the
- * events that the helper tells by itself. A call waits for its answer, as every back end's calls do;
- * events that come meanwhile are told when the loop runs again. Removals, which nobody waits for, go
- * ahead of the next request in its record, or at the end of the loop's turn.
+ * One socket, which keeps records apart and in order: requests, their answers, and the events that
+ * the helper sends by itself. Each call sends one request and waits for its answer. Events that come
+ * meanwhile are passed on when the loop runs again.
  */
 #include "agent/privsep/client.h"
 
@@ -29,8 +28,6 @@
 #define HELPER_FD 3 /* in the helper */
 #define READY_MS 60000
 #define END_MS 1000
-#define POSTED_MAX 32
-#define WAITING_MAX (PRIVSEP_RECORD - 1) /* removals; a call adds its request */
 
 static char helper_name[] = "sapair-helper";
 
@@ -146,11 +143,9 @@ struct client {
 	int fd;
 	uv_poll_t poll;
 	uv_timer_t later;
-	uv_prepare_t turn; /* the loop waits: removals go out */
-	unsigned handles;  /* that are not closed yet */
+	unsigned handles; /* that are not closed yet */
 	bool closing, lost, told;
 	uint32_t seq;
-	unsigned posted; /* requests without an answer since the last one with */
 
 	struct sa_policy **policies; /* by number, less 1 */
 	size_t n_policies;
@@ -158,9 +153,7 @@ struct client {
 
 	struct privsep_request request;
 	struct privsep_answer answer;
-	uint8_t out[PRIVSEP_RECORD * PRIVSEP_LEN], in[PRIVSEP_RECORD * PRIVSEP_LEN];
-	size_t n_out;         /* requests that wait there */
-	size_t in_at, in_len; /* answers of which are left there */
+	uint8_t wire[PRIVSEP_LEN];
 };
 
 static void on_later(uv_timer_t *t);
@@ -224,34 +217,29 @@ static int receive(struct client *c, int flags, struct err *e)
 {
 	ssize_t n;
 
-	if (c->in_at == c->in_len) {
-		do
-			n = recv(c->fd, c->in, sizeof c->in, flags);
-		while (n < 0 && errno == EINTR);
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return 1;
-		if (n <= 0 || n % PRIVSEP_LEN != 0)
-			return is_lost(c, e);
-		c->in_at = 0;
-		c->in_len = (size_t)n;
-	}
-	if (privsep_get_answer(&c->answer, c->in + c->in_at, PRIVSEP_LEN, NULL) < 0)
+	do
+		n = recv(c->fd, c->wire, sizeof c->wire, flags);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return 1;
+	if (n <= 0 || privsep_get_answer(&c->answer, c->wire, (size_t)n, NULL) < 0)
 		return is_lost(c, e);
-	c->in_at += PRIVSEP_LEN;
 	return 0;
 }
 
-/* Sends the requests that wait, with a socket if fd >= 0. */
-static int put_out(struct client *c, int fd, struct err *e)
+/* Sends what is in c->wire, with a socket if fd >= 0. */
+static int send_wire(struct client *c, int fd, struct err *e)
 {
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof fd)];
 	} control;
-	struct iovec all = {c->out, c->n_out * PRIVSEP_LEN};
+	struct iovec all = {c->wire, sizeof c->wire};
 	struct msghdr m = {.msg_iov = &all, .msg_iovlen = 1};
-	ssize_t n = 0;
+	ssize_t n;
 
+	if (c->lost)
+		return is_lost(c, e);
 	if (fd >= 0) {
 		memset(&control, 0, sizeof control);
 		m.msg_control = &control;
@@ -261,22 +249,10 @@ static int put_out(struct client *c, int fd, struct err *e)
 		control.head.cmsg_len = CMSG_LEN(sizeof fd);
 		memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
 	}
-	if (c->n_out > 0 && !c->lost)
-		do
-			n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
-		while (n < 0 && errno == EINTR);
-	wipe(c->out, c->n_out * PRIVSEP_LEN);
-	c->n_out = 0;
-	return n < 0 || c->lost ? is_lost(c, e) : 0;
-}
-
-/* c->request takes its place among those that wait. There is room for more of them than one call has. */
-static void put_in(struct client *c, enum privsep_op op, uint32_t seq)
-{
-	c->request.op = op;
-	c->request.seq = seq;
-	privsep_put_request(c->out + c->n_out++ * PRIVSEP_LEN, &c->request);
-	wipe(&c->request, sizeof c->request);
+	do
+		n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? is_lost(c, e) : 0;
 }
 
 /* Waits for the answer to the request of that number. */
@@ -298,16 +274,15 @@ static int await(struct client *c, enum privsep_op op, uint32_t seq, struct err 
 static int ask(struct client *c, enum privsep_op op, int fd, struct err *e)
 {
 	const uint32_t seq = ++c->seq;
+	int rc;
 
-	c->posted = 0;
-	put_in(c, op, seq);
-	return put_out(c, fd, e) < 0 ? -1 : await(c, op, seq, e);
-}
-
-static void on_turn(uv_prepare_t *h)
-{
-	put_out(h->data, -1, NULL);
-	uv_prepare_stop(h);
+	c->request.op = op;
+	c->request.seq = seq;
+	privsep_put_request(c->wire, &c->request);
+	wipe(&c->request, sizeof c->request);
+	rc = send_wire(c, fd, e);
+	wipe(c->wire, sizeof c->wire);
+	return rc < 0 ? -1 : await(c, op, seq, e);
 }
 
 /* ---- calls ------------------------------------------------------------------------------- */
@@ -419,72 +394,42 @@ static void fill_sa(struct privsep_sa *sa, const struct sa_policy *p, const stru
 	sa->hard_packets = p->hard_packets;
 }
 
-/* Of a request for two SAs that failed. */
-static enum ipsec_part part_that_failed(const struct client *c, enum privsep_op op)
-{
-	return c->answer.op == op && c->answer.part == PRIVSEP_OUT ? IPSEC_OUTBOUND : IPSEC_INBOUND;
-}
-
-static int client_open_pair(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-			    const struct sa_keys *in, const struct sa_keys *out,
-			    enum ipsec_part *failed, struct err *e)
-{
-	struct client *c = client_of(db);
-
-	if (policy_of(c, (uint32_t)p->ref) != p)
-		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
-	c->request.policy = (uint32_t)p->ref;
-	fill_sa(&c->request.sa, p, in);
-	fill_sa(&c->request.out, p, out);
-	if (ask(c, PRIVSEP_OPEN_PAIR, -1, e) < 0) {
-		*failed = part_that_failed(c, PRIVSEP_OPEN_PAIR);
-		return -1;
-	}
-	ctx->id = c->answer.ctx;
-	return 0;
-}
-
-/* out NULL: one SA, as op says; else both. */
-static int add(struct client *c, enum privsep_op op, struct ipsec_ctx ctx, const struct sa_keys *k,
-	       const struct sa_keys *out, struct err *e)
+/* Which policy the context belongs to is part of its number. */
+static const struct sa_policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
+					     struct err *e)
 {
 	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
 
 	if (p == NULL)
-		return err_set(e, ERR_BUG, "a context of no policy");
-	c->request.ctx = ctx.id;
-	fill_sa(&c->request.sa, p, k);
-	if (out != NULL)
-		fill_sa(&c->request.out, p, out);
-	return ask(c, op, -1, e);
+		err_set(e, ERR_BUG, "a context of no policy");
+	return p;
 }
 
-static int client_add_inbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-			      struct err *e)
-{
-	return add(client_of(db), PRIVSEP_ADD_INBOUND, ctx, k, NULL, e);
-}
-
-static int client_add_outbound(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *k,
-			       struct err *e)
-{
-	return add(client_of(db), PRIVSEP_ADD_OUTBOUND, ctx, k, NULL, e);
-}
-
-static int client_add_both(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
-			   const struct sa_keys *out, struct ipsec_next *next,
-			   enum ipsec_part *which, struct err *e)
+static int client_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
+			  const struct sa_keys *out, struct err *e)
 {
 	struct client *c = client_of(db);
+	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
 
-	c->request.next = next != NULL;
-	if (add(c, PRIVSEP_ADD_BOTH, ctx, in, out, e) < 0) {
-		*which = part_that_failed(c, PRIVSEP_ADD_BOTH);
+	if (p == NULL)
 		return -1;
-	}
-	if (next != NULL)
-		*next = (struct ipsec_next){.ctx = {c->answer.ctx}, .in = c->answer.spi};
-	return 0;
+	c->request.ctx = ctx.id;
+	fill_sa(&c->request.in, p, in);
+	fill_sa(&c->request.out, p, out);
+	return ask(c, PRIVSEP_INSTALL, -1, e);
+}
+
+static int client_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
+			   struct err *e)
+{
+	struct client *c = client_of(db);
+	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+
+	if (p == NULL)
+		return -1;
+	c->request.ctx = ctx.id;
+	fill_sa(&c->request.out, p, out);
+	return ask(c, PRIVSEP_ACTIVATE, -1, e);
 }
 
 static int client_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
@@ -494,15 +439,7 @@ static int client_remove(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part
 
 	c->request.ctx = ctx.id;
 	c->request.part = (uint8_t)part;
-	/* Nobody waits for a removal, the helper logs one that fails. But both sides could come to
-	 * wait for each other's room, had we sent any number without reading. */
-	if (++c->posted > POSTED_MAX)
-		return ask(c, PRIVSEP_REMOVE, -1, e);
-	put_in(c, PRIVSEP_REMOVE, 0);
-	if (c->lost || c->n_out == WAITING_MAX)
-		return put_out(c, -1, e);
-	uv_prepare_start(&c->turn, on_turn);
-	return 0;
+	return ask(c, PRIVSEP_REMOVE, -1, e);
 }
 
 static int client_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
@@ -522,7 +459,7 @@ static int client_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part 
 	return 0;
 }
 
-static int client_leftovers(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
+static int client_recover(struct ipsec *db, ipsec_found *found, void *arg, struct err *e)
 {
 	struct client *c = client_of(db);
 
@@ -530,7 +467,7 @@ static int client_leftovers(struct ipsec *db, ipsec_found *found, void *arg, str
 		struct ipsec_leftover l;
 		const struct sa_policy *p;
 
-		if (ask(c, PRIVSEP_LEFTOVER, -1, e) < 0)
+		if (ask(c, PRIVSEP_RECOVER, -1, e) < 0)
 			return -1;
 		if (c->answer.ctx == 0)
 			return 0;
@@ -637,8 +574,9 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 	do
 		n = poll(&p, 1, READY_MS);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0 || recv(c->fd, c->in, sizeof c->in, MSG_DONTWAIT) != PRIVSEP_LEN ||
-	    privsep_get_answer(&c->answer, c->in, PRIVSEP_LEN, NULL) < 0 || a->op != PRIVSEP_READY)
+	if (n <= 0 || recv(c->fd, c->wire, sizeof c->wire, MSG_DONTWAIT) != PRIVSEP_LEN ||
+	    privsep_get_answer(&c->answer, c->wire, PRIVSEP_LEN, NULL) < 0 ||
+	    a->op != PRIVSEP_READY)
 		return err_set(e, ERR_OS, "the helper process does not start");
 	*absent = a->absent;
 	if (a->code != ERR_NONE)
@@ -671,9 +609,8 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 	/* libuv makes it one that does not wait; a call does. */
 	fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK);
 	uv_timer_init(env->loop, &c->later);
-	uv_prepare_init(env->loop, &c->turn);
-	c->poll.data = c->later.data = c->turn.data = c;
-	c->handles = 3;
+	c->poll.data = c->later.data = c;
+	c->handles = 2;
 	uv_poll_start(&c->poll, UV_READABLE, on_readable);
 	*out = &c->db;
 	return 0;
@@ -706,7 +643,6 @@ static void client_close(struct ipsec *db)
 {
 	struct client *c = client_of(db);
 
-	put_out(c, -1, NULL);
 	c->closing = true;
 	for (size_t i = 0; i < c->n_policies; i++)
 		if (c->policies[i] != NULL)
@@ -714,7 +650,6 @@ static void client_close(struct ipsec *db)
 	privsep_hang_up(c->privsep);
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 	uv_close((uv_handle_t *)&c->later, on_closed);
-	uv_close((uv_handle_t *)&c->turn, on_closed);
 }
 
 const struct ipsec_ops ipsec_privsep = {
@@ -725,13 +660,11 @@ const struct ipsec_ops ipsec_privsep = {
 	.policy_add = client_policy_add,
 	.policy_remove = client_policy_remove,
 	.reserve = client_reserve,
-	.add_inbound = client_add_inbound,
-	.open_pair = client_open_pair,
-	.add_outbound = client_add_outbound,
-	.add_both = client_add_both,
+	.install = client_install,
+	.activate = client_activate,
 	.remove = client_remove,
 	.query = client_query,
-	.leftovers = client_leftovers,
+	.recover = client_recover,
 	.exempt_socket = client_exempt_socket,
 	.reload = client_reload,
 };

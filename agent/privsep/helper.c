@@ -23,13 +23,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #define OTHER_FD 3 /* the other process */
-#define BURST_MS 20
-#define BURST_MAX 64 /* requests, before the loop has its turn */
 
 /* One policy in the back end. */
 struct owned {
@@ -49,8 +46,7 @@ struct helper {
 
 	struct privsep_request request;
 	struct privsep_answer answer, event;
-	uint8_t wire[PRIVSEP_RECORD * PRIVSEP_LEN], answers[PRIVSEP_RECORD * PRIVSEP_LEN];
-	size_t n_answers;
+	uint8_t wire[PRIVSEP_LEN + 1]; /* a record that is too long shows */
 	uint8_t told[PRIVSEP_LEN];
 };
 
@@ -185,68 +181,32 @@ static void set_limits(struct sa_policy *p, const struct privsep_sa *sa)
 	p->hard_packets = sa->hard_packets;
 }
 
-static int open_pair(struct helper *h, struct privsep_held *held, struct err *e)
+static int install(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+		   struct err *e)
 {
-	const struct privsep_sa *sa = &h->request.sa;
-	struct owned *own = held->owner;
-	enum ipsec_part failed;
-	struct ipsec_ctx ctx;
-
-	set_limits(&own->p, sa); /* those of both are one policy's */
-	if (ipsec_open_pair(h->db, &own->p, &ctx, &sa->keys, &h->request.out.keys, &failed, e) <
-	    0) {
-		h->answer.part = (uint8_t)failed;
-		return -1;
-	}
-	h->answer.ctx = privsep_book_new(&h->book, held, ctx.id, sa->keys.spi);
-	if (h->answer.ctx != 0)
-		return 0;
-	ipsec_remove(h->db, ctx, IPSEC_BOTH, NULL);
-	return err_set(e, ERR_OS, "no memory for an SA");
-}
-
-static void note_next(struct helper *h, struct privsep_held *held, const struct ipsec_next *next)
-{
-	h->answer.ctx = privsep_book_reserve(&h->book, held, next->ctx.id, next->in, 0);
-	if (h->answer.ctx != 0)
-		h->answer.spi = next->in;
-	else
-		ipsec_remove(h->db, next->ctx, IPSEC_BOTH, NULL);
-}
-
-static int add_sa(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
-		  struct err *e)
-{
-	const struct privsep_sa *sa = &h->request.sa;
+	const struct privsep_request *r = &h->request;
 	const struct ipsec_ctx ctx = {slot->inner};
 	struct owned *own = held->owner;
-	enum ipsec_part failed = IPSEC_BOTH;
-	struct ipsec_next next = {.ctx = {0}};
-	bool more;
-	int rc;
 
-	set_limits(&own->p, sa);
-	switch (h->request.op) {
-	case PRIVSEP_ADD_INBOUND:
-		rc = ipsec_add_inbound(h->db, ctx, &sa->keys, e);
-		break;
-	case PRIVSEP_ADD_OUTBOUND:
-		rc = ipsec_add_outbound(h->db, ctx, &sa->keys, e);
-		break;
-	default:
-		more = h->request.next && privsep_check_more(&h->book, held, NULL) == 0;
-		rc = ipsec_add_both(h->db, ctx, &sa->keys, &h->request.out.keys,
-				    more ? &next : NULL, &failed, e);
-		if (rc < 0)
-			h->answer.part = (uint8_t)failed;
-	}
-	if (rc == 0)
-		privsep_book_added(slot, h->request.op);
-	else if (failed == IPSEC_OUTBOUND)
-		privsep_book_added(slot, PRIVSEP_ADD_INBOUND);
-	if (next.ctx.id != 0) /* the book may move: slot is not looked at any more */
-		note_next(h, held, &next);
-	return rc;
+	set_limits(&own->p, &r->in); /* the outbound SA has the same */
+	if (ipsec_install(h->db, ctx, &r->in.keys, &r->out.keys, e) < 0)
+		return -1;
+	privsep_book_installed(slot, r->out.keys.spi);
+	return 0;
+}
+
+static int activate(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+		    struct err *e)
+{
+	const struct privsep_request *r = &h->request;
+	const struct ipsec_ctx ctx = {slot->inner};
+	struct owned *own = held->owner;
+
+	set_limits(&own->p, &r->out);
+	if (ipsec_activate(h->db, ctx, &r->out.keys, e) < 0)
+		return -1;
+	privsep_book_activated(slot);
+	return 0;
 }
 
 static int remove_sa(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
@@ -287,7 +247,7 @@ static int take_one(void *arg, const struct ipsec_leftover *l, struct err *e)
 	return -1;
 }
 
-static int leftover(struct helper *h, struct err *e)
+static int recover(struct helper *h, struct err *e)
 {
 	struct ipsec_leftover *l = &h->found;
 	struct privsep_answer *a = &h->answer;
@@ -295,7 +255,7 @@ static int leftover(struct helper *h, struct err *e)
 	int rc;
 
 	memset(l, 0, sizeof *l);
-	rc = ipsec_leftovers(h->db, take_one, l, e);
+	rc = ipsec_recover(h->db, take_one, l, e);
 	if (l->ctx.id == 0)
 		return rc;
 	own = l->owner;
@@ -359,18 +319,16 @@ static int do_request(struct helper *h, int fd, struct err *e)
 		return remove_policy(h, held, e);
 	case PRIVSEP_RESERVE:
 		return reserve(h, held, e);
-	case PRIVSEP_OPEN_PAIR:
-		return open_pair(h, held, e);
-	case PRIVSEP_ADD_INBOUND:
-	case PRIVSEP_ADD_OUTBOUND:
-	case PRIVSEP_ADD_BOTH:
-		return add_sa(h, held, slot, e);
+	case PRIVSEP_INSTALL:
+		return install(h, held, slot, e);
+	case PRIVSEP_ACTIVATE:
+		return activate(h, held, slot, e);
 	case PRIVSEP_REMOVE:
 		return remove_sa(h, held, slot, e);
 	case PRIVSEP_QUERY:
 		return query(h, slot, e);
-	case PRIVSEP_LEFTOVER:
-		return leftover(h, e);
+	case PRIVSEP_RECOVER:
+		return recover(h, e);
 	case PRIVSEP_EXEMPT:
 		return exempt(h, fd, e);
 	case PRIVSEP_RELOAD:
@@ -401,13 +359,11 @@ static int descriptor_of(struct msghdr *m)
 	return fd;
 }
 
-/* False: nothing behind it is done either. */
-static bool serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
+static void serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
 {
 	struct privsep_answer *a = &h->answer;
 	struct err e = {0};
 	int rc = privsep_get_request(&h->request, wire, n, &e);
-	const bool posted = h->request.op == PRIVSEP_REMOVE && h->request.seq == 0;
 
 	memset(a, 0, sizeof *a);
 	a->op = rc < 0 ? PRIVSEP_READY : h->request.op;
@@ -417,38 +373,14 @@ static bool serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
 	else
 		rc = do_request(h, fd, &e);
 	wipe(&h->request, sizeof h->request);
-	if (posted) {
-		if (rc < 0)
-			log_limited(os_now_ns() / 1000000, LOG_WARN,
-				    "helper: an SA was not removed: %s", e.cause);
-		return true;
-	}
 	if (rc < 0)
 		fill_err(a, &e);
-	privsep_put_answer(h->answers + h->n_answers++ * PRIVSEP_LEN, a);
-	return rc == 0;
+	privsep_put_answer(h->told, a);
+	tell(h, h->told, sizeof h->told);
 }
 
-/* All requests of one record; the answers are one record, too. */
-static void serve_all(struct helper *h, size_t n, int fd)
-{
-	size_t at = 0;
-
-	h->n_answers = 0;
-	if (n == 0 || n % PRIVSEP_LEN != 0) {
-		serve(h, h->wire, n, fd);
-	} else {
-		while (at < n && serve(h, h->wire + at, PRIVSEP_LEN, fd))
-			at += PRIVSEP_LEN;
-	}
-	wipe(h->wire, n);
-	if (h->n_answers > 0)
-		tell(h, h->answers, h->n_answers * PRIVSEP_LEN);
-}
-
-/* One record, if there is one. Removals may be put off to the next request, or to the loop's turn when
- * none comes. */
-static bool take_record(struct helper *h, int flags)
+/* Takes one request, if there is one, and answers it. */
+static void take_request(struct helper *h)
 {
 	union {
 		struct cmsghdr head;
@@ -459,26 +391,23 @@ static bool take_record(struct helper *h, int flags)
 			   .msg_iovlen = 1,
 			   .msg_control = &control,
 			   .msg_controllen = sizeof control};
-	ssize_t n = recvmsg(OTHER_FD, &m, flags | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(OTHER_FD, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd;
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return false;
+		return;
 	if (n <= 0) {
 		h->over = true;
-		return false;
+		return;
 	}
 	fd = descriptor_of(&m);
-	serve_all(h, (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)n, fd);
+	serve(h, h->wire, (size_t)n, fd);
+	wipe(h->wire, sizeof h->wire);
 	if (fd >= 0)
 		close(fd);
-	return true;
 }
 
-/*
- * Waits for requests, and for what the back end's loop waits for. Behind a request the next one is near:
- * until none has come for BURST_MS, requests alone are waited for, one system call each.
- */
+/* Waits for requests, and for what the back end's loop waits for. */
 static void work(struct helper *h)
 {
 	struct pollfd on[] = {{.fd = OTHER_FD, .events = POLLIN},
@@ -486,11 +415,8 @@ static void work(struct helper *h)
 
 	while (!h->over) {
 		uv_run(&h->loop, UV_RUN_NOWAIT);
-		if (poll(on, 2, uv_backend_timeout(&h->loop)) <= 0 || on[0].revents == 0 ||
-		    !take_record(h, MSG_DONTWAIT))
-			continue;
-		for (int i = 1; i < BURST_MAX && !h->over && take_record(h, 0); i++)
-			;
+		if (poll(on, 2, uv_backend_timeout(&h->loop)) > 0 && on[0].revents != 0)
+			take_request(h);
 	}
 }
 
@@ -520,7 +446,6 @@ static void confine(const struct helper *h)
 static int begin(struct helper *h, struct err *e)
 {
 	const struct ipsec_env env = {.loop = &h->loop, .on_event = on_event, .arg = h};
-	const struct timeval burst = {.tv_usec = BURST_MS * 1000L};
 	int rc;
 
 	if (read_config(h, e) < 0)
@@ -529,7 +454,6 @@ static int begin(struct helper *h, struct err *e)
 	if (rc < 0)
 		return rc;
 	open_routes(h);
-	setsockopt(OTHER_FD, SOL_SOCKET, SO_RCVTIMEO, &burst, sizeof burst);
 	confine(h);
 	return 0;
 }

@@ -252,24 +252,16 @@ uint64_t privsep_book_reserve(struct privsep_book *b, struct privsep_held *h, ui
 	return privsep_book_ctx(b, h, s);
 }
 
-uint64_t privsep_book_new(struct privsep_book *b, struct privsep_held *h, uint64_t inner,
-			  struct spi in)
+void privsep_book_installed(struct privsep_slot *s, struct spi out)
 {
-	const uint64_t ctx = privsep_book_reserve(b, h, inner, in, 0);
-
-	if (ctx != 0)
-		privsep_book_added(privsep_book_find(h, inner), PRIVSEP_ADD_INBOUND);
-	return ctx;
+	s->out = out;
+	s->parts = PRIVSEP_IN;
+	s->reserved = false;
 }
 
-void privsep_book_added(struct privsep_slot *s, enum privsep_op op)
+void privsep_book_activated(struct privsep_slot *s)
 {
-	if (op != PRIVSEP_ADD_OUTBOUND) {
-		s->parts |= PRIVSEP_IN;
-		s->reserved = false;
-	}
-	if (op != PRIVSEP_ADD_INBOUND)
-		s->parts |= PRIVSEP_OUT;
+	s->parts |= PRIVSEP_OUT;
 }
 
 void privsep_book_lost(struct privsep_held *h, struct privsep_slot *s, uint8_t parts)
@@ -397,55 +389,61 @@ static int check_spi(const struct privsep_held *h, struct spi spi, const struct 
 		       reserved != NULL ? "was not reserved" : "is none for an SA");
 }
 
-/* The outbound one of two. Both get the limits of the first. */
-static int check_out(const struct privsep_book *b, const struct privsep_request *r,
-		     const struct privsep_held *h, struct err *e)
+static bool has_equal_limits(const struct privsep_sa *a, const struct privsep_sa *b)
 {
-	const struct privsep_sa *in = &r->sa, *out = &r->out;
+	return a->keys.esn == b->keys.esn && a->soft_bytes == b->soft_bytes &&
+	       a->hard_bytes == b->hard_bytes && a->soft_packets == b->soft_packets &&
+	       a->hard_packets == b->hard_packets;
+}
 
-	if (check_spi(h, out->keys.spi, NULL, e) < 0)
+/* A context that is in force, of a peer that the config still has. */
+static int check_slot(const struct privsep_request *r, const struct privsep_held *h,
+		      const struct privsep_slot *s, struct err *e)
+{
+	if (s == NULL)
+		return err_set(e, ERR_BUG, "context %" PRIx64 " is gone", r->ctx);
+	return h->peer == PRIVSEP_NO_PEER ? forbidden(e, h->name, "it any more") : 0;
+}
+
+static int check_install(const struct privsep_book *b, const struct privsep_request *r,
+			 const struct privsep_held *h, const struct privsep_slot *s, struct err *e)
+{
+	if (check_slot(r, h, s, e) < 0)
 		return -1;
-	if (out->keys.esn != in->keys.esn || out->soft_bytes != in->soft_bytes ||
-	    out->hard_bytes != in->hard_bytes || out->soft_packets != in->soft_packets ||
-	    out->hard_packets != in->hard_packets)
+	if (s->old || !s->reserved)
+		return err_set(e, ERR_BUG, "peer %s: context %" PRIx64 " is not reserved", h->name,
+			       r->ctx);
+	if (check_spi(h, r->in.keys.spi, &s->in, e) < 0 ||
+	    check_spi(h, r->out.keys.spi, NULL, e) < 0)
+		return -1;
+	if (!has_equal_limits(&r->in, &r->out))
 		return forbidden(e, h->name, "two SAs with different limits");
+	if (check_limits(&b->peers[h->peer], &r->in, e) < 0)
+		return -1;
 	return check_limits(&b->peers[h->peer], &r->out, e);
 }
 
-static int check_sa(const struct privsep_book *b, const struct privsep_request *r,
-		    const struct privsep_held *h, const struct privsep_slot *s, struct err *e)
+static int check_activate(const struct privsep_book *b, const struct privsep_request *r,
+			  const struct privsep_held *h, const struct privsep_slot *s, struct err *e)
 {
-	const bool in = r->op != PRIVSEP_ADD_OUTBOUND;
-
-	if (s == NULL)
-		return err_set(e, ERR_BUG, "context %" PRIx64 " is gone", r->ctx);
-	if (h->peer == PRIVSEP_NO_PEER)
-		return forbidden(e, h->name, "it any more");
-	if (s->old || (in ? !s->reserved : s->parts != PRIVSEP_IN))
-		return err_set(e, ERR_BUG, "peer %s: %s SA of context %" PRIx64 " out of turn",
-			       h->name, in ? "inbound" : "outbound", r->ctx);
-	if (check_spi(h, r->sa.keys.spi, in ? &s->in : NULL, e) < 0 ||
-	    check_limits(&b->peers[h->peer], &r->sa, e) < 0)
+	if (check_slot(r, h, s, e) < 0)
 		return -1;
-	return r->op == PRIVSEP_ADD_BOTH ? check_out(b, r, h, e) : 0;
+	if (s->old || s->parts != PRIVSEP_IN)
+		return err_set(e, ERR_BUG, "peer %s: context %" PRIx64 " is not installed", h->name,
+			       r->ctx);
+	if (!spi_equal(r->out.keys.spi, s->out))
+		return err_set(e, ERR_PERM, "peer %s: SPI %08" PRIx32 " was not installed", h->name,
+			       r->out.keys.spi.n);
+	return check_limits(&b->peers[h->peer], &r->out, e);
 }
 
-int privsep_check_more(const struct privsep_book *b, const struct privsep_held *h, struct err *e)
+static int check_reserve(const struct privsep_book *b, const struct privsep_held *h, struct err *e)
 {
 	if (h->peer == PRIVSEP_NO_PEER)
 		return forbidden(e, h->name, "it any more");
 	if (h->own_slots >= b->peers[h->peer].pairs_max)
 		return forbidden(e, h->name, "so many SAs at once");
 	return 0;
-}
-
-static int check_new(const struct privsep_book *b, const struct privsep_request *r,
-		     const struct privsep_held *h, struct err *e)
-{
-	if (privsep_check_more(b, h, e) < 0 || check_spi(h, r->sa.keys.spi, NULL, e) < 0 ||
-	    check_limits(&b->peers[h->peer], &r->sa, e) < 0)
-		return -1;
-	return check_out(b, r, h, e);
 }
 
 int privsep_check(struct privsep_book *b, const struct privsep_request *r, privsep_route *route,
@@ -459,16 +457,15 @@ int privsep_check(struct privsep_book *b, const struct privsep_request *r, privs
 	case PRIVSEP_POLICY_REMOVE:
 		return find_policy(b, r->policy, held, e);
 	case PRIVSEP_RESERVE:
-		return find_policy(b, r->policy, held, e) < 0 ? -1
-							      : privsep_check_more(b, *held, e);
-	case PRIVSEP_OPEN_PAIR:
-		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_new(b, r, *held, e);
-	case PRIVSEP_ADD_INBOUND:
-	case PRIVSEP_ADD_OUTBOUND:
-	case PRIVSEP_ADD_BOTH:
-		if (find_ctx(b, r->ctx, held, slot, e) < 0)
-			return -1;
-		return check_sa(b, r, *held, *slot, e);
+		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_reserve(b, *held, e);
+	case PRIVSEP_INSTALL:
+		return find_ctx(b, r->ctx, held, slot, e) < 0
+			       ? -1
+			       : check_install(b, r, *held, *slot, e);
+	case PRIVSEP_ACTIVATE:
+		return find_ctx(b, r->ctx, held, slot, e) < 0
+			       ? -1
+			       : check_activate(b, r, *held, *slot, e);
 	case PRIVSEP_REMOVE:
 		if (r->part == 0)
 			return err_set(e, ERR_BUG, "remove: no part");
@@ -481,7 +478,7 @@ int privsep_check(struct privsep_book *b, const struct privsep_request *r, privs
 		return *slot != NULL && ((*slot)->parts & r->part) != 0
 			       ? 0
 			       : err_set(e, ERR_DOWN, "context %" PRIx64 " has no such SA", r->ctx);
-	case PRIVSEP_LEFTOVER:
+	case PRIVSEP_RECOVER:
 	case PRIVSEP_EXEMPT:
 	case PRIVSEP_RELOAD:
 		return 0;

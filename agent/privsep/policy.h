@@ -2,8 +2,8 @@
  * agent/privsep/policy.h - the helper's own judgement of each request: against the peers of the config, which it
  * read by itself, and against its book of what is in force. A decision out: no I/O in here.
  *
- * It takes from the other side which configured peer is meant, SPIs of outbound SAs (and of an inbound one
- * that the other side drew), keys, and epochs. Everything else has to be what the config says, or stricter.
+ * It takes from the other side which configured peer is meant, SPIs of outbound SAs, keys, and epochs.
+ * Everything else has to be what the config says, or stricter.
  */
 #ifndef SAPAIR_AGENT_PRIVSEP_POLICY_H
 #define SAPAIR_AGENT_PRIVSEP_POLICY_H
@@ -31,9 +31,9 @@ void privsep_peer_of(struct privsep_peer *p, const struct config *c, const struc
 
 /* One context that is in force. */
 struct privsep_slot {
-	uint64_t inner; /* the back end's own number of it */
-	uint32_t turn;  /* part of its number: another one for who has the place next */
-	struct spi in;
+	uint64_t inner;     /* the back end's own number of it */
+	uint32_t turn;      /* part of its number: another one for who has the place next */
+	struct spi in, out; /* reserved; installed */
 	bool used, reserved, old;
 	uint8_t parts; /* PRIVSEP_IN, PRIVSEP_OUT */
 };
@@ -75,9 +75,6 @@ typedef int privsep_route(void *arg, const struct addr *remote, struct addr *loc
 int privsep_check(struct privsep_book *b, const struct privsep_request *r, privsep_route *route,
 		  void *arg, struct privsep_held **held, struct privsep_slot **slot, struct err *e);
 
-/* May the policy have one more pair? ERR_PERM if not. */
-int privsep_check_more(const struct privsep_book *b, const struct privsep_held *h, struct err *e);
-
 /* What was done. */
 uint32_t privsep_book_add(struct privsep_book *b, struct privsep_held *h,
 			  const struct privsep_request *r);
@@ -86,11 +83,8 @@ void privsep_book_remove(struct privsep_book *b, struct privsep_held *h);
  * wire. 0: no memory. */
 uint64_t privsep_book_reserve(struct privsep_book *b, struct privsep_held *h, uint64_t inner,
 			      struct spi in, uint8_t old_parts);
-/* The same for OPEN_PAIR: the inbound SA is there already. */
-uint64_t privsep_book_new(struct privsep_book *b, struct privsep_held *h, uint64_t inner,
-			  struct spi in);
-/* What a request of ADD_ has added. */
-void privsep_book_added(struct privsep_slot *s, enum privsep_op op);
+void privsep_book_installed(struct privsep_slot *s, struct spi out);
+void privsep_book_activated(struct privsep_slot *s);
 /* So many parts are no more; a context without parts is gone. */
 void privsep_book_lost(struct privsep_held *h, struct privsep_slot *s, uint8_t parts);
 /* The slot of the back end's number, or NULL; the number on the wire of a slot. */

@@ -195,20 +195,14 @@ void privsep_put_request(uint8_t out[PRIVSEP_LEN], const struct privsep_request 
 	case PRIVSEP_RESERVE:
 		put_uint(&p, r->policy, 4);
 		break;
-	case PRIVSEP_OPEN_PAIR:
-		put_uint(&p, r->policy, 4);
-		put_sa(&p, &r->sa);
+	case PRIVSEP_INSTALL:
+		put_uint(&p, r->ctx, 8);
+		put_sa(&p, &r->in);
 		put_sa(&p, &r->out);
 		break;
-	case PRIVSEP_ADD_INBOUND:
-	case PRIVSEP_ADD_OUTBOUND:
-	case PRIVSEP_ADD_BOTH:
+	case PRIVSEP_ACTIVATE:
 		put_uint(&p, r->ctx, 8);
-		put_sa(&p, &r->sa);
-		if (r->op != PRIVSEP_ADD_BOTH)
-			break;
 		put_sa(&p, &r->out);
-		put_uint(&p, r->next, 1);
 		break;
 	case PRIVSEP_REMOVE:
 	case PRIVSEP_QUERY:
@@ -257,20 +251,14 @@ int privsep_get_request(struct privsep_request *r, const uint8_t *in, size_t n, 
 	case PRIVSEP_RESERVE:
 		r->policy = get_u32(&g);
 		break;
-	case PRIVSEP_OPEN_PAIR:
-		r->policy = get_u32(&g);
-		get_sa(&g, &r->sa);
+	case PRIVSEP_INSTALL:
+		r->ctx = get_uint(&g, 8);
+		get_sa(&g, &r->in);
 		get_sa(&g, &r->out);
 		break;
-	case PRIVSEP_ADD_INBOUND:
-	case PRIVSEP_ADD_OUTBOUND:
-	case PRIVSEP_ADD_BOTH:
+	case PRIVSEP_ACTIVATE:
 		r->ctx = get_uint(&g, 8);
-		get_sa(&g, &r->sa);
-		if (op != PRIVSEP_ADD_BOTH)
-			break;
 		get_sa(&g, &r->out);
-		r->next = get_bool(&g);
 		break;
 	case PRIVSEP_REMOVE:
 	case PRIVSEP_QUERY:
@@ -280,7 +268,7 @@ int privsep_get_request(struct privsep_request *r, const uint8_t *in, size_t n, 
 	case PRIVSEP_EXEMPT:
 		r->ipv6 = get_bool(&g);
 		break;
-	case PRIVSEP_LEFTOVER:
+	case PRIVSEP_RECOVER:
 	case PRIVSEP_RELOAD:
 		break;
 	default:

@@ -1,9 +1,9 @@
 /*
  * agent/privsep/record.h - what the process that talks to the network asks of the helper that has the rights.
  *
- * Fixed-size requests and answers over a socket that keeps records apart, some requests in one record
- * and their answers in one; as bytes and back, without I/O. Both ends are one program of one version;
- * whatever else arrives is a fault of the sender. What the helper makes of a request: agent/privsep/policy.h.
+ * Fixed-size records over a socket that keeps records apart: a request or its answer each; as bytes
+ * and back, without I/O. Both ends are one program of one version; whatever else arrives is a fault of
+ * the sender. Which requests the helper grants: agent/privsep/policy.h.
  */
 #ifndef SAPAIR_AGENT_PRIVSEP_RECORD_H
 #define SAPAIR_AGENT_PRIVSEP_RECORD_H
@@ -13,8 +13,6 @@
 
 #define PRIVSEP_VERSION 1
 #define PRIVSEP_LEN 768 /* of every request, answer and event; what is not used is zero */
-#define PRIVSEP_RECORD \
-	16 /* requests in one record, at most; what is behind one that fails is not done */
 #define PRIVSEP_HINT 256
 
 enum privsep_op {
@@ -22,17 +20,14 @@ enum privsep_op {
 	PRIVSEP_POLICY_ADD,
 	PRIVSEP_POLICY_REMOVE,
 	PRIVSEP_RESERVE,
-	PRIVSEP_ADD_INBOUND,
-	PRIVSEP_ADD_OUTBOUND,
+	PRIVSEP_INSTALL,
+	PRIVSEP_ACTIVATE,
 	PRIVSEP_REMOVE,
 	PRIVSEP_QUERY,
-	PRIVSEP_LEFTOVER, /* the next one */
-	PRIVSEP_EXEMPT,   /* the socket comes with it */
-	PRIVSEP_RELOAD,   /* read the config again */
-	PRIVSEP_OPEN_PAIR, /* RESERVE and ADD_INBOUND in one, for an SPI that the other side drew; the outbound
-	                  * SA may wait there for ADD_OUTBOUND */
-	PRIVSEP_ADD_BOTH, /* ADD_INBOUND and ADD_OUTBOUND; and, if the config allows one more, RESERVE */
-	PRIVSEP_EVENT, /* no request, and nobody asked */
+	PRIVSEP_RECOVER, /* the next SA of an earlier run */
+	PRIVSEP_EXEMPT,  /* the socket comes with it */
+	PRIVSEP_RELOAD,  /* read the config again */
+	PRIVSEP_EVENT,   /* no request: the helper sends it by itself */
 	PRIVSEP_OPS
 };
 #define PRIVSEP_IN 1u
@@ -56,15 +51,14 @@ struct privsep_sa {
 
 struct privsep_request {
 	enum privsep_op op;
-	uint32_t seq;    /* REMOVE with 0: no answer is wanted */
-	uint32_t policy; /* number of the policy: POLICY_REMOVE, RESERVE, OPEN_PAIR */
-	uint64_t ctx;    /* ADD_INBOUND, ADD_OUTBOUND, ADD_BOTH, REMOVE, QUERY */
+	uint32_t seq;
+	uint32_t policy; /* number of the policy: POLICY_REMOVE, RESERVE */
+	uint64_t ctx;    /* INSTALL, ACTIVATE, REMOVE, QUERY */
 	uint8_t part;    /* REMOVE: PRIVSEP_IN, PRIVSEP_OUT or both; QUERY: one of them */
 	bool ipv6;       /* EXEMPT */
-	bool next;       /* ADD_BOTH: one more pair is to be reserved */
 	struct privsep_policy add;
-	struct privsep_sa sa;  /* of OPEN_PAIR and ADD_BOTH: the inbound one */
-	struct privsep_sa out; /* OPEN_PAIR, ADD_BOTH */
+	struct privsep_sa in;  /* INSTALL */
+	struct privsep_sa out; /* INSTALL, ACTIVATE */
 };
 
 /* Answer or event. The reader checks sizes, ranges and texts, as with requests. */
@@ -76,10 +70,10 @@ struct privsep_answer {
 	uint32_t os;
 	char cause[ERR_CAUSE];   /* of an error; EVENT: its text */
 	char hint[PRIVSEP_HINT]; /* empty: none */
-	uint32_t policy;         /* POLICY_ADD, LEFTOVER, EVENT; 0: none */
-	uint64_t ctx;   /* RESERVE, OPEN_PAIR, LEFTOVER, EVENT; ADD_BOTH: the next; 0: none */
-	uint8_t part;   /* LEFTOVER, EVENT; OPEN_PAIR and ADD_BOTH that failed: which */
-	struct spi spi; /* RESERVE, LEFTOVER, EVENT; ADD_BOTH: of the next */
+	uint32_t policy;         /* POLICY_ADD, RECOVER, EVENT; 0: none */
+	uint64_t ctx;            /* RESERVE, RECOVER, EVENT; 0: none */
+	uint8_t part;            /* RECOVER, EVENT */
+	struct spi spi;          /* RESERVE, RECOVER, EVENT */
 	struct addr local, remote;
 	uint32_t left_s;
 	uint8_t kind, reason; /* EVENT: enum ipsec_event_kind, enum rekey_reason */

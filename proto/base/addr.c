@@ -1,5 +1,5 @@
 /*
- * proto/base/addr.c - address texts, read strictly and printed in the one form of RFC 5952.
+ * proto/base/addr.c - parses addresses strictly and prints them as in RFC 5952.
  */
 #include "proto/base/addr.h"
 
@@ -10,7 +10,7 @@
 
 /* ---- reading --------------------------------------------------------------------------- */
 
-/* "192.0.2.1" and nothing behind it; no leading zeros, which some read as octal. */
+/* "192.0.2.1" to the end of the text; no leading zeros, which some programs read as octal. */
 static bool read_v4(uint8_t bytes[4], const char *p)
 {
 	for (int i = 0; i < 4; i++) {
@@ -31,7 +31,7 @@ static bool read_v4(uint8_t bytes[4], const char *p)
 	return *p == '\0';
 }
 
-/* One to four hex digits; behind them, or NULL. */
+/* One to four hex digits. Returns the position after them, or NULL. */
 static const char *read_group(uint8_t bytes[2], const char *p)
 {
 	unsigned v = 0;
@@ -64,7 +64,7 @@ static bool read_v6(uint8_t bytes[16], const char *p)
 
 	memset(bytes, 0, 16);
 	if (*p == ':' && *++p != ':')
-		return false; /* a colon at the beginning is one of two */
+		return false; /* only "::" may come first */
 	for (;;) {
 		const char *end;
 
@@ -134,11 +134,11 @@ int addr_parse(struct addr *a, const char *text, struct err *e)
 	if (read_addr(a, text))
 		return 0;
 	if (strchr(text, '%') != NULL)
-		return err_set(e, ERR_USAGE, "\"%.64s\" has a zone; zones are not supported", text);
+		return err_set(e, ERR_USAGE, "\"%.64s\": IPv6 zones are not supported", text);
 	return err_set(e, ERR_USAGE, "\"%.64s\" is not an IPv4 or IPv6 address", text);
 }
 
-/* 1 to 65535 and nothing behind it. */
+/* 1 to 65535, to the end of the text. */
 static bool read_port(uint16_t *port, const char *p)
 {
 	uint32_t v = 0;
@@ -166,15 +166,14 @@ int endpoint_parse(struct endpoint *ep, const char *text, uint16_t default_port,
 		start = text + 1;
 		end = strchr(start, ']');
 		if (end == NULL)
-			return err_set(e, ERR_USAGE, "\"%.64s\" lacks a closing bracket", text);
+			return err_set(e, ERR_USAGE, "\"%.64s\": missing ']'", text);
 		if (end[1] == ':')
 			port = end + 2;
 		else if (end[1] != '\0')
-			return err_set(e, ERR_USAGE, "\"%.64s\" has something behind its bracket",
-				       text);
+			return err_set(e, ERR_USAGE, "\"%.64s\": unexpected text after ']'", text);
 		if (memchr(start, ':', (size_t)(end - start)) == NULL)
-			return err_set(e, ERR_USAGE, "\"%.64s\": only IPv6 stands in brackets",
-				       text);
+			return err_set(e, ERR_USAGE,
+				       "\"%.64s\": only an IPv6 address may be in brackets", text);
 	} else {
 		end = strchr(text, ':');
 		if (end != NULL && strchr(end + 1, ':') == NULL)
@@ -186,7 +185,7 @@ int endpoint_parse(struct endpoint *ep, const char *text, uint16_t default_port,
 		return err_set(e, ERR_USAGE, "\"%.64s\": the port must be 1 to 65535", text);
 
 	n = (size_t)(end - start);
-	if (n >= sizeof literal) /* no address is that long: the message shows its beginning */
+	if (n >= sizeof literal) /* too long for an address: the message shows its beginning */
 		return addr_parse(&ep->addr, start, e);
 	memcpy(literal, start, n);
 	literal[n] = '\0';
@@ -198,7 +197,7 @@ int endpoint_parse(struct endpoint *ep, const char *text, uint16_t default_port,
 static void put_v6(char text[ADDR_TEXT], const uint8_t bytes[16])
 {
 	unsigned group[GROUPS];
-	int first = -1, longest = 1; /* RFC 5952 section 4.2.2: a single zero stays */
+	int first = -1, longest = 1; /* RFC 5952 section 4.2.2: a single zero is not shortened */
 	size_t len = 0;
 
 	for (int i = 0; i < GROUPS; i++)

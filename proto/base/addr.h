@@ -1,7 +1,7 @@
 /*
- * proto/base/addr.h - IPv4 and IPv6 addresses and ports as values: parse, print, compare.
+ * proto/base/addr.h - IPv4 and IPv6 addresses and ports.
  *
- * Literals only; nothing is looked up. Bytes are in network order, ports in host order. An
+ * Literals only, no name resolution. Bytes are in network order, ports in host order. An
  * IPv4-mapped IPv6 address is stored as IPv4.
  */
 #ifndef SAPAIR_PROTO_BASE_ADDR_H
@@ -36,6 +36,6 @@ bool addr_equal(const struct addr *a, const struct addr *b);
 /* <0, 0, >0: by family (IPv4 first), then by bytes. */
 int addr_compare(const struct addr *a, const struct addr *b);
 bool addr_is_any(const struct addr *a);     /* 0.0.0.0 or :: */
-bool addr_is_unicast(const struct addr *a); /* neither any, multicast nor broadcast */
+bool addr_is_unicast(const struct addr *a); /* not any, multicast or broadcast */
 
 #endif

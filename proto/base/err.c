@@ -1,6 +1,5 @@
 /*
- * proto/base/err.c - texts of errors: escaped, cut between characters, put together from the inside
- * out.
+ * proto/base/err.c - error texts: escaped, and truncated between characters.
  */
 #include "proto/base/err.h"
 
@@ -56,7 +55,7 @@ size_t text_char(const char *src, size_t n, uint32_t *code)
 	return len;
 }
 
-/* Neither a control nor anything that moves, hides or reorders what stands beside it. */
+/* Not a control character, nor one that hides or reorders its neighbours. */
 static bool is_printable(uint32_t c)
 {
 	static const struct {
@@ -129,8 +128,8 @@ bool text_printable(const char *src, size_t n)
 	return true;
 }
 
-/* Formats and escapes. Escaping never shortens, and a character that the first cut splits lies
- * behind the second one. */
+/* Formats and escapes. vsnprintf() may split a character, but beyond the end of dst: escaping never
+ * shortens a text. */
 static void format(char *dst, size_t size, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
 static void format(char *dst, size_t size, const char *fmt, va_list ap)
 {

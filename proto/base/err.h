@@ -1,8 +1,8 @@
 /*
- * proto/base/err.h - what failed, why, and what to do next.
+ * proto/base/err.h - errors: class, cause, next step.
  *
- * The function that knows most fills a struct err once, callers put context in front, the top
- * prints it once. The class alone decides the exit status and what a caller may branch on.
+ * The function that detects an error fills struct err; callers prepend context; the top level prints
+ * it. The class alone decides the exit status, and callers branch on nothing else.
  */
 #ifndef SAPAIR_PROTO_BASE_ERR_H
 #define SAPAIR_PROTO_BASE_ERR_H
@@ -42,44 +42,45 @@ struct err {
 	enum err_code code;
 	uint32_t os;           /* errno, Win32 or FWP_E_* as the system gave it; 0 = none */
 	char cause[ERR_CAUSE]; /* "peer beta: offer: suites[1]: unknown suite"; never a secret;
-			   * escaped: no peer writes terminal codes into our logs */
-	uint16_t path;         /* bytes of cause that name a place in a document; 0 = none */
-	const char *hint;      /* static text: the next step, or NULL */
+			   * escaped, so that no peer can send control codes to a terminal */
+	uint16_t path;         /* bytes of cause that are a path in a document; 0 = none */
+	const char *hint;      /* static text: what to do next, or NULL */
 };
 
-/* All return -1, so that a failure is one line. e may be NULL. The text is escaped and cut. */
+/* All return -1. e may be NULL. The text is escaped and truncated. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 int err_setv(struct err *e, enum err_code code, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
-/* Puts "fmt: " in front of the cause. */
+/* Prepends "fmt: " to the cause. */
 int err_in(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /*
- * Puts a step of a path in front: "[1]" and then "peers", before "address: missing", gives
- * "peers[1].address: missing". For documents, from the inside out; what err_in() adds comes last.
+ * Prepends an element of a path: "[1]", then "peers", prepended to "address: missing" give
+ * "peers[1].address: missing". Called from the innermost element outwards, before err_in().
  */
 int err_at(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Adds the next step (static text) to what is already there. */
+/* Sets the hint (static text). */
 int err_hint(struct err *e, const char *hint);
 
 int err_exit_status(enum err_code code);
 const char *err_word(enum err_code code);
 const char *err_meaning(enum err_code code);
-/* The class of a word; ERR_COUNT when unknown. */
+/* The class with this word; ERR_COUNT: unknown. */
 enum err_code err_of_word(const char *word);
 
 /*
  * Copies text to dst (size bytes, always NUL-terminated) with every byte outside printable ASCII
  * and valid UTF-8 as \xNN, and a backslash doubled: safe for terminals and logs. Characters that
- * control or reorder the line (C1, bidi, zero width) are not printable. Cut between characters.
+ * control or reorder the line (C1, bidi, zero width) are not printable. Truncated between
+ * characters.
  */
 void text_escape(char *dst, size_t size, const char *src, size_t n);
-/* Would text_escape() leave it as it is, but for backslashes? */
+/* Whether text_escape() would change nothing but backslashes. */
 bool text_printable(const char *src, size_t n);
-/* Bytes of the UTF-8 character that the n > 0 bytes at src begin with (RFC 3629), 0 for none. */
+/* Length of the UTF-8 character (RFC 3629) at src, of n > 0 bytes; 0: not UTF-8. */
 size_t text_char(const char *src, size_t n, uint32_t *code);
 
 #ifdef __clang_analyzer__
-/* The analyzer cannot see into another file: told that these never return 0, it follows the
- * failure paths as they are. err.c writes the names in parentheses for this. */
+/* Tells the analyzer, which reads one file at a time, that these never return 0. err.c defines the
+ * functions with their names in parentheses because of these macros. */
 #define err_set(...) ((void)err_set(__VA_ARGS__), -1)
 #define err_in(...) ((void)err_in(__VA_ARGS__), -1)
 #define err_at(...) ((void)err_at(__VA_ARGS__), -1)

@@ -1,8 +1,8 @@
 /*
  * proto/base/spi.h - the Security Parameters Index as a type (RFC 4303 section 2.1).
  *
- * Host order: the number that people read. Only a back end turns it: xfrm and esp into big
- * endian, wfp not at all. A struct, so that a plain integer is refused by the compiler.
+ * Host byte order. xfrm and esp convert it to big endian, wfp uses it as it is. A struct, so that
+ * the compiler refuses a plain integer.
  */
 #ifndef SAPAIR_PROTO_BASE_SPI_H
 #define SAPAIR_PROTO_BASE_SPI_H

@@ -1,5 +1,5 @@
 /*
- * proto/base/suite.c - what each transform needs, and how two lists of them meet.
+ * proto/base/suite.c - the transforms, and lists of them.
  */
 #include "proto/base/suite.h"
 
@@ -51,7 +51,7 @@ bool suite_list_add(struct suite_list *l, enum suite s)
 {
 	if ((unsigned)s >= SUITE_COUNT || suite_list_has(l, s))
 		return false;
-	l->v[l->n++] = (uint8_t)s; /* there is room: nothing stands in it twice */
+	l->v[l->n++] = (uint8_t)s; /* fits: no element is repeated */
 	return true;
 }
 

@@ -1,5 +1,5 @@
 /*
- * proto/base/suite.h - the closed list of ESP transforms, by their names in IKE tools.
+ * proto/base/suite.h - the ESP transforms, by their names in IKE tools.
  */
 #ifndef SAPAIR_PROTO_BASE_SUITE_H
 #define SAPAIR_PROTO_BASE_SUITE_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Values are stable: they are bits of masks and indexes of the table, never on the wire. */
+/* Bits of masks and indexes of the table, never on the wire. */
 enum suite {
 	SUITE_AES256GCM16,
 	SUITE_AES128GCM16,
@@ -26,14 +26,14 @@ enum suite {
 enum suite_kind { SUITE_GCM, SUITE_CBC, SUITE_GMAC };
 
 struct suite_info {
-	const char *name; /* on the wire, in config and in output */
+	const char *name; /* in messages, config and output */
 	enum suite_kind kind;
 	uint8_t enc_key_len; /* bytes; the AES key (GMAC: the authentication key) */
-	uint8_t salt_len;    /* bytes behind the key: 4 (RFC 4106, RFC 4543), else 0 */
+	uint8_t salt_len;    /* bytes after the key: 4 (RFC 4106, RFC 4543), else 0 */
 	uint8_t mac_key_len; /* bytes; CBC only: 32 (RFC 4868) or 20 (RFC 2404) */
 	uint8_t iv_len;      /* bytes in each packet: 8 or 16 */
 	uint8_t icv_len;     /* bytes: 16, or 12 for SHA-1 */
-	bool by_default;     /* offered when the config names no suites */
+	bool by_default;     /* offered when the config has no list */
 	const char *rfc;
 };
 
@@ -49,10 +49,10 @@ struct suite_list {
 	uint8_t v[SUITE_COUNT]; /* enum suite */
 };
 bool suite_list_has(const struct suite_list *l, enum suite s);
-/* False when s is there already. */
+/* False: s is in the list already. */
 bool suite_list_add(struct suite_list *l, enum suite s);
 struct suite_list suite_list_default(void);
-/* First of offered that allowed has; SUITE_COUNT when none. */
+/* The first of offered that is in allowed; SUITE_COUNT: none. */
 enum suite suite_choose(const struct suite_list *offered, const struct suite_list *allowed);
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * proto/config/bundle.c - the table of the bundle.
+ * proto/config/bundle.c - bundles of lab hosts.
  */
 #include "proto/config/bundle.h"
 
 #include <string.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define DEPTH 7
 #define SCHEMA "sapair.bundle/1"
@@ -17,7 +18,7 @@ struct reading {
 	char lab[LAB_NAME_MAX + 1], host[LAB_NAME_MAX + 1];
 	uint8_t source[SHA256_LEN];
 	const struct cJSON *config;
-	const char *cert, *key, *ca;
+	const char *certificate, *key, *ca;
 };
 
 static int get_config(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
@@ -29,7 +30,7 @@ static int get_config(const struct cJSON *v, const struct json_field *f, void *t
 	return 0;
 }
 
-/* Text with line ends; what is in it, the parser of certificates judges. */
+/* Text with line breaks, which identity_load() parses. */
 static int get_pem(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	const char *s = json_string(v);
@@ -42,20 +43,20 @@ static int get_pem(const struct cJSON *v, const struct json_field *f, void *to, 
 	return 0;
 }
 
-#define FIELD(name, get, at, ...)                                    \
-	{                                                            \
-		name, get, offsetof(struct reading, at), __VA_ARGS__ \
+#define FIELD(member, get_, min_, max_)                                                \
+	{                                                                              \
+		.name = #member, .get = get_, .off = offsetof(struct reading, member), \
+		.min = min_, .max = max_                                               \
 	}
 static const struct json_field fields[] = {
-	FIELD("schema", json_get_text, schema, 1, sizeof(((struct reading *)NULL)->schema), NULL,
-	      false),
-	FIELD("lab", json_get_text, lab, 1, LAB_NAME_MAX + 1, NULL, false),
-	FIELD("host", json_get_text, host, 1, LAB_NAME_MAX + 1, NULL, false),
-	FIELD("source", json_get_hexbytes, source, 0, SHA256_LEN, NULL, false),
-	FIELD("config", get_config, config, 0, 0, NULL, false),
-	FIELD("certificate", get_pem, cert, 0, 0, NULL, false),
-	FIELD("key", get_pem, key, 0, 0, NULL, false),
-	FIELD("ca", get_pem, ca, 0, 0, NULL, false),
+	FIELD(schema, json_get_text, 1, sizeof(((struct reading *)NULL)->schema)),
+	FIELD(lab, json_get_text, 1, LAB_NAME_MAX + 1),
+	FIELD(host, json_get_text, 1, LAB_NAME_MAX + 1),
+	FIELD(source, json_get_hexbytes, 0, SHA256_LEN),
+	FIELD(config, get_config, 0, 0),
+	FIELD(certificate, get_pem, 0, 0),
+	FIELD(key, get_pem, 0, 0),
+	FIELD(ca, get_pem, 0, 0),
 };
 
 static int read_bundle(struct bundle *b, const struct cJSON *root, struct err *e)
@@ -64,7 +65,7 @@ static int read_bundle(struct bundle *b, const struct cJSON *root, struct err *e
 	struct reading r;
 
 	if (schema == NULL || strcmp(schema, SCHEMA) != 0)
-		return err_set(e, ERR_USAGE, "not a bundle of a lab (no schema " SCHEMA ")");
+		return err_set(e, ERR_USAGE, "not a lab bundle (no schema " SCHEMA ")");
 	memset(&r, 0, sizeof r);
 	if (json_decode(root, fields, COUNT(fields), &r, sizeof r, e) < 0)
 		return -1;
@@ -73,7 +74,7 @@ static int read_bundle(struct bundle *b, const struct cJSON *root, struct err *e
 	memcpy(b->lab, r.lab, sizeof b->lab);
 	memcpy(b->host, r.host, sizeof b->host);
 	memcpy(b->source, r.source, sizeof b->source);
-	memcpy(b->cert, r.cert, strlen(r.cert) + 1);
+	memcpy(b->cert, r.certificate, strlen(r.certificate) + 1);
 	memcpy(b->key, r.key, strlen(r.key) + 1);
 	memcpy(b->ca, r.ca, strlen(r.ca) + 1);
 	return 0;
@@ -92,7 +93,7 @@ int bundle_parse(struct bundle *b, const char *text, size_t len, struct err *e)
 		json_close(doc);
 	}
 	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* not a peer's message: the user's file */
+		e->code = ERR_USAGE; /* the user's file, not a peer's message */
 	return rc;
 }
 
@@ -104,7 +105,7 @@ void bundle_wipe(struct bundle *b)
 
 size_t bundle_room(const struct lab *lab, size_t host)
 {
-	/* a line end takes two bytes in JSON: PEM has one in 65 */
+	/* a line break takes two bytes in JSON: PEM has one in 65 bytes */
 	return lab_config_room(lab, host) + 3 * CERT_PEM_MAX + CERT_PEM_MAX / 8 + 512;
 }
 

@@ -1,10 +1,10 @@
 /*
- * proto/config/bundle.h - all that one lab host needs, as one document: identity, CA, config.
+ * proto/config/bundle.h - the identity, CA and config of one lab host in one document.
  *
  *     {"schema":"sapair.bundle/1","lab":"demo","host":"a","source":"<sha-256 of the lab file>",
  *      "config":{...},"certificate":"-----BEGIN...","key":"-----BEGIN...","ca":"-----BEGIN..."}
  *
- * No files, no clock. It holds a private key: wipe what holds it.
+ * No files, no clock. A bundle contains a private key: wipe the text.
  */
 #ifndef SAPAIR_PROTO_CONFIG_BUNDLE_H
 #define SAPAIR_PROTO_CONFIG_BUNDLE_H
@@ -27,9 +27,9 @@ int bundle_parse(struct bundle *b, const char *text, size_t len, struct err *e);
 /* Frees the config, wipes the rest. */
 void bundle_wipe(struct bundle *b);
 
-/* Bytes that bundle_write() needs at most. */
+/* The most bytes that bundle_write() writes. */
 size_t bundle_room(const struct lab *lab, size_t host);
-/* The document for one host of a lab; 0 when it did not fit. */
+/* The document for one host of a lab. Returns its length; 0: it did not fit. */
 size_t bundle_write(char *buf, size_t size, const struct lab *lab, size_t host,
 		    const uint8_t source[SHA256_LEN], const struct pem_pair *own, const char *ca);
 

@@ -1,29 +1,30 @@
 /*
- * proto/config/lab.c - the tables of the lab file, and what follows from them.
+ * proto/config/lab.c - the lab file: its tables, and one config for each host.
  */
 #include "proto/config/lab.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define DEPTH 7
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
-/* A lab while it is read. */
+/* A lab while it is decoded. */
 struct reading {
 	struct lab lab;
 	struct lab_group *groups;
 	size_t n_groups;
-	uint32_t *index; /* of the pair of hosts a and b, at a * n_hosts + b: 1 and up; 0: none */
+	uint32_t *index; /* number of the pair of hosts a and b, at a * n_hosts + b; 0: none */
 	const struct cJSON *options, *hosts, *groups_at, *pairs;
 };
 
 /* ---- values ---------------------------------------------------------------------------- */
 
-/* Names become names of files and words of commands: they begin with a letter or digit. */
+/* Names are used in file names and on command lines: they begin with a letter or digit. */
 static bool name_fits(const char *s)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -40,13 +41,13 @@ static int get_name(const struct cJSON *v, const struct json_field *f, void *to,
 		return -1;
 	if (!name_fits(to))
 		return err_set(e, ERR_USAGE,
-			       "1 to %d letters, digits and . _ - make a name, not with one of "
-			       "these three in front",
+			       "must be 1 to %d letters, digits and . _ -, and begin with a "
+			       "letter or digit",
 			       LAB_NAME_MAX);
 	return 0;
 }
 
-/* As ssh takes it: [user@]host or ssh://[user@]host[:port]; never an option. */
+/* A destination of ssh, never an option: [user@]host or ssh://[user@]host[:port]. */
 static int get_ssh(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -61,7 +62,7 @@ static int get_ssh(const struct cJSON *v, const struct json_field *f, void *to, 
 	return 0;
 }
 
-/* Looked at later, when what it needs is known. */
+/* Decoded later, when the values it depends on are known. */
 static int get_later(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	(void)f;
@@ -80,7 +81,7 @@ static int add_address(const struct cJSON *v, size_t i, void *arg, struct err *e
 	if (endpoint_parse(&h->at[i], s, PROTO_PORT, e) < 0)
 		return -1;
 	if (!addr_is_unicast(&h->at[i].addr))
-		return err_set(e, ERR_USAGE, "%s is not the address of one host", s);
+		return err_set(e, ERR_USAGE, "%s is not a unicast address", s);
 	h->ats = i + 1;
 	return 0;
 }
@@ -108,11 +109,14 @@ struct host_reading {
 };
 
 static const struct json_field host_fields[] = {
-	{"name", get_name, offsetof(struct host_reading, h.name), 1, LAB_NAME_MAX + 1, NULL, false},
-	{"address", get_address, offsetof(struct host_reading, h), 0, 0, NULL, false},
-	{"ssh", get_ssh, offsetof(struct host_reading, h.ssh), 1, LAB_SSH_MAX + 1, NULL, true},
-	{"system", json_get_word, offsetof(struct host_reading, h.system), 0, 0, systems, true},
-	{"options", get_later, offsetof(struct host_reading, options), 0, 0, NULL, true},
+	{"name", get_name, offsetof(struct host_reading, h.name), 1, LAB_NAME_MAX + 1, NULL, false,
+	 NULL},
+	{"address", get_address, offsetof(struct host_reading, h), 0, 0, NULL, false, NULL},
+	{"ssh", get_ssh, offsetof(struct host_reading, h.ssh), 1, LAB_SSH_MAX + 1, NULL, true,
+	 NULL},
+	{"system", json_get_word, offsetof(struct host_reading, h.system), 0, 0, systems, true,
+	 NULL},
+	{"options", get_later, offsetof(struct host_reading, options), 0, 0, NULL, true, NULL},
 };
 
 size_t lab_find_host(const struct lab *lab, const char *name)
@@ -139,21 +143,21 @@ static int check_host(const struct lab *lab, const struct lab_host *h, struct er
 	char text[ADDR_TEXT];
 
 	if (twin != SIZE_MAX) {
-		err_set(e, ERR_USAGE, "hosts[%zu] is called %s, too", twin, h->name);
+		err_set(e, ERR_USAGE, "%s is also the name of hosts[%zu]", h->name, twin);
 		return err_at(e, "name");
 	}
 	for (size_t i = 0; i < h->ats; i++) {
 		addr_put(text, &h->at[i].addr);
 		for (size_t k = 0; k < i; k++)
 			if (addr_equal(&h->at[k].addr, &h->at[i].addr)) {
-				err_set(e, ERR_USAGE, "%s is there twice", text);
+				err_set(e, ERR_USAGE, "%s is given twice", text);
 				return err_at(e, "address");
 			}
 		for (size_t k = 0; k < lab->n_hosts; k++)
 			for (size_t m = 0; m < lab->hosts[k].ats; m++) {
 				if (!addr_equal(&lab->hosts[k].at[m].addr, &h->at[i].addr))
 					continue;
-				err_set(e, ERR_USAGE, "%s is the address of hosts[%zu], %s, too",
+				err_set(e, ERR_USAGE, "%s is also an address of hosts[%zu], %s",
 					text, k, lab->hosts[k].name);
 				return err_at(e, "address");
 			}
@@ -186,7 +190,7 @@ static int read_hosts(struct reading *r, struct err *e)
 		return err_at(e, "hosts");
 	if (r->lab.n_hosts >= 2)
 		return 0;
-	err_set(e, ERR_USAGE, "a lab has at least two hosts");
+	err_set(e, ERR_USAGE, "a lab needs at least two hosts");
 	return err_at(e, "hosts");
 }
 
@@ -214,7 +218,7 @@ static int add_member(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	if (name == NULL)
 		return err_set(e, ERR_USAGE, "must be the name of a host");
 	if (host == SIZE_MAX)
-		return err_set(e, ERR_USAGE, "no host is called \"%s\"", name);
+		return err_set(e, ERR_USAGE, "there is no host \"%s\"", name);
 	for (size_t k = 0; k < i; k++)
 		if (in->g->host[k] == host)
 			return err_set(e, ERR_USAGE, "%s is in the list already", name);
@@ -229,8 +233,9 @@ struct group_text {
 };
 
 static const struct json_field group_fields[] = {
-	{"name", get_name, offsetof(struct group_text, name), 1, LAB_NAME_MAX + 1, NULL, false},
-	{"hosts", get_later, offsetof(struct group_text, hosts), 0, 0, NULL, false},
+	{"name", get_name, offsetof(struct group_text, name), 1, LAB_NAME_MAX + 1, NULL, false,
+	 NULL},
+	{"hosts", get_later, offsetof(struct group_text, hosts), 0, 0, NULL, false, NULL},
 };
 
 static int read_group(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -244,7 +249,7 @@ static int read_group(const struct cJSON *v, size_t i, void *arg, struct err *e)
 		return -1;
 	if (lab_find_host(&r->lab, text.name) != SIZE_MAX || find_group(r, text.name) != NULL ||
 	    strcmp(text.name, "all") == 0) {
-		err_set(e, ERR_USAGE, "%s is the name of a host or group already", text.name);
+		err_set(e, ERR_USAGE, "a host or group is already named %s", text.name);
 		return err_at(e, "name");
 	}
 	memcpy(in.g->name, text.name, sizeof in.g->name);
@@ -266,7 +271,7 @@ static int read_groups(struct reading *r, struct err *e)
 
 /* ---- pairs ----------------------------------------------------------------------------- */
 
-/* The hosts of one name in "pairs". */
+/* The hosts that a name in "pairs" stands for. */
 static int resolve(struct reading *r, const struct cJSON *v, struct lab_group *out, struct err *e)
 {
 	const char *name = json_string(v);
@@ -286,12 +291,12 @@ static int resolve(struct reading *r, const struct cJSON *v, struct lab_group *o
 		for (; out->n < r->lab.n_hosts; out->n++)
 			out->host[out->n] = (uint16_t)out->n;
 	} else {
-		return err_set(e, ERR_USAGE, "no host or group is called \"%s\"", name);
+		return err_set(e, ERR_USAGE, "there is no host or group \"%s\"", name);
 	}
 	return 0;
 }
 
-/* The first address of each that is of one family with one of the other's. */
+/* The first two addresses of the same family. */
 static bool choose_addresses(const struct lab *lab, struct lab_pair *p)
 {
 	const struct lab_host *a = &lab->hosts[p->a], *b = &lab->hosts[p->b];
@@ -315,7 +320,7 @@ static bool texts_equal(const char a[PROTECT_MAX][PROTECT_TEXT], uint8_t n,
 	return n == m;
 }
 
-/* What two hosts must agree on, told here and not by their agents at night. */
+/* Options that must be equal on both hosts, or that must fit each other. */
 static int check_ends(const struct lab *lab, const struct lab_pair *p, struct err *e)
 {
 	const struct peer_options *a = &p->opt_a, *b = &p->opt_b;
@@ -333,12 +338,13 @@ static int check_ends(const struct lab *lab, const struct lab_pair *p, struct er
 		return err_set(e, ERR_USAGE, "%s and %s do not agree on %s", lab->hosts[p->a].name,
 			       lab->hosts[p->b].name, what);
 	if ((a->role == ROLE_LISTEN && b->role == ROLE_LISTEN))
-		return err_set(e, ERR_USAGE, "%s and %s both wait for the other to dial",
+		return err_set(e, ERR_USAGE,
+			       "role is \"listen\" on both %s and %s: neither connects",
 			       lab->hosts[p->a].name, lab->hosts[p->b].name);
 	return 0;
 }
 
-/* Options of the pair on top of those of each host; the last that names a pair decides. */
+/* Options of the pair override those of the hosts. A later entry for a pair replaces an earlier one. */
 static int add_pair(struct reading *r, size_t x, size_t y, const struct cJSON *options,
 		    struct err *e)
 {
@@ -351,7 +357,7 @@ static int add_pair(struct reading *r, size_t x, size_t y, const struct cJSON *o
 	if (get_options(&made.opt_a, options, e) < 0 || get_options(&made.opt_b, options, e) < 0)
 		return -1;
 	if (!choose_addresses(lab, &made))
-		return err_set(e, ERR_USAGE, "%s and %s have no addresses of one family",
+		return err_set(e, ERR_USAGE, "%s and %s have no addresses of the same family",
 			       lab->hosts[made.a].name, lab->hosts[made.b].name);
 	if (check_ends(lab, &made, e) < 0)
 		return -1;
@@ -397,7 +403,7 @@ static int read_between(struct reading *r, const struct cJSON *v, const struct c
 	if (json_each(v, 2, add_side, &b, e) < 0)
 		goto out;
 	if (b.n == 0) {
-		err_set(e, ERR_USAGE, "must name two hosts, or groups");
+		err_set(e, ERR_USAGE, "must name two hosts or groups");
 		goto out;
 	}
 	for (size_t i = 0; i < side[0].n; i++)
@@ -411,7 +417,7 @@ static int read_between(struct reading *r, const struct cJSON *v, const struct c
 				goto out;
 		}
 	if (named == 0)
-		err_set(e, ERR_USAGE, "that is no pair of two hosts");
+		err_set(e, ERR_USAGE, "must contain two different hosts");
 	else
 		rc = 0;
 out:
@@ -424,8 +430,8 @@ struct pair_text {
 };
 
 static const struct json_field pair_fields[] = {
-	{"between", get_later, offsetof(struct pair_text, between), 0, 0, NULL, false},
-	{"options", get_later, offsetof(struct pair_text, options), 0, 0, NULL, true},
+	{"between", get_later, offsetof(struct pair_text, between), 0, 0, NULL, false, NULL},
+	{"options", get_later, offsetof(struct pair_text, options), 0, 0, NULL, true, NULL},
 };
 
 static int read_pair(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -461,21 +467,23 @@ static int read_pairs(struct reading *r, struct err *e)
 	}
 	if (r->lab.n_pairs > 0)
 		return 0;
-	err_set(e, ERR_USAGE, "a lab has at least one pair");
+	err_set(e, ERR_USAGE, "a lab needs at least one pair");
 	return err_at(e, "pairs");
 }
 
 /* ---- the file -------------------------------------------------------------------------- */
 
 static const struct json_field lab_fields[] = {
-	{"lab", get_name, offsetof(struct reading, lab.name), 1, LAB_NAME_MAX + 1, NULL, true},
+	{"lab", get_name, offsetof(struct reading, lab.name), 1, LAB_NAME_MAX + 1, NULL, true,
+	 NULL},
 	{"backend", json_get_text, offsetof(struct reading, lab.backend), 1, BACKEND_NAME_MAX, NULL,
-	 true},
-	{"export_keys", json_get_bool, offsetof(struct reading, lab.export_keys), 0, 0, NULL, true},
-	{"options", get_later, offsetof(struct reading, options), 0, 0, NULL, true},
-	{"hosts", get_later, offsetof(struct reading, hosts), 0, 0, NULL, false},
-	{"groups", get_later, offsetof(struct reading, groups_at), 0, 0, NULL, true},
-	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true},
+	 true, NULL},
+	{"export_keys", json_get_bool, offsetof(struct reading, lab.export_keys), 0, 0, NULL, true,
+	 NULL},
+	{"options", get_later, offsetof(struct reading, options), 0, 0, NULL, true, NULL},
+	{"hosts", get_later, offsetof(struct reading, hosts), 0, 0, NULL, false, NULL},
+	{"groups", get_later, offsetof(struct reading, groups_at), 0, 0, NULL, true, NULL},
+	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true, NULL},
 };
 
 static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
@@ -485,11 +493,10 @@ static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
 	memcpy(r->lab.backend, "auto", sizeof "auto");
 	if (json_decode(root, lab_fields, COUNT(lab_fields), r, sizeof *r, e) < 0)
 		return -1;
-	r->lab.opt = config_default_options();
-	if (get_options(&r->lab.opt, r->options, e) < 0 || read_hosts(r, e) < 0 ||
-	    read_groups(r, e) < 0)
+	if (config_default_options(&r->lab.opt, e) < 0 ||
+	    get_options(&r->lab.opt, r->options, e) < 0 || read_hosts(r, e) < 0)
 		return -1;
-	return read_pairs(r, e);
+	return read_groups(r, e) < 0 ? -1 : read_pairs(r, e);
 }
 
 int lab_parse(struct lab *lab, const char *text, size_t len, struct err *e)
@@ -512,7 +519,7 @@ int lab_parse(struct lab *lab, const char *text, size_t len, struct err *e)
 		json_close(doc);
 	}
 	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* not a peer's message: the user's file */
+		e->code = ERR_USAGE; /* the user's file, not a peer's message */
 	return rc;
 }
 
@@ -534,7 +541,7 @@ const struct lab_pair *lab_find_pair(const struct lab *lab, size_t a, size_t b)
 
 /* ---- configs --------------------------------------------------------------------------- */
 
-#define OPTIONS_ROOM 1024 /* written out */
+#define OPTIONS_ROOM 1024 /* bytes of the options as JSON */
 
 size_t lab_config_room(const struct lab *lab, size_t host)
 {
@@ -567,7 +574,7 @@ static void put_peer(struct json_out *out, const struct lab *lab, const struct l
 	/* soft has one UDP port: that of the first listen */
 	json_put_u64(out, "esp_port", other->at[0].port);
 	json_put_text(out, "identity", other->name);
-	if (!peer_options_equal(o, &own->opt))
+	if (peer_options_change(o, &own->opt) != CHANGE_NONE)
 		config_put_options(out, o);
 	json_put_close(out);
 }

@@ -1,11 +1,10 @@
 /*
- * proto/esp/esp.c - ESP packets: one function to frame and one to unframe, and in between the three
- * kinds of suite.
+ * proto/esp/esp.c - ESP packets with the three kinds of suite.
  *
  *     kind   nonce or IV            the ICV covers                                   ESN high half
  *     GCM    salt 4 | IV 8          SPI, number as AAD; the encrypted rest           in the AAD
  *     GMAC   salt 4 | IV 8          SPI, number, IV and all that follows, as AAD     in the AAD
- *     CBC    IV 16                  the packet as it stands                          behind it
+ *     CBC    IV 16                  the packet                                       after it
  *
  * RFC 4106 section 5, RFC 4543 section 3.3, RFC 4303 section 2.2.1.
  */
@@ -40,7 +39,7 @@ const char *esp_fault_text(enum esp_fault f)
 	case ESP_OK:
 		return "no fault";
 	case ESP_SHORT:
-		return "a length that no packet of this suite has";
+		return "impossible length for this suite";
 	case ESP_REPLAYED:
 		return "replayed, or too old for the window";
 	case ESP_INTEGRITY:
@@ -48,16 +47,16 @@ const char *esp_fault_text(enum esp_fault f)
 	case ESP_PADDING:
 		return "impossible padding";
 	case ESP_EXHAUSTED:
-		return "the sequence numbers are used up";
+		return "sequence numbers exhausted";
 	case ESP_NO_ROOM:
-		return "longer than the buffer";
+		return "buffer too small";
 	case ESP_NO_MEMORY:
 		return "no memory";
 	}
 	return "unknown fault";
 }
 
-/* What a packet's body must be a multiple of: the cipher's block, or 4 (RFC 4303 section 2.4). */
+/* The alignment of a packet's body: the cipher's block, or 4 (RFC 4303 section 2.4). */
 static size_t block_of(const struct suite_info *s)
 {
 	return s->kind == SUITE_CBC ? 16 : 4;
@@ -68,7 +67,7 @@ static enum mac_kind mac_of(enum suite s)
 	return s == SUITE_AES128_SHA1 ? MAC_SHA1_96 : MAC_SHA256_128;
 }
 
-/* The SPI and the number that GCM and GMAC authenticate; returns its length. */
+/* The SPI and sequence number that GCM and GMAC authenticate; returns the length. */
 static size_t put_aad(uint8_t aad[HEAD + 4], const uint8_t *packet, uint64_t seq, bool esn)
 {
 	memcpy(aad, packet, 4);
@@ -84,10 +83,10 @@ static size_t put_aad(uint8_t aad[HEAD + 4], const uint8_t *packet, uint64_t seq
 typedef bool aead(const uint8_t *key, size_t key_len, const uint8_t nonce[GCM_NONCE_LEN],
 		  const uint8_t *aad, size_t aad_len, uint8_t *data, size_t n);
 
-/* Runs gcm_seal() or gcm_open(): the key material is key, then salt. */
-static bool run(aead *f, const struct secret *material, const struct suite_info *s,
-		const uint8_t iv[GCM_IV], const uint8_t *aad, size_t aad_len, uint8_t *data,
-		size_t n)
+/* Calls gcm_seal() or gcm_open(). The key material is key, then salt. */
+static bool run_aead(aead *f, const struct secret *material, const struct suite_info *s,
+		     const uint8_t iv[GCM_IV], const uint8_t *aad, size_t aad_len, uint8_t *data,
+		     size_t n)
 {
 	size_t len;
 	const uint8_t *key = secret_bytes(material, &len);
@@ -107,13 +106,12 @@ static bool run_gcm(aead *f, const struct secret *material, const struct suite_i
 	uint8_t aad[HEAD + 4], *iv = packet + HEAD, *body = iv + GCM_IV;
 	size_t aad_len = put_aad(aad, packet, seq, esn);
 
-	return run(f, material, s, iv, aad, aad_len, body, covered - HEAD - GCM_IV);
+	return run_aead(f, material, s, iv, aad, aad_len, body, covered - HEAD - GCM_IV);
 }
 
 /*
- * All is AAD, nothing is data. With ESN the AAD has four bytes in the middle that the packet
- * lacks: the packet makes room for them, and closes up again. There is room: the ICV's 16 bytes
- * at its end are in icv meanwhile.
+ * Everything is AAD. With ESN the AAD contains four bytes that the packet does not: the rest of the
+ * packet is moved up to insert them, over the ICV, which is saved in icv, and then moved back.
  */
 static bool run_gmac(aead *f, const struct secret *material, const struct suite_info *s,
 		     uint8_t *packet, size_t covered, uint64_t seq, bool esn)
@@ -126,7 +124,7 @@ static bool run_gmac(aead *f, const struct secret *material, const struct suite_
 	memcpy(icv, packet + covered, sizeof icv);
 	memmove(packet + head, packet + HEAD, rest);
 	memcpy(packet, aad, head);
-	done = run(f, material, s, iv, packet, head + rest, icv, 0);
+	done = run_aead(f, material, s, iv, packet, head + rest, icv, 0);
 	memmove(packet + HEAD, packet + head, rest);
 	put32(packet + 4, (uint32_t)seq);
 	memcpy(packet + covered, icv, sizeof icv);
@@ -162,7 +160,7 @@ static bool cbc_open(const struct esp_in *sa, const struct suite_info *s, uint8_
 	       cbc_decrypt(key, s->enc_key_len, iv, body, covered - HEAD - s->iv_len);
 }
 
-/* Never the same twice under one key, which is all that GCM asks for (RFC 4106 section 3.1). */
+/* Unique for each key, as GCM requires (RFC 4106 section 3.1). */
 static void put_counter_iv(uint8_t *iv, const struct esp_out *sa)
 {
 	put32(iv, (uint32_t)(sa->seq >> 32));
@@ -192,7 +190,7 @@ enum esp_fault esp_seal(struct esp_out *sa, uint8_t next_header, const uint8_t *
 		return ESP_NO_ROOM;
 	if (sa->seq == (sa->esn ? UINT64_MAX : UINT32_MAX))
 		return ESP_EXHAUSTED;
-	sa->seq++; /* whatever comes of this packet, its number is used up */
+	sa->seq++; /* a number is used once, even if sealing fails */
 
 	pad = (block - (payload_len + TRAILER) % block) % block;
 	covered = head + payload_len + pad + TRAILER;
@@ -270,7 +268,7 @@ enum esp_fault esp_open(struct esp_in *sa, uint8_t *packet, size_t n, uint8_t *n
 		wipe(packet, n);
 		return ESP_INTEGRITY;
 	}
-	/* Authentic: the window moves before anything else is judged (RFC 4303 section 3.4.3). */
+	/* Authentic: update the window before any other check (RFC 4303 section 3.4.3). */
 	if (!replay_update(&sa->replay, seq)) {
 		wipe(packet, n);
 		return ESP_REPLAYED;

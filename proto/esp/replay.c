@@ -1,8 +1,8 @@
 /*
- * proto/esp/replay.c - which sequence numbers were seen: a ring of bits below the greatest one.
+ * proto/esp/replay.c - the anti-replay window: a ring of bits.
  *
- * The ring is indexed by seq modulo its size; the bits of (top - window, top] are those of the
- * numbers there, and moving top clears what it passes.
+ * The ring is indexed by seq modulo its size and has the bits of (top - window, top]. When top advances,
+ * the bits of the numbers passed are cleared.
  */
 #include "proto/esp/replay.h"
 
@@ -41,15 +41,15 @@ static uint32_t mask_of(const struct replay *r, uint64_t seq)
 static bool is_new(const struct replay *r, uint64_t seq)
 {
 	if (seq == 0)
-		return false; /* never sent: the first packet has number 1 */
+		return false; /* the first packet has number 1 */
 	if (seq > r->top)
 		return true;
 	return r->top - seq < r->window && (*word_of(r, seq) & mask_of(r, seq)) == 0;
 }
 
 /*
- * RFC 4303 appendix A2.2: the high half that puts the number nearest to the window. Unlike there,
- * a number below 0 or above 2^64 - 1 is refused instead of left to the ICV.
+ * RFC 4303 appendix A2.2: infers the high half from the window. Unlike there, a number below 0 or above
+ * 2^64 - 1 is refused before the ICV is checked.
  */
 static bool infer(const struct replay *r, uint32_t low, uint64_t *seq)
 {
@@ -63,7 +63,7 @@ static bool infer(const struct replay *r, uint32_t low, uint64_t *seq)
 				return false;
 			high++;
 		}
-	} else if (low >= bottom) { /* case B: it spans two, and low is of the former */
+	} else if (low >= bottom) { /* case B: it spans two, and low is in the first */
 		if (high == 0)
 			return false;
 		high--;

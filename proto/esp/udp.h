@@ -1,5 +1,5 @@
 /*
- * proto/esp/udp.h - UDP headers (RFC 768), for datagrams that no system's stack makes: those within ESP.
+ * proto/esp/udp.h - UDP headers (RFC 768) of datagrams within ESP.
  */
 #ifndef SAPAIR_PROTO_ESP_UDP_H
 #define SAPAIR_PROTO_ESP_UDP_H
@@ -12,16 +12,15 @@
 
 #define UDP_HEAD 8
 
-/* Where a datagram comes from and goes to; addresses of one family, ports in host order. */
-struct udp_way {
+/* Source and destination: addresses of the same family, ports in host order. */
+struct udp_flow {
 	struct addr from, to;
 	uint16_t from_port, to_port;
 };
 
-/* Writes the header in front of n - UDP_HEAD bytes of payload, which are at udp + UDP_HEAD; n is at most
- * 65535. */
-void udp_put(uint8_t *udp, size_t n, const struct udp_way *way);
-/* Is it one whole datagram of that way, with the right checksum? One without a checksum is not. */
-bool udp_is(const uint8_t *udp, size_t n, const struct udp_way *way);
+/* Writes the header of a datagram of n bytes (at most 65535) whose payload is at udp + UDP_HEAD. */
+void udp_put(uint8_t *udp, size_t n, const struct udp_flow *flow);
+/* Whether it is one complete datagram of this flow with a valid checksum, which is required. */
+bool udp_is(const uint8_t *udp, size_t n, const struct udp_flow *flow);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * proto/exchange/election.c - two links, two hellos: what follows.
+ * proto/exchange/election.c - comparing links and hellos.
  */
 #include "proto/exchange/election.h"
 
@@ -48,8 +48,8 @@ static enum hello_verdict compare_addresses(const struct msg_hello *own,
 		addr_put(ours, &own->remote);
 		addr_put(theirs, &peer->local);
 		err_set(e, ERR_REFUSED,
-			"the peer says that its address is %s, configured here "
-			"is %s",
+			"the peer's address is %s according to the peer, but "
+			"%s according to our config",
 			theirs, ours);
 		return refuse(fault, FAULT_ADDRESS);
 	}
@@ -57,8 +57,8 @@ static enum hello_verdict compare_addresses(const struct msg_hello *own,
 		addr_put(ours, &own->local);
 		addr_put(theirs, &peer->remote);
 		err_set(e, ERR_REFUSED,
-			"the peer says that our address is %s, configured here "
-			"is %s",
+			"our address is %s according to the peer, but %s "
+			"according to our config",
 			theirs, ours);
 		return refuse(fault, FAULT_ADDRESS);
 	}
@@ -102,9 +102,9 @@ static enum hello_verdict compare_ppk(const struct hello_own *own, const struct 
 }
 
 /*
- * `last` beyond the epoch in force tells of an exchange that ended early: one of the two may hold
- * an inbound SA of it (I6), which only a newer epoch clears away (I3). It also makes an old hello
- * harmless: had its sender gone on afterwards on another link, we would have gone on with it.
+ * If `last` is greater than the epoch in force, an exchange ended early: either side may have an
+ * inbound SA of it (I6), which only a newer epoch removes (I3). This also makes an old hello harmless:
+ * had its sender completed an exchange on another link since, so had we.
  */
 static bool same_pair(const struct pair_state *own, uint64_t own_last, const struct msg_hello *peer)
 {
@@ -123,7 +123,7 @@ enum hello_verdict hello_compare(const struct hello_own *own, const struct pair_
 		return refuse(fault, FAULT_VERSION);
 	}
 	if (memcmp(peer->instance, own->sent.instance, INSTANCE_LEN) == 0) {
-		err_set(e, ERR_REFUSED, "our own hello came back");
+		err_set(e, ERR_REFUSED, "received our own hello");
 		return refuse(fault, FAULT_PROTOCOL);
 	}
 	if (compare_addresses(&own->sent, peer, fault, e) != HELLO_EQUAL ||

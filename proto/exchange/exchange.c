@@ -14,8 +14,8 @@
 typedef enum fault act_fn(struct exchange *x, const struct xevent *ev, struct xactions *out);
 
 static act_fn ask_reserve, send_offer, take_answer, send_confirm, finish, step_back;
-static act_fn take_offer, set_inbound, send_answer, take_confirm, send_done;
-static act_fn drop_refused;
+static act_fn take_offer, install_pair, send_answer, take_confirm, send_done;
+static act_fn remove_refused;
 
 /* Leader and follower share no state but IDLE: no row asks for the role. */
 static const struct row {
@@ -28,18 +28,18 @@ static const struct row {
 	/* clang-format off */
 	{XS_IDLE,         XE_START,   ask_reserve,  XS_L_RESERVING,  "RESERVE"},
 	{XS_L_RESERVING,  XE_IPSEC_OK, send_offer,   XS_L_OFFERED,    "SEND offer, TIMER"},
-	{XS_L_OFFERED,    XE_ANSWER,  take_answer,  XS_L_INSTALLING, "NO_TIMER, ADD_IN, ADD_OUT"},
-	{XS_L_OFFERED,    XE_REJECT,  drop_refused, XS_IDLE,         "NO_TIMER, DROP, END"},
+	{XS_L_OFFERED,    XE_ANSWER,  take_answer,  XS_L_INSTALLING, "NO_TIMER, INSTALL, ACTIVATE"},
+	{XS_L_OFFERED,    XE_REJECT,  remove_refused, XS_IDLE,         "NO_TIMER, REMOVE, END"},
 	{XS_L_INSTALLING, XE_IPSEC_OK, send_confirm, XS_L_CONFIRMED,  "COMMIT, SEND confirm, TIMER"},
 	{XS_L_CONFIRMED,  XE_DONE,    finish,       XS_IDLE,         "NO_TIMER, RETIRE, END"},
 	{XS_L_CONFIRMED,  XE_REJECT,  step_back,    XS_IDLE,         "NO_TIMER, UNCOMMIT, END"},
 
 	{XS_IDLE,         XE_OFFER,   take_offer,   XS_F_RESERVING,  "RESERVE"},
-	{XS_F_RESERVING,  XE_IPSEC_OK, set_inbound,  XS_F_INSTALLING, "ADD_IN"},
+	{XS_F_RESERVING,  XE_IPSEC_OK, install_pair,  XS_F_INSTALLING, "INSTALL"},
 	{XS_F_INSTALLING, XE_IPSEC_OK, send_answer,  XS_F_ANSWERED,   "SEND answer, TIMER"},
-	{XS_F_ANSWERED,   XE_CONFIRM, take_confirm, XS_F_OPENING,    "NO_TIMER, ADD_OUT"},
-	{XS_F_ANSWERED,   XE_REJECT,  drop_refused, XS_IDLE,         "NO_TIMER, DROP, END"},
-	{XS_F_OPENING,    XE_IPSEC_OK, send_done,    XS_IDLE,         "COMMIT, SEND done, RETIRE, END"},
+	{XS_F_ANSWERED,   XE_CONFIRM, take_confirm, XS_F_ACTIVATING,    "NO_TIMER, ACTIVATE"},
+	{XS_F_ANSWERED,   XE_REJECT,  remove_refused, XS_IDLE,         "NO_TIMER, REMOVE, END"},
+	{XS_F_ACTIVATING,    XE_IPSEC_OK, send_done,    XS_IDLE,         "COMMIT, SEND done, RETIRE, END"},
 	/* clang-format on */
 };
 
@@ -56,14 +56,14 @@ static const struct undo {
 } undo[XS_COUNT] = {
 	/* clang-format off */
 	[XS_IDLE]          = {XA_END,  false, false},
-	[XS_L_RESERVING]   = {XA_DROP, false, false},
-	[XS_L_OFFERED]     = {XA_DROP, true,  true},
-	[XS_L_INSTALLING]  = {XA_DROP, true,  false},
+	[XS_L_RESERVING]   = {XA_REMOVE, false, false},
+	[XS_L_OFFERED]     = {XA_REMOVE, true,  true},
+	[XS_L_INSTALLING]  = {XA_REMOVE, true,  false},
 	[XS_L_CONFIRMED]   = {XA_END,  false, true},
-	[XS_F_RESERVING]   = {XA_DROP, true,  false},
-	[XS_F_INSTALLING]  = {XA_DROP, true,  false},
+	[XS_F_RESERVING]   = {XA_REMOVE, true,  false},
+	[XS_F_INSTALLING]  = {XA_REMOVE, true,  false},
 	[XS_F_ANSWERED]    = {XA_HOLD, true,  true},
-	[XS_F_OPENING]     = {XA_HOLD, true,  false},
+	[XS_F_ACTIVATING]     = {XA_HOLD, true,  false},
 	/* clang-format on */
 };
 
@@ -80,7 +80,7 @@ const char *xstate_name(enum xstate s)
 		[XS_F_RESERVING] = "F_RESERVING",
 		[XS_F_INSTALLING] = "F_INSTALLING",
 		[XS_F_ANSWERED] = "F_ANSWERED",
-		[XS_F_OPENING] = "F_OPENING",
+		[XS_F_ACTIVATING] = "F_ACTIVATING",
 	};
 
 	return (unsigned)s < XS_COUNT ? names[s] : "?";
@@ -102,9 +102,9 @@ const char *xevent_name(enum xevent_kind k)
 const char *xaction_name(enum xaction_kind k)
 {
 	static const char *const names[] = {
-		[XA_RESERVE] = "RESERVE", [XA_ADD_IN] = "ADD_IN",     [XA_ADD_OUT] = "ADD_OUT",
+		[XA_RESERVE] = "RESERVE", [XA_INSTALL] = "INSTALL",   [XA_ACTIVATE] = "ACTIVATE",
 		[XA_COMMIT] = "COMMIT",   [XA_UNCOMMIT] = "UNCOMMIT", [XA_RETIRE] = "RETIRE",
-		[XA_DROP] = "DROP",       [XA_HOLD] = "HOLD",         [XA_SEND] = "SEND",
+		[XA_REMOVE] = "REMOVE",   [XA_HOLD] = "HOLD",         [XA_SEND] = "SEND",
 		[XA_TIMER] = "TIMER",     [XA_NO_TIMER] = "NO_TIMER", [XA_CLOSE] = "CLOSE",
 		[XA_END] = "END",
 	};
@@ -390,8 +390,8 @@ static enum fault take_answer(struct exchange *x, const struct xevent *ev, struc
 	    !make_sa(x, &x->sa_out, false))
 		return no_memory(x);
 	emit(out, XA_NO_TIMER);
-	emit(out, XA_ADD_IN);
-	emit(out, XA_ADD_OUT);
+	emit(out, XA_INSTALL);
+	emit(out, XA_ACTIVATE);
 	return FAULT_NONE;
 }
 
@@ -476,7 +476,7 @@ static enum fault take_offer(struct exchange *x, const struct xevent *ev, struct
 	return FAULT_NONE;
 }
 
-static enum fault set_inbound(struct exchange *x, const struct xevent *ev, struct xactions *out)
+static enum fault install_pair(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
 	if (!spi_usable(ev->spi))
 		return deny(x, FAULT_SYSTEM, "the system chose the reserved SPI %u", ev->spi.n);
@@ -486,7 +486,7 @@ static enum fault set_inbound(struct exchange *x, const struct xevent *ev, struc
 	if (!make_keys(x, &x->offer_.share, &x->share_) || !make_sa(x, &x->sa_in, true) ||
 	    !make_sa(x, &x->sa_out, false))
 		return no_memory(x);
-	emit(out, XA_ADD_IN);
+	emit(out, XA_INSTALL);
 	return FAULT_NONE;
 }
 
@@ -527,7 +527,7 @@ static enum fault take_confirm(struct exchange *x, const struct xevent *ev, stru
 	if (!make_sa(x, &x->sa_out, false))
 		return no_memory(x);
 	emit(out, XA_NO_TIMER);
-	emit(out, XA_ADD_OUT);
+	emit(out, XA_ACTIVATE);
 	return FAULT_NONE;
 }
 
@@ -563,15 +563,15 @@ static enum fault note_reject(struct exchange *x, const struct msg_reject *m)
 
 /* It was refused before either could send on it: the leader never will, or the follower did not
  * take it. */
-static enum fault drop_refused(struct exchange *x, const struct xevent *ev, struct xactions *out)
+static enum fault remove_refused(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
 	emit(out, XA_NO_TIMER);
-	emit(out, XA_DROP);
+	emit(out, XA_REMOVE);
 	emit_end(out, note_reject(x, &ev->msg->u.reject));
 	return FAULT_NONE;
 }
 
-/* The follower has not opened its outbound, and holds the inbound that we send on. */
+/* The follower has not activated its outbound SA, and holds the inbound that we send on. */
 static enum fault step_back(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
 	x->current = x->former;

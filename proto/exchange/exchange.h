@@ -13,7 +13,7 @@
  *              inbound away after `drain`
  *
  * and performs the actions of a step in order. A step with system actions (XA_RESERVE,
- * XA_ADD_IN, XA_ADD_OUT) is answered by one XE_IPSEC_OK after the last, or one XE_IPSEC_FAILED
+ * XA_INSTALL, XA_ACTIVATE) is answered by one XE_IPSEC_OK after the last, or one XE_IPSEC_FAILED
  * after the first that failed (the rest of the step is not done). The caller feeds no other event
  * between a system action and its answer, and none from within an action.
  */
@@ -41,12 +41,12 @@ enum xstate {
 	XS_IDLE,
 	XS_L_RESERVING,  /* leader: waits for the system's SPI */
 	XS_L_OFFERED,    /* offer sent */
-	XS_L_INSTALLING, /* answer accepted, both SAs going in */
+	XS_L_INSTALLING, /* answer accepted, SAs being installed and activated */
 	XS_L_CONFIRMED,  /* sending on the new pair; confirm sent */
 	XS_F_RESERVING,  /* follower: offer accepted */
-	XS_F_INSTALLING, /* inbound going in */
+	XS_F_INSTALLING, /* SAs being installed */
 	XS_F_ANSWERED,   /* answer sent: the peer may use our new inbound from now on (I6) */
-	XS_F_OPENING,    /* confirm accepted, outbound going in */
+	XS_F_ACTIVATING, /* confirm accepted, outbound SA being activated */
 	XS_COUNT
 };
 const char *xstate_name(enum xstate s);
@@ -84,15 +84,15 @@ struct xevent {
 
 enum xaction_kind {
 	XA_RESERVE, /* make NEW, ask the system for its SPI */
-	XA_ADD_IN, /* NEW's inbound from x->sa_in; the outbound of x->sa_out may be put in place, too,
-		      * if nothing is sent on it before XA_ADD_OUT */
-	XA_ADD_OUT,  /* NEW's outbound from x->sa_out, and send on it from now on */
+	XA_INSTALL, /* NEW's inbound SA from x->sa_in; the outbound one from x->sa_out too, where it
+		     * can be there without being sent on */
+	XA_ACTIVATE, /* send on NEW's outbound SA, x->sa_out, from now on */
 	XA_COMMIT,   /* NEW becomes CURRENT; the former CURRENT becomes HELD */
 	XA_UNCOMMIT, /* leader, the follower could not follow: CURRENT is removed (both SAs; the
 		      * system falls back to the former outbound), and the HELD one of epoch
 		      * x->current.epoch is CURRENT again (if it is gone: exchange_forget()) */
 	XA_RETIRE,   /* the peer is known to send on CURRENT: every HELD starts its clocks */
-	XA_DROP,     /* NEW is removed, both SAs: the peer never used it */
+	XA_REMOVE,   /* NEW is removed, both SAs: the peer never used it */
 	XA_HOLD,     /* NEW becomes HELD: inbound stays, an outbound is removed, sent on or not */
 	XA_SEND,     /* out->send[0..send_len): one frame body */
 	XA_TIMER,    /* call with XE_TIMEOUT in ms; replaces an earlier one */
@@ -149,8 +149,8 @@ struct exchange {
 	enum xstate state;
 	struct pair_state current;    /* in force */
 	uint64_t last;                /* greatest epoch seen in any exchange, refused ones too */
-	struct sa_keys sa_in, sa_out; /* for XA_ADD_IN and XA_ADD_OUT; wiped by the next step */
-	struct secret probe_key;      /* of the new pair, valid at XA_ADD_IN: take and wipe it */
+	struct sa_keys sa_in, sa_out; /* for XA_INSTALL and XA_ACTIVATE; wiped by the next step */
+	struct secret probe_key;      /* of the new pair, valid at XA_INSTALL: take and wipe it */
 	bool is_leader;               /* of the running exchange */
 	enum rekey_reason reason;     /* of the running or last exchange */
 	struct pair_state former;     /* before the last XA_COMMIT */

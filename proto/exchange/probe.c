@@ -1,5 +1,5 @@
 /*
- * proto/exchange/probe.c - verify datagrams: fixed fields and a MAC.
+ * proto/exchange/probe.c - probe datagrams.
  */
 #include "proto/exchange/probe.h"
 #include "crypto/hkdf.h"

@@ -1,11 +1,10 @@
 /*
- * proto/exchange/probe.h - the datagrams that prove a pair: made by one agent, echoed by the other,
- * carried by the SAs themselves.
+ * proto/exchange/probe.h - probe datagrams: sent through the SAs by one agent, echoed by the other.
  *
  *     "SAPP" | version 1 | kind | 2 zero bytes | run id u64 | number u32 | epoch u64 | MAC 16
  *
- * All numbers big endian. The MAC is HMAC-SHA-256 cut to 16 bytes under the pair's probe key, so
- * that a stranger's or an old pair's datagram never counts. 44 bytes.
+ * 44 bytes, numbers in big endian. The MAC is HMAC-SHA-256 with the pair's probe key, truncated to 16
+ * bytes, so that datagrams of other senders and of old pairs do not count.
  */
 #ifndef SAPAIR_PROTO_EXCHANGE_PROBE_H
 #define SAPAIR_PROTO_EXCHANGE_PROBE_H
@@ -20,13 +19,14 @@ struct probe {
 	enum probe_kind kind;
 	uint64_t id;     /* of the run, random */
 	uint32_t number; /* from 1 */
-	uint64_t epoch;  /* of the pair whose probe key made the MAC */
+	uint64_t epoch;  /* selects the probe key */
 };
 
 /* False: no memory. */
 bool probe_make(uint8_t out[PROBE_LEN], const struct probe *p, const struct secret *key);
-/* The epoch says which key to check with; false: not a probe at all. */
+/* Reads the fields, before the MAC is checked. False: not a probe. */
 bool probe_peek(const uint8_t *in, size_t n, struct probe *p);
+/* Checks the MAC in constant time. */
 bool probe_check(const uint8_t in[PROBE_LEN], const struct secret *key);
 
 #endif

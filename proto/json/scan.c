@@ -1,27 +1,27 @@
 /*
- * proto/json/scan.c - one pass over a JSON text that refuses what RFC 8259 refuses, and more.
+ * proto/json/scan.c - checks a JSON text in one pass.
  *
- * Recursion goes no deeper than SCAN_DEPTH_MAX. Each open object remembers where its names stand
- * and a hash of each, so that twins cost no second pass.
+ * Recursion is limited to SCAN_DEPTH_MAX. For each open object the positions and hashes of its names
+ * are kept, to find duplicates.
  */
 #include "proto/json/scan.h"
 
 #include <string.h>
 
 #define GREATEST UINT64_C(9007199254740991) /* 2^53 - 1: doubles hold it and all below exactly */
-#define NOWHERE SIZE_MAX
+#define NO_NAME SIZE_MAX
 
 struct scan {
 	const char *text;
 	size_t len;
-	size_t at; /* the next byte; after a failure the offending one */
+	size_t at; /* the next byte; after a failure the invalid one */
 	unsigned depth;
 	bool decimals;
 	struct err *e;
 };
 
 struct name {
-	uint32_t at; /* behind the opening quote */
+	uint32_t at; /* after the opening quote */
 	uint32_t hash;
 };
 
@@ -37,7 +37,7 @@ static int refuse(struct scan *s, size_t at, const char *fmt, ...)
 	return -1;
 }
 
-/* The byte at an offset, or -1 behind the end. */
+/* The byte at an offset, or -1 beyond the end. */
 static int byte_at(const struct scan *s, size_t at)
 {
 	return at < s->len ? (uint8_t)s->text[at] : -1;
@@ -64,14 +64,14 @@ static int unexpected(struct scan *s, const char *wanted)
 	int c = byte_at(s, s->at);
 
 	if (c < 0)
-		return refuse(s, s->at, "the text ends where %s should stand", wanted);
+		return refuse(s, s->at, "unexpected end of the text, expected %s", wanted);
 	if (c == '/' || c == '#')
 		return refuse(s, s->at, "comments are not allowed");
 	if (c == '\'')
-		return refuse(s, s->at, "names and strings stand in double quotes");
+		return refuse(s, s->at, "names and strings must be in double quotes");
 	if (c > 0x20 && c < 0x7f)
-		return refuse(s, s->at, "'%c' where %s should stand", c, wanted);
-	return refuse(s, s->at, "byte 0x%02x where %s should stand", (unsigned)c, wanted);
+		return refuse(s, s->at, "unexpected '%c', expected %s", c, wanted);
+	return refuse(s, s->at, "unexpected byte 0x%02x, expected %s", (unsigned)c, wanted);
 }
 
 /* ---- strings --------------------------------------------------------------------------- */
@@ -97,7 +97,7 @@ static int32_t hex4(const char *p)
 	return v;
 }
 
-/* What stands behind a backslash; n bytes are there, the backslash included. */
+/* An escape at p, of at most n bytes: its length, or 0 and why not. */
 static size_t escaped(const char *p, size_t n, uint32_t *code, const char **why)
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -115,16 +115,16 @@ static size_t escaped(const char *p, size_t n, uint32_t *code, const char **why)
 	*why = "unknown escape";
 	if (p[1] != 'u')
 		return 0;
-	*why = "an escape with u needs four hex digits";
+	*why = "u escape without four hex digits";
 	if (n < 6 || (u = hex4(p + 2)) < 0)
 		return 0;
-	*why = "an escaped zero byte is not allowed";
+	*why = "NUL escape is not allowed";
 	if (u == 0)
 		return 0;
 	*code = (uint32_t)u;
 	if (u < 0xd800 || u > 0xdfff)
 		return 6;
-	*why = "half of a surrogate pair";
+	*why = "unpaired surrogate";
 	if (u > 0xdbff || n < 12 || p[6] != '\\' || p[7] != 'u' || (low = hex4(p + 8)) < 0xdc00 ||
 	    low > 0xdfff)
 		return 0;
@@ -132,26 +132,26 @@ static size_t escaped(const char *p, size_t n, uint32_t *code, const char **why)
 	return 12;
 }
 
-/* One character of a string, however it is written: the bytes it takes, or 0 and why not. */
+/* One character of a string, escaped or not: its length in the text, or 0 and why not. */
 static size_t character(const char *p, size_t n, uint32_t *code, const char **why)
 {
 	uint8_t c = (uint8_t)*p;
 
 	if (c == '\\')
 		return escaped(p, n, code, why);
-	*why = "not UTF-8";
+	*why = "invalid UTF-8";
 	if (c >= 0x20)
 		return text_char(p, n, code);
 	*why = "control character in a string";
 	if (c == '\n' || c == '\r')
-		*why = "line break in a string; is its closing quote missing?";
+		*why = "line break in a string (closing quote missing?)";
 	return 0;
 }
 
-/* From behind the opening quote to behind the closing one. */
+/* Scans from after the opening quote to after the closing one. */
 static int string(struct scan *s, uint32_t *hash)
 {
-	uint32_t h = 2166136261u; /* FNV-1a over characters, so that escapes do not matter */
+	uint32_t h = 2166136261u; /* FNV-1a over unescaped characters */
 
 	for (;;) {
 		const char *why;
@@ -176,7 +176,7 @@ static int string(struct scan *s, uint32_t *hash)
 	return 0;
 }
 
-/* Two accepted strings, from behind their opening quotes. */
+/* Compares two accepted strings, from after their opening quotes. */
 static bool same_string(const struct scan *s, size_t a, size_t b)
 {
 	for (;;) {
@@ -216,7 +216,7 @@ static int fraction(struct scan *s)
 	while (is_digit(byte_at(s, s->at)) && s->at - point <= 3)
 		s->at++;
 	if (s->at == point + 1 || is_digit(byte_at(s, s->at)))
-		return refuse(s, point, "one to three digits stand behind a point");
+		return refuse(s, point, "a number may have one to three decimals");
 	return 0;
 }
 
@@ -232,11 +232,11 @@ static int number(struct scan *s)
 	if (!is_digit(byte_at(s, s->at)))
 		return unexpected(s, "a digit");
 	if (byte_at(s, s->at) == '0' && is_digit(byte_at(s, s->at + 1)))
-		return refuse(s, start, "a number begins with 0");
+		return refuse(s, start, "a number must not begin with 0");
 	for (; is_digit(c = byte_at(s, s->at)); s->at++) {
 		n = 10 * n + (uint64_t)(c - '0');
 		if (n > GREATEST)
-			return refuse(s, start, "a number is beyond 9007199254740991");
+			return refuse(s, start, "a number exceeds 9007199254740991");
 	}
 	if (c == '.' || c == 'e' || c == 'E')
 		if (fraction(s) < 0)
@@ -271,7 +271,7 @@ static int array(struct scan *s, unsigned left)
 	}
 }
 
-/* A name that none of the n before it is equal to; they stand in seen. */
+/* A name that differs from the n names in seen. */
 static int name(struct scan *s, struct name *seen, size_t n)
 {
 	size_t start = s->at;
@@ -366,7 +366,7 @@ static int document(struct scan *s)
 		return -1;
 	skip_space(s);
 	if (s->at < s->len)
-		return refuse(s, s->at, "something stands behind the end of the value");
+		return refuse(s, s->at, "unexpected text after the value");
 	return 0;
 }
 
@@ -398,8 +398,8 @@ int scan_json(const char *text, size_t len, unsigned depth, struct scan_where *w
 
 /* ---- places ---------------------------------------------------------------------------- */
 
-/* Behind the string that begins at s->at; the text was accepted, but we stay inside of it. */
-static void pass_string(struct scan *s)
+/* Skips the string at s->at. */
+static void skip_string(struct scan *s)
 {
 	for (s->at++; s->at < s->len && s->text[s->at] != '"'; s->at++)
 		if (s->text[s->at] == '\\')
@@ -407,8 +407,8 @@ static void pass_string(struct scan *s)
 	s->at = s->at < s->len ? s->at + 1 : s->len;
 }
 
-/* Behind the value that begins at s->at. */
-static void pass_value(struct scan *s)
+/* Skips the value at s->at. */
+static void skip_value(struct scan *s)
 {
 	unsigned open = 0;
 
@@ -416,7 +416,7 @@ static void pass_value(struct scan *s)
 		char c = s->text[s->at];
 
 		if (c == '"') {
-			pass_string(s);
+			skip_string(s);
 			if (open == 0)
 				return;
 			continue;
@@ -433,7 +433,7 @@ static void pass_value(struct scan *s)
 	}
 }
 
-/* From behind one value to the next of its object or array; false at the end. */
+/* Advances from the end of a value to the next one of its object or array; false: no more. */
 static bool next_value(struct scan *s)
 {
 	skip_space(s);
@@ -468,17 +468,17 @@ static size_t utf8_put(char dst[4], uint32_t c)
 	return 4;
 }
 
-/* A step of a path: a name as text_escape() writes it, or the beginning of one. */
+/* An element of a path: a name escaped by text_escape(), or the beginning of one. */
 struct step {
 	const char *p;
 	size_t n;
 	bool prefix;
 };
 
-/* Is it the name that begins (with its quote) at s->at? */
+/* Whether the name at s->at (its opening quote) is that of the step. */
 static bool step_is_name(const struct scan *s, const struct step *step)
 {
-	char raw[ERR_CAUSE + 4], shown[4 * sizeof raw];
+	char raw[ERR_CAUSE + 4] = "", shown[4 * sizeof raw];
 	size_t n = 0, at = s->at + 1;
 
 	while (byte_at(s, at) != '"' && n + 4 < sizeof raw) {
@@ -498,7 +498,7 @@ static bool step_is_name(const struct scan *s, const struct step *step)
 	return memcmp(shown, step->p, step->n) == 0;
 }
 
-/* To the value of a member of the object at s->at; *name_at becomes the place of its name. */
+/* Advances to the value of a member of the object at s->at; *name_at is set to its name. */
 static bool find_member(struct scan *s, const struct step *step, size_t *name_at)
 {
 	bool there;
@@ -511,7 +511,7 @@ static bool find_member(struct scan *s, const struct step *step, size_t *name_at
 		bool found = step_is_name(s, step);
 
 		*name_at = s->at;
-		pass_string(s);
+		skip_string(s);
 		skip_space(s);
 		if (byte_at(s, s->at) != ':')
 			return false;
@@ -519,7 +519,7 @@ static bool find_member(struct scan *s, const struct step *step, size_t *name_at
 		skip_space(s);
 		if (found)
 			return true;
-		pass_value(s);
+		skip_value(s);
 	}
 	return false;
 }
@@ -533,14 +533,14 @@ static bool find_element(struct scan *s, size_t index)
 	if (byte_at(s, s->at) == ']')
 		return false;
 	for (; index > 0; index--) {
-		pass_value(s);
+		skip_value(s);
 		if (!next_value(s))
 			return false;
 	}
 	return true;
 }
 
-/* "12]", behind the bracket. */
+/* "12]"; returns the position after the bracket. */
 static const char *read_index(const char *p, size_t *index)
 {
 	*index = 0;
@@ -577,7 +577,7 @@ bool scan_find(const char *text, size_t len, const char *path, bool want_name,
 	       struct scan_where *where)
 {
 	struct scan s = {.text = text, .len = len};
-	size_t name_at = NOWHERE;
+	size_t name_at = NO_NAME;
 
 	skip_space(&s);
 	for (bool first = true; *path != '\0'; first = false) {
@@ -588,7 +588,7 @@ bool scan_find(const char *text, size_t len, const char *path, bool want_name,
 			path = read_index(path + 1, &index);
 			if (path == NULL || !find_element(&s, index))
 				return false;
-			name_at = NOWHERE;
+			name_at = NO_NAME;
 			continue;
 		}
 		if (!first && *path++ != '.')
@@ -597,6 +597,6 @@ bool scan_find(const char *text, size_t len, const char *path, bool want_name,
 		if (path == NULL || !find_member(&s, &step, &name_at))
 			return false;
 	}
-	place(text, want_name && name_at != NOWHERE ? name_at : s.at, where);
+	place(text, want_name && name_at != NO_NAME ? name_at : s.at, where);
 	return true;
 }

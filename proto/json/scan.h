@@ -1,11 +1,10 @@
 /*
- * proto/json/scan.h - is this text one JSON value as RFC 8259 has it, and nothing else?
+ * proto/json/scan.h - checks that a text is one JSON value (RFC 8259).
  *
- * Stands in front of cJSON, which accepts broken UTF-8, \u0000, control characters, twins, bad
- * numbers and trailing bytes. Refused here besides: a member given twice (names compared after
- * unescaping, with case), more than SCAN_MEMBERS_MAX members in one object, depth above a limit,
- * numbers that are not whole or beyond 2^53 - 1 (config and messages use integers only), -0, a
- * byte order mark.
+ * Called before cJSON, which accepts invalid UTF-8, \u0000, control characters, duplicate members,
+ * invalid numbers and trailing bytes. Also refused: duplicate members (names are compared unescaped,
+ * with case), more than SCAN_MEMBERS_MAX members in an object, too deep nesting, numbers that are
+ * not whole or beyond 2^53 - 1 (config and messages have only integers), -0, a byte order mark.
  */
 #ifndef SAPAIR_PROTO_JSON_SCAN_H
 #define SAPAIR_PROTO_JSON_SCAN_H
@@ -16,25 +15,25 @@
 
 #define SCAN_DEPTH_MAX 16
 #define SCAN_MEMBERS_MAX 256
-/* Added to a depth: numbers may have one to three digits behind a point, as our replies do. */
+/* Added to a depth: allows numbers with one to three decimals, as in our replies. */
 #define SCAN_DECIMALS 0x100u
 
 struct scan_where {
-	unsigned line, column; /* from 1, of the offending byte; columns count bytes */
+	unsigned line, column; /* from 1, of the invalid byte; columns count bytes */
 };
 
 /*
- * 0, or -1 with ERR_REFUSED and the cause (where is filled, and the text has no position in it).
- * depth is the greatest nesting of objects and arrays, at most SCAN_DEPTH_MAX. No allocation.
+ * 0, or -1 with ERR_REFUSED and a cause without position, which is stored in *where. depth is the
+ * maximum nesting of objects and arrays, at most SCAN_DEPTH_MAX. No allocation.
  */
 int scan_json(const char *text, size_t len, unsigned depth, struct scan_where *where,
 	      struct err *e);
 
 /*
- * The place of the value with this path ("peers[2].address", "" = the document) in a text that
- * scan_json() accepted; of the member's name if want_name. False: not there. A name in double
- * quotes is as text_escape() writes it, and ends at the last quote of the path; without that
- * quote, any name that begins so.
+ * The position of the value with this path ("peers[2].address"; "": the document) in a text that
+ * scan_json() accepted, or of the member's name if want_name. False: not found. A name in double
+ * quotes is escaped as by text_escape() and ends at the last quote of the path; without a closing
+ * quote it matches any name that begins so.
  */
 bool scan_find(const char *text, size_t len, const char *path, bool want_name,
 	       struct scan_where *where);

@@ -1,11 +1,12 @@
 /*
- * proto/wire/ctl.c - requests as JSON: the members that differ from the verb's defaults.
+ * proto/wire/ctl.c - requests as JSON. Members that have their defaults are left out.
  */
 #include "proto/wire/ctl.h"
 
 #include <string.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define DEPTH 1
 #define TIMEOUT_MS 30000
@@ -15,8 +16,10 @@
 #define PARALLEL 16
 #define PARALLEL_MAX 10000
 
-static const char *const verbs[] = {"status", "up",   "down",   "rekey",  "verify", "watch",
-				    "reload", "stop", "export", "script", NULL};
+#define NAME(upper, lower, members) #lower,
+static const char *const verbs[] = {CTL_VERBS(NAME) NULL};
+#define MEMBERS(upper, lower, members) members,
+static const unsigned members_of[] = {CTL_VERBS(MEMBERS)};
 static const char *const waits[] = {"none", "done", "drain", NULL};
 
 const char *ctl_verb_name(enum ctl_verb v)
@@ -64,19 +67,39 @@ static const struct json_field fields[] = {
 };
 /* clang-format on */
 
-/* Verbs that change or prove pairs say which: nothing happens to all of them by an oversight. */
+/* Refuses members that the verb would ignore, and a verb for pairs that does not say which. */
 static int check(const struct ctl_request *r, struct err *e)
 {
-	bool of_peers = r->verb == CTL_UP || r->verb == CTL_DOWN || r->verb == CTL_REKEY ||
-			r->verb == CTL_VERIFY || r->verb == CTL_SCRIPT;
+	const char *verb = ctl_verb_name((enum ctl_verb)r->verb);
+	const unsigned has = members_of[r->verb];
+	struct ctl_request usual;
 
+	ctl_request_init(&usual, (enum ctl_verb)r->verb);
+	const struct {
+		const char *name;
+		unsigned member;
+		bool given;
+	} members[] = {
+		{"peer", CTL_HAS_PEER, r->peer[0] != '\0'},
+		{"all", CTL_HAS_ALL, r->all},
+		{"wait", CTL_HAS_WAIT, r->wait != usual.wait},
+		{"verify", CTL_HAS_VERIFY, r->verify != usual.verify},
+		{"count", CTL_HAS_COUNT, r->count != usual.count},
+		{"interval_ms", CTL_HAS_INTERVAL, r->interval_ms != usual.interval_ms},
+		{"parallel", CTL_HAS_PARALLEL, r->parallel != usual.parallel},
+		{"reason", CTL_HAS_REASON, r->reason[0] != '\0'},
+		{"pin", CTL_HAS_PIN, r->pin[0] != '\0'},
+	};
+
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+		if (members[i].given && (has & members[i].member) == 0)
+			return err_set(e, ERR_USAGE, "%s has no member \"%s\"", verb,
+				       members[i].name);
 	if (r->all && r->peer[0] != '\0')
-		return err_set(e, ERR_USAGE, "peer and all exclude each other");
-	if (of_peers && !r->all && r->peer[0] == '\0')
-		return err_set(e, ERR_USAGE, "%s: name a peer, or say all",
-			       ctl_verb_name((enum ctl_verb)r->verb));
-	if (r->verb == CTL_SCRIPT && r->all)
-		return err_set(e, ERR_USAGE, "script: name one peer");
+		return err_set(e, ERR_USAGE, "\"peer\" and \"all\" are mutually exclusive");
+	if ((has & CTL_NEEDS_PEER) != 0 && !r->all && r->peer[0] == '\0')
+		return err_set(e, ERR_USAGE, "%s: \"peer\"%s is missing", verb,
+			       (has & CTL_HAS_ALL) != 0 ? " or \"all\"" : "");
 	return 0;
 }
 
@@ -89,7 +112,7 @@ int ctl_decode(struct ctl_request *r, const char *line, size_t len, struct err *
 		return 0;
 	memset(r, 0, sizeof *r);
 	if (e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* nobody's peer, the user's own program */
+		e->code = ERR_USAGE; /* it comes from a local program, not from a peer */
 	return err_in(e, "request");
 }
 

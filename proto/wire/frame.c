@@ -1,5 +1,5 @@
 /*
- * proto/wire/frame.c - collects a length and then so many bytes.
+ * proto/wire/frame.c - frames: a length, and that many bytes.
  */
 #include "proto/wire/frame.h"
 
@@ -8,7 +8,7 @@
 
 #include "crypto/secret.h"
 
-/* Memory for the body that the head announces; NULL and why not. */
+/* Allocates the body by the length in the head; NULL and e on failure. */
 static uint8_t *new_body(struct frame_reader *r, struct err *e)
 {
 	r->len = (uint32_t)r->head[0] << 24 | (uint32_t)r->head[1] << 16 |
@@ -35,7 +35,7 @@ int frame_feed(struct frame_reader *r, const uint8_t *src, size_t n, size_t *too
 	*took = i;
 	if (r->head_have < FRAME_HEAD)
 		return 0;
-	/* A bad head stays where it is: each later call fails as well. */
+	/* An invalid head is kept, so that later calls fail as well. */
 	if (r->body == NULL && new_body(r, e) == NULL)
 		return -1;
 

@@ -1,12 +1,13 @@
 /*
- * proto/wire/invite.c - tokens and proofs.
+ * proto/wire/invite.c - invitations: tokens, proofs, messages.
  */
 #include "proto/wire/invite.h"
 
 #include <string.h>
 
 #include "crypto/hex.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define RAW (PIN_LEN + INVITE_SECRET + 8)
 #define CHECK_LEN 4
@@ -16,7 +17,7 @@ static const char proof_label[] = "sapair invite 1";
 
 /* ---- the token ------------------------------------------------------------------------- */
 
-/* Tells a slip of the keyboard from a token that is refused; no part of the security. */
+/* A checksum, to tell a mistyped token from a refused one; not for security. */
 static void check_of(uint8_t check[SHA256_LEN], const char *endpoint, const uint8_t raw[RAW])
 {
 	const struct bytes parts[] = {
@@ -54,8 +55,8 @@ static int read_raw(struct invite *i, const char *endpoint, const uint8_t raw[RA
 
 	check_of(check, endpoint, raw);
 	if (!bytes_equal(check, raw + RAW, CHECK_LEN)) {
-		err_set(e, ERR_USAGE, "the token is not whole, or has a wrong letter");
-		return err_hint(e, "copy all of the line that \"sapair invite\" printed");
+		err_set(e, ERR_USAGE, "token truncated or mistyped");
+		return err_hint(e, "copy the whole line that \"sapair invite\" printed");
 	}
 	if (endpoint_parse(&i->at, endpoint, PROTO_PORT, e) < 0)
 		return -1;
@@ -69,7 +70,7 @@ static int read_raw(struct invite *i, const char *endpoint, const uint8_t raw[RA
 
 int invite_get(struct invite *i, const char *text, size_t len, struct err *e)
 {
-	static const char hint[] = "it looks like 192.0.2.1:4511/5f0c... and is one line";
+	static const char hint[] = "a token is one line such as 192.0.2.1:4511/5f0c...";
 	char endpoint[ENDPOINT_TEXT];
 	uint8_t raw[RAW + CHECK_LEN];
 	const char *slash;
@@ -84,7 +85,7 @@ int invite_get(struct invite *i, const char *text, size_t len, struct err *e)
 	slash = len > 0 ? memchr(text, '/', len) : NULL;
 	n = slash != NULL ? (size_t)(slash - text) : 0;
 	if (n == 0 || n >= sizeof endpoint || !hex_get(raw, sizeof raw, slash + 1, len - n - 1)) {
-		err_set(e, ERR_USAGE, "that is no token of \"sapair invite\", or not all of it");
+		err_set(e, ERR_USAGE, "not a token of \"sapair invite\", or not a complete one");
 		return err_hint(e, hint);
 	}
 	memcpy(endpoint, text, n);
@@ -131,7 +132,7 @@ bool invite_proven(const struct invite_msg *m, const struct invite_bind *b)
 
 static const char *const kinds[] = {"join", "welcome", NULL};
 
-/* Names become names of files. */
+/* Names are used in file names. */
 static int get_name(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -141,20 +142,22 @@ static int get_name(const struct cJSON *v, const struct json_field *f, void *to,
 	if (json_get_text(v, f, to, e) < 0)
 		return -1;
 	if (strspn(s, letters) != strlen(s) || strchr("._-", s[0]) != NULL)
-		return err_set(e, ERR_REFUSED, "no name of a host");
+		return err_set(e, ERR_REFUSED, "not a host name");
 	return 0;
 }
 
-#define FIELD(name, get, at, min, max, more)                                      \
-	{                                                                         \
-		name, get, offsetof(struct invite_msg, at), min, max, more, false \
+#define FIELD(name_, member, type, get_, min_, max_)                                    \
+	{                                                                               \
+		.name = name_, .get = get_, .off = offsetof(struct invite_msg, member), \
+		.min = min_, .max = max_, .more = kinds, .put = json_put_field_##type   \
 	}
 static const struct json_field fields[] = {
-	FIELD("type", json_get_word, kind, 0, 0, kinds),
-	FIELD("name", get_name, name, 1, MSG_NAME_MAX + 1, NULL),
-	FIELD("port", json_get_u16, port, 1, 0, NULL),
-	FIELD("proof", json_get_hexbytes, proof, 0, SHA256_LEN, NULL),
+	FIELD("type", kind, word, json_get_word, 0, 0),
+	FIELD("name", name, text, get_name, 1, MSG_NAME_MAX + 1),
+	FIELD("port", port, u16, json_get_u16, 1, 0),
+	FIELD("proof", proof, hexbytes, json_get_hexbytes, 0, SHA256_LEN),
 };
+#define FIELDS (sizeof fields / sizeof fields[0])
 
 size_t invite_encode(const struct invite_msg *m, char *body, size_t size)
 {
@@ -162,10 +165,7 @@ size_t invite_encode(const struct invite_msg *m, char *body, size_t size)
 
 	json_begin(&o, body, size);
 	json_put_open(&o, NULL);
-	json_put_text(&o, "type", kinds[m->kind]);
-	json_put_text(&o, "name", m->name);
-	json_put_u64(&o, "port", m->port);
-	json_put_hexbytes(&o, "proof", m->proof, SHA256_LEN);
+	json_put_fields(&o, fields, FIELDS, m);
 	json_put_close(&o);
 	return json_end(&o);
 }
@@ -174,8 +174,7 @@ int invite_decode(struct invite_msg *m, enum invite_kind wanted, const char *bod
 		  struct err *e)
 {
 	memset(m, 0, sizeof *m);
-	if (json_decode_text(body, len, 1, fields, sizeof fields / sizeof fields[0], m, sizeof *m,
-			     e) < 0)
+	if (json_decode_text(body, len, 1, fields, FIELDS, m, sizeof *m, e) < 0)
 		return -1;
 	if (m->kind == (int)wanted)
 		return 0;

@@ -1,14 +1,14 @@
 /*
- * proto/wire/invite.h - first contact without a CA: the token, and the two messages it pays for.
+ * proto/wire/invite.h - pairing by invitation: the token, and the two messages.
  *
  *     inviter                                              joiner
- *       token = endpoint / pin, secret, end  --- by hand -->
- *       <==== TLS 1.3, ALPN "sapair-join/1", certificates of both, the inviter's by its pin ====>
+ *       token = endpoint / pin, secret, end  --- by the user -->
+ *       <==== TLS 1.3, ALPN "sapair-join/1", both certificates, the inviter's checked by its pin ====>
  *       <-- join    { name, port, proof } ---
- *       --- welcome { name, port, proof } -->                 both hold the other's pin
+ *       --- welcome { name, port, proof } -->                 each has the other's pin
  *
- * A proof is an HMAC under the token's secret over this TLS session's exporter value, both pins,
- * the sender's role and what else it says: it cannot be used anywhere else. No I/O, no clock.
+ * A proof is an HMAC, keyed with the token's secret, over the exporter value of the TLS session, both
+ * pins, the sender's role and the other members: it is valid in this session only. No I/O, no clock.
  */
 #ifndef SAPAIR_PROTO_WIRE_INVITE_H
 #define SAPAIR_PROTO_WIRE_INVITE_H
@@ -28,32 +28,32 @@ struct invite {
 	int64_t until;        /* seconds since 1970 */
 };
 
-/* The token; text holds INVITE_TOKEN_TEXT bytes and is to be wiped. */
+/* Writes the token; text holds INVITE_TOKEN_TEXT bytes. The caller wipes it. */
 void invite_put(char *text, const struct invite *i);
-/* Reads a token, white space around it left out; one that was cut or mistyped is ERR_USAGE. */
+/* Reads a token; white space around it is ignored. ERR_USAGE: truncated or mistyped. */
 int invite_get(struct invite *i, const char *text, size_t len, struct err *e);
 
 enum invite_kind { INVITE_JOIN, INVITE_WELCOME };
 
 struct invite_msg {
 	int kind;
-	char name[MSG_NAME_MAX + 1]; /* what the sender calls itself */
+	char name[MSG_NAME_MAX + 1]; /* of the sender */
 	uint16_t port;               /* of its agent */
 	uint8_t proof[SHA256_LEN];
 };
 
-/* What both ends know of one session. */
+/* What both sides know about one session. */
 struct invite_bind {
 	const struct secret *secret, *exporter;
 	const uint8_t *inviter, *joiner; /* pins */
 };
 
-/* Fills m->proof. False: no memory. */
+/* Sets m->proof. False: no memory. */
 bool invite_prove(struct invite_msg *m, const struct invite_bind *b);
-/* In constant time. */
+/* Checks m->proof in constant time. */
 bool invite_proven(const struct invite_msg *m, const struct invite_bind *b);
 
-/* Length of the body; 0 when it did not fit. */
+/* The length of the body; 0: it did not fit. */
 size_t invite_encode(const struct invite_msg *m, char *body, size_t size);
 int invite_decode(struct invite_msg *m, enum invite_kind wanted, const char *body, size_t len,
 		  struct err *e);

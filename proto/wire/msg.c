@@ -1,15 +1,16 @@
 /*
- * proto/wire/msg.c - one field table and one encoder for each message.
+ * proto/wire/msg.c - one field table for each message.
  *
- * The tables decide type and range of every member; what one member says about another is
- * checked in check_hello(), check_report() and check_answer() behind them.
+ * The tables define name, type and range of every member, for decoding and encoding. check() has the
+ * rules between members.
  */
 #include "proto/wire/msg.h"
 
 #include <string.h>
 
 #include "crypto/hex.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 
 #define LIFETIME_MIN 30
 #define LIFETIME_MAX 604800
@@ -18,16 +19,9 @@
 
 /* ---- words ----------------------------------------------------------------------------- */
 
-static const char *const type_words[MSG_COUNT] = {
-	[MSG_HELLO] = "hello",   [MSG_OFFER] = "offer",
-	[MSG_ANSWER] = "answer", [MSG_CONFIRMATION] = "confirm",
-	[MSG_DONE] = "done",     [MSG_REJECT] = "reject",
-	[MSG_REKEY] = "rekey",   [MSG_PROBE] = "probe",
-	[MSG_REPORT] = "report", [MSG_PING] = "ping",
-	[MSG_PONG] = "pong",     [MSG_BYE] = "bye",
-	[MSG_ERROR] = "error",
-};
-
+#define NAME(constant, name) #name,
+static const char *const type_words[] = {MSG_LIST(NAME)};
+#undef NAME
 #define WORD(n, w) w,
 #define WORD_OF_FAULT(n, w, c, t) w,
 static const char *const reason_words[] = {REASON_LIST(WORD) NULL};
@@ -70,9 +64,9 @@ enum err_code fault_class(enum fault f)
 	return (unsigned)f < FAULT_COUNT ? classes[f] : ERR_BUG;
 }
 
-/* ---- values that only messages have ---------------------------------------------------- */
+/* ---- values of messages ---------------------------------------------------- */
 
-/* "type" has led to the table already. */
+/* decode_type() has read it. */
 static int get_type(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	(void)v, (void)f, (void)to, (void)e;
@@ -97,7 +91,7 @@ static int get_sa_spi(const struct cJSON *v, const struct json_field *f, void *t
 	return 0;
 }
 
-/* A reject without a fault would look like success. */
+/* A reject with the fault "none" would look like success. */
 static int get_fault(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	if (json_get_word(v, f, to, e) < 0)
@@ -130,6 +124,11 @@ static int get_suite(const struct cJSON *v, const struct json_field *f, void *to
 	return 0;
 }
 
+static void put_suite(struct json_out *o, const struct json_field *f, const void *from)
+{
+	json_put_text(o, f->name, suite_info((enum suite) * (const int *)from)->name);
+}
+
 static int add_suite(const struct cJSON *v, size_t i, void *arg, struct err *e)
 {
 	enum suite s;
@@ -138,7 +137,7 @@ static int add_suite(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	if (read_suite(v, &s, e) < 0)
 		return -1;
 	if (!suite_list_add(arg, s))
-		return err_set(e, ERR_REFUSED, "%s is there twice", suite_info(s)->name);
+		return err_set(e, ERR_REFUSED, "%s is given twice", suite_info(s)->name);
 	return 0;
 }
 
@@ -152,6 +151,16 @@ static int get_suites(const struct cJSON *v, const struct json_field *f, void *t
 	if (l->n == 0)
 		return err_set(e, ERR_REFUSED, "must not be empty");
 	return 0;
+}
+
+static void put_suites(struct json_out *o, const struct json_field *f, const void *from)
+{
+	const struct suite_list *l = from;
+
+	json_put_array(o, f->name);
+	for (size_t i = 0; i < l->n; i++)
+		json_put_text(o, NULL, suite_info((enum suite)l->v[i])->name);
+	json_put_array_end(o);
 }
 
 static int add_protect(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -170,7 +179,16 @@ static int get_protect(const struct cJSON *v, const struct json_field *f, void *
 	return json_each(v, f->max, add_protect, to, e);
 }
 
-/* Both set the flag beside the value, which lies somewhere else in the struct. */
+static void put_protect(struct json_out *o, const struct json_field *f, const void *from)
+{
+	const struct msg_hello *m = from;
+
+	json_put_array(o, f->name);
+	for (size_t i = 0; i < m->protects; i++)
+		json_put_text(o, NULL, m->protect[i]);
+	json_put_array_end(o);
+}
+
 static int get_ppk_check(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	static const struct json_field bytes = {.max = TAG_LEN};
@@ -183,85 +201,103 @@ static int get_ppk_check(const struct cJSON *v, const struct json_field *f, void
 	return 0;
 }
 
+static void put_ppk_check(struct json_out *o, const struct json_field *f, const void *from)
+{
+	const struct msg_hello *m = from;
+
+	if (m->has_ppk)
+		json_put_hexbytes(o, f->name, m->ppk_check, TAG_LEN);
+}
+
+/* Of a report; 0 is a valid count, so a flag says whether it is present. */
+static void put_count(struct json_out *o, const struct json_field *f, const void *from)
+{
+	const struct msg_report *m = (const void *)((const char *)from - f->off);
+
+	if (m->has_counts)
+		json_put_dec64(o, f->name, *(const uint64_t *)from);
+}
+
 /* ---- tables ---------------------------------------------------------------------------- */
 
+/* A member: its struct, its name, how it is read and written, limits or words. */
 #define TYPE                                    \
 	{                                       \
 		.name = "type", .get = get_type \
 	}
-#define FIELD(s, member, get_, min_, max_)                                             \
+#define FIELD(s, member, get_, put_, min_, max_)                                       \
 	{                                                                              \
 		.name = #member, .get = get_, .off = offsetof(struct msg_##s, member), \
-		.min = min_, .max = max_                                               \
+		.min = min_, .max = max_, .put = put_                                  \
 	}
 #define WORDS(s, member, get_, list)                                                   \
 	{                                                                              \
 		.name = #member, .get = get_, .off = offsetof(struct msg_##s, member), \
-		.more = list                                                           \
+		.more = list, .put = json_put_field_word                               \
 	}
-#define NAMED(s, name_, member, get_)                                                \
+#define OPTIONAL(s, name_, member, get_, put_)                                       \
 	{                                                                            \
 		.name = name_, .get = get_, .off = offsetof(struct msg_##s, member), \
-		.optional = true                                                     \
+		.optional = true, .put = put_                                        \
 	}
 
 /* clang-format off */
 static const struct json_field hello_fields[] = {
 	TYPE,
-	FIELD(hello, version,  json_get_u32,      1, UINT32_MAX),
-	FIELD(hello, instance, json_get_hexbytes, 0, INSTANCE_LEN),
-	FIELD(hello, agent,    json_get_text,     0, MSG_NAME_MAX + 1),
-	FIELD(hello, name,     json_get_text,     0, MSG_NAME_MAX + 1),
-	FIELD(hello, local,    json_get_addr,     0, 0),
-	FIELD(hello, remote,   json_get_addr,     0, 0),
+	FIELD(hello, version,  json_get_u32,      json_put_field_u32,      1, UINT32_MAX),
+	FIELD(hello, instance, json_get_hexbytes, json_put_field_hexbytes, 0, INSTANCE_LEN),
+	FIELD(hello, agent,    json_get_text,     json_put_field_text,     0, MSG_NAME_MAX + 1),
+	FIELD(hello, name,     json_get_text,     json_put_field_text,     0, MSG_NAME_MAX + 1),
+	FIELD(hello, local,    json_get_addr,     json_put_field_addr,     0, 0),
+	FIELD(hello, remote,   json_get_addr,     json_put_field_addr,     0, 0),
 	WORDS(hello, mode,     json_get_word,     mode_words),
 	WORDS(hello, encap,    json_get_word,     encap_words),
-	FIELD(hello, udp,      json_get_bool,     0, 0),
-	{.name = "protect", .get = get_protect, .max = PROTECT_MAX},
-	FIELD(hello, epoch,    json_get_dec64,    0, 0),
-	FIELD(hello, last,     json_get_dec64,    0, 0),
-	NAMED(hello, "spi_in",  in,  get_sa_spi),
-	NAMED(hello, "spi_out", out, get_sa_spi),
-	{.name = "ppk", .get = get_ppk_check, .optional = true},
+	FIELD(hello, udp,      json_get_bool,     json_put_field_bool,     0, 0),
+	{.name = "protect", .get = get_protect, .put = put_protect, .max = PROTECT_MAX},
+	FIELD(hello, epoch,    json_get_dec64,    json_put_field_dec64,    0, 0),
+	FIELD(hello, last,     json_get_dec64,    json_put_field_dec64,    0, 0),
+	OPTIONAL(hello, "spi_in", in, get_sa_spi, json_put_field_spi),
+	OPTIONAL(hello, "spi_out", out, get_sa_spi, json_put_field_spi),
+	{.name = "ppk", .get = get_ppk_check, .put = put_ppk_check, .optional = true},
 };
 static const struct json_field offer_fields[] = {
 	TYPE,
-	FIELD(offer, xid,        get_xid,         0, 0),
-	FIELD(offer, epoch,      json_get_dec64,  1, 0),
+	FIELD(offer, xid,        get_xid,         json_put_field_hex64,  0, 0),
+	FIELD(offer, epoch,      json_get_dec64,  json_put_field_dec64,  1, 0),
 	WORDS(offer, reason,     json_get_word,   reason_words),
-	FIELD(offer, suites,     get_suites,      0, SUITE_COUNT),
-	FIELD(offer, spi,        get_sa_spi,      0, 0),
-	FIELD(offer, share,      json_get_secret, 0, SHARE_LEN),
-	FIELD(offer, lifetime_s, json_get_u32,    LIFETIME_MIN, LIFETIME_MAX),
-	FIELD(offer, esn,        json_get_bool,   0, 0),
-	FIELD(offer, window,     json_get_u32,    0, WINDOW_MAX),
+	FIELD(offer, suites,     get_suites,      put_suites,            0, SUITE_COUNT),
+	FIELD(offer, spi,        get_sa_spi,      json_put_field_spi,    0, 0),
+	FIELD(offer, share,      json_get_secret, json_put_field_secret, 0, SHARE_LEN),
+	FIELD(offer, lifetime_s, json_get_u32,    json_put_field_u32,    LIFETIME_MIN, LIFETIME_MAX),
+	FIELD(offer, esn,        json_get_bool,   json_put_field_bool,   0, 0),
+	FIELD(offer, window,     json_get_u32,    json_put_field_u32,    0, WINDOW_MAX),
 };
 static const struct json_field answer_fields[] = {
 	TYPE,
-	FIELD(answer, xid,        get_xid,           0, 0),
-	FIELD(answer, suite,      get_suite,         0, 0),
-	FIELD(answer, spi,        get_sa_spi,        0, 0),
-	FIELD(answer, share,      json_get_secret,   0, SHARE_LEN),
-	FIELD(answer, lifetime_s, json_get_u32,      LIFETIME_MIN, LIFETIME_MAX),
-	FIELD(answer, esn,        json_get_bool,     0, 0),
-	FIELD(answer, window,     json_get_u32,      0, WINDOW_MAX),
-	FIELD(answer, tag,        json_get_hexbytes, 0, TAG_LEN),
+	FIELD(answer, xid,        get_xid,           json_put_field_hex64,    0, 0),
+	FIELD(answer, suite,      get_suite,         put_suite,               0, 0),
+	FIELD(answer, spi,        get_sa_spi,        json_put_field_spi,      0, 0),
+	FIELD(answer, share,      json_get_secret,   json_put_field_secret,   0, SHARE_LEN),
+	FIELD(answer, lifetime_s, json_get_u32,      json_put_field_u32,      LIFETIME_MIN, LIFETIME_MAX),
+	FIELD(answer, esn,        json_get_bool,     json_put_field_bool,     0, 0),
+	FIELD(answer, window,     json_get_u32,      json_put_field_u32,      0, WINDOW_MAX),
+	FIELD(answer, tag,        json_get_hexbytes, json_put_field_hexbytes, 0, TAG_LEN),
 };
 static const struct json_field confirm_fields[] = {
 	TYPE,
-	FIELD(confirm, xid, get_xid,           0, 0),
-	FIELD(confirm, tag, json_get_hexbytes, 0, TAG_LEN),
+	FIELD(confirm, xid, get_xid,           json_put_field_hex64,    0, 0),
+	FIELD(confirm, tag, json_get_hexbytes, json_put_field_hexbytes, 0, TAG_LEN),
 };
 static const struct json_field done_fields[] = {
 	TYPE,
-	FIELD(done, xid, get_xid, 0, 0),
+	FIELD(done, xid, get_xid, json_put_field_hex64, 0, 0),
 };
 static const struct json_field reject_fields[] = {
 	TYPE,
-	FIELD(reject, xid,    get_xid,       0, 0),
+	FIELD(reject, xid,  get_xid,       json_put_field_hex64, 0, 0),
 	WORDS(reject, reason, get_fault,     fault_words),
-	FIELD(reject, text,   json_get_text, 0, MSG_TEXT_MAX + 1),
-	NAMED(reject, "epoch", epoch, json_get_dec64),
+	FIELD(reject, text, json_get_text, json_put_field_text,  0, MSG_TEXT_MAX + 1),
+	OPTIONAL(reject, "epoch", epoch, json_get_dec64, json_put_field_dec64),
 };
 static const struct json_field rekey_fields[] = {
 	TYPE,
@@ -269,27 +305,27 @@ static const struct json_field rekey_fields[] = {
 };
 static const struct json_field probe_fields[] = {
 	TYPE,
-	FIELD(probe, id,    json_get_hex64, 0, 0),
-	FIELD(probe, epoch, json_get_dec64, 0, 0),
-	FIELD(probe, sent,  json_get_u32,   0, 0),
+	FIELD(probe, id,    json_get_hex64, json_put_field_hex64, 0, 0),
+	FIELD(probe, epoch, json_get_dec64, json_put_field_dec64, 0, 0),
+	FIELD(probe, sent,  json_get_u32,   json_put_field_u32,   0, 0),
 };
 static const struct json_field report_fields[] = {
 	TYPE,
-	FIELD(report, id,       json_get_hex64, 0, 0),
-	FIELD(report, epoch,    json_get_dec64, 0, 0),
-	FIELD(report, received, json_get_u32,   0, 0),
-	NAMED(report, "spi_in",      in,          get_sa_spi),
-	NAMED(report, "spi_out",     out,         get_sa_spi),
-	NAMED(report, "in_packets",  in_packets,  json_get_dec64),
-	NAMED(report, "out_packets", out_packets, json_get_dec64),
+	FIELD(report, id,       json_get_hex64, json_put_field_hex64, 0, 0),
+	FIELD(report, epoch,    json_get_dec64, json_put_field_dec64, 0, 0),
+	FIELD(report, received, json_get_u32,   json_put_field_u32,   0, 0),
+	OPTIONAL(report, "spi_in", in, get_sa_spi, json_put_field_spi),
+	OPTIONAL(report, "spi_out", out, get_sa_spi, json_put_field_spi),
+	OPTIONAL(report, "in_packets", in_packets, json_get_dec64, put_count),
+	OPTIONAL(report, "out_packets", out_packets, json_get_dec64, put_count),
 };
 static const struct json_field ping_fields[] = {
 	TYPE,
-	FIELD(ping, id, json_get_hex64, 0, 0),
+	FIELD(ping, id, json_get_hex64, json_put_field_hex64, 0, 0),
 };
 static const struct json_field pong_fields[] = {
 	TYPE,
-	FIELD(pong, id, json_get_hex64, 0, 0),
+	FIELD(pong, id, json_get_hex64, json_put_field_hex64, 0, 0),
 };
 static const struct json_field bye_fields[] = {
 	TYPE,
@@ -298,20 +334,15 @@ static const struct json_field bye_fields[] = {
 static const struct json_field error_fields[] = {
 	TYPE,
 	WORDS(error, reason, get_fault,     fault_words),
-	FIELD(error, text,   json_get_text, 0, MSG_TEXT_MAX + 1),
+	FIELD(error, text, json_get_text, json_put_field_text, 0, MSG_TEXT_MAX + 1),
 };
 
-#define TABLE(s) {s##_fields, COUNT(s##_fields), sizeof(struct msg_##s)}
+#define TABLE(constant, name) {name##_fields, COUNT(name##_fields), sizeof(struct msg_##name)},
 static const struct {
 	const struct json_field *fields;
 	size_t n, size;
-} tables[MSG_COUNT] = {
-	[MSG_HELLO]   = TABLE(hello),   [MSG_OFFER]  = TABLE(offer),  [MSG_ANSWER] = TABLE(answer),
-	[MSG_CONFIRMATION] = TABLE(confirm), [MSG_DONE]   = TABLE(done),   [MSG_REJECT] = TABLE(reject),
-	[MSG_REKEY]   = TABLE(rekey),   [MSG_PROBE]  = TABLE(probe),  [MSG_REPORT] = TABLE(report),
-	[MSG_PING]    = TABLE(ping),    [MSG_PONG]   = TABLE(pong),   [MSG_BYE]    = TABLE(bye),
-	[MSG_ERROR]   = TABLE(error),
-};
+} tables[] = {MSG_LIST(TABLE)};
+#undef TABLE
 /* clang-format on */
 
 /* ---- rules between members ------------------------------------------------------------- */
@@ -322,7 +353,7 @@ static int check_hello(const struct msg_hello *m, struct err *e)
 
 	if ((m->in.n != 0) != in_force || (m->out.n != 0) != in_force)
 		return err_set(e, ERR_REFUSED,
-			       "spi_in and spi_out must be there exactly when an "
+			       "spi_in and spi_out must be present exactly when an "
 			       "epoch is in force");
 	if (m->last < m->epoch)
 		return err_set(e, ERR_REFUSED, "last must not be below epoch");
@@ -334,12 +365,13 @@ static int check_report(struct msg_report *m, const struct cJSON *obj, struct er
 	bool in = json_member(obj, "in_packets") != NULL;
 
 	if (in != (json_member(obj, "out_packets") != NULL))
-		return err_set(e, ERR_REFUSED, "in_packets and out_packets go together");
+		return err_set(e, ERR_REFUSED,
+			       "in_packets and out_packets must both be present or absent");
 	m->has_counts = in;
 	return 0;
 }
 
-/* The tag covers the bytes in front of it, so there is one way to write the end. */
+/* The tag covers the bytes before it, so the end has one form only. */
 static int check_answer(const char *body, size_t len, struct err *e)
 {
 	static const char head[] = ",\"tag\":\"";
@@ -410,134 +442,6 @@ int msg_decode(struct msg *m, const char *body, size_t len, struct err *e)
 
 /* ---- encoding -------------------------------------------------------------------------- */
 
-static void put_hello(struct json_out *o, const struct msg_hello *m)
-{
-	json_put_u64(o, "version", m->version);
-	json_put_hexbytes(o, "instance", m->instance, INSTANCE_LEN);
-	json_put_text(o, "agent", m->agent);
-	json_put_text(o, "name", m->name);
-	json_put_addr(o, "local", &m->local);
-	json_put_addr(o, "remote", &m->remote);
-	json_put_text(o, "mode", mode_words[m->mode]);
-	json_put_text(o, "encap", encap_words[m->encap]);
-	json_put_bool(o, "udp", m->udp);
-	json_put_array(o, "protect");
-	for (size_t i = 0; i < m->protects; i++)
-		json_put_text(o, NULL, m->protect[i]);
-	json_put_array_end(o);
-	json_put_dec64(o, "epoch", m->epoch);
-	json_put_dec64(o, "last", m->last);
-	if (m->epoch != 0) {
-		json_put_spi(o, "spi_in", m->in);
-		json_put_spi(o, "spi_out", m->out);
-	}
-	if (m->has_ppk)
-		json_put_hexbytes(o, "ppk", m->ppk_check, TAG_LEN);
-}
-
-static void put_offer(struct json_out *o, const struct msg_offer *m)
-{
-	json_put_hex64(o, "xid", m->xid);
-	json_put_dec64(o, "epoch", m->epoch);
-	json_put_text(o, "reason", reason_words[m->reason]);
-	json_put_array(o, "suites");
-	for (size_t i = 0; i < m->suites.n; i++)
-		json_put_text(o, NULL, suite_info((enum suite)m->suites.v[i])->name);
-	json_put_array_end(o);
-	json_put_spi(o, "spi", m->spi);
-	json_put_secret(o, "share", &m->share);
-	json_put_u64(o, "lifetime_s", m->lifetime_s);
-	json_put_bool(o, "esn", m->esn);
-	json_put_u64(o, "window", m->window);
-}
-
-static void put_answer(struct json_out *o, const struct msg_answer *m)
-{
-	json_put_hex64(o, "xid", m->xid);
-	json_put_text(o, "suite", suite_info((enum suite)m->suite)->name);
-	json_put_spi(o, "spi", m->spi);
-	json_put_secret(o, "share", &m->share);
-	json_put_u64(o, "lifetime_s", m->lifetime_s);
-	json_put_bool(o, "esn", m->esn);
-	json_put_u64(o, "window", m->window);
-	json_put_hexbytes(o, "tag", m->tag, TAG_LEN); /* ANSWER_TAIL: nothing behind it */
-}
-
-static void put_reject(struct json_out *o, const struct msg_reject *m)
-{
-	json_put_hex64(o, "xid", m->xid);
-	json_put_text(o, "reason", fault_words[m->reason]);
-	json_put_text(o, "text", m->text);
-	if (m->epoch != 0)
-		json_put_dec64(o, "epoch", m->epoch);
-}
-
-static void put_report(struct json_out *o, const struct msg_report *m)
-{
-	json_put_hex64(o, "id", m->id);
-	json_put_dec64(o, "epoch", m->epoch);
-	json_put_u64(o, "received", m->received);
-	if (m->in.n != 0)
-		json_put_spi(o, "spi_in", m->in);
-	if (m->out.n != 0)
-		json_put_spi(o, "spi_out", m->out);
-	if (m->has_counts) {
-		json_put_dec64(o, "in_packets", m->in_packets);
-		json_put_dec64(o, "out_packets", m->out_packets);
-	}
-}
-
-static void put_members(struct json_out *o, const struct msg *m)
-{
-	switch (m->type) {
-	case MSG_HELLO:
-		put_hello(o, &m->u.hello);
-		break;
-	case MSG_OFFER:
-		put_offer(o, &m->u.offer);
-		break;
-	case MSG_ANSWER:
-		put_answer(o, &m->u.answer);
-		break;
-	case MSG_CONFIRMATION:
-		json_put_hex64(o, "xid", m->u.confirm.xid);
-		json_put_hexbytes(o, "tag", m->u.confirm.tag, TAG_LEN);
-		break;
-	case MSG_DONE:
-		json_put_hex64(o, "xid", m->u.done.xid);
-		break;
-	case MSG_REJECT:
-		put_reject(o, &m->u.reject);
-		break;
-	case MSG_REKEY:
-		json_put_text(o, "reason", reason_words[m->u.rekey.reason]);
-		break;
-	case MSG_PROBE:
-		json_put_hex64(o, "id", m->u.probe.id);
-		json_put_dec64(o, "epoch", m->u.probe.epoch);
-		json_put_u64(o, "sent", m->u.probe.sent);
-		break;
-	case MSG_REPORT:
-		put_report(o, &m->u.report);
-		break;
-	case MSG_PING:
-		json_put_hex64(o, "id", m->u.ping.id);
-		break;
-	case MSG_PONG:
-		json_put_hex64(o, "id", m->u.pong.id);
-		break;
-	case MSG_BYE:
-		json_put_text(o, "reason", fault_words[m->u.bye.reason]);
-		break;
-	case MSG_ERROR:
-		json_put_text(o, "reason", fault_words[m->u.error.reason]);
-		json_put_text(o, "text", m->u.error.text);
-		break;
-	case MSG_COUNT:
-		break;
-	}
-}
-
 size_t msg_encode(const struct msg *m, char *buf, size_t size)
 {
 	struct json_out o;
@@ -545,7 +449,7 @@ size_t msg_encode(const struct msg *m, char *buf, size_t size)
 	json_begin(&o, buf, size);
 	json_put_open(&o, NULL);
 	json_put_text(&o, "type", msg_name(m->type));
-	put_members(&o, m);
+	json_put_fields(&o, tables[m->type].fields, tables[m->type].n, &m->u);
 	json_put_close(&o);
 	return json_end(&o);
 }

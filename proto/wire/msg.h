@@ -1,9 +1,9 @@
 /*
- * proto/wire/msg.h - the messages of protocol sapair/1: a struct and a field table each.
+ * proto/wire/msg.h - the messages of protocol sapair/1.
  *
- * A message is one JSON object in one frame, member "type" first when we write it. Decoding
- * accepts exactly the members of the type, each within its range; everything else is refused
- * with ERR_REFUSED and changes nothing. docs/protocol.md has every field with type, range, unit.
+ * A message is one JSON object in one frame; we write the member "type" first. Decoding accepts exactly
+ * the members of the type, each within its range; anything else is ERR_REFUSED. docs/protocol.md has
+ * the type, range and unit of every field.
  */
 #ifndef SAPAIR_PROTO_WIRE_MSG_H
 #define SAPAIR_PROTO_WIRE_MSG_H
@@ -26,25 +26,27 @@
 #define PROTECT_MAX 8 /* selectors of a policy */
 #define PROTECT_TEXT 32
 
-enum msg_type { /* "confirm" has the longer name since Linux's sys/socket.h has a MSG_CONFIRM */
-		MSG_HELLO,
-		MSG_OFFER,
-		MSG_ANSWER,
-		MSG_CONFIRMATION,
-		MSG_DONE,
-		MSG_REJECT,
-		MSG_REKEY,
-		MSG_PROBE,
-		MSG_REPORT,
-		MSG_PING,
-		MSG_PONG,
-		MSG_BYE,
-		MSG_ERROR,
-		MSG_COUNT
-};
+/* Constant and name. Linux's sys/socket.h defines MSG_CONFIRM. */
+#define MSG_LIST(X)              \
+	X(HELLO, hello)          \
+	X(OFFER, offer)          \
+	X(ANSWER, answer)        \
+	X(CONFIRMATION, confirm) \
+	X(DONE, done)            \
+	X(REJECT, reject)        \
+	X(REKEY, rekey)          \
+	X(PROBE, probe)          \
+	X(REPORT, report)        \
+	X(PING, ping)            \
+	X(PONG, pong)            \
+	X(BYE, bye)              \
+	X(ERROR, error)
+#define MSG_ENUM(constant, name) MSG_##constant,
+enum msg_type { MSG_LIST(MSG_ENUM) MSG_COUNT };
+#undef MSG_ENUM
 const char *msg_name(enum msg_type t);
 
-/* Why an exchange is wanted; also in receipts and events. */
+/* The reason of an exchange; also in receipts and events. */
 #define REASON_LIST(X)          \
 	X(START, "start")       \
 	X(MISMATCH, "mismatch") \
@@ -55,13 +57,13 @@ enum rekey_reason { REASON_LIST(REASON_ENUM) REASON_COUNT };
 #undef REASON_ENUM
 const char *reason_word(enum rekey_reason r);
 
-/* Why an offer, answer or confirm is turned down (reject), or a link ended (bye, error). */
+/* Why an offer, answer or confirm is rejected, or a link closed (bye, error). */
 #define FAULT_LIST(X) /* name, word, error class, sentence */                               \
 	X(NONE, "none", NONE, "no fault")                                                   \
 	X(EPOCH, "epoch", REFUSED, "the epoch is not newer than the one in force")          \
 	X(SUITE, "suite", REFUSED, "no suite in common")                                    \
 	X(SPI, "spi", REFUSED, "the SPI is reserved, in use, or our own")                   \
-	X(TAG, "tag", AUTH, "the keys differ: a wrong tag")                                 \
+	X(TAG, "tag", AUTH, "wrong tag: the keys differ")                                   \
 	X(PPK, "ppk", AUTH, "the pre-shared PPK differs, or only one side has one")         \
 	X(POLICY, "policy", REFUSED, "the policies of the two hosts differ")                \
 	X(ADDRESS, "address", REFUSED, "the address pair differs from the configured one")  \
@@ -72,13 +74,13 @@ const char *reason_word(enum rekey_reason r);
 	X(VERSION, "version", REFUSED, "no protocol version in common")                     \
 	X(PROTOCOL, "protocol", REFUSED, "a message that the protocol does not allow here") \
 	X(MALFORMED, "malformed", REFUSED, "a message that does not decode")                \
-	X(DUPLICATE, "duplicate", NONE, "another link of the same pair stays")              \
-	X(REPLACED, "replaced", NONE, "the peer was restarted, a newer link stays")         \
+	X(DUPLICATE, "duplicate", NONE, "another link of the same pair is kept")            \
+	X(REPLACED, "replaced", NONE, "the peer was restarted, a newer link is kept")       \
 	X(SHUTDOWN, "shutdown", DOWN, "the agent is stopping")                              \
 	X(REMOVED, "removed", DOWN, "the pair was taken down or removed from the config")   \
 	X(EXPIRED, "expired", AUTH, "a certificate is no longer valid")                     \
 	X(QUIET, "quiet", TIMEOUT, "the link was silent for too long")                      \
-	X(LINK, "link", TIMEOUT, "the link was lost before the exchange was over")
+	X(LINK, "link", TIMEOUT, "the link was lost before the exchange ended")
 #define FAULT_ENUM(n, w, c, t) FAULT_##n,
 enum fault { FAULT_LIST(FAULT_ENUM) FAULT_COUNT };
 #undef FAULT_ENUM
@@ -89,19 +91,19 @@ enum err_code fault_class(enum fault f);
 enum policy_mode { MODE_REQUIRED, MODE_PERMISSIVE };
 enum encap_mode { ENCAP_TRANSPORT, ENCAP_TUNNEL };
 
-/* First message on a link, both ways, sent without waiting. Carries what must match. */
+/* The first message on a link, in both directions, sent without waiting. */
 struct msg_hello {
 	uint32_t version;               /* 1 */
-	uint8_t instance[INSTANCE_LEN]; /* drawn at every start of the agent */
+	uint8_t instance[INSTANCE_LEN]; /* random at each start of the agent */
 	char agent[MSG_NAME_MAX + 1];   /* "sapair/0.1.0", for the log */
 	char name[MSG_NAME_MAX + 1];    /* the sender's own name, for the log */
-	struct addr local, remote;      /* the sender's address pair: compared, never obeyed */
+	struct addr local, remote;      /* the sender's address pair, to be compared */
 	int mode;                       /* enum policy_mode: informative */
 	int encap;                      /* enum encap_mode: must be equal */
 	bool udp;                       /* ESP in UDP (RFC 3948): must be equal */
 	uint8_t protects;               /* selectors: must be equal as a set */
 	char protect[PROTECT_MAX][PROTECT_TEXT];
-	uint64_t epoch;     /* in force; 0 = none */
+	uint64_t epoch;     /* in force; 0: none */
 	uint64_t last;      /* greatest epoch ever used in an exchange, >= epoch */
 	struct spi in, out; /* in force; both 0 when epoch is 0 */
 	bool has_ppk;
@@ -116,7 +118,7 @@ struct msg_offer {
 	struct spi spi;           /* the leader's inbound; >= 256 */
 	struct secret share;      /* SHARE_LEN fresh bytes */
 	uint32_t lifetime_s;      /* hard lifetime wanted: 30 to 604800 */
-	bool esn;                 /* the leader can do and wants ESN */
+	bool esn;                 /* the leader supports and wants ESN */
 	uint32_t window;          /* the leader's replay window, packets, 0 to 4096 */
 };
 
@@ -132,8 +134,8 @@ struct msg_answer {
 };
 
 /*
- * The last 74 bytes of an answer are exactly: ,"tag":"(64 digits)"} - what stands before them is
- * what the answer's tag covers. A decoded answer is known to end so.
+ * The last 74 bytes of an answer are ,"tag":"(64 digits)"} and the tag covers the bytes before them.
+ * msg_decode() checks that.
  */
 #define ANSWER_TAIL 74
 
@@ -147,25 +149,25 @@ struct msg_done {
 struct msg_reject {
 	uint64_t xid;
 	int reason;                  /* enum fault */
-	char text[MSG_TEXT_MAX + 1]; /* for people; escaped before it is shown */
-	uint64_t epoch;              /* the sender's greatest epoch; 0 = not told */
+	char text[MSG_TEXT_MAX + 1]; /* for people; escape it before printing */
+	uint64_t epoch;              /* the sender's greatest epoch; 0: absent */
 };
-/* Follower to leader: please start an exchange. */
+/* The follower asks the leader for an exchange. */
 struct msg_rekey {
 	int reason; /* enum rekey_reason */
 };
-/* "I sent so many probe datagrams of this run through the SAs: what did you see?" */
+/* Asks how many of the probe datagrams of a run have arrived. */
 struct msg_probe {
 	uint64_t id;
-	uint64_t epoch; /* the asker's */
+	uint64_t epoch; /* the sender's */
 	uint32_t sent;
 };
 struct msg_report {
 	uint64_t id;
-	uint64_t epoch;                   /* the reporter's */
-	uint32_t received;                /* probe datagrams of this run that arrived */
-	struct spi in, out;               /* the reporter's SAs in force; 0 = none */
-	bool has_counts;                  /* false: the reporter's system has no such numbers */
+	uint64_t epoch;                   /* the sender's */
+	uint32_t received;                /* probe datagrams of this run */
+	struct spi in, out;               /* the sender's SAs in force; 0: none */
+	bool has_counts;                  /* false: the sender's system has no counters */
 	uint64_t in_packets, out_packets; /* of those SAs */
 };
 struct msg_ping {
@@ -182,32 +184,21 @@ struct msg_error {
 	char text[MSG_TEXT_MAX + 1];
 };
 
+#define MSG_MEMBER(constant, name) struct msg_##name name;
 struct msg {
 	enum msg_type type;
 	union {
-		struct msg_hello hello;
-		struct msg_offer offer;
-		struct msg_answer answer;
-		struct msg_confirm confirm;
-		struct msg_done done;
-		struct msg_reject reject;
-		struct msg_rekey rekey;
-		struct msg_probe probe;
-		struct msg_report report;
-		struct msg_ping ping;
-		struct msg_pong pong;
-		struct msg_bye bye;
-		struct msg_error error;
+		MSG_LIST(MSG_MEMBER)
 	} u;
 };
+#undef MSG_MEMBER
 
-/* body is a frame's body, a NUL behind its len bytes. The caller wipes *m when done. */
+/* body is the body of a frame, NUL-terminated. The caller wipes *m. */
 int msg_decode(struct msg *m, const char *body, size_t len, struct err *e);
 
 /*
- * Writes the body into buf (at least FRAME_MAX + 1 bytes is always enough; 2,048 for all but
- * hello) and returns its length, 0 when it does not fit. The caller wipes buf when it is sent.
- * For an answer the tag is written as it stands in the struct.
+ * Writes the body into buf (FRAME_MAX + 1 bytes are always enough, 2,048 for all but hello) and
+ * returns its length; 0: it does not fit. The caller wipes buf.
  */
 size_t msg_encode(const struct msg *m, char *buf, size_t size);
 

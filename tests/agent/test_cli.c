@@ -3,7 +3,7 @@
 
 #include "agent/cli/date.h"
 #include "agent/cli/out.h"
-#include "agent/cli/verb.h"
+#include "agent/cli/verbs/list.h"
 #include "tests/t.h"
 
 static struct err e;
@@ -41,7 +41,7 @@ static int read_line(const char *text)
 	return args_read(&a, lists, words, n, &e);
 }
 
-static void options_stand_anywhere(void)
+static void options_may_come_anywhere(void)
 {
 	CHECK(read_line("beta --timeout 2.5 --peer a gamma --peer=b --all -- --json") == 0);
 	CHECK_U64(a.n_words, 3);
@@ -67,7 +67,7 @@ static void an_empty_value_and_a_dash_are_values(void)
 	args_free(&a);
 }
 
-static void help_and_json_are_seen_before_a_mistake(void)
+static void help_and_json_apply_before_errors(void)
 {
 	CHECK(read_line("--wrong --help") == 0 && a.help);
 	args_free(&a);
@@ -77,7 +77,7 @@ static void help_and_json_are_seen_before_a_mistake(void)
 	args_free(&a);
 }
 
-static void mistakes_are_told_with_what_was_meant(void)
+static void errors_suggest_the_intended_word(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -159,40 +159,41 @@ static void seconds_may_have_a_fraction(void)
 	}
 }
 
-static void near_means_a_slip_of_the_finger(void)
+static void suggestions_are_one_typing_error_away(void)
 {
 	CHECK_U64(args_distance("status", "status"), 0);
 	CHECK_U64(args_distance("statsu", "status"), 1);
 	CHECK_U64(args_distance("stat", "status"), 2);
 	CHECK_U64(args_distance("", "abc"), 3);
 	CHECK_U64(args_distance("kitten", "sitting"), 3);
-	CHECK_STR(verb_near("statsu"), "status");
-	CHECK_STR(verb_near("rekye"), "rekey");
-	CHECK_STR(verb_near("ca isue"), "ca issue");
-	CHECK_STR(verb_near("ver"), "verify");
-	CHECK(verb_near("frobnicate") == NULL);
-	CHECK(verb_near("a-word-of-more-than-thirty-two-letters") == NULL);
+	CHECK_STR(verb_near(verb_list, "statsu"), "status");
+	CHECK_STR(verb_near(verb_list, "rekye"), "rekey");
+	CHECK_STR(verb_near(verb_list, "ca isue"), "ca issue");
+	CHECK_STR(verb_near(verb_list, "ver"), "verify");
+	CHECK(verb_near(verb_list, "frobnicate") == NULL);
+	CHECK(verb_near(verb_list, "a-word-of-more-than-thirty-two-letters") == NULL);
 }
 
 /* ---- the table ------------------------------------------------------------------------- */
 
 static void check_options(const struct verb *v, size_t list)
 {
-	for (const struct option *o = v->lists[list]; o->name != NULL; o++) {
+	for (const struct option *o = v->options[list]; o->name != NULL; o++) {
 		CHECK(o->name[0] != '-' && strcmp(o->name, "json") != 0);
 		CHECK(o->text[0] != '\0' && strlen(o->text) <= 64);
 		for (size_t i = 0; i <= list; i++)
-			for (const struct option *p = v->lists[i]; p != o && p->name != NULL; p++)
+			for (const struct option *p = v->options[i]; p != o && p->name != NULL; p++)
 				if (!CHECK(strcmp(o->name, p->name) != 0))
 					NOTE("%s --%s", v->name, o->name);
 	}
 }
 
-static void every_verb_is_whole(void)
+static void every_verb_is_complete(void)
 {
 	char start[80];
 
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
+	for (const struct verb *const *at = verb_list; *at != NULL; at++) {
+		const struct verb *v = *at;
 		bool right = CHECK(v->run != NULL) && CHECK(v->text[0] != '\0') &&
 			     CHECK(!isupper((unsigned char)v->text[0])) &&
 			     CHECK(v->least <= v->most);
@@ -201,10 +202,10 @@ static void every_verb_is_whole(void)
 		if (!CHECK(strncmp(v->example, start, strlen(start)) == 0) || !right)
 			NOTE("%s", v->name);
 		CHECK((v->words[0] != '\0') == (v->most > 0));
-		for (size_t i = 0; i < OPTION_LISTS_MAX && v->lists[i] != NULL; i++)
+		for (size_t i = 0; i < OPTION_LISTS_MAX && v->options[i] != NULL; i++)
 			check_options(v, i);
-		for (const struct verb *w = verbs; w != v; w++)
-			CHECK(strcmp(w->name, v->name) != 0);
+		for (const struct verb *const *w = verb_list; w != at; w++)
+			CHECK(strcmp((*w)->name, v->name) != 0);
 	}
 }
 
@@ -214,19 +215,19 @@ static void verbs_of_two_words_are_found(void)
 	char *two[] = {ca, issue}, *of_file[] = {id, file}, *one[] = {run, issue};
 	size_t took;
 
-	CHECK_STR(verb_find(two, 2, &took)->name, "ca issue");
+	CHECK_STR(verb_find(verb_list, two, 2, &took)->name, "ca issue");
 	CHECK_U64(took, 2);
-	CHECK(verb_find(two, 1, &took) == NULL);
-	CHECK_STR(verb_find(of_file, 2, &took)->name, "id show");
+	CHECK(verb_find(verb_list, two, 1, &took) == NULL);
+	CHECK_STR(verb_find(verb_list, of_file, 2, &took)->name, "id show");
 	CHECK_U64(took, 1);
-	CHECK_STR(verb_find(of_file, 1, &took)->name, "id show");
-	CHECK_STR(verb_find(one, 2, &took)->name, "run");
+	CHECK_STR(verb_find(verb_list, of_file, 1, &took)->name, "id show");
+	CHECK_STR(verb_find(verb_list, one, 2, &took)->name, "run");
 	CHECK_U64(took, 1);
 }
 
 /* ---- dates and numbers ------------------------------------------------------------------- */
 
-static void dates_go_there_and_back(void)
+static void dates_survive_a_round_trip(void)
 {
 	static const struct {
 		int64_t s;
@@ -311,8 +312,9 @@ static void numbers_are_short(void)
 	CHECK_STR(out_span(t, 200000), "2 d 7 h");
 }
 
-T_MAIN(T(options_stand_anywhere), T(an_empty_value_and_a_dash_are_values),
-       T(help_and_json_are_seen_before_a_mistake), T(mistakes_are_told_with_what_was_meant),
+T_MAIN(T(options_may_come_anywhere), T(an_empty_value_and_a_dash_are_values),
+       T(help_and_json_apply_before_errors), T(errors_suggest_the_intended_word),
        T(numbers_are_read_strictly), T(seconds_may_have_a_fraction),
-       T(near_means_a_slip_of_the_finger), T(every_verb_is_whole), T(verbs_of_two_words_are_found),
-       T(dates_go_there_and_back), T(no_other_text_is_a_date), T(numbers_are_short))
+       T(suggestions_are_one_typing_error_away), T(every_verb_is_complete),
+       T(verbs_of_two_words_are_found), T(dates_survive_a_round_trip), T(no_other_text_is_a_date),
+       T(numbers_are_short))

@@ -302,7 +302,7 @@ static void the_helper_opens_udp_sockets_and_files_of_its_config_and_no_more(voi
 	in_a_child(CONFINE_HELPER);
 }
 
-static void folders_are_taken_away(void)
+static void folders_become_inaccessible(void)
 {
 	static const char *const files[] = {"there", "below/there", "below"};
 	char path[128];
@@ -318,13 +318,13 @@ static void folders_are_taken_away(void)
 
 T_MAIN(T(the_agent_opens_sockets_to_peers_and_files_of_its_config_and_no_more),
        T(the_helper_opens_udp_sockets_and_files_of_its_config_and_no_more),
-       T(an_event_loop_has_no_ring), T(folders_are_taken_away))
+       T(an_event_loop_has_no_ring), T(folders_become_inaccessible))
 
 #else
 #include "agent/os/confine.h"
 #include "tests/t.h"
 
-static void what_is_given_up_is_gone(void)
+static void privileges_that_were_given_up_cannot_be_regained(void)
 {
 	const struct confinement c = {.role = CONFINE_AGENT};
 	char text[80] = "x";
@@ -338,5 +338,5 @@ static void an_event_loop_has_no_ring(void)
 	CHECK(!os_confine_rings()); /* nothing here has any */
 }
 
-T_MAIN(T(what_is_given_up_is_gone), T(an_event_loop_has_no_ring))
+T_MAIN(T(privileges_that_were_given_up_cannot_be_regained), T(an_event_loop_has_no_ring))
 #endif

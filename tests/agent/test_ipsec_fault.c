@@ -1,8 +1,8 @@
 /*
- * agent/ipsec/ipsec_fault: the chosen calls fail and do nothing, all others go through.
+ * tests/support/ipsec_fault: the chosen calls fail and do nothing, all others go through.
  */
-#include "agent/ipsec/ipsec.h"
 #include "crypto/random.h"
+#include "tests/support/ipsec_fault.h"
 #include "tests/t.h"
 
 #include <uv.h>
@@ -64,31 +64,31 @@ static void the_third_call_fails_once(void)
 		CHECK((ipsec_reserve(db, &policy, &ctx, &spi, &e) == 0) == (i != 3));
 		if (i == 3) {
 			CHECK(e.code == ERR_OS);
-			CHECK_STR(e.cause, "test_fault: reserve call 3");
+			CHECK_STR(e.cause, "test fault: reserve call 3");
 			CHECK(ctx.id == 0 && spi.n == 0);
 		}
 	}
 	close_it(db);
 }
 
-static void a_star_fails_always_and_parts_are_independent(void)
+static void a_star_fails_every_call_and_parts_are_independent(void)
 {
-	struct sa_keys k = {.suite = SUITE_AES256GCM16, .window = 64};
+	struct sa_keys k = {.suite = SUITE_AES256GCM16, .window = 64}, out;
 	struct ipsec_ctx ctx;
 	struct sa_counts c;
 
-	open_with("add_outbound:*,policy_add:1,add_inbound:2");
+	open_with("activate:*,policy_add:1,install:2");
 	CHECK(ipsec_policy_add(db, &policy, &e) < 0);
 	CHECK_U64(policy.ref, 0);
 	CHECK(ipsec_policy_add(db, &policy, &e) == 0);
 	CHECK(ipsec_reserve(db, &policy, &ctx, &k.spi, &e) == 0);
 	random_secret(&k.key, suite_key_len(k.suite));
-	CHECK(ipsec_add_inbound(db, ctx, &k, &e) == 0);
-	for (int i = 0; i < 3; i++) {
-		random_secret(&k.key, suite_key_len(k.suite));
-		CHECK(ipsec_add_outbound(db, ctx, &k, &e) < 0 && e.code == ERR_OS);
-	}
-	CHECK(ipsec_query(db, ctx, IPSEC_OUTBOUND, &c, &e) < 0 && e.code == ERR_DOWN);
+	out = k;
+	random_secret(&out.key, suite_key_len(out.suite));
+	CHECK(ipsec_install(db, ctx, &k, &out, &e) == 0);
+	for (int i = 0; i < 3; i++)
+		CHECK(ipsec_activate(db, ctx, &out, &e) < 0 && e.code == ERR_OS);
+	CHECK(ipsec_query(db, ctx, IPSEC_OUTBOUND, &c, &e) == 0);
 	CHECK(ipsec_query(db, ctx, IPSEC_INBOUND, &c, &e) == 0);
 	CHECK(ipsec_send(db, &policy, (const uint8_t *)"x", 1, &e) < 0 && e.code == ERR_DOWN);
 	CHECK(ipsec_remove(db, ctx, IPSEC_BOTH, &e) == 0);
@@ -98,7 +98,7 @@ static void a_star_fails_always_and_parts_are_independent(void)
 
 static void every_call_can_fail(void)
 {
-	static const char rule[] = "policy_remove:1,remove:1,query:1,leftovers:1,send:1";
+	static const char rule[] = "policy_remove:1,remove:1,query:1,recover:1,send:1";
 	struct ipsec_ctx ctx;
 	struct sa_counts c;
 	struct ipsec_can can;
@@ -115,8 +115,8 @@ static void every_call_can_fail(void)
 	CHECK(ipsec_query(db, ctx, IPSEC_INBOUND, &c, &e) < 0 && e.code == ERR_DOWN);
 	CHECK(ipsec_send(db, &policy, (const uint8_t *)"x", 1, &e) < 0 && e.code == ERR_OS);
 	CHECK(ipsec_send(db, &policy, (const uint8_t *)"x", 1, &e) < 0 && e.code == ERR_DOWN);
-	CHECK(ipsec_leftovers(db, NULL, NULL, &e) < 0);
-	CHECK(ipsec_leftovers(db, NULL, NULL, &e) == 0);
+	CHECK(ipsec_recover(db, NULL, NULL, &e) < 0);
+	CHECK(ipsec_recover(db, NULL, NULL, &e) == 0);
 	CHECK(ipsec_policy_remove(db, &policy, &e) < 0 && policy.ref != 0);
 	CHECK(ipsec_policy_remove(db, &policy, &e) == 0);
 	close_it(db);
@@ -152,5 +152,5 @@ static void a_wrong_rule_is_refused(void)
 }
 
 T_MAIN(T(crypto_starts), T(the_third_call_fails_once),
-       T(a_star_fails_always_and_parts_are_independent), T(every_call_can_fail),
+       T(a_star_fails_every_call_and_parts_are_independent), T(every_call_can_fail),
        T(a_wrong_rule_is_refused))

@@ -1,6 +1,6 @@
 /*
  * agent/ipsec: two soft back ends on one loop, 127.0.0.1 and 127.0.0.2 (or ::1 twice), and a bare
- * UDP socket as the stranger between them.
+ * UDP socket of another program between them.
  *
  *     a  127.0.0.1:port_a  <---- ESP in UDP ---->  127.0.0.2:port_b  b
  */
@@ -168,10 +168,10 @@ static struct pair_of_sides pair_up(enum suite suite, bool esn)
 {
 	struct pair_of_sides p = reserve_both(suite, esn);
 
-	CHECK(CALL(ipsec_add_inbound(b.db, p.b, &p.to_b, &e)) == 0);
-	CHECK(CALL(ipsec_add_inbound(a.db, p.a, &p.to_a, &e)) == 0);
-	CHECK(CALL(ipsec_add_outbound(a.db, p.a, &p.to_b, &e)) == 0);
-	CHECK(CALL(ipsec_add_outbound(b.db, p.b, &p.to_a, &e)) == 0);
+	CHECK(CALL(ipsec_install(b.db, p.b, &p.to_b, &p.to_a, &e)) == 0);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_activate(a.db, p.a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_activate(b.db, p.b, &p.to_a, &e)) == 0);
 	return p;
 }
 
@@ -247,31 +247,30 @@ static void ipv6_carries_a_payload(void)
 	close_both();
 }
 
-static void behind_both_the_next_is_reserved_when_wanted(void)
+static void an_outbound_sa_waits_for_its_activation(void)
 {
-	struct ipsec_next next = {.ctx = {1}};
-	enum ipsec_part failed = IPSEC_BOTH;
-	struct pair_of_sides p;
-	struct sa_keys k;
+	struct pair_of_sides p, q;
 
 	open_both();
 	add_both();
 	p = reserve_both(SUITE_AES256GCM16, true);
-	CHECK(CALL(ipsec_add_both(a.db, p.a, &p.to_a, &p.to_b, NULL, &failed, &e)) == 0);
-	k = p.to_a;
-	k.spi.n ^= 1; /* none that was reserved */
-	CHECK(CALL(ipsec_add_both(b.db, p.b, &k, &p.to_a, &next, &failed, &e)) < 0);
-	CHECK(failed == IPSEC_INBOUND && next.ctx.id == 0);
-	CHECK(CALL(ipsec_add_both(b.db, p.b, &p.to_b, &p.to_a, &next, &failed, &e)) == 0);
-	CHECK(next.ctx.id != 0 && next.ctx.id != p.b.id);
-	CHECK(spi_usable(next.in) && !spi_equal(next.in, p.b_in));
-	CHECK(send_text(&a, "to b") == 0 && wait_events(&b, 1));
-
-	k = p.to_b;
-	k.spi = next.in;
-	random_secret(&k.key, suite_key_len(k.suite));
-	CHECK(CALL(ipsec_add_inbound(b.db, next.ctx, &k, &e)) == 0);
-	CHECK(CALL(ipsec_remove(b.db, next.ctx, IPSEC_BOTH, &e)) == 0);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_install(b.db, p.b, &p.to_b, &p.to_a, &e)) == 0);
+	CHECK(send_text(&a, "x") < 0 && e.code == ERR_DOWN);
+	CHECK(CALL(ipsec_activate(a.db, p.a, &p.to_b, &e)) == 0);
+	q = reserve_both(SUITE_AES256GCM16, true);
+	CHECK(CALL(ipsec_install(a.db, q.a, &q.to_a, &q.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_install(b.db, q.b, &q.to_b, &q.to_a, &e)) == 0);
+	CHECK(send_text(&a, "on the first") == 0 && wait_events(&b, 1));
+	CHECK_U64(b.events[0].ctx.id, p.b.id);
+	CHECK(CALL(ipsec_activate(a.db, q.a, &q.to_b, &e)) == 0);
+	CHECK(send_text(&a, "on the second") == 0 && wait_events(&b, 2));
+	CHECK_U64(b.events[1].ctx.id, q.b.id);
+	/* One that only waits does not take the place of the active one that is removed. */
+	p = reserve_both(SUITE_AES256GCM16, true);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	CHECK(CALL(ipsec_remove(a.db, q.a, IPSEC_OUTBOUND, &e)) == 0);
+	CHECK(send_text(&a, "x") == 0);
 	close_both();
 }
 
@@ -297,55 +296,60 @@ static void a_wrong_order_of_calls_is_our_bug(void)
 	REFUSED(ipsec_policy_add(a.db, &a.policy, &e), "policy added twice");
 
 	p = reserve_both(SUITE_AES256GCM16, true);
-	REFUSED(ipsec_add_outbound(a.db, p.a, &p.to_b, &e), "before the inbound");
-	REFUSED(ipsec_add_inbound(a.db, (struct ipsec_ctx){0}, &p.to_a, &e), "reserve first");
-	REFUSED(ipsec_add_inbound(a.db, unknown, &p.to_a, &e), "unknown context");
-	REFUSED(ipsec_add_inbound(b.db, p.a, &p.to_a, &e), "context");
+	REFUSED(ipsec_activate(a.db, p.a, &p.to_b, &e), "no outbound SA to activate");
+	REFUSED(ipsec_install(a.db, (struct ipsec_ctx){0}, &p.to_a, &p.to_b, &e), "reserve first");
+	REFUSED(ipsec_activate(a.db, (struct ipsec_ctx){0}, &p.to_b, &e), "reserve first");
+	REFUSED(ipsec_install(a.db, unknown, &p.to_a, &p.to_b, &e), "unknown context");
+	REFUSED(ipsec_activate(a.db, unknown, &p.to_b, &e), "unknown context");
+	REFUSED(ipsec_install(b.db, p.a, &p.to_a, &p.to_b, &e), "context");
 	REFUSED(ipsec_remove(a.db, unknown, IPSEC_BOTH, &e), "unknown context");
 	REFUSED(ipsec_remove(a.db, p.a, (enum ipsec_part)4, &e), "no part");
 	REFUSED(ipsec_query(a.db, p.a, IPSEC_BOTH, &(struct sa_counts){0}, &e), "one part");
 
 	k = p.to_a;
 	k.spi.n = 255;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "SPI 255 is reserved");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "SPI 255 is reserved");
 	k.spi.n = p.a_in.n ^ 1;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "was reserved");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "was reserved");
 	k = p.to_a;
 	k.suite = SUITE_AES128GCM16;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "a key of 36 bytes; aes128gcm16 needs 20");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e),
+		"a key of 36 bytes; aes128gcm16 needs 20");
 	k.suite = SUITE_COUNT;
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "no suite of number");
-
-	CHECK(CALL(ipsec_add_inbound(a.db, p.a, &p.to_a, &e)) == 0);
-	REFUSED(ipsec_add_inbound(a.db, p.a, &p.to_a, &e), "installed twice");
+	REFUSED(ipsec_install(a.db, p.a, &k, &p.to_b, &e), "no suite of number");
 	k = p.to_b;
 	k.spi.n = 0;
-	REFUSED(ipsec_add_outbound(a.db, p.a, &k, &e), "SPI 0 is reserved");
+	REFUSED(ipsec_install(a.db, p.a, &p.to_a, &k, &e), "outbound SA: SPI 0 is reserved");
 	k = p.to_b;
 	k.key = p.to_a.key;
-	REFUSED(ipsec_add_outbound(a.db, p.a, &k, &e), "one key, one SA");
-	CHECK(CALL(ipsec_add_outbound(a.db, p.a, &p.to_b, &e)) == 0);
-	REFUSED(ipsec_add_outbound(a.db, p.a, &p.to_b, &e), "installed twice");
+	REFUSED(ipsec_install(a.db, p.a, &p.to_a, &k, &e), "one key, one SA");
+
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
+	REFUSED(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e), "installed twice");
+	k = p.to_b;
+	k.spi.n ^= 1;
+	REFUSED(ipsec_activate(a.db, p.a, &k, &e), "was installed");
+	CHECK(CALL(ipsec_activate(a.db, p.a, &p.to_b, &e)) == 0);
+	REFUSED(ipsec_activate(a.db, p.a, &p.to_b, &e), "activated twice");
 
 	q = reserve_both(SUITE_AES256GCM16, true);
 	k = q.to_a;
 	k.key = p.to_b.key;
-	REFUSED(ipsec_add_inbound(a.db, q.a, &k, &e), "one key, one SA");
-	CHECK(CALL(ipsec_add_inbound(a.db, q.a, &q.to_a, &e)) == 0);
+	REFUSED(ipsec_install(a.db, q.a, &k, &q.to_b, &e), "one key, one SA");
 	k = q.to_b;
 	k.spi = p.b_in;
-	REFUSED(ipsec_add_outbound(a.db, q.a, &k, &e), "in use already");
+	REFUSED(ipsec_install(a.db, q.a, &q.to_a, &k, &e), "in use already");
 
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_INBOUND, &e)) == 0);
 	k = fresh_keys(p.a_in, SUITE_AES256GCM16, true);
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "removed already");
+	REFUSED(ipsec_install(a.db, p.a, &k, &q.to_b, &e), "removed already");
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_OUTBOUND, &e)) == 0);
-	REFUSED(ipsec_add_inbound(a.db, p.a, &k, &e), "is gone");
+	REFUSED(ipsec_install(a.db, p.a, &k, &q.to_b, &e), "is gone");
 #undef REFUSED
 	close_both();
 }
 
-static void parts_that_are_gone_are_no_error(void)
+static void removing_a_missing_part_is_no_error(void)
 {
 	struct pair_of_sides p;
 	struct sa_counts c;
@@ -363,11 +367,11 @@ static void parts_that_are_gone_are_no_error(void)
 	CHECK(CALL(ipsec_query(a.db, p.a, IPSEC_OUTBOUND, &c, &e)) < 0 && e.code == ERR_DOWN);
 	p = reserve_both(SUITE_AES256GCM16, true); /* reserved only: goes at once */
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_BOTH, &e)) == 0);
-	CHECK(CALL(ipsec_add_inbound(a.db, p.a, &p.to_a, &e)) < 0);
+	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) < 0);
 	close_both();
 }
 
-static void removing_the_selected_selects_the_newest_left(void)
+static void removing_the_selected_sa_selects_the_newest_remaining(void)
 {
 	struct pair_of_sides p[3];
 
@@ -425,9 +429,9 @@ static void nothing_is_lost_across_rekeys(void)
 	close_both();
 }
 
-/* ---- a stranger -------------------------------------------------------------------------- */
+/* ---- a socket of another program --------------------------------------------------------- */
 
-static int stranger(const char *address, uint16_t port)
+static int other_socket(const char *address, uint16_t port)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
 	const struct timeval patience = {2, 0};
@@ -447,7 +451,7 @@ static void inject(int fd, const void *packet, size_t n)
 	CHECK(sendto(fd, packet, n, 0, (struct sockaddr *)&sa, sizeof sa) == (ssize_t)n);
 }
 
-static void what_no_sa_takes_is_dropped_and_told(void)
+static void packets_without_an_sa_are_dropped_and_reported(void)
 {
 	static const uint8_t unknown[64] = {0x7f, 0xff, 0xff, 0xff};
 	uint8_t packet[64] = {0};
@@ -458,8 +462,8 @@ static void what_no_sa_takes_is_dropped_and_told(void)
 	open_both();
 	add_both();
 	p = pair_up(SUITE_AES256GCM16, true);
-	near = stranger("127.0.0.1", 0);
-	far = stranger("127.0.0.3", 0);
+	near = other_socket("127.0.0.1", 0);
+	far = other_socket("127.0.0.3", 0);
 
 	CHECK(send_text(&a, "first") == 0 && wait_events(&b, 1)); /* number 1 is seen */
 	inject(near, unknown, sizeof unknown);
@@ -510,8 +514,8 @@ static void an_authentic_packet_of_another_flow_is_dropped(void)
 	open_both();
 	add_both();
 	pair_up(SUITE_AES256GCM16, true);
-	near = stranger("127.0.0.1", 0);
-	tap = stranger("127.0.0.2", 0);
+	near = other_socket("127.0.0.1", 0);
+	tap = other_socket("127.0.0.2", 0);
 	CHECK(getsockname(tap, (struct sockaddr *)&sa, &len) == 0);
 	a.policy.remote_esp_port = ntohs(sa.sin_port); /* also the inner port */
 	CHECK(send_text(&a, "for another port") == 0);
@@ -526,14 +530,14 @@ static void an_authentic_packet_of_another_flow_is_dropped(void)
 	close_both();
 }
 
-static void drops_are_told_once_a_second(void)
+static void drops_are_reported_once_a_second(void)
 {
 	static const uint8_t unknown[64] = {0x7f, 0xff, 0xff, 0xff};
 	int near;
 
 	open_both();
 	add_both();
-	near = stranger("127.0.0.1", 0);
+	near = other_socket("127.0.0.1", 0);
 	for (int i = 0; i < 300; i++) {
 		inject(near, unknown, sizeof unknown);
 		uv_run(&loop, UV_RUN_NOWAIT);
@@ -603,7 +607,7 @@ static void an_inbound_hard_limit_lets_nothing_more_through(void)
 	close_both();
 }
 
-static void what_was_removed_is_not_spoken_of(void)
+static void removed_sas_cause_no_events(void)
 {
 	struct pair_of_sides p;
 
@@ -663,7 +667,7 @@ static void a_bind_that_fails_says_what_to_do(void)
 	int taken;
 
 	open_both();
-	taken = stranger("127.0.0.1", a.policy.local_esp_port);
+	taken = other_socket("127.0.0.1", a.policy.local_esp_port);
 	CHECK(CALL(ipsec_policy_add(a.db, &a.policy, &e)) < 0 && e.code == ERR_OS);
 	snprintf(want, sizeof want,
 		 "peer beta: bind UDP 127.0.0.1:%u for ESP: address already in use",
@@ -681,7 +685,7 @@ static void a_bind_that_fails_says_what_to_do(void)
 	close_both();
 }
 
-static void what_it_cannot_do_is_refused(void)
+static void unsupported_options_are_refused(void)
 {
 	struct ipsec_can can;
 
@@ -786,15 +790,14 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 	for (unsigned generation = 0; generation < 5; generation++) {
 		begun_ns = uv_hrtime();
 		for (unsigned i = 0; i < PEERS; i++) {
-			struct sa_keys k;
+			struct sa_keys in, out;
 
 			CHECK(ipsec_reserve(a.db, &policies[i], &ctx, &spi, &e) == 0);
-			k = fresh_keys(spi, SUITE_AES256GCM16, true);
-			k.window = 1024;
-			CHECK(ipsec_add_inbound(a.db, ctx, &k, &e) == 0);
-			random_secret(&k.key, suite_key_len(SUITE_AES256GCM16));
-			k.spi.n = 256 + generation;
-			CHECK(ipsec_add_outbound(a.db, ctx, &k, &e) == 0);
+			in = fresh_keys(spi, SUITE_AES256GCM16, true);
+			in.window = 1024;
+			out = fresh_keys((struct spi){256 + generation}, SUITE_AES256GCM16, true);
+			CHECK(ipsec_install(a.db, ctx, &in, &out, &e) == 0);
+			CHECK(ipsec_activate(a.db, ctx, &out, &e) == 0);
 		}
 		if (generation == 0 && mallinfo2().uordblks > before) {
 			size_t each = (mallinfo2().uordblks - before) / PEERS;
@@ -811,12 +814,13 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 }
 
 T_MAIN(T(crypto_starts), T(every_suite_carries_a_payload_both_ways), T(ipv6_carries_a_payload),
-       T(behind_both_the_next_is_reserved_when_wanted), T(a_wrong_order_of_calls_is_our_bug),
-       T(parts_that_are_gone_are_no_error), T(removing_the_selected_selects_the_newest_left),
-       T(nothing_is_lost_across_rekeys), T(what_no_sa_takes_is_dropped_and_told),
-       T(an_authentic_packet_of_another_flow_is_dropped), T(drops_are_told_once_a_second),
+       T(an_outbound_sa_waits_for_its_activation), T(a_wrong_order_of_calls_is_our_bug),
+       T(removing_a_missing_part_is_no_error),
+       T(removing_the_selected_sa_selects_the_newest_remaining), T(nothing_is_lost_across_rekeys),
+       T(packets_without_an_sa_are_dropped_and_reported),
+       T(an_authentic_packet_of_another_flow_is_dropped), T(drops_are_reported_once_a_second),
        T(limits_warn_once_and_then_end_the_sa), T(an_inbound_hard_limit_lets_nothing_more_through),
-       T(what_was_removed_is_not_spoken_of), T(one_socket_serves_several_peers),
+       T(removed_sas_cause_no_events), T(one_socket_serves_several_peers),
        T(a_peer_twice_is_refused), T(a_bind_that_fails_says_what_to_do),
-       T(what_it_cannot_do_is_refused), T(names_are_known), T(a_callback_may_remove_or_close),
+       T(unsupported_options_are_refused), T(names_are_known), T(a_callback_may_remove_or_close),
        T(ten_thousand_sas_stay_small_and_quick))

@@ -59,7 +59,7 @@ static void a_line_has_time_level_and_text(void)
 	CHECK_STR(behind_time(end()), "info  peer beta: up, epoch 1\n");
 }
 
-static void levels_are_kept(void)
+static void lines_below_the_level_are_omitted(void)
 {
 	begin(LOG_WARN, LOG_JOURNAL);
 	log_line(LOG_ERROR, "e");
@@ -76,7 +76,7 @@ static void levels_are_kept(void)
 	CHECK(log_level_of("warn") == LOG_WARN && log_level_of("loud") == LOG_LEVELS);
 }
 
-static void nobody_writes_a_second_line_or_a_terminal_code(void)
+static void no_text_can_add_a_line_or_a_terminal_code(void)
 {
 	begin(LOG_INFO, LOG_JOURNAL);
 	log_line(LOG_INFO, "peer says \"%s\"", "a\nb\x1b[31m\\");
@@ -143,31 +143,31 @@ static size_t lines(const char *text)
 	return n;
 }
 
-static void lines_of_strangers_are_limited_and_counted(void)
+static void lines_caused_by_unauthenticated_clients_are_limited_and_counted(void)
 {
 	const uint64_t t = 5000000;
 
 	begin(LOG_INFO, LOG_JOURNAL);
 	for (int i = 0; i < 50; i++)
-		log_limited(t, LOG_INFO, "stranger %d", i);
+		log_limited(t, LOG_INFO, "client %d", i);
 	CHECK_U64(lines(end()), 10);
 
 	begin(LOG_INFO, LOG_JOURNAL);
 	log_limited(t + 999, LOG_INFO, "too early");
 	log_limited(t + 1000, LOG_INFO, "one more");
 	log_limited(t + 1001, LOG_INFO, "too early again");
-	CHECK_STR(end(), "<6>41 lines like the next were left out\n<6>one more\n");
+	CHECK_STR(end(), "<6>41 lines like the next were omitted\n<6>one more\n");
 
 	begin(LOG_INFO, LOG_JOURNAL); /* after a long quiet: ten again, not a hundred */
 	for (int i = 0; i < 50; i++)
-		log_limited(t + 100000, LOG_INFO, "stranger %d", i);
+		log_limited(t + 100000, LOG_INFO, "client %d", i);
 	CHECK_U64(lines(end()), 11);
 
 	begin(LOG_WARN, LOG_JOURNAL); /* what is not wanted costs nothing */
 	for (int i = 0; i < 50; i++)
-		log_limited(t + 200000, LOG_INFO, "stranger %d", i);
+		log_limited(t + 200000, LOG_INFO, "client %d", i);
 	log_limited(t + 200000, LOG_WARN, "w");
-	CHECK_STR(end(), "<4>40 lines like the next were left out\n<4>w\n");
+	CHECK_STR(end(), "<4>40 lines like the next were omitted\n<4>w\n");
 }
 
 static void an_event_has_its_number_where_it_is_kept(void)
@@ -181,11 +181,12 @@ static void an_event_has_its_number_where_it_is_kept(void)
 	CHECK_STR(end(), "<6>peer beta: leads\n");
 	begin(LOG_INFO, LOG_EVENTS);
 	for (int i = 0; i < 50; i++)
-		log_event(LOG_WARN, 140, 9000000, "stranger %d", i);
+		log_event(LOG_WARN, 140, 9000000, "client %d", i);
 	CHECK_U64(lines(end()), 10);
 }
 
-T_MAIN(T(a_line_has_time_level_and_text), T(levels_are_kept),
-       T(nobody_writes_a_second_line_or_a_terminal_code), T(json_is_one_object_a_line),
+T_MAIN(T(a_line_has_time_level_and_text), T(lines_below_the_level_are_omitted),
+       T(no_text_can_add_a_line_or_a_terminal_code), T(json_is_one_object_a_line),
        T(an_error_is_context_cause_and_next_step), T(a_long_line_is_cut_and_still_ends),
-       T(lines_of_strangers_are_limited_and_counted), T(an_event_has_its_number_where_it_is_kept))
+       T(lines_caused_by_unauthenticated_clients_are_limited_and_counted),
+       T(an_event_has_its_number_where_it_is_kept))

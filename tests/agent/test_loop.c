@@ -110,7 +110,7 @@ static void a_call_that_a_timer_defers_runs_in_the_same_iteration(void)
 	end();
 }
 
-static void the_clock_goes_on_and_has_one_origin_for_both_units(void)
+static void the_clock_advances_and_has_one_origin_for_both_units(void)
 {
 	uint64_t us = loop_now_us(), ms = loop_now_ms();
 
@@ -121,4 +121,4 @@ static void the_clock_goes_on_and_has_one_origin_for_both_units(void)
 
 T_MAIN(T(deferred_calls_run_once_in_order_and_with_those_that_they_defer),
        T(a_cancelled_call_does_not_run), T(a_call_that_a_timer_defers_runs_in_the_same_iteration),
-       T(the_clock_goes_on_and_has_one_origin_for_both_units))
+       T(the_clock_advances_and_has_one_origin_for_both_units))

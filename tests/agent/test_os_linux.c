@@ -99,7 +99,7 @@ static void files_are_as_trusted_as_their_mode(void)
 	done();
 }
 
-static void who_can_replace_a_file_can_write_it(void)
+static void a_user_who_can_replace_a_file_can_write_it(void)
 {
 	begin();
 	put_file("f", "text", 0600);
@@ -124,7 +124,7 @@ static void a_file_of_another_user_is_refused(void)
 	put_file("f", "text", 0600);
 	CHECK(chown(path, 12345, 12345) == 0);
 	CHECK(read_as("f", OS_SECRET) == ERR_PERM);
-	CHECK(strstr(e.cause, "owned by user 12345, wanted 0 or root") != NULL);
+	CHECK(strstr(e.cause, "owned by user 12345, must be 0 or root") != NULL);
 	CHECK(read_as("f", OS_CONFIG) == ERR_PERM);
 	CHECK(read_as("f", OS_ANYONE) == ERR_NONE);
 	done();
@@ -138,7 +138,7 @@ static void only_regular_files_of_a_sane_size_are_read(void)
 	begin();
 	CHECK(read_as("none", OS_ANYONE) == ERR_USAGE);
 	CHECK(strstr(e.cause, "No such file") != NULL && e.os == ENOENT);
-	CHECK(mkfifo(in_dir("fifo"), 0600) == 0); /* nobody writes: must not wait */
+	CHECK(mkfifo(in_dir("fifo"), 0600) == 0); /* without a writer: must not block */
 	CHECK(read_as("fifo", OS_ANYONE) == ERR_USAGE);
 	CHECK(read_as(".", OS_ANYONE) == ERR_USAGE);
 	CHECK(symlink("f", in_dir("link")) == 0);
@@ -189,7 +189,7 @@ static void a_file_is_written_whole_or_not_at_all(void)
 	CHECK(os_write_file(in_dir("f"), "text", 4, true, true, &e) == 0);
 	CHECK(read_as("f", OS_SECRET) == ERR_NONE && mode_of("f") == 0600);
 	CHECK(os_write_file(in_dir("f"), "else", 4, false, true, &e) < 0 && e.code == ERR_USAGE);
-	CHECK(strstr(e.cause, "is there already") != NULL);
+	CHECK(strstr(e.cause, "already exists") != NULL);
 	CHECK(read_as("f", OS_SECRET) == ERR_NONE);
 	CHECK(os_write_file(in_dir("f"), "text", 4, false, false, &e) == 0);
 	CHECK(mode_of("f") == 0644); /* whatever the umask */
@@ -240,7 +240,7 @@ static void directories_are_made_with_their_parents(void)
 	done();
 }
 
-static void paths_are_joined_and_cut(void)
+static void paths_are_joined_and_split(void)
 {
 	static const struct {
 		const char *base, *rel, *joined;
@@ -265,7 +265,7 @@ static void paths_are_joined_and_cut(void)
 	CHECK(os_path_join(out, "d", long_, &e) < 0 && e.code == ERR_USAGE && out[0] == '\0');
 }
 
-static void places_follow_the_user_and_the_environment(void)
+static void default_paths_depend_on_user_and_environment(void)
 {
 	char out[OS_PATH_MAX], want[64];
 
@@ -276,7 +276,7 @@ static void places_follow_the_user_and_the_environment(void)
 	if (geteuid() == 0)
 		CHECK_STR(out, "/run/sapair/control.sock");
 	fflush(stdout);
-	if (fork() == 0) { /* as somebody else */
+	if (fork() == 0) { /* as another user */
 		t_failed = false;
 		if (geteuid() == 0)
 			CHECK(setuid(12345) == 0);
@@ -315,7 +315,7 @@ static int listen_at(const char *where)
 	return fd;
 }
 
-static void the_sockets_directory_is_ours_alone(void)
+static void the_socket_directory_is_private(void)
 {
 	begin();
 	CHECK(os_control_dir_check(in_dir("new/c.sock"), &e) == 0);
@@ -351,7 +351,7 @@ static void a_stale_socket_is_removed_and_a_live_one_is_not(void)
 	CHECK(os_control_clear_stale(in_dir("c"), &e) == 0); /* nothing there */
 	fd = listen_at(path);
 	CHECK(os_control_clear_stale(path, &e) < 0 && e.code == ERR_USAGE);
-	CHECK(strncmp(e.cause, "an agent is running already: it answers at /tmp/", 48) == 0);
+	CHECK(strncmp(e.cause, "an agent is already running at /tmp/", 36) == 0);
 	CHECK(os_exists(path));
 	close(fd); /* as a killed agent leaves it */
 	CHECK(os_exists(path));
@@ -387,9 +387,9 @@ static void start_when_told(int go, int said, int end)
 	slow_us = 300 * (unsigned)(getpid() % 7);
 	uv_loop_init(&loop);
 	byte = (char)read(go, &byte, 1);
-	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0            ? 0
-	       : e.code == ERR_USAGE && strstr(e.cause, "running already: it answers") ? 3
-										       : 4;
+	byte = os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0   ? 0
+	       : e.code == ERR_USAGE && strstr(e.cause, "already running at") ? 3
+									      : 4;
 	if (byte == 4)
 		fprintf(stderr, "# %s\n", e.cause);
 	if (write(said, &byte, 1) != 1)
@@ -460,7 +460,8 @@ static void a_start_waits_for_another_but_not_for_ever(void)
 	os_control_unlisten(c);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	CHECK(uv_loop_close(&loop) == 0);
-	CHECK(symlink("/etc/passwd", in_dir("c.lock")) == 0); /* somebody's trap */
+	CHECK(symlink("/etc/passwd", in_dir("c.lock")) ==
+	      0); /* a symbolic link made by another user */
 	CHECK(os_control_listen(&c, &loop, in_dir("c"), on_nobody, NULL, &e) < 0);
 	done();
 }
@@ -498,7 +499,7 @@ static void a_client_talks_to_the_agent(void)
 	done();
 }
 
-static void another_user_may_not_drive_the_agent(void)
+static void another_user_cannot_control_the_agent(void)
 {
 	int listener, server, status = 0;
 	unsigned uid = 0;
@@ -534,7 +535,7 @@ static void another_user_may_not_drive_the_agent(void)
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-static void the_service_manager_is_told(void)
+static void the_service_manager_is_notified(void)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	const struct timeval patience = {2, 0};
@@ -544,7 +545,7 @@ static void the_service_manager_is_told(void)
 
 	begin();
 	unsetenv("NOTIFY_SOCKET");
-	os_notify("READY=1"); /* nobody to tell: nothing happens */
+	os_notify("READY=1"); /* no service manager: does nothing */
 	for (int abstract = 0; abstract < 2; abstract++) {
 		char name[80];
 
@@ -591,7 +592,7 @@ static void the_journal_is_recognised(void)
 	unsetenv("JOURNAL_STREAM");
 }
 
-static void clocks_go_on(void)
+static void clocks_advance(void)
 {
 	uint64_t then_ns = os_now_ns();
 
@@ -634,7 +635,7 @@ static bool first_line(const char *name, char *line, int size)
 }
 
 /* Last: it changes this process. */
-static void a_hardened_process_is_hardened(void)
+static void a_hardened_process_has_its_restrictions(void)
 {
 	struct rlimit r;
 	char line[32];
@@ -660,14 +661,14 @@ static void a_hardened_process_is_hardened(void)
 	}
 }
 
-T_MAIN(T(files_are_as_trusted_as_their_mode), T(who_can_replace_a_file_can_write_it),
+T_MAIN(T(files_are_as_trusted_as_their_mode), T(a_user_who_can_replace_a_file_can_write_it),
        T(a_file_of_another_user_is_refused), T(only_regular_files_of_a_sane_size_are_read),
        T(a_file_is_written_whole_or_not_at_all), T(an_exclusive_write_has_one_winner),
-       T(directories_are_made_with_their_parents), T(paths_are_joined_and_cut),
-       T(places_follow_the_user_and_the_environment), T(the_sockets_directory_is_ours_alone),
+       T(directories_are_made_with_their_parents), T(paths_are_joined_and_split),
+       T(default_paths_depend_on_user_and_environment), T(the_socket_directory_is_private),
        T(a_stale_socket_is_removed_and_a_live_one_is_not),
        T(of_agents_that_start_at_once_one_has_the_socket),
        T(a_start_waits_for_another_but_not_for_ever), T(a_client_talks_to_the_agent),
-       T(another_user_may_not_drive_the_agent), T(the_service_manager_is_told),
-       T(the_journal_is_recognised), T(clocks_go_on), T(the_host_name_fits),
-       T(colour_is_for_terminals), T(a_hardened_process_is_hardened))
+       T(another_user_cannot_control_the_agent), T(the_service_manager_is_notified),
+       T(the_journal_is_recognised), T(clocks_advance), T(the_host_name_fits),
+       T(colour_is_for_terminals), T(a_hardened_process_has_its_restrictions))

@@ -14,21 +14,30 @@ libstrongswan-standard-plugins). Limits in seconds are those of a machine on whi
 slower this one is now.
 """
 
+import contextlib
 import ctypes
+import json
 import os
 import socket
 import statistics
 import struct
+import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.identity import identity
+from harness.kernel import World, enter
+from harness.netns import batch, sh, v4
+from harness.tap import Failure, check, equal, until
+from harness.traffic import LOAD, Flow
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "kernel"), HERE]
 os.environ.setdefault("SAPAIR_KERNEL_LIMIT", "900")
 
-from kernel import *  # noqa: F403,E402
-import bench  # noqa: E402
-import swan  # noqa: E402
+import bench
+import swan
 
 QUICK = "--quick" in sys.argv
 WORDS = [a for a in sys.argv[1:] if a[:1] != "-"]
@@ -246,7 +255,7 @@ def cold(t):
         w.watch.over()
         w.agent("beta", dict({"name": "alpha", "address": v4("alpha")}, role="listen", **FREE), log="info").start()
         a = w.agent("alpha", dict({"name": "beta", "address": v4("beta")}, role="dial", **FREE), log="info").start()
-        w.crossed(a, w.agents[0])
+        w.wait_same_pair(a, w.agents[0])
         c, took, standing, ping = bench.Control(a.control), [], [], Ping(w)
         ping.until_back()
         flush = Flush("alpha")
@@ -384,6 +393,7 @@ def strongswan(t):
 
 
 def main_():
+    enter()
     t = bench.Table()
     for part in (strongswan, one_pair, cold, hundred, thousand):
         if not WORDS or part.__name__ in WORDS:

@@ -1,14 +1,18 @@
 """strongSwan beside sapair: two of its daemons, spoken to by vici, its control protocol."""
 
 import os
-import shutil
 import socket
 import statistics
 import struct
 import subprocess
+import sys
 import time
 
-from kernel import Failure, batch, check, identity, inside, v4
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.identity import identity
+from harness.netns import batch, inside, v4
+from harness.tap import Failure, check
 
 CHARON = next((p for p in ("/usr/lib/ipsec/charon", "/usr/libexec/ipsec/charon") if os.access(p, os.X_OK)), None)
 CONF = """charon {

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""scripts/kernels.sh and the table of tests/run.py --kernels where a kernel cannot be had."""
+"""scripts/kernels.sh and the table of tests/run.py --kernels where a kernel is not available."""
 
 import os
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.lab import Lab
+from harness.tap import Skip, check, equal, has, main, need_tools, test
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(HERE, "..", "soft"))
 
-from sapairtest import Skip, check, equal, has, main, test  # noqa: E402
 
 NOBODY = "http://127.0.0.1:9/debian"  # nothing listens there
 
@@ -39,6 +42,7 @@ def bin_without(lab, *tools):
 
 @test
 def a_kernel_that_cannot_be_had_is_one_line_with_the_reason(lab):
+    need_tools(apt_get="apt")
     unavailable(lab, "has no apt-get", PATH=bin_without(lab, "apt-get"))
     unavailable(lab, "no /nonexistent: install debian-archive-keyring", DEBIAN_KEYRING="/nonexistent", DEBIAN_ARCHIVE=NOBODY)
     if not os.path.exists("/usr/share/keyrings/debian-archive-keyring.gpg"):
@@ -52,6 +56,7 @@ def a_kernel_that_cannot_be_had_is_one_line_with_the_reason(lab):
 
 @test
 def package_lists_without_a_valid_signature_are_an_error(lab):
+    need_tools(apt_get="apt")
     if not os.path.exists("/usr/share/keyrings/debian-archive-keyring.gpg"):
         raise Skip("no debian-archive-keyring")
     os.makedirs(lab.path("debian/dists/trixie/main/binary-amd64"))
@@ -73,6 +78,7 @@ def an_unknown_kernel_or_verb_is_an_error(lab):
 
 @test
 def the_table_counts_kernels_that_cannot_be_had_as_skipped(lab):
+    need_tools(apt_get="apt")
     env = dict(os.environ, SAPAIR_KERNELS=lab.path("cache"), DEBIAN_KEYRING="/nonexistent", DEBIAN_ARCHIVE=NOBODY)
     words = [sys.executable, "-B", "tests/run.py", "--kernels", "6.1,7.x"]
     p = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -87,4 +93,4 @@ def the_table_counts_kernels_that_cannot_be_had_as_skipped(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same source gives the same program, wherever it is built; and the list of what is in it (TAP)."""
+"""The same source gives the same program in any folder; the list of components in it."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "
 
 
 def sources():
-    """Tracked or not, but nothing that was built."""
+    """Sources, tracked or not, without build results."""
     for folder, folders, files in os.walk(TOP):
         folders[:] = [f for f in folders if f not in ("build", ".git", "__pycache__")]
         for f in files:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""scripts/ansible: the role against its table in docs/lab.md, and on two hosts of an inventory, which are
-this machine at two addresses: what it does, and what it says has changed."""
+"""scripts/ansible: the role against its table in docs/lab.md, and on two hosts, which are this machine at two
+addresses: its effects, and the changes that it reports."""
 
 import json
 import os
@@ -13,7 +13,11 @@ import subprocess
 import sys
 import tempfile
 
-from docs import ROOT, SAPAIR, bare, check, equal, read, run_all, section, table, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, read, section, table
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, need_tools, test
 
 ROLE = os.path.join(ROOT, "scripts", "ansible")
 HOSTS = ("h1", "h2")
@@ -77,9 +81,7 @@ class Playbook:
 
 @test
 def the_role_brings_a_lab_up_and_takes_it_away():
-    if shutil.which("ansible-playbook") is None:
-        print("# SKIP no ansible-playbook: install ansible-core")
-        return
+    need_tools(ansible_playbook="ansible-core")
     with Playbook() as book:
         changed, text = book.run("--check", "--limit", "h1")
         check(changed["h1"] > 0, "a check before says: %s\n%s" % (changed, text))
@@ -95,7 +97,7 @@ def the_role_brings_a_lab_up_and_takes_it_away():
         equal(book.run("--check", "--limit", "h1")[0], {"h1": 0}, "changes by a check after")
         book.kill("h2")
         text = book.run("--limit", "h2", "-e", "sapair_lab_host_program=/nowhere/sapair", rc=2)[1]
-        check("fatal: [h2]: FAILED!" in text and "/nowhere/sapair: no program" in text, text)
+        check("fatal: [h2]: FAILED!" in text and "/nowhere/sapair does not exist" in text, text)
         equal(book.run()[0], {"h1": 0, "h2": 1}, "changes by a second run, where one agent had died")
         changed, text = book.run(state="absent")
         check(min(changed.values()) > 0, "absent says: %s\n%s" % (changed, text))
@@ -104,4 +106,5 @@ def the_role_brings_a_lab_up_and_takes_it_away():
         equal(os.listdir(book.path("bundles")), [], "bundles that are left")
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -25,8 +25,11 @@ import subprocess
 import sys
 import tempfile
 
-import docs
-from docs import ROOT, SAPAIR, check, read, run_all
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import read
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, main, test
 
 NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))
 PORT = str(random.randint(20000, 30000))
@@ -34,10 +37,11 @@ LIMIT = 60
 
 NORMAL = [
     (r"sha256:([0-9a-f]{64}|[0-9a-f]+\.\.\.)", "PIN"),
-    (r" up already\b", " up"),  # who is first depends on the machine
+    (r" up already\b", " up"),  # the order depends on the machine
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "CLOCK"),
+    (r"(?<![\w.])[0-9a-f]{16}(?![\w.])", "XID"),
     (r"(?<![\w.])[0-9a-f]{8}(?![\w.])", "SPI"),
     (r"\b\d+(\.\d+)? (ms|s|min|h|d|days)\b", "SPAN"),
     (r"\"(rtt_ms|ms|waited|inbound|switch|exchange|total|min|median|max)\":[0-9.]+", r'"\1":MS'),
@@ -82,9 +86,9 @@ def fits(want, line):
 
 
 def matches(want, streams):
-    """Do the wanted lines follow, each on one of the streams, with nothing left over?"""
+    """Whether the wanted lines come next, each on one of the streams, and no others."""
     if not want:
-        return not streams[0]  # notes on stderr may be left out
+        return not streams[0]  # notes on stderr may be omitted
     if want[0].strip() == "...":
         rest = want[1:]
         if matches(rest, streams):
@@ -114,7 +118,7 @@ class Shell:
         os.umask(0o022)
 
     def identity(self):
-        """What the examples of configs lie beside: certificate, CA, PPK."""
+        """Files that the example configs name: certificate, CA, PPK."""
         where = os.path.join(self.folder, "docs", "examples")
         for args in (["ca", "new", "--dir", where],
                      ["ca", "issue", "alpha", "--address", "192.0.2.1", "--dir", where, "--out", where]):
@@ -137,8 +141,8 @@ class Shell:
             return 0, [], []
         r = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env,
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
-        # On a busy machine a receipt has a line more.
-        said = [line for line in r.stdout.splitlines() if not line.startswith("  begun after ")]
+        # On a busy machine the result of a rekey has one more line.
+        said = [line for line in r.stdout.splitlines() if not line.startswith("  started after ")]
         return r.returncode, said, r.stderr.splitlines()
 
     def close(self):
@@ -170,7 +174,7 @@ def try_document(path):
                 expected = int(told.group(1)) if told else 0
                 said = "%s: $ %s\n%s\nexit %d" % (path, command, "\n".join(out + err), status)
                 check(status == expected, said + ", wanted %d" % expected)
-                # Two orders: a pipe mixes what a terminal keeps apart.
+                # Two orders: stdout and stderr are separate here.
                 check(not want or matches(want, [[l for l in out if l.strip()],
                                                  [l for l in err if l.strip()]]),
                       said + "\nwanted:\n" + "\n".join(want))
@@ -189,11 +193,11 @@ def mark(path):
     def f():
         try_document(path)
     f.__name__ = "commands_of_%s_do_what_it_says" % path
-    docs.test(f)
+    test(f)
 
 
 def links():
-    """Links between the documents lead somewhere."""
+    """The targets of links between the documents exist."""
     paths = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
     paths += [os.path.relpath(p, ROOT) for p in sorted(glob.glob(os.path.join(ROOT, "docs", "*.md")))]
     for path in paths:
@@ -208,7 +212,8 @@ def links():
 
 
 links.__name__ = "links_lead_somewhere"
-docs.test(links)
+test(links)
 for document in shown():
     mark(document)
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Debian package: what is in it, that it is made the same twice, and that lintian is content."""
+"""The Debian package: its contents, that it is reproducible, and that lintian has no findings."""
 
 import os
 import shutil
@@ -7,7 +7,10 @@ import subprocess
 import sys
 import tempfile
 
-from docs import ROOT, SAPAIR, check, equal, run_all, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, need_tools, test
 
 
 def make(folder):
@@ -19,8 +22,7 @@ def make(folder):
 
 @test
 def the_package_has_all_and_lintian_is_content():
-    if not (shutil.which("dpkg-deb") and shutil.which("dpkg-shlibdeps")):
-        return
+    need_tools(dpkg_deb="dpkg", dpkg_shlibdeps="dpkg-dev")
     with tempfile.TemporaryDirectory() as folder:
         deb = make(folder)
         with open(deb, "rb") as f:
@@ -63,4 +65,5 @@ def make_install_puts_all_below_its_prefix():
             check("ExecStart=/opt/x/bin/sapair" in f.read(), "the unit names another place")
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""The man pages are those that scripts/make-man.py makes, and groff has nothing to say against them."""
+"""The man pages are those that scripts/make-man.py writes, and groff prints no warning."""
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 
-from docs import ROOT, SAPAIR, check, equal, read, run_all, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import read
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, need_tools, test
 
 os.environ["SAPAIR"] = SAPAIR
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
@@ -33,12 +35,12 @@ def the_man_page_has_every_verb():
 
 @test
 def groff_takes_them_without_a_warning():
-    if shutil.which("groff") is None:
-        return
+    need_tools(groff="groff")
     for name in make_man.pages():
         r = subprocess.run(["groff", "-man", "-Tutf8", "-wall", "-Kutf8", os.path.join(ROOT, "docs", name)],
                            capture_output=True, text=True)
         equal(r.stderr, "", name)
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
-"""docs/output.md against the lists of the code, and against what two real agents say."""
+"""docs/output.md against the lists of the code, and against the output of two agents."""
 
 import glob
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import tempfile
 import time
 
-from docs import ROOT, SAPAIR, bare, check, equal, number, read, run_all, section, source, table, tables, test, x_list
-from schema import faults, of_document
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, number, read, section, source, table, tables, x_list
+from harness.schema import faults, of_document
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, main, test
 
 doc = read("docs/output.md")
-ALPHA, BETA = "127.0.78.1", "127.0.78.2"
+NET = "127.%d.%d." % (random.randint(2, 120), random.randint(1, 250))  # tests may run in parallel
+ALPHA, BETA = NET + "1", NET + "2"
 
 
 @test
@@ -45,10 +51,14 @@ def requests_are_those_of_the_code():
             m = re.search(r"#define %s (\S+)" % v, ctl)
             limit[k] = str(number(m.group(1) if m else v))
         equal(rows[name][1], "%(min)s to %(max)s" % limit, name)
-    for array, row in (("verbs", rows["verb"]), ("waits", rows["wait"])):
-        m = re.search(r"\b%s\[\] = \{(.*?)NULL" % array, ctl, re.S)
-        want = " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", m.group(1)))
-        equal(row[1], want, array)
+    verbs = {r[1]: " ".join(r[2:]) for r in x_list(source("proto/wire/ctl.h"), "CTL_VERBS")}
+    equal(rows["verb"][1], " ".join("`%s`" % v for v in verbs), "verbs")
+    waits = re.search(r"\bwaits\[\] = \{(.*?)NULL", ctl, re.S).group(1)
+    equal(rows["wait"][1], " ".join("`%s`" % w for w in re.findall(r"\"(\w+)\"", waits)), "waits")
+    for name, bit in re.findall(r"\{\"(\w+)\", CTL_HAS_(\w+),", ctl):
+        having = [v for v, has in verbs.items()
+                  if re.search(r"CTL_HAS_%s\b" % bit, has) or (bit in ("PEER", "ALL") and "CTL_NEEDS_PEERS" in has)]
+        equal(rows[name][3], " ".join("`%s`" % v for v in having), "verbs that have " + name)
 
 
 @test
@@ -87,7 +97,7 @@ TYPES = {
 
 
 def members(value, path=""):
-    """(path, value) of everything that is no container; an empty list is none either."""
+    """(path, value) of all values but lists and objects; an empty list counts as a value."""
     if isinstance(value, dict):
         for k, v in value.items():
             yield from members(v, path + "." + k if path else k)
@@ -99,7 +109,7 @@ def members(value, path=""):
 
 
 def judge(documents):
-    """Every member is documented, and of its type; returns what was seen."""
+    """Checks that every member is documented and of its type; returns the members."""
     known, seen = documented(), {}
     error = known["sapair.error/1"]
     known["sapair.status/1"].update({"peers[].error." + k: v for k, v in error.items()})
@@ -120,12 +130,12 @@ UNSEEN = ("sapair.progress/1", "sapair.end/1", "sapair.plan/1", "sapair.clean/1"
           "sapair.service/1")  # tests/windows
 
 
-# What runs in the background here, has no document, or needs a kernel: tests/kernel validates it.
+# Verbs that run in the background, have no document, or need a kernel (validated in tests/kernel).
 ELSEWHERE = {"run", "watch", "invite", "completion", "plan", "clean", "export script"}
 
 
 class Agents:
-    """Two that pair on loopback, in a folder of their own."""
+    """Two agents that pair on loopback, in their own folder."""
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -196,7 +206,7 @@ def real_documents_are_as_documented():
         got += a.alpha("verify", BETA, status=3) + a.alpha("status", BETA, status=3)
         got += a.alpha("status", "nobody", status=2)
         got += a.alpha("up", BETA, "--no-wait") + a.alpha("up", BETA)
-        got += a.alpha("up", "127.0.78.9", "--timeout", "0.5", status=4) + a.alpha("status")
+        got += a.alpha("up", NET + "9", "--timeout", "0.5", status=4) + a.alpha("status")
         got += a.run("check", "alpha.json") + a.run("check", "nothing.json", status=2)
         got += a.run("id", "new", "--name", "gamma", "--dir", "gamma")
         got += a.run("id", "show", "alpha/alpha.crt")
@@ -207,7 +217,7 @@ def real_documents_are_as_documented():
         got += a.run("ca", "issue", "delta", "--address", "2001:db8::4", "--dir", "ca")
         got += a.run("lab", "init", os.path.join(ROOT, "docs", "examples", "lab-star.json"))
         inviter = subprocess.Popen([SAPAIR, "invite", "beta", "--json", "--dir", "i", "--listen",
-                                    "127.0.78.1:4599"], cwd=a.folder.name, text=True,
+                                    ALPHA + ":4599"], cwd=a.folder.name, text=True,
                                    stdout=subprocess.PIPE)
         got.append(json.loads(inviter.stdout.readline()))
         got += a.run("join", got[-1]["token"], "--dir", "j", "--name", "alpha")
@@ -221,12 +231,12 @@ def real_documents_are_as_documented():
         got += [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
     verbs = {v["name"] for d in got if d["schema"] == "sapair.help/1" for v in d.get("verbs", [])}
     said = {v for v in verbs for words in a.ran if words[:len(v.split())] == v.split()}
-    equal(sorted(verbs - said - ELSEWHERE), [], "verbs whose --json nobody has validated")
+    equal(sorted(verbs - said - ELSEWHERE), [], "verbs whose --json output no test has validated")
     for d in got:
         wrong = faults(d, of_document(d["schema"]), strict=True)
         check(not wrong, "%s against its schema: %s" % (d, wrong))
     seen = judge(got)
-    # What is always there was seen: the tables do not describe what no program says.
+    # Every member that is documented as always present was seen.
     for schema, rows in documented().items():
         if schema in UNSEEN:
             continue
@@ -239,4 +249,5 @@ def real_documents_are_as_documented():
             check(not always or r[0] in seen[schema], "%s: %s never came" % (schema, r[0]))
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """docs/protocol.md against the headers and tables of the code."""
 
+import os
 import re
 import subprocess
 import sys
 
-from docs import ROOT, bare, check, equal, number, read, run_all, section, source, table, test, x_list
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.documents import bare, number, read, section, source, table, x_list
+from harness.settings import ROOT
+from harness.tap import check, equal, main, test
 
 doc = read("docs/protocol.md")
 msg_h = source("proto/wire/msg.h")
@@ -42,7 +47,7 @@ def words(name):
 
 
 def described(kind, get, least, most, more):
-    """Type and range of a field, as the document words them."""
+    """Type and range of a field, in the words of the document."""
     low, high = defined(least or "0"), defined(most or "0")
     if get == "get_type":
         return "word", "`%s`" % kind
@@ -78,11 +83,11 @@ def fields(kind):
         if line == "TYPE":
             rows.append(["type", "yes", *described(kind, "get_type", "", "", "")])
             continue
-        m = re.fullmatch(r"(FIELD|WORDS|NAMED)\((.*)\)", line)
+        m = re.fullmatch(r"(FIELD|WORDS|OPTIONAL)\((.*)\)", line)
         if m:
             a = [x.strip().strip('"') for x in m.group(2).split(",")]
             if m.group(1) == "FIELD":
-                rows.append([a[1], "yes", *described(kind, a[2], a[3], a[4], "")])
+                rows.append([a[1], "yes", *described(kind, a[2], a[4], a[5], "")])
             elif m.group(1) == "WORDS":
                 rows.append([a[1], "yes", *described(kind, a[2], "", "", a[3])])
             else:
@@ -99,7 +104,7 @@ def fields(kind):
 
 @test
 def every_message_has_its_section():
-    names = re.findall(r"= \"(\w+)\"", re.search(r"type_words.*?\};", msg_c, re.S).group(0))
+    names = [r[1] for r in x_list(msg_h, "MSG_LIST")]
     equal(sorted(MESSAGES), sorted(names), "messages")
     equal(re.findall(r"^### ([a-z]+)$", doc, re.M), MESSAGES, "sections of messages")
 
@@ -139,8 +144,8 @@ def suites_are_those_of_the_code():
 @test
 def constants_are_those_of_the_code():
     paths = ("proto/wire/msg.h proto/wire/frame.h proto/json/scan.h proto/exchange/keysched.h proto/exchange/probe.h proto/exchange/exchange.h "
-             "agent/daemon/link/link.h agent/daemon/link/listen.h agent/daemon/agent.h agent/daemon/peer/peer.c "
-             "agent/daemon/peer/peer.h agent/daemon/pair/rekey.c agent/daemon/verify/verify.h").split()
+             "agent/daemon/link/link.h agent/daemon/peer/dial.h agent/daemon/peer/dial.c agent/daemon/pair/rekey.c "
+             "agent/daemon/verify/verify.h agent/daemon/verify/verify.c").split()
     code = source(*paths)
     for name, value, _ in table(section(doc, "## 12. Constants")):
         m = re.search(r"#define %s (.+)" % name, code)
@@ -211,4 +216,5 @@ print((body + v.hmac256(v.probe(prk), body)[:16]).hex())
     equal(re.findall(r"^    .*? ([0-9a-f]{64,})$", text, re.M), out.stdout.split(), "values")
 
 
-sys.exit(run_all())
+if __name__ == "__main__":
+    main()

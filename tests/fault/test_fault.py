@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Every allocation and every system call of an agent fails once, in turn.
+"""Every allocation and every system call of an agent fails once.
 
-alpha runs with fault.so (tests/fault/fault.c) in front of libc; beta is as ever. For n = 1, 2, ... the
-n-th call of alpha fails while beta asks for a rekey, or for a pair; then the fault is over, and both
-must have one pair in force again, with an error that says what failed if it did not work. At the end
-nothing may be left: no SA, no descriptor, no allocation.
+alpha runs with fault.so (tests/fault/fault.c) in front of libc; beta runs without. For n = 1, 2, ... the
+n-th call of alpha fails while beta asks for a rekey or a pair. Then the injection stops, and both must have
+the same pair in force, and an error that names the failure if the request failed. At the end no SA, no
+descriptor and no allocation may be left.
 
-Of more calls than the time allows only some fail, spread evenly, the first one by chance:
-FAULT_TIMES=n takes so many, FAULT_ALL=1 every one.
+Where there are more calls than time, some fail, spread evenly, the first chosen at random. FAULT_TIMES=n
+sets their number, FAULT_ALL=1 takes all.
 """
 
 import contextlib
@@ -19,15 +19,18 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "soft"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sapairtest import *  # noqa: E402
-from sapairtest import main, test  # noqa: E402
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Gone
+from harness.lab import Lab
+from harness.settings import LIMIT, SAPAIR
+from harness.tap import Failure, Skip, check, equal, main, test, until
 
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 50, "switch_ms": 20}}
 ALLOC, CALL = 1, 2
-BACK = 40  # seconds until all is as before
+BACK = 40  # seconds until the pair is restored
 TIMES = int(os.environ.get("FAULT_TIMES", "12"))  # failures of one kind in one scenario
 ALL = os.environ.get("FAULT_ALL") == "1"
 
@@ -40,7 +43,7 @@ class Board(ctypes.Structure):
 
 
 def with_board(lab, agent):
-    """The agent's environment, and the board that it shares."""
+    """The agent's environment, and the memory that it shares with the test."""
     if not os.path.exists(LIBRARY):
         raise Skip("no %s: it is not for sanitizer builds" % os.path.basename(LIBRARY))
     path = lab.path("board")
@@ -63,18 +66,18 @@ class Scenario:
         self.board = with_board(lab, self.a)
         self.b.start()
         self.a.wait_ready()
-        together(self.a, self.b)
+        wait_paired(self.a, self.b)
 
     def rest(self):
-        """Both at rest, with one pair; what is kept for later use is there."""
+        """Both idle, with one pair; caches are filled."""
         def verified():
-            """A proof that failed is not tried again by itself."""
+            """A failed verification is not repeated automatically."""
             return self.b.ask("verify", peer="alpha")[0] + self.a.ask("verify", peer="beta")[0] == 0
 
         until(verified, "the pair carries traffic", limit=BACK)
 
         def settled():
-            """An inbound that the peer may use is held until a newer pair is confirmed (I6)."""
+            """An inbound SA that the peer may use is kept until a newer pair is confirmed (I6)."""
             if self.a.peer("beta")["held"] + self.b.peer("alpha")["held"] == 0:
                 return True
             self.b.ask("rekey", peer="alpha", timeout_ms=3000)
@@ -82,12 +85,12 @@ class Scenario:
             return False
 
         until(settled, "nothing is held", limit=BACK)
-        together(self.a, self.b, limit=BACK)
-        quiet(self.a, self.b, limit=BACK)
+        wait_paired(self.a, self.b, limit=BACK)
+        wait_single_pair(self.a, self.b, limit=BACK)
         until(lambda: not self.a.peer("beta").get("draining"), "nothing drains")
 
     def count(self, kind, action):
-        """How many calls the action takes when all goes well."""
+        """The number of calls of the action without failures."""
         self.board.count = self.board.fail_at = 0
         self.board.armed = kind
         rc, docs = action()
@@ -158,7 +161,7 @@ def pair(s):
 for role, roles in (("follows", ("listen", "dial")), ("leads", ("dial", "listen"))):
     for what, action in (("a rekey", rekey), ("a pairing", pair)):
         for kind, calls in ((ALLOC, "allocation"), (CALL, "system call")):
-            if what == "a pairing" and role == "leads":  # it would wait for its turn to dial
+            if what == "a pairing" and role == "leads":  # it would wait before it connects again
                 role, roles = "may lead", ("both", "both")
 
             def one(lab, roles=roles, action=action, kind=kind, title="%s %s, %ss" % (
@@ -174,7 +177,7 @@ def start(lab, kind, least, most, what):
     a = lab.agent("alpha", "beta", log="info", **FAST)
     board = with_board(lab, a)
     a.wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     a.stop()
     seen, names = {}, {}
     step = 1 if ALL else least
@@ -202,14 +205,14 @@ def start(lab, kind, least, most, what):
         name = board.name.decode()
         names[name] = names.get(name, 0) + 1
         if rc is None:
-            together(a, b)
+            wait_paired(a, b)
             a.signal(signal.SIGTERM)
             equal(a.wait_exit(), 0, "exit after %s %d (%s)" % (what, n, name))
             a.process = None
-            if os.path.exists(a.control):  # the right to remove it could not be kept
+            if os.path.exists(a.control):  # the permission to remove it could not be kept
                 check(name in ("syscall", "open"), "a socket is left after %s" % name)
         else:
-            # libuv ends the process when it cannot make its pipe for signals, or use it, or make
+            # libuv aborts when it cannot make its pipe for signals, or use it, or make
             # room for a descriptor.
             check(rc > 0 or rc == -6 and name in ("pipe2", "write", "read", "realloc"), "%s %d (%s) of the start: ended by a signal: %d" % (what, n, name, rc))
             check("error" in a.log() or rc < 0, "%s %d (%s): exit %d without an error:\n%s" % (
@@ -241,4 +244,4 @@ def state(agent):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -2,7 +2,7 @@
  * proto/ctl: a request that is understood is written back as the same request.
  */
 #include "proto/wire/ctl.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

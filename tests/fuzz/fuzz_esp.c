@@ -1,6 +1,6 @@
 /*
- * proto/esp and proto/replay: a sender, a receiver, and somebody on the path who keeps, changes,
- * repeats and makes up packets. What is sent is taken once at most, and nothing else is.
+ * proto/esp and proto/replay: a sender, a receiver, and an attacker on the path who keeps, changes,
+ * repeats and forges packets. Each sent packet is accepted at most once, and no other packet is.
  *
  *     u8 suite | u8 bits | u16 window | u32 first number | orders
  */

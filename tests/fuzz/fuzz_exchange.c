@@ -6,7 +6,7 @@
  */
 #include "crypto/random.h"
 #include "proto/exchange/exchange.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 #define KEPT 64
@@ -73,7 +73,7 @@ static void keep(const struct xactions *out)
 	have++;
 }
 
-static void add_in(struct side *s)
+static void install(struct side *s)
 {
 	const struct sa_keys *k = &s->x.sa_in;
 	uint64_t f = print_of(&k->key);
@@ -88,8 +88,8 @@ static void add_in(struct side *s)
 	MUST(secret_len(&s->x.probe_key) > 0);
 }
 
-/* S4, I1: whoever sends knows that the other has the same key behind that SPI. */
-static void add_out(struct side *s, const struct side *peer)
+/* S4, I1: an end that sends knows that the other has the same key for that SPI. */
+static void activate(struct side *s, const struct side *peer)
 {
 	const struct sa_keys *k = &s->x.sa_out;
 	uint64_t f = print_of(&k->key);
@@ -121,12 +121,12 @@ static void perform(struct side *s, const struct side *peer, const struct xactio
 		MUST(!s->has_new);
 		s->has_new = s->waits = s->asked_spi = true;
 		break;
-	case XA_ADD_IN:
-		add_in(s);
+	case XA_INSTALL:
+		install(s);
 		s->waits = true;
 		break;
-	case XA_ADD_OUT:
-		add_out(s, peer);
+	case XA_ACTIVATE:
+		activate(s, peer);
 		s->waits = true;
 		break;
 	case XA_COMMIT:
@@ -139,7 +139,7 @@ static void perform(struct side *s, const struct side *peer, const struct xactio
 		MUST(s->may_uncommit && s->x.current.epoch < s->current.epoch);
 		s->current = s->x.current;
 		break;
-	case XA_DROP:
+	case XA_REMOVE:
 	case XA_HOLD:
 		new_gone(s);
 		break;

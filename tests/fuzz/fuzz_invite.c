@@ -5,7 +5,7 @@
  */
 #include "crypto/random.h"
 #include "proto/wire/invite.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 static void token(const char *text, size_t size)
@@ -44,7 +44,7 @@ static void message(enum invite_kind kind, const char *text, size_t size)
 	MUST(m.kind == (int)kind && m.port != 0);
 	memset(secret_room(&secret, INVITE_SECRET), 7, INVITE_SECRET);
 	memset(secret_room(&exporter, SHA256_LEN), 8, SHA256_LEN);
-	MUST(!invite_proven(&m, &bind)); /* nobody guesses a proof */
+	MUST(!invite_proven(&m, &bind)); /* a proof cannot be guessed */
 	MUST(invite_prove(&m, &bind) && invite_proven(&m, &bind));
 	len = invite_encode(&m, body, sizeof body);
 	MUST(len > 0 && invite_decode(&again, kind, body, len, &e) == 0);

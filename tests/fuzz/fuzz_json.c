@@ -4,7 +4,7 @@
  *
  *     u8 depth | u8 length of a path | path | text
  */
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "proto/json/scan.h"
 #include "tests/fuzz/fuzz.h"
 

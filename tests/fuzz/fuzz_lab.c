@@ -3,7 +3,7 @@
  * is read back as the same host's; any text as a bundle.
  */
 #include "proto/config/bundle.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 #define HOSTS 4 /* whose bundles are written */

@@ -1,7 +1,7 @@
 /*
  * proto/msg: what decodes is written back, and decodes to the same; what does not leaves nothing.
  */
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "proto/wire/msg.h"
 #include "tests/fuzz/fuzz.h"
 

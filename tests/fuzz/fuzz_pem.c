@@ -15,7 +15,7 @@ static struct pem_pair ca, own;
 static void start(void)
 {
 	static bool done;
-	struct cert_wish wish = {.name = "ca", .is_ca = true};
+	struct cert_params wish = {.name = "ca", .is_ca = true};
 	int64_t now = (int64_t)time(NULL);
 
 	if (done)
@@ -68,7 +68,7 @@ static void check_facts(const struct cert_facts *f)
 static void use(unsigned what, const char *pem)
 {
 	static char signed_[CERT_PEM_MAX];
-	struct cert_wish wish = {.name = "new", .not_after = (int64_t)time(NULL) + 60};
+	struct cert_params wish = {.name = "new", .not_after = (int64_t)time(NULL) + 60};
 	struct identity *id = NULL;
 	struct cert_facts facts;
 	enum identity_fault f;

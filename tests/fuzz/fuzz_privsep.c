@@ -6,7 +6,7 @@
  * The judge here is a second, plain one: the config's text below, and a list of what the system has.
  */
 #include "agent/privsep/policy.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
 #define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
@@ -38,7 +38,7 @@ static struct ctx {
 	bool on, old; /* old: of an earlier run */
 	uint64_t ctx, inner;
 	uint32_t policy;
-	struct spi in;
+	struct spi in, out;
 	uint8_t parts;
 } ctxs[CTXS];
 static uint64_t seen[SEEN], inners;
@@ -138,9 +138,8 @@ static void judge(const struct policy *p, const struct privsep_sa *sa)
 	}
 }
 
-/* old: an SA of an earlier run, which the system tells by itself. sa: its inbound SA goes in with it. */
-static void reserve(uint32_t policy, struct privsep_held *held, uint8_t old,
-		    const struct privsep_sa *sa)
+/* old: the parts of an SA of an earlier run, which the system reports by itself. */
+static void reserve(uint32_t policy, struct privsep_held *held, uint8_t old)
 {
 	struct policy *p = policy_of(policy);
 	struct ctx *c = NULL;
@@ -160,14 +159,7 @@ static void reserve(uint32_t policy, struct privsep_held *held, uint8_t old,
 			  .policy = policy,
 			  .parts = old};
 	c->in.n = 256 + (uint32_t)inners;
-	if (sa != NULL) {
-		judge(p, sa);
-		c->in = sa->keys.spi;
-		c->parts = PRIVSEP_IN;
-		c->ctx = privsep_book_new(&book, held, c->inner, c->in);
-	} else {
-		c->ctx = privsep_book_reserve(&book, held, c->inner, c->in, old);
-	}
+	c->ctx = privsep_book_reserve(&book, held, c->inner, c->in, old);
 	MUST(c->ctx != 0 && (old != 0 || own < 4 + EXCHANGE_HELD_MAX + 2));
 	for (size_t i = 0; i < n_seen; i++)
 		MUST(seen[i] != c->ctx); /* a number never comes twice */
@@ -175,30 +167,32 @@ static void reserve(uint32_t policy, struct privsep_held *held, uint8_t old,
 	MUST(privsep_book_find(held, c->inner) != NULL);
 }
 
-static void add_sa(const struct privsep_request *r, struct privsep_held *held,
-		   struct privsep_slot *slot)
+static void install(const struct privsep_request *r, struct privsep_slot *slot)
 {
 	struct ctx *c = ctx_of(r->ctx);
 
 	MUST(c != NULL && slot != NULL && slot->inner == c->inner && !c->old);
-	judge(policy_of(c->policy), &r->sa);
-	if (r->op == PRIVSEP_ADD_OUTBOUND) {
-		MUST(c->parts == PRIVSEP_IN);
-		c->parts |= PRIVSEP_OUT;
-	} else {
-		MUST(c->parts == 0 && r->sa.keys.spi.n == c->in.n);
-		c->parts |= PRIVSEP_IN;
-	}
-	if (r->op == PRIVSEP_ADD_BOTH) {
-		judge(policy_of(c->policy), &r->out);
-		MUST(r->out.keys.esn == r->sa.keys.esn);
-		MUST(r->out.hard_packets == r->sa.hard_packets);
-		c->parts |= PRIVSEP_OUT;
-	}
-	privsep_book_added(slot, r->op);
+	MUST(c->parts == 0 && r->in.keys.spi.n == c->in.n);
+	judge(policy_of(c->policy), &r->in);
+	judge(policy_of(c->policy), &r->out);
+	MUST(r->out.keys.esn == r->in.keys.esn);
+	MUST(r->out.hard_packets == r->in.hard_packets);
+	c->parts = PRIVSEP_IN;
+	c->out = r->out.keys.spi;
+	privsep_book_installed(slot, c->out);
 	MUST(slot->parts == c->parts && !slot->reserved);
-	if (r->next && privsep_check_more(&book, held, NULL) == 0)
-		reserve(c->policy, held, 0, NULL);
+}
+
+static void activate(const struct privsep_request *r, struct privsep_slot *slot)
+{
+	struct ctx *c = ctx_of(r->ctx);
+
+	MUST(c != NULL && slot != NULL && slot->inner == c->inner && !c->old);
+	MUST(c->parts == PRIVSEP_IN && r->out.keys.spi.n == c->out.n);
+	judge(policy_of(c->policy), &r->out);
+	c->parts |= PRIVSEP_OUT;
+	privsep_book_activated(slot);
+	MUST(slot->parts == c->parts);
 }
 
 static void lose(struct privsep_held *held, struct privsep_slot *slot, struct ctx *c, uint8_t parts)
@@ -229,16 +223,13 @@ static void perform(const struct privsep_request *r)
 		policy_remove(r, held);
 		break;
 	case PRIVSEP_RESERVE:
-		reserve(r->policy, held, 0, NULL);
+		reserve(r->policy, held, 0);
 		break;
-	case PRIVSEP_OPEN_PAIR:
-		reserve(r->policy, held, 0, &r->sa);
-		judge(policy_of(r->policy), &r->out);
+	case PRIVSEP_INSTALL:
+		install(r, slot);
 		break;
-	case PRIVSEP_ADD_INBOUND:
-	case PRIVSEP_ADD_OUTBOUND:
-	case PRIVSEP_ADD_BOTH:
-		add_sa(r, held, slot);
+	case PRIVSEP_ACTIVATE:
+		activate(r, slot);
 		break;
 	case PRIVSEP_REMOVE:
 		MUST((slot == NULL) == (c == NULL) && (r->part & ~3) == 0);
@@ -252,7 +243,7 @@ static void perform(const struct privsep_request *r)
 		MUST((c->parts & r->part) != 0);
 		break;
 	default:
-		MUST(r->op == PRIVSEP_LEFTOVER || r->op == PRIVSEP_EXEMPT ||
+		MUST(r->op == PRIVSEP_RECOVER || r->op == PRIVSEP_EXEMPT ||
 		     r->op == PRIVSEP_RELOAD);
 		break;
 	}
@@ -274,7 +265,7 @@ static void receive(const uint8_t *wire, size_t n)
 		perform(&r);
 		wipe(&r, sizeof r);
 	} else {
-		MUST(e.code == ERR_BUG && is_zero(&r.sa, sizeof r.sa));
+		MUST(e.code == ERR_BUG && is_zero(&r.in, sizeof r.in));
 		MUST(is_zero(&r.out, sizeof r.out));
 	}
 	if (privsep_get_answer(&a, wire, n, &e) == 0) {
@@ -293,15 +284,15 @@ static uint64_t some_ctx(struct tape *t)
 	return n_seen > 0 ? seen[(n_seen - 1 - which % n_seen) % n_seen] : which;
 }
 
-/* Keys that are nearly right. */
-static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct ctx *in)
+/* Keys that are nearly right; spi is the right one, NULL: none is. */
+static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct spi *spi)
 {
 	struct sa_keys *k = &sa->keys;
 	uint8_t wrong;
 
 	k->spi.n = 256u + tape_byte(t);
-	if (in != NULL && (k->spi.n & 7) != 7)
-		k->spi.n = in->in.n;
+	if (spi != NULL && (k->spi.n & 7) != 7)
+		k->spi = *spi;
 	wrong = tape_byte(t);
 	k->suite = wrong & 1 ? SUITE_AES128GCM16 : (enum suite)(tape_byte(t) % SUITE_COUNT);
 	(void)secret_room(&k->key, suite_key_len(k->suite));
@@ -318,6 +309,7 @@ static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct ctx *
 static void made_up(struct tape *t, enum privsep_op op)
 {
 	struct privsep_request r = {.op = op, .seq = tape_byte(t)};
+	const struct ctx *c;
 	uint8_t wire[PRIVSEP_LEN], wrong;
 
 	switch (op) {
@@ -331,20 +323,16 @@ static void made_up(struct tape *t, enum privsep_op op)
 	case PRIVSEP_RESERVE:
 		r.policy = tape_byte(t) % 8;
 		break;
-	case PRIVSEP_OPEN_PAIR:
-		r.policy = tape_byte(t) % 8;
-		made_up_sa(t, &r.sa, NULL);
+	case PRIVSEP_INSTALL:
+		r.ctx = some_ctx(t);
+		c = ctx_of(r.ctx);
+		made_up_sa(t, &r.in, c != NULL ? &c->in : NULL);
 		made_up_sa(t, &r.out, NULL);
 		break;
-	case PRIVSEP_ADD_INBOUND:
-	case PRIVSEP_ADD_OUTBOUND:
-	case PRIVSEP_ADD_BOTH:
+	case PRIVSEP_ACTIVATE:
 		r.ctx = some_ctx(t);
-		made_up_sa(t, &r.sa, op != PRIVSEP_ADD_OUTBOUND ? ctx_of(r.ctx) : NULL);
-		if (op != PRIVSEP_ADD_BOTH)
-			break;
-		made_up_sa(t, &r.out, NULL);
-		r.next = (tape_byte(t) & 1) != 0;
+		c = ctx_of(r.ctx);
+		made_up_sa(t, &r.out, c != NULL ? &c->out : NULL);
 		break;
 	case PRIVSEP_REMOVE:
 	case PRIVSEP_QUERY:
@@ -378,7 +366,7 @@ static void by_itself(struct tape *t)
 		MUST(s != NULL);
 		lose(h, s, ctx_of(c->ctx), c->parts != 0 ? how & 3 : PRIVSEP_IN);
 	} else if (p->on) {
-		reserve(p->number, &book.held[p->number - 1], 1 + how % 3, NULL);
+		reserve(p->number, &book.held[p->number - 1], 1 + how % 3);
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
- * crypto/tls: arbitrary bytes at a server and at a client, and somebody on the path who changes,
- * cuts and adds bytes between two honest ends: never more plain text than was sent, never two
- * open ends with different secrets.
+ * crypto/tls: arbitrary bytes at a server and at a client, and an attacker on the path who changes,
+ * removes and adds bytes between two honest ends. No end gets more plaintext than was sent, and two
+ * open ends have the same secrets.
  *
  *     u8 kind | 0: bytes for a server | 1: bytes for a client | 2: edits { u16 at, u8 how, u8 }
  */
@@ -33,7 +33,7 @@ static size_t n_edits;
 static void start(void)
 {
 	static struct pem_pair own;
-	struct cert_wish wish = {.name = "own"};
+	struct cert_params wish = {.name = "own"};
 
 	if (id != NULL)
 		return;
@@ -66,11 +66,11 @@ static bool sink(void *arg, const uint8_t *plain, size_t n)
 static bool nothing(void *arg, const uint8_t *plain, size_t n)
 {
 	(void)arg, (void)plain;
-	MUST(n == 0); /* never plain text from a stranger */
+	MUST(n == 0); /* no plaintext before authentication */
 	return false;
 }
 
-static void feed_stranger(enum tls_role role, const uint8_t *data, size_t n)
+static void feed_unauthenticated(enum tls_role role, const uint8_t *data, size_t n)
 {
 	struct tls *t = tls_new(id, role, judge, NULL);
 	uint8_t *copy = (uint8_t *)copy_of(data, n);
@@ -172,10 +172,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	start();
 	switch (tape_byte(&t) % 3) {
 	case 0:
-		feed_stranger(TLS_SERVER, t.at, t.left);
+		feed_unauthenticated(TLS_SERVER, t.at, t.left);
 		break;
 	case 1:
-		feed_stranger(TLS_CLIENT, t.at, t.left);
+		feed_unauthenticated(TLS_CLIENT, t.at, t.left);
 		break;
 	default:
 		between(&t);

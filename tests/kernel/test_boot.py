@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "soft")]
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import uml  # noqa: E402
-from sapairtest import Skip, check, equal, has, main, test  # noqa: E402
+from harness import uml
+from harness.lab import Lab
+from harness.settings import ROOT
+from harness.tap import Skip, check, equal, has, main, skip_all, test
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 KERNEL = uml.Kernel()
 XSTATE = 0x202
@@ -108,7 +111,10 @@ def a_kernel_that_dies_is_shown_at_once_with_the_last_lines_of_its_console(_):
 
 @test
 def a_file_of_tests_whose_kernel_dies_fails_and_shows_the_console(_):
-    program = "import sys; sys.argv[0] = sys.argv[1]; sys.path.insert(0, %r); import uml; uml.run_this_program()" % HERE
+    program = (
+        "import sys; sys.argv[0] = sys.argv[1]; sys.path.insert(0, %r)\nfrom harness import uml; uml.run_this_program()"
+        % os.path.join(ROOT, "tests")
+    )
     script = os.path.join(_.dir, "dies.py")
     with open(script, "w") as f:
         f.write("open('/proc/sysrq-trigger', 'w').write('c')\n")
@@ -119,7 +125,7 @@ def a_file_of_tests_whose_kernel_dies_fails_and_shows_the_console(_):
 
 
 @test
-def what_is_missing_is_one_line(_):
+def a_missing_tool_is_one_line(_):
     env = dict(os.environ, PATH="/nonexistent")
     env.pop("SAPAIR_UML", None)
     p = subprocess.run(
@@ -136,10 +142,7 @@ if __name__ == "__main__":
         exchange_registers()
         sys.exit(0)
     if os.environ.get("SAPAIR_KERNEL") == "own":
-        print("1..0 # SKIP SAPAIR_KERNEL=own boots none")
-        sys.exit(0)
+        skip_all("SAPAIR_KERNEL=own boots no kernel")
     if KERNEL.missing():
-        print("1..0 # SKIP " + KERNEL.missing())
-        sys.exit(0)
-    os.environ["JOBS"] = "1"
-    main()
+        skip_all(KERNEL.missing())
+    main(Lab, jobs=1)

@@ -1,23 +1,30 @@
 #!/usr/bin/env python3
-"""Every request to the kernel, and every answer of it, fails once: in a rekey, a pairing, a start.
+"""Every request to the kernel, and every answer, fails once: during a rekey, a pairing, a start.
 
-alpha runs with fault.so in front of libc (tests/fault/fault.c). A request that fails was never sent;
-an answer that fails is one that is lost, though the kernel has done what was asked. After each, the
-pair has to come back, with one SA each way and no more, and nothing in clear on the wire.
+alpha runs with fault.so in front of libc (tests/fault/fault.c). A request that fails was not sent; an answer
+that fails is lost, although the kernel has carried out the request. After each failure the pair must be
+restored, with one SA in each direction, and no packet may have been unencrypted.
 """
 
 import ctypes
 import mmap
 import os
 import random
-import time
+import sys
 
-for name in ("FAULT_ALL", "FAULT_TIMES"):  # only these names go into the machine
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired
+from harness.control import Gone
+from harness.kernel import main
+from harness.netns import v4
+from harness.settings import SAPAIR
+from harness.tap import Failure, Skip, check, equal, has, test, until
+
+for name in ("FAULT_ALL", "FAULT_TIMES"):  # only names with this prefix are passed into the kernel
     if name in os.environ:
         os.environ["SAPAIR_" + name] = os.environ[name]
 
-from kernel import *  # noqa: F403
-from sapairtest import Gone
 
 KERNEL = 3
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
@@ -34,7 +41,7 @@ class Board(ctypes.Structure):
 
 
 class Faulty:
-    """alpha with the board, beta without."""
+    """alpha with fault injection, beta without."""
 
     def __init__(self, w):
         if not os.path.exists(LIBRARY):
@@ -53,7 +60,7 @@ class Faulty:
         self.board.fail_at, self.board.armed = n, KERNEL
 
     def healed(self, what):
-        """One proven pair, and nothing beside it in either kernel."""
+        """One verified pair, and nothing else in either kernel."""
         def look():
             if self.b.ask("verify", peer="alpha")[0] != 0:
                 return False
@@ -61,7 +68,7 @@ class Faulty:
             if x["held"] or y["held"]:
                 self.b.ask("rekey", peer="alpha", timeout_ms=3000)
                 return False
-            return crossed(x, y) and all(len(self.w.states(h)) == 2 for h in self.w.hosts)
+            return same_pair(x, y) and all(len(self.w.states(h)) == 2 for h in self.w.hosts)
 
         try:
             until(look, "one SA each way", 40)
@@ -72,7 +79,7 @@ class Faulty:
 
     def each(self, title, action):
         self.a.start(env=self.env)
-        together(self.a, self.b)
+        wait_paired(self.a, self.b)
         for _ in range(2):
             self.arm(0)
             rc, docs = action()
@@ -107,7 +114,7 @@ def any_call_to_the_kernel_that_fails_in_a_rekey_is_survived(w):
 @test
 def any_call_to_the_kernel_that_fails_in_a_pairing_is_survived(w):
     f = Faulty(w)
-    w.expect_clear = True  # down takes the policy away at beta
+    w.expect_clear = True  # down removes the policy at beta
 
     def again():
         f.b.ask("down", peer="alpha")
@@ -141,7 +148,7 @@ def any_call_to_the_kernel_that_fails_at_the_start_ends_with_an_error_or_is_surv
             check(rc > 0, "%s: ended by signal %d" % (what, -rc))
             has(f.a.log(), "error", "log after " + what)
             f.a.start(env=f.env)
-        together(f.a, f.b)
+        wait_paired(f.a, f.b)
         f.healed(what)
     print("# a start: %d calls to the kernel; %s" % (total, ends))
 

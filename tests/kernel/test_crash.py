@@ -1,17 +1,28 @@
 #!/usr/bin/env python3
-"""Agents that die, come back, or come late: traffic goes on, nothing in clear, nothing stale."""
+"""Agents that die, restart or start late: traffic continues, nothing is unencrypted, nothing stale remains."""
 
+import os
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import main
+from harness.netns import sh
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, has, test, until
+from harness.traffic import STALL_MS
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500}
 
 
 def rest(w, a, b):
-    """One SA each way on both hosts, the pair's own policies, no error counted. But for segments of
-    the agents' own TCP whose process is gone: without a socket they have no way around the policy."""
-    quiet(a, b, limit=20)
+    """One SA in each direction on both hosts, the policies of the pair, no error counted except for segments of
+    the agents' own TCP whose process has ended: without a socket they are not exempt from the policy."""
+    wait_single_pair(a, b, limit=20)
     for agent in (a, b):
         w.at_rest(agent.name)
         equal(len(w.policies(agent.name)), 4, "policies of %s" % agent.name)
@@ -30,13 +41,13 @@ def died(w, *who):
         {"alpha": a, "beta": b}[agent].start(ready=False)
     for agent in who:
         {"alpha": a, "beta": b}[agent].wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     took = time.monotonic() - start
     print("# proven %.2f s after the restart" % took)
     rest(w, a, b)
     u.no_loss(least=500)
     t.whole(lost=3)
-    stood = max(e.result["gap_ms"] for e in u.ends)  # the machine, then: no packet was lost
+    stood = max(e.result["gap_ms"] for e in u.ends)  # the whole machine: no packet was lost
     check(took < 2 or stood > STALL_MS, "the pair came back after %.1f s" % took)
     for agent in who:
         has({"alpha": a, "beta": b}[agent].log(), "of an earlier run stay in force")
@@ -58,17 +69,17 @@ def both_agents_killed_under_load_lose_nothing(w):
 
 
 @test
-def what_traffic_asks_for_goes_with_the_pair(w):
-    """Where no SA is, the kernel notes that one is wanted: without an SPI, by which it could be deleted."""
-    w.watch.over()  # while the pair is down, traffic is in clear
-    a = w.agent("alpha", "beta").start()  # whose peer never comes
+def acquire_states_are_removed_with_the_pair(w):
+    """Where there is no SA, the kernel adds an acquire state without an SPI, so it cannot be deleted by SPI."""
+    w.watch.over()  # while the pair is down, traffic is unencrypted
+    a = w.agent("alpha", "beta").start()  # without a peer
     w.udp(rate=500, least=0)
-    for turn in range(5):
+    for round in range(5):
         until(lambda: any("spi 0x00000000" in s for s in w.states("alpha")), "the kernel wants an SA")
         start = time.monotonic()
-        well(a.run("down", "beta"))
+        expect_exit(a.run("down", "beta"))
         took = time.monotonic() - start
-        equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left, turn %d" % turn)
+        equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left, round %d" % round)
         check(took < 5, "down took %.1f s" % took)
         a.run("up", "beta", "--no-verify", "--timeout", "0.1")
     until(lambda: any("spi 0x00000000" in s for s in w.states("alpha")), "the kernel wants an SA")
@@ -83,16 +94,16 @@ def what_traffic_asks_for_goes_with_the_pair(w):
 def killed_in_the_middle_of_rekeys_ten_times(w):
     a, b = w.pair(both=dict(DRAIN, verify=False, rekey={"min_interval_ms": 0}))
     u = w.udp(rate=500, least=500)
-    for turn in range(10):
-        victim = (a, b)[turn % 2]
-        other, name = ((b, "alpha"), (a, "beta"))[turn % 2]
-        with sapairtest.Control(other.control) as c:
+    for round in range(10):
+        victim = (a, b)[round % 2]
+        other, name = ((b, "alpha"), (a, "beta"))[round % 2]
+        with Control(other.control) as c:
             for _ in range(3):
                 c.send({"verb": "rekey", "peer": name, "verify": False})
-            time.sleep(0.002 * turn)
+            time.sleep(0.002 * round)
             victim.kill()
         victim.start()
-        until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "the same pair again")
+        until(lambda: same_pair(a.peer("beta"), b.peer("alpha")), "the same pair again")
     rest(w, a, b)
     u.no_loss(least=500)
 
@@ -104,29 +115,29 @@ def stop_and_start_again_loses_nothing(w):
     a.stop()
     time.sleep(0.3)
     a.start()
-    together(a, b)
+    wait_paired(a, b)
     rest(w, a, b)
     u.no_loss()
 
 
 @test
-def either_may_start_first_and_nothing_leaves_before_both_are_there(w):
+def either_host_may_start_first_and_no_packet_leaves_before_both_run(w):
     for first, second in (("alpha", "beta"), ("beta", "alpha")):
         x = w.agent(first, second).start()
         w.ping(first, second)
         f = w.udp(first, second, rate=100)
         time.sleep(0.5)
         y = w.agent(second, first).start()
-        together(x, y)
+        wait_paired(x, y)
         time.sleep(0.5)
         f.over()
         check(f.lost[0] >= 10, "a host without its pair sent: %s" % (f.lost,))
         for agent, other in ((x, second), (y, first)):
-            well(agent.cli("down", other))
+            expect_exit(agent.cli("down", other))
         for agent in (x, y):
             agent.stop()
             w.agents.remove(agent)
-    # Without the one policy the other host's answers are in clear: they meet a closed door.
+    # Without the policy of one host its answers are unencrypted, and the policy of the other drops them.
     c = w.wire()
     check(all("ports 7000 7000" in o for o in c["other"]), "wire: %s" % c)
     w.expect_clear = True

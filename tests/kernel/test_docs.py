@@ -1,10 +1,20 @@
 #!/usr/bin/env python3
-"""docs/linux.md and README.md: their commands, each on the host whose prompt it has."""
+"""The commands of docs/linux.md and README.md, each on the host of its prompt."""
 
+import os
 import re
 import select
+import signal
+import subprocess
+import sys
+import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.kernel import main
+from harness.netns import batch, inside, sh
+from harness.settings import ROOT, SAPAIR
+from harness.tap import check, equal, has, test, until
 
 SETUP = """
 rm -rf /run/etc-{name} /run/run-{name}; mkdir -p /run/etc-{name}; cp -a /etc/. /run/etc-{name}/; mkdir -p -m 700 /run/etc-{name}/sapair
@@ -15,7 +25,7 @@ cd /run; export PATH={path}:$PATH NO_COLOR=1
 
 
 class Shell:
-    """One that stays, on a host with an /etc and a /run/sapair of its own."""
+    """A shell that stays open, on a host with its own /etc and /run/sapair."""
 
     def __init__(self, name):
         self.process = subprocess.Popen(
@@ -75,7 +85,7 @@ def the_commands_of_the_linux_document_work_as_shown(w):
 
 
 @test
-def a_newcomer_needs_three_commands_for_two_hosts(w):
+def two_hosts_are_paired_with_three_commands(w):
     batch(["address add 192.0.2.1/24 dev e"], "alpha")
     batch(["address add 192.0.2.2/24 dev e"], "beta")
     shells = {h: Shell(h) for h in w.hosts}
@@ -83,8 +93,8 @@ def a_newcomer_needs_three_commands_for_two_hosts(w):
         w.cleanups.append(s.close)
     (_, invite, _), (_, join, _), *rest = commands("README.md")
     equal(len(rest), 1, "more commands: %s" % rest)
-    invite = invite.split("\n")[0]  # the rest is what it prints
-    w.expect_clear = True  # first contact: TLS
+    invite = invite.split("\n")[0]  # the rest is its output
+    w.expect_clear = True  # the token exchange uses TLS
     shells["alpha"].run("(%s >/run/token 2>/dev/null </dev/null &)" % invite)
     token = until(lambda: sh("cat", "/run/token", ok=False).strip(), "a token")
     equal(re.sub("/.*", "", token), re.sub("/.*", "", join), "the line that the inviter prints")
@@ -100,7 +110,7 @@ def a_newcomer_needs_three_commands_for_two_hosts(w):
 
 
 @test
-def the_demo_uses_the_kernel_where_it_can_and_leaves_nothing(w):
+def the_demo_uses_the_kernel_and_leaves_nothing(w):
     before = sh("ip", "netns", "list")
     for word in ("", "soft"):
         p = subprocess.run(["sh", os.path.join(ROOT, "scripts", "demo.sh")] + word.split(), capture_output=True,

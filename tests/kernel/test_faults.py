@@ -1,17 +1,25 @@
 #!/usr/bin/env python3
-"""Links that break, SAs that end, others who interfere: no packet in clear, and all heals."""
+"""Links that break, SAs that end, other programs that interfere: no packet is unencrypted, and all is repaired."""
 
 import os
 import signal
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import ip_blocks, main
+from harness.netns import batch, sh, v4
+from harness.program import expect_exit
+from harness.tap import check, equal, test, until
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500, "rekey": {"min_interval_ms": 0}}
 
 
 def foreign(host, other):
-    """SAs and policies of somebody else, as `ip xfrm` makes them."""
+    """SAs and policies of another program, made by `ip xfrm`."""
     spi = "0x1000"
     sh("ip", "xfrm", "state", "add", "src", v4(host), "dst", "10.9.0.77", "proto", "esp", "spi", spi,
        "reqid", "7", "mode", "transport", "aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128", host=host)
@@ -22,7 +30,7 @@ def foreign(host, other):
 
 
 def theirs(w, host):
-    """What is not ours of a host, without what changes by itself."""
+    """Objects of other programs on a host, without their counters."""
     states = [s for s in ip_blocks(sh("ip", "xfrm", "state", host=host)) if "reqid 7 " in s]
     rules = [p for p in w.policies(host) if "10.9.0.77" in p or "dport 9999" in p]
     check(len(states) == 1 and len(rules) == 2, "foreign objects of %s: %s %s" % (host, states, rules))
@@ -30,18 +38,18 @@ def theirs(w, host):
 
 
 @test
-def what_belongs_to_others_is_never_touched(w):
+def objects_of_other_programs_are_never_changed(w):
     for h, o in (("alpha", "beta"), ("beta", "alpha")):
         foreign(h, o)
     before = {h: theirs(w, h) for h in w.hosts}
     a, b = w.pair(both=DRAIN)
-    well(a.cli("rekey", "beta", "--wait"))
+    expect_exit(a.cli("rekey", "beta", "--wait"))
     a.kill()
     a.start()
-    together(a, b)
-    quiet(a, b)
-    well(b.cli("down", "alpha"))
-    well(a.cli("down", "beta"))
+    wait_paired(a, b)
+    wait_single_pair(a, b)
+    expect_exit(b.cli("down", "alpha"))
+    expect_exit(a.cli("down", "beta"))
     for h in w.hosts:
         equal(theirs(w, h), before[h], "foreign objects of %s" % h)
         equal(len(w.states(h)), 1, "SAs of %s" % h)
@@ -52,17 +60,17 @@ def what_belongs_to_others_is_never_touched(w):
 def down_leaves_nothing(w):
     a, b = w.pair(both=DRAIN)
     for _ in range(3):
-        well(a.cli("rekey", "beta", "--no-wait"))
-    well(a.cli("down", "beta"))
+        expect_exit(a.cli("rekey", "beta", "--no-wait"))
+    expect_exit(a.cli("down", "beta"))
     until(lambda: not w.states("beta"), "beta has no SA either")
-    well(b.cli("down", "alpha"))
+    expect_exit(b.cli("down", "alpha"))
     for h in w.hosts:
         equal((w.states(h), w.policies(h)), ([], []), "residue of %s" % h)
 
 
 @test
-def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
-    w.expect_clear = True  # while the policy is away, which is not ours to prevent
+def a_flush_by_another_program_is_reported_and_repaired(w):
+    w.expect_clear = True  # while the policy is missing
     a, b = w.pair(both=DRAIN)
     epoch = int(a.peer("beta")["epoch"])
     for i, (what, host, agent) in enumerate(
@@ -72,8 +80,8 @@ def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
         agent.wait_log("removed by somebody else" if what == "state" else "somebody else removed")
         if what == "state":
             epoch += 1
-        w.crossed(a, b, epoch=epoch)
-        together(a, b)
+        w.wait_same_pair(a, b, epoch=epoch)
+        wait_paired(a, b)
         until(lambda: len(w.policies(host)) == 4, "four policies on %s" % host)
     u = w.udp(rate=300)
     time.sleep(0.3)
@@ -81,38 +89,38 @@ def a_flush_by_somebody_else_is_noticed_told_and_healed(w):
 
 
 @test
-def a_policy_that_somebody_else_changes_is_put_back(w):
+def a_policy_that_another_program_changes_is_restored(w):
     a, b = w.pair()
     sh("ip", "xfrm", "policy", "update", "src", v4("alpha"), "dst", v4("beta"), "dir", "out", "priority",
        "2000", "action", "allow", host="alpha")
     a.wait_log("somebody else changed")
     u = w.udp(rate=300)
     time.sleep(0.3)
-    u.no_loss(least=50)  # and none in clear
+    u.no_loss(least=50)  # and no packet unencrypted
 
 
 @test
-def one_deleted_sa_is_healed(w):
+def a_deleted_sa_is_replaced(w):
     a, b = w.pair(both=DRAIN)
     for host, agent, other in (("alpha", a, "beta"), ("beta", b, "alpha")):
         for way, dst in (("in", v4(host)), ("out", v4(other))):
             p = agent.peer(other)
             sh("ip", "xfrm", "state", "delete", "dst", dst, "proto", "esp", "spi",
                "0x" + p[way]["spi"], host=host)
-            w.crossed(a, b, epoch=int(p["epoch"]) + 1)
-            together(a, b)
-    quiet(a, b)
+            w.wait_same_pair(a, b, epoch=int(p["epoch"]) + 1)
+            wait_paired(a, b)
+    wait_single_pair(a, b)
     u = w.udp(rate=300)
     time.sleep(0.3)
     u.no_loss(least=50)
 
 
 @test
-def what_is_lost_of_too_many_events_is_found_by_looking(w):
+def after_an_overflow_of_events_the_state_is_read_again(w):
     a, b = w.pair(both=DRAIN)
     p = a.peer("beta")
     os.kill(a.helper(), signal.SIGSTOP)
-    # Others come and go, more than the socket of events holds; what happens to us then is told to nobody.
+    # More events of other SAs than the socket's buffer holds: later events are lost.
     add = "xfrm state add src 10.9.0.77 dst 10.9.0.78 proto esp spi %d mode transport enc ecb(cipher_null) ''"
     gone = "xfrm state delete dst 10.9.0.78 proto esp spi %d src 10.9.0.77"
     batch([line % spi for spi in range(0x2000, 0x2000 + 8000) for line in (add, gone)], "alpha")
@@ -121,24 +129,24 @@ def what_is_lost_of_too_many_events_is_found_by_looking(w):
         drops = sum(int(line.split()[8]) for line in list(f)[1:] if line.split()[1] == "6")
     check(drops > 0, "no event was lost")
     os.kill(a.helper(), signal.SIGCONT)
-    w.crossed(a, b, epoch=int(p["epoch"]) + 1)
-    together(a, b)
+    w.wait_same_pair(a, b, epoch=int(p["epoch"]) + 1)
+    wait_paired(a, b)
 
 
 @test
-def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
-    # 100 ms each way: offer, answer, confirmation and done are under way one after the other, and the cut
-    # takes one of them. Packets under way are lost by the cut, too: traffic starts after it.
+def a_link_failure_in_each_phase_of_an_exchange_loses_nothing(w):
+    # 100 ms in each direction: offer, answer, confirm and done are sent one after the other, and the cut
+    # loses one of them. It loses other packets too: traffic starts after it.
     a, b = w.pair(both=dict(DRAIN, verify=False), alpha={"role": "dial"}, beta={"role": "listen"})
     for h in w.hosts[:2]:
         sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "delay", "100ms", host=h)
     epoch, met, cut_takes = int(a.peer("beta")["epoch"]), {}, 0.01
     for i in 4 * (0, 1, 2, 3):
-        # Which one it took: leader and follower have switched, and the follower's SAs.
+        # The message that was lost shows in whether leader and follower have switched, and in the follower's SAs.
         want = ((0, 0, 2), (0, 0, 3), (1, 0, 3), (1, 1, 4))[i]
         if want in met:
             continue
-        with sapairtest.Control(a.control) as c:
+        with Control(a.control) as c:
             c.send({"verb": "rekey", "peer": "beta", "verify": False})
             time.sleep(max(0, 0.1 * i + 0.05 - cut_takes))
             start = time.monotonic()
@@ -150,11 +158,11 @@ def a_cut_in_each_phase_of_an_exchange_loses_nothing(w):
         w.join("beta")
         u = w.udp(rate=300)
         epoch += 1
-        w.crossed(a, b, epoch=epoch)
+        w.wait_same_pair(a, b, epoch=epoch)
         u.no_loss(least=30)
         w.flows.clear()
-        quiet(a, b)
-    check(len(met) >= 4, "met after cuts: %s" % sorted(met))  # on a slow machine a cut comes late, and is repeated
+        wait_single_pair(a, b)
+    check(len(met) >= 4, "states after cuts: %s" % sorted(met))  # on a slow machine a cut may come late; it is repeated
     w.no_errors(but=("XfrmInTmplMismatch",))
 
 
@@ -171,7 +179,7 @@ def the_hard_limit_without_a_peer_stops_traffic_and_lets_nothing_out(w):
     check(a.peer("beta")["state"] != "up", "still up")
     check(w.stat("alpha")["XfrmOutNoStates"] > 0, "nothing was stopped")
     b.start()
-    together(a, b)
+    wait_paired(a, b)
 
 
 @test
@@ -180,7 +188,7 @@ def the_hard_lifetime_without_a_peer_stops_traffic_and_lets_nothing_out(w):
     born = time.monotonic()
     b.kill()
     a.kill()
-    a.start()  # what is left of the lifetime is known to the next run as well
+    a.start()  # the next run knows the remaining lifetime
     time.sleep(31 - (time.monotonic() - born))
     u = w.udp(rate=100)
     time.sleep(0.5)

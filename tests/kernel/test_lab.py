@@ -1,30 +1,40 @@
 #!/usr/bin/env python3
-"""Labs in the kernel: a host that has no agent. The full mesh: test_mesh.py."""
+"""Labs in the kernel, and a host without an agent. The full mesh is in test_mesh.py."""
 
+import contextlib
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
-from kernel import *  # noqa: F403
-from kernel import v4, v6
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path[:0] = [os.path.join(HERE, "..", d) for d in ("docs", "soft")]
-import schema  # noqa: E402
-from labs import Sshd, need_ssh  # noqa: E402
+from harness.agent import wait_paired
+from harness import schema
+from harness.kernel import KernelAgent, main
+from harness.netns import inside, sh, v4, v6
+from harness.program import expect_exit, result_of, run_sapair
+from harness.settings import SAPAIR
+from harness.sshd import Sshd, need_ssh
+from harness.tap import check, equal, has, test
 
 
 def lab_agent(w, address=v4, **options):
-    """alpha has an agent of a lab; beta could have, and has none."""
+    """alpha has an agent of a lab, beta has none."""
     path = w.write("lone.json", json.dumps({
         "lab": "lone", "backend": "xfrm", "options": options,
         "hosts": [{"name": h, "address": address(h)} for h in w.hosts]}))
-    well(tool("lab", "init", path, "--out", w.dir))
+    expect_exit(run_sapair("lab", "init", path, "--out", w.dir))
     a = KernelAgent(w, "alpha", None, ["--bundle", w.path("alpha.bundle")])
     return w.add(a).start()
 
 
 def script(w, a, name="half.sh"):
-    """The other half, and what was said about it."""
+    """The exported commands, and the document about them."""
     path = w.path(name)
-    doc = well(a.cli("export script", "beta", "--out", path)).doc("script")
+    doc = expect_exit(a.cli("export script", "beta", "--out", path)).doc("script")
     wrong = schema.faults(doc, schema.of_document(doc["schema"]), strict=True)
     check(not wrong, "%s against its schema: %s" % (doc, wrong))
     equal(os.stat(path).st_mode & 0o777, 0o600, "mode of the script")
@@ -33,7 +43,7 @@ def script(w, a, name="half.sh"):
 
 
 def runs(w, path, doc, address=v4):
-    """The lines work: traffic passes, as ESP (the watch sees to that), on these very SAs."""
+    """The commands work: traffic passes as ESP on these SAs."""
     sh("sh", path, host="beta")
     w.udp(rate=500, address=address).no_loss()
     of_beta = {re.search(r"spi 0x(\w+)", s).group(1): s for s in w.states("beta")}
@@ -42,31 +52,31 @@ def runs(w, path, doc, address=v4):
 
 
 @test
-def a_host_without_an_agent_is_the_other_half_by_the_printed_lines(w):
+def a_host_without_an_agent_pairs_by_the_exported_commands(w):
     a = lab_agent(w, hard={"time_s": 300}, rekey={"time_s": 100})
     doc, path = script(w, a)
     runs(w, path, doc)
     has("".join(w.states("beta")), "expire add: soft 0(sec), hard 300(sec)")
     has(a.log(), "a pair was made by hand")
-    doc, again = script(w, a, "again.sh")  # a rekey by hand
+    doc, again = script(w, a, "again.sh")  # a manual rekey
     runs(w, again, doc)
-    w.no_errors(but=("XfrmInTmplMismatch",))  # the agent calls, and beta takes nothing in clear
-    # beta gets an agent: what it agrees on takes the place.
+    w.no_errors(but=("XfrmInTmplMismatch",))  # the agent connects, and beta accepts no unencrypted packet
+    # beta gets an agent: its pair replaces the manual one.
     for p in (path, again):
         sh("sh", p, "down", host="beta")
     equal(w.states("beta") + w.policies("beta"), [], "what the scripts left")
     b = KernelAgent(w, "beta", None, ["--bundle", w.path("beta.bundle")])
     w.add(b).start()
-    together(a, b)
-    refused = well(a.cli("export script", "beta", "--out", w.path("no.sh")), 2).doc("error")
+    wait_paired(a, b)
+    refused = expect_exit(a.cli("export script", "beta", "--out", w.path("no.sh")), 2).doc("error")
     has(refused["cause"], "has an agent")
     check(not os.path.exists(w.path("no.sh")), "a script was written all the same")
-    well(a.cli("down", "--all"))
+    expect_exit(a.cli("down", "--all"))
     equal(w.states("alpha"), [], "SAs of the agent after down")
 
 
 @test
-def its_options_are_in_the_lines_too(w):
+def the_exported_commands_have_the_options_of_the_pair(w):
     a = lab_agent(w, v6, suites=["aes256-sha256"], encap="tunnel", protect=["udp/7000", "proto/132"],
                   exempt=["tcp/22"])
     doc, path = script(w, a)
@@ -79,7 +89,7 @@ def its_options_are_in_the_lines_too(w):
 
 
 class ByHand:
-    """alpha and beta, each with a folder and an sshd of its own, and a lab of the two."""
+    """alpha and beta, each with its own folder and sshd, and a lab of the two."""
 
     def __init__(self, w, **options):
         need_ssh()
@@ -105,13 +115,13 @@ class ByHand:
         r = subprocess.run(inside("alpha") + [SAPAIR, "lab", verb, self.path, "--dir", self.dir, "--json",
                                               "--ssh-config", self.config, "--program", SAPAIR, *more],
                            stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-        return well(finished(r), rc).doc("lab")
+        return expect_exit(result_of(r), rc).doc("lab")
 
     def home(self, h):
         return self.w.path("home-" + h)
 
     def kill(self, h):
-        """The agent of that host and its helper, at once."""
+        """Kills the agent of that host and its helper together."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError), open("/proc/%s/cmdline" % pid) as f:
                 if self.home(h) in f.read():
@@ -121,19 +131,19 @@ class ByHand:
 @test
 def a_lab_is_brought_up_by_ssh_from_one_of_its_hosts(w):
     lab = ByHand(w)
-    # alpha's agent runs long before ssh has got to beta: its policies must not stop it.
+    # alpha's agent runs long before ssh has reached beta: its policies must not block ssh.
     sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "delay", "300ms", host="beta")
     up = lab("up")
     equal((up["ok"], up["well"], up["where"]), (True, 1, "ssh"), "up")
     for h in w.hosts:
         has("".join(w.policies(h)), "port %d" % lab.servers["beta"].port)
     sh("tc", "qdisc", "del", "dev", "e", "root", host="beta")
-    # A host that died is reached all the same, and comes back.
+    # A host whose agent died is reached and restored.
     lab.kill("beta")
     check(w.policies("beta"), "its policies went with the agent")
     up = lab("up")
     equal(([h["changed"] for h in up["hosts"]], up["well"]), ([False, True], 1), "the second up")
-    # What a crash left goes with the lab.
+    # lab down removes what a crash left.
     lab.kill("beta")
     lab("down")
     for h in w.hosts:

@@ -1,9 +1,20 @@
 #!/usr/bin/env python3
-"""What a config can say, in the kernel: suites, selectors, modes."""
+"""Config options in the kernel: suites, selectors, modes."""
 
+import os
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired
+from harness.kernel import PORT, main
+from harness.netns import inside, v4, v6
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, test
+from harness.traffic import Flow
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 SUITES = [
@@ -34,9 +45,9 @@ def every_suite_carries_traffic(w):
         for agent in (a, b):
             agent.config["peers"][0]["suites"] = [suite]
             agent.write_config()
-            well(agent.cli("reload"))
-        well(a.cli("rekey", "beta"))
-        x, y = together(a, b, epoch=n + 2)
+            expect_exit(agent.cli("reload"))
+        expect_exit(a.cli("rekey", "beta"))
+        x, y = wait_paired(a, b, epoch=n + 2)
         equal((x["suite"], y["suite"]), (suite, suite), "suite")
         some_traffic(w, tcp=n % 4 == 0)
     w.no_errors()
@@ -44,17 +55,17 @@ def every_suite_carries_traffic(w):
 
 
 def in_the_form(w, form, address):
-    """A pair of that form, with traffic, a rekey, and an agent that dies; what passed on the wire."""
+    """A pair of that form, with traffic, a rekey, and an agent that is killed; the counts of the wire."""
     w.watch = Flow("wire", "watch", "any", PORT).ready()
     a, b = w.pair(both=dict(FAST, **form), address=address)
     some_traffic(w, address=address)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     w.ping("beta", "alpha", address=address)
     u = w.udp(rate=200, address=address)
-    if not form.get("udp"):  # which needs the agent: its socket takes ESP out of UDP
+    if not form.get("udp"):  # its socket decapsulates ESP in UDP, which needs the agent
         b.kill()
         b.start()
-        together(a, b)
+        wait_paired(a, b)
     time.sleep(0.2)
     u.no_loss(least=20)
     w.flows.clear()
@@ -71,7 +82,7 @@ def in_the_form(w, form, address):
     w.no_errors(but=("XfrmInTmplMismatch", "XfrmOutNoStates", "XfrmAcquireError"))
     c = w.wire()
     for agent in (a, b):
-        well(agent.cli("down", "--all"))
+        expect_exit(agent.cli("down", "--all"))
         agent.stop()
         w.agents.remove(agent)
     for h in w.hosts:
@@ -100,11 +111,11 @@ def an_esp_port_that_somebody_else_has_is_named_and_the_pair_comes_once_it_is_fr
     check("esp_port" in e["hint"], "hint: %s" % e)
     equal(w.policies("alpha"), [], "policies")
     taken.process.kill()
-    together(a, b)
+    wait_paired(a, b)
 
 
 @test
-def only_what_is_named_is_protected(w):
+def only_the_configured_selectors_are_protected(w):
     w.expect_clear = True
     a, b = w.pair(both=dict(FAST, protect=["udp/7000", "proto/132"]))
     some_traffic(w)
@@ -115,7 +126,7 @@ def only_what_is_named_is_protected(w):
 
 
 @test
-def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
+def a_start_through_ssh_from_the_peer_warns(w):
     come = {"SSH_CONNECTION": "%s 50000 %s 22" % (v4("beta"), v4("alpha"))}
     for exempt, env, warned in (
         (["icmp"], come, True),
@@ -125,23 +136,23 @@ def whoever_starts_it_by_ssh_from_the_peer_is_warned(w):
     ):
         a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": exempt}).start(env=env)
         equal('"exempt": ["icmp", "tcp/22"]' in a.log(), warned, "a warning with %s, %s" % (exempt, env))
-        well(a.cli("down", "--all"))
+        expect_exit(a.cli("down", "--all"))
         a.stop()
         os.unlink(a.log_path)
         w.agents.remove(a)
 
 
 @test
-def what_is_exempt_passes_in_clear(w):
+def exempt_traffic_passes_unencrypted(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "exempt": ["tcp/7001"]}).start()
     b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "exempt": ["tcp/7001"]})
     t = w.tcp()  # before there is a pair
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     t.whole()
     w.flows.clear()
-    w.ping("alpha", "beta")  # not exempt this time: through ESP
+    w.ping("alpha", "beta")  # not exempt here: through ESP
     some_traffic(w)
     c = w.wire()
     check(all("proto 6 " in o and "7001" in o for o in c["other"]) and c["others"] > 20, "wire: %s" % c)
@@ -149,12 +160,12 @@ def what_is_exempt_passes_in_clear(w):
 
 
 @test
-def permissive_lets_clear_pass_until_there_is_a_pair(w):
+def permissive_passes_unencrypted_traffic_until_there_is_a_pair(w):
     w.expect_clear = True
     a = w.agent("alpha", {"name": "beta", "address": v4("beta"), "mode": "permissive"}).start()
     some_traffic(w)
     b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "mode": "permissive"}).start()
-    together(a, b)
+    wait_paired(a, b)
     clear = w.wire()["others"]
     check(clear > 100, "nothing was in clear before")
     w.watch = Flow("wire", "watch", "any", PORT).ready()

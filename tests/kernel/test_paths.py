@@ -1,9 +1,19 @@
 #!/usr/bin/env python3
-"""Families, sizes, long numbers, several hosts: the ways that packets take."""
+"""Address families, packet sizes, extended sequence numbers, several hosts."""
 
+import os
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired, wait_single_pair
+from harness.identity import identity
+from harness.kernel import main
+from harness.netns import HOSTS, batch, inside, sh, v4, v6
+from harness.program import expect_exit
+from harness.tap import check, equal, test
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 
@@ -24,21 +34,21 @@ def only_esp(w):
 
 
 @test
-def ipv6_from_cold_neighbours_on(w):
+def ipv6_pairs_with_empty_neighbour_tables(w):
     a = w.agent("alpha", "beta", address=v6).start()
-    for _ in range(3):  # neighbours are asked for while the policy stands and no SA is there
+    for _ in range(3):  # neighbour discovery runs while the policy is installed without an SA
         sh("ip", "-6", "neigh", "flush", "dev", "e", host="alpha")
         w.ping("alpha", "beta", address=v6)
     b = w.agent("beta", "alpha", address=v6).start()
-    together(a, b)
+    wait_paired(a, b)
     some_traffic(w, address=v6)
     for h in w.hosts:
         sh("ip", "-6", "neigh", "flush", "dev", "e", host=h)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     w.ping("beta", "alpha", address=v6)
     b.kill()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     some_traffic(w, address=v6)
     w.no_errors(but=("XfrmInTmplMismatch", "XfrmOutNoStates", "XfrmAcquireError"))
     only_esp(w)
@@ -54,7 +64,7 @@ def extended_numbers_go_beyond_32_bits(w):
     text = sh("ip", "xfrm", "state", host="alpha")
     check("oseq-hi 0x1" in text, "the number did not pass 2^32")
     w.no_errors()
-    # The control: without the upper half the same numbers are refused.
+    # Control: without the upper half the same numbers are refused.
     esn(w, "beta", v4("beta"), v4("alpha"), p["out"]["spi"], 32, seen=0x1000, high=5)
     u = w.udp(rate=300)
     time.sleep(0.3)
@@ -63,7 +73,7 @@ def extended_numbers_go_beyond_32_bits(w):
 
 
 def esn(w, host, dst, src, spi, words, out=0, seen=0, high=0):
-    """Sets the sequence numbers of one SA, by netlink: `ip` cannot."""
+    """Sets the sequence numbers of an SA by netlink, which `ip` cannot."""
     code = """
 import socket, struct
 dst, src, spi, words, out, seen, high = %r
@@ -96,7 +106,7 @@ def full_size_segments_and_large_datagrams_pass(w):
 
 
 def large(w, size):
-    """One datagram of that size arrives whole."""
+    """A datagram of that size arrives complete."""
     receive = subprocess.Popen(
         inside("beta") + [sys.executable, "-c", "import socket; s = socket.socket(socket.AF_INET, "
                           "socket.SOCK_DGRAM); s.bind(('%s', 7009)); s.settimeout(5); print('ready', "
@@ -110,8 +120,8 @@ def large(w, size):
 
 
 @test
-def a_narrow_link_on_the_path_is_found_out(w):
-    # alpha -- gamma -- beta, and the second link takes 1300 bytes only
+def a_small_mtu_on_the_path_is_discovered(w):
+    # alpha -- gamma -- beta; the MTU of the second link is 1300
     sh("ip", "netns", "add", "gamma")
     w.made.append("gamma")
     for h, n in (("alpha", 1), ("beta", 2)):
@@ -127,7 +137,7 @@ def a_narrow_link_on_the_path_is_found_out(w):
     for h, o in (("alpha", "beta"), ("beta", "alpha")):
         agents.append(w.agent(h, {"name": o, "address": where(o)}, listen=[where(h)],
                               certificate=id[h].cert, key=id[h].key).start())
-    together(*agents)
+    wait_paired(*agents)
     t = w.tcp(rate=0, address=where)
     time.sleep(1.5)
     n = t.whole()
@@ -136,7 +146,7 @@ def a_narrow_link_on_the_path_is_found_out(w):
 
 
 @test
-def three_hosts_pair_each_with_each(w):
+def three_hosts_form_a_full_mesh(w):
     w.add_host("gamma")
     w.hosts = ("alpha", "beta", "gamma")
     agents = {}
@@ -145,19 +155,19 @@ def three_hosts_pair_each_with_each(w):
         agents[h].start()
     pairs = (("alpha", "beta"), ("beta", "gamma"), ("gamma", "alpha"))
     for x, y in pairs:
-        together(agents[x], agents[y])
+        wait_paired(agents[x], agents[y])
     flows = [w.udp(x, y, rate=200, port=7100 + i) for i, (x, y) in enumerate(pairs)]
     for h in w.hosts:
-        well(agents[h].cli("rekey", "--all"))
+        expect_exit(agents[h].cli("rekey", "--all"))
     agents["beta"].kill()
     agents["beta"].start()
     for x, y in pairs:
-        together(agents[x], agents[y])
-        quiet(agents[x], agents[y])
+        wait_paired(agents[x], agents[y])
+        wait_single_pair(agents[x], agents[y])
     for f in flows:
         f.no_loss()
-    well(agents["alpha"].cli("down", "--all"))
-    together(agents["beta"], agents["gamma"])
+    expect_exit(agents["alpha"].cli("down", "--all"))
+    wait_paired(agents["beta"], agents["gamma"])
     w.at_rest("gamma")
     equal(w.states("alpha"), [], "SAs of alpha")
 

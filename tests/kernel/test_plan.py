@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""plan says what will be, clean removes what is left, and the policies can come before the agent."""
+"""plan, clean, and policies installed before the agent starts."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path.insert(0, os.path.join(HERE, "..", "docs"))
-import schema  # noqa: E402
+from harness.agent import wait_paired
+from harness import schema
+from harness.kernel import main
+from harness.netns import inside, sh, v4
+from harness.settings import SAPAIR
+from harness.tap import check, equal, test
 
 
 def verb(w, host, *words, rc=0):
@@ -29,7 +34,7 @@ def changes(docs):
 
 
 @test
-def plan_is_what_run_does(w):
+def run_does_what_plan_lists(w):
     a = w.agent("alpha", "beta")
     b = w.agent("beta", "alpha")
     a.write_config()
@@ -38,7 +43,7 @@ def plan_is_what_run_does(w):
     equal((w.states("alpha"), w.policies("alpha")), ([], []), "what plan did")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     after = verb(w, "alpha", "plan", a.config_path)
     equal(changes(after), ["keep"], "changes")
     planned = sorted(str({k: v for k, v in d.items() if k not in ("change", "spi")}) for d in before)
@@ -71,7 +76,7 @@ def clean_removes_what_a_dead_agent_left_and_nothing_else(w):
 def clean_waits_for_the_helper_of_a_killed_agent_and_then_leaves_nothing(w):
     a, b = w.pair()
     helper = a.helper()
-    os.kill(helper, signal.SIGSTOP)  # as if it waited for a processor
+    os.kill(helper, signal.SIGSTOP)  # as if it got no processor time
     a.kill()
     clean = subprocess.Popen(inside("alpha") + [SAPAIR, "clean"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
@@ -118,7 +123,7 @@ def another_user_cannot_hold_the_lock_against_an_agent(w):
 
 
 @test
-def policies_before_the_agent_let_nothing_out_and_it_takes_them_over(w):
+def policies_installed_before_the_agent_block_traffic_and_are_recovered(w):
     a = w.agent("alpha", "beta")
     b = w.agent("beta", "alpha")
     for agent in (a, b):
@@ -132,12 +137,12 @@ def policies_before_the_agent_let_nothing_out_and_it_takes_them_over(w):
     w.flows.clear()
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     equal(len(w.policies("alpha")), 4, "policies")
 
 
 @test
-def a_policy_of_somebody_else_in_the_way_is_named_and_nothing_is_left(w):
+def a_conflicting_policy_of_another_program_is_named_and_nothing_is_left(w):
     sh("ip", "xfrm", "policy", "add", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", "action",
        "allow", host="alpha")
     before = w.policies("alpha")
@@ -147,7 +152,7 @@ def a_policy_of_somebody_else_in_the_way_is_named_and_nothing_is_left(w):
     equal(w.policies("alpha"), before, "policies")
     sh("ip", "xfrm", "policy", "delete", "src", v4("beta"), "dst", v4("alpha"), "dir", "in", host="alpha")
     b = w.agent("beta", "alpha").start()
-    together(a, b)  # by itself, once the way is free
+    wait_paired(a, b)  # by itself, once the conflict is gone
 
 
 if __name__ == "__main__":

@@ -1,19 +1,29 @@
 #!/usr/bin/env python3
-"""The helper that configures the kernel: what it refuses to whom it serves, and what happens when either
-of the two processes dies."""
+"""The privileged helper: the requests that it refuses, and the death of either process."""
 
+import contextlib
+import os
 import random
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import PORT, main
+from harness.netns import inside, sh, v4, v6
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, has, test, until
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500}
 LEN = 768
-READY, ADD, DROP, RESERVE, ADD_IN, ADD_OUT, REMOVE, QUERY, LEFTOVER, EXEMPT, RELOAD, OPEN, ADD_BOTH, \
-    EVENT = range(1, 15)
+READY, ADD, DROP, RESERVE, INSTALL, ACTIVATE, REMOVE, QUERY, RECOVER, EXEMPT, RELOAD, EVENT = range(1, 13)
 IN, OUT, BOTH = 1, 2, 3
 PERM, BUG, OS = 9, 1, 7  # classes, by their place in proto/base/err.h
 AES256GCM16, AES128GCM16 = 0, 1
@@ -44,12 +54,12 @@ def sa(ctx, spi, **more):
     return struct.pack(">Q", ctx) + keys(spi, **more)
 
 
-def pair(policy, spi, out, **more):
-    return struct.pack(">I", policy) + keys(spi, **more) + keys(out, **more)
+def pair(ctx, spi, out=5000, **more):
+    return sa(ctx, spi, **more) + keys(out, **more)
 
 
 def spis_of(w, host="alpha"):
-    """The SPIs of its SAs, and those that its policies name."""
+    """The SPIs of its SAs, and those in its policies."""
     found = {"in": set(), "out": set(), "selected": set()}
     for s in w.states(host):
         way = "out" if s.startswith("src %s " % v4(host)) else "in"
@@ -61,7 +71,7 @@ def spis_of(w, host="alpha"):
 
 
 class Helper:
-    """A helper, and this test in the place of the process that talks to the network."""
+    """A helper, with this test in place of the network process."""
 
     def __init__(self, world, agent):
         self.world, self.host = world, agent.name
@@ -168,23 +178,25 @@ def sas_that_the_config_does_not_have_are_refused(w):
     ctx, spi = got["ctx"], got["spi"]
     check(spi >= 256, "SPI %d" % spi)
     with h.unchanged():
-        h.refused("outbound first", ADD_OUT, sa(ctx, 5000, **good), code=BUG)
-        h.refused("another SPI", ADD_IN, sa(ctx, spi + 1, **good))
-        h.refused("another suite", ADD_IN, sa(ctx, spi, suite=AES128GCM16, key=b"k" * 20, **good))
-        h.refused("a longer life", ADD_IN, sa(ctx, spi, **dict(good, lifetime=61)))
-        h.refused("no end", ADD_IN, sa(ctx, spi, **dict(good, lifetime=0)))
-        h.refused("a wider window", ADD_IN, sa(ctx, spi, window=1025, **good))
-        h.refused("no limit", ADD_IN, sa(ctx, spi, **dict(good, limits=(0, 0, 0, 0))))
-        h.refused("a short key", ADD_IN, sa(ctx, spi, key=b"k" * 35, **good), code=BUG)
+        h.refused("activated first", ACTIVATE, sa(ctx, 5000, **good), code=BUG)
+        h.refused("another SPI", INSTALL, pair(ctx, spi + 1, **good))
+        h.refused("another suite", INSTALL, pair(ctx, spi, suite=AES128GCM16, key=b"k" * 20, **good))
+        h.refused("a longer life", INSTALL, pair(ctx, spi, **dict(good, lifetime=61)))
+        h.refused("no end", INSTALL, pair(ctx, spi, **dict(good, lifetime=0)))
+        h.refused("a wider window", INSTALL, pair(ctx, spi, window=1025, **good))
+        h.refused("no limit", INSTALL, pair(ctx, spi, **dict(good, limits=(0, 0, 0, 0))))
+        h.refused("a short key", INSTALL, pair(ctx, spi, key=b"k" * 35, **good), code=BUG)
+        h.refused("a reserved SPI", INSTALL, pair(ctx, spi, 255, **good))
         for bit in range(64):
-            equal(h.ask(ADD_IN, sa(ctx ^ 1 << bit, spi, **good))[0], BUG, "another context, bit %d" % bit)
-    h.done(ADD_IN, sa(ctx, spi, **good))
-    h.refused("a second key", ADD_IN, sa(ctx, spi, **good), code=BUG)
-    h.refused("a reserved SPI", ADD_OUT, sa(ctx, 255, **good))
-    h.done(ADD_OUT, sa(ctx, 5000, **good))
+            equal(h.ask(INSTALL, pair(ctx ^ 1 << bit, spi, **good))[0], BUG, "another context, bit %d" % bit)
+    h.done(INSTALL, pair(ctx, spi, **good))
+    h.refused("a second key", INSTALL, pair(ctx, spi, **good), code=BUG)
+    h.refused("an SPI that was not installed", ACTIVATE, sa(ctx, 5001, **good))
+    h.refused("a longer life than the other", ACTIVATE, sa(ctx, 5000, **dict(good, lifetime=61)))
+    h.done(ACTIVATE, sa(ctx, 5000, **good))
     equal(len(w.states("alpha")), 2, "SAs")
     check(all(v4("alpha") in s and v4("beta") in s for s in w.states("alpha")), "SAs: %s" % w.states("alpha"))
-    # As many pairs as an agent needs, not as many as the kernel has memory for.
+    # The number of pairs is limited to what an agent needs.
     n = 1
     while n < 500 and h.ask(RESERVE, struct.pack(">I", policy))[0] == 0:
         n += 1
@@ -201,90 +213,37 @@ def sas_that_the_config_does_not_have_are_refused(w):
 
 
 @test
-def two_sas_in_one_request_are_judged_each(w):
+def an_installed_outbound_sa_waits_for_its_activation(w):
     h, _ = helper(w)
     number = lambda n: struct.pack(">I", n)
     policy = h.done(ADD, add())["policy"]
-    both = lambda ctx, spi, out, **more: sa(ctx, spi) + keys(out, **more)
-    got = h.done(RESERVE, number(policy))
+    first = h.done(RESERVE, number(policy))
     with h.unchanged():
-        h.refused("another SPI than the reserved one", ADD_BOTH, both(got["ctx"], got["spi"] ^ 1, 5000))
-        h.refused("a reserved SPI for the other", ADD_BOTH, both(got["ctx"], got["spi"], 255))
-        h.refused("a longer life of the other", ADD_BOTH, both(got["ctx"], got["spi"], 5000, lifetime=86400 * 30))
-        h.refused("a policy that there is not", OPEN, pair(policy + 1, 4000, 5000), code=BUG)
-        h.refused("a pair with a reserved SPI", OPEN, pair(policy, 200, 5000))
-        h.refused("a pair whose other SPI is reserved", OPEN, pair(policy, 4000, 200))
-        h.refused("a pair that lives for ever", OPEN, pair(policy, 4000, 5000, lifetime=0))
-    h.done(ADD_BOTH, both(got["ctx"], got["spi"], 5000))
-    h.refused("both a second time", ADD_BOTH, both(got["ctx"], got["spi"], 5001), code=BUG)
-    equal(spis_of(w), {"in": {got["spi"]}, "out": {5000}, "selected": {5000}}, "with the first pair")
-    # What waits is in the kernel, but not what the policies name; then it is.
-    new = h.done(OPEN, pair(policy, 4000, 6000))["ctx"]
-    equal(spis_of(w), {"in": {got["spi"], 4000}, "out": {5000, 6000}, "selected": {5000}}, "with a new pair")
+        h.refused("a longer life of the other", INSTALL,
+                  sa(first["ctx"], first["spi"]) + keys(5000, lifetime=86400 * 30))
+    h.done(INSTALL, pair(first["ctx"], first["spi"], 5000))
+    equal(spis_of(w), {"in": {first["spi"]}, "out": set(), "selected": {0}},
+          "policies that name no SPI would use an outbound SA at once")
+    h.done(ACTIVATE, sa(first["ctx"], 5000))
+    equal(spis_of(w), {"in": {first["spi"]}, "out": {5000}, "selected": {5000}}, "with the first pair")
+    new = h.done(RESERVE, number(policy))
     with h.unchanged():
-        h.refused("the same SPI again", OPEN, pair(policy, 4000, 6001), code=OS)
-        h.refused("an outbound SPI that is there", OPEN, pair(policy, 4001, 6000), code=OS)
-        h.refused("another SPI than the one that waits", ADD_OUT, sa(new, 6001), code=BUG)
-    h.done(ADD_OUT, sa(new, 6000))
+        h.refused("an outbound SPI that is there", INSTALL, pair(new["ctx"], new["spi"], 5000), code=OS)
+    h.done(INSTALL, pair(new["ctx"], new["spi"], 6000))
+    equal(spis_of(w), {"in": {first["spi"], new["spi"]}, "out": {5000, 6000}, "selected": {5000}},
+          "with a new pair")
+    h.done(ACTIVATE, sa(new["ctx"], 6000))
     equal(spis_of(w)["selected"], {6000}, "selected")
-    # Without one that may be sent on, what waits would be taken: it goes first.
-    h.done(OPEN, pair(policy, 4002, 7000))
-    h.done(REMOVE, struct.pack(">QB", got["ctx"], BOTH))
-    h.done(REMOVE, struct.pack(">QB", new, BOTH))
-    until(lambda: spis_of(w) == {"in": {4002}, "out": set(), "selected": {0}}, "nothing to send on")
+    # Without an active SA the kernel would use a waiting outbound SA: that one is removed first.
+    last = h.done(RESERVE, number(policy))
+    h.done(INSTALL, pair(last["ctx"], last["spi"], 7000))
+    h.done(REMOVE, struct.pack(">QB", first["ctx"], BOTH))
+    h.done(REMOVE, struct.pack(">QB", new["ctx"], BOTH))
+    equal(spis_of(w), {"in": {last["spi"]}, "out": set(), "selected": {0}}, "nothing to send on")
+    h.done(ACTIVATE, sa(last["ctx"], 7000))
+    equal(spis_of(w), {"in": {last["spi"]}, "out": {7000}, "selected": {7000}}, "activated after all")
     h.done(DROP, number(policy))
     equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
-
-
-@test
-def behind_both_sas_the_next_is_reserved_if_it_may_be(w):
-    h, _ = helper(w, **DRAIN)
-    policy = struct.pack(">I", h.done(ADD, add())["policy"])
-    both = lambda got, out, next=b"\1": sa(got["ctx"], got["spi"]) + keys(out) + next
-    one = h.done(RESERVE, policy)
-    h.refused("neither a yes nor a no", ADD_BOTH, both(one, 5000, b"\2"), code=BUG)
-    h.refused("an outbound SPI that is none", ADD_BOTH, both(one, 255))
-    # One that is in the kernel already: what was reserved with it is given back.
-    h.done(ADD_OUT, sa(h.done(OPEN, policy + keys(4000) + keys(6000))["ctx"], 6000))
-    with h.unchanged():
-        other = h.done(RESERVE, policy)
-        h.refused("an outbound SPI that is there", ADD_BOTH, both(other, 6000), code=OS)
-        h.done(REMOVE, struct.pack(">QB", other["ctx"], BOTH))
-        until(lambda: len(w.states("alpha")) == 3, "what had been reserved is gone")
-    two = h.done(ADD_BOTH, both(one, 5000))
-    equal(spis_of(w)["in"] >= {one["spi"], two["spi"]}, True, "inbound SPIs")
-    three = h.done(ADD_BOTH, both(two, 5001))
-    check(len({one["ctx"], two["ctx"], three["ctx"]}) == 3, "one context twice: %s" % [one, two, three])
-    none = h.done(ADD_BOTH, both(three, 5002, b"\0"))
-    equal((none["ctx"], none["spi"]), (0, 0), "what nobody wanted")
-    h.done(DROP, policy)
-    equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
-
-
-@test
-def where_the_config_allows_no_more_none_is_reserved(w):
-    h, _ = helper(w, rekey={"min_interval_ms": 1000}, **DRAIN)
-    policy = struct.pack(">I", h.done(ADD, add())["policy"])
-    last = h.done(RESERVE, policy)
-    for _ in range(200):
-        code, rest = h.ask(RESERVE, policy)
-        if code != 0:
-            break
-    equal(code, PERM, "one too many")
-    got = h.done(ADD_BOTH, sa(last["ctx"], last["spi"]) + keys(5000) + b"\1")
-    equal((got["ctx"], got["spi"]), (0, 0), "the next, where there may be none")
-    h.done(DROP, policy)
-
-
-@test
-def the_first_pair_has_no_outbound_sa_before_it_is_asked_for(w):
-    h, _ = helper(w)
-    policy = h.done(ADD, add())["policy"]
-    ctx = h.done(OPEN, pair(policy, 4000, 6000))["ctx"]
-    equal(spis_of(w), {"in": {4000}, "out": set(), "selected": {0}}, "before")
-    h.done(ADD_OUT, sa(ctx, 6000))
-    equal(spis_of(w), {"in": {4000}, "out": {6000}, "selected": {6000}}, "behind")
-    h.done(DROP, struct.pack(">I", policy))
 
 
 @test
@@ -292,17 +251,17 @@ def a_reservation_that_ran_out_is_made_up_for(w):
     h, _ = helper(w)
     policy = h.done(ADD, add())["policy"]
     sh("sh", "-c", "echo 1 >/proc/sys/net/core/xfrm_acq_expires", host="alpha")
-    one, two = (h.done(RESERVE, struct.pack(">I", policy)) for _ in range(2))
-    until(lambda: w.states("alpha") == [], "the kernel has let go of both")
-    h.done(ADD_BOTH, sa(one["ctx"], one["spi"]) + keys(5000))
-    h.done(ADD_IN, sa(two["ctx"], two["spi"]))
-    equal(spis_of(w), {"in": {one["spi"], two["spi"]}, "out": {5000}, "selected": {5000}}, "SAs")
+    got = h.done(RESERVE, struct.pack(">I", policy))
+    until(lambda: w.states("alpha") == [], "the kernel has let go of it")
+    h.done(INSTALL, pair(got["ctx"], got["spi"]))
+    h.done(ACTIVATE, sa(got["ctx"], 5000))
+    equal(spis_of(w), {"in": {got["spi"]}, "out": {5000}, "selected": {5000}}, "SAs")
     h.done(DROP, struct.pack(">I", policy))
     equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
 
 
 @test
-def noise_is_refused_and_nothing_happens(w):
+def invalid_records_are_refused_and_change_nothing(w):
     h, _ = helper(w)
     r = random.Random(1)
     policy = h.done(ADD, add())["policy"]
@@ -316,30 +275,14 @@ def noise_is_refused_and_nothing_happens(w):
         equal(h.answer()[0], BUG, "%d bytes" % n)
     for op in (0, READY, EVENT, EVENT + 1, 255):
         h.refused("operation %d" % op, op, code=BUG)
-    good = struct.pack(">BBI", 1, ADD_IN, 9) + sa(ctx, 1000)
-    for at in range(0, len(good)):  # whatever one byte makes of it, it is for another SPI
+    good = struct.pack(">BBI", 1, INSTALL, 9) + pair(ctx, 1000)
+    for at in range(0, len(good)):  # any change of one byte gives another SPI
         b = bytearray(good.ljust(LEN, b"\0"))
         b[at] ^= 1 << r.randrange(8)
         h.send(bytes(b))
         check(h.answer()[0] != 0, "byte %d changed" % at)
     equal(h.kernel(), before, "the kernel")
     h.done(REMOVE, struct.pack(">QB", ctx, BOTH))
-    h.done(DROP, struct.pack(">I", policy))
-
-
-@test
-def requests_of_one_record_are_done_up_to_the_first_that_fails(w):
-    h, _ = helper(w)
-    policy = h.done(ADD, add())["policy"]
-    request = lambda seq, number: (struct.pack(">BBII", 1, RESERVE, seq, number)).ljust(LEN, b"\0")
-    h.send(request(50, policy) + request(51, policy) + request(52, 99) + request(53, policy))
-    answers = h.socket.recv(32 * LEN)
-    got = [(answers[at + 1], answers[at + 5], answers[at + 6]) for at in range(0, len(answers), LEN)]
-    equal(got, [(RESERVE, 50, 0), (RESERVE, 51, 0), (RESERVE, 52, BUG)], "answers")
-    equal(len(w.states("alpha")), 2, "reserved")
-    with h.unchanged():
-        h.send(b"".join(request(n, policy) for n in range(17)))
-        equal(h.answer()[0], BUG, "more than a record holds")
     h.done(DROP, struct.pack(">I", policy))
 
 
@@ -358,7 +301,7 @@ def only_tcp_sockets_get_past_ipsec(w):
         h.refused("a file", EXEMPT, b"\0", f.fileno())
     h.done(EXEMPT, b"\0", tcp.fileno())
     h.done(EXEMPT, b"\1", tcp6.fileno())
-    # What comes with other requests does not stay open.
+    # Descriptors that come with other requests are closed.
     for _ in range(50):
         h.ask(QUERY, struct.pack(">QB", 1 << 40 | 1, IN), tcp.fileno())
     fds = len(os.listdir("/proc/%d/fd" % h.process.pid))
@@ -366,14 +309,14 @@ def only_tcp_sockets_get_past_ipsec(w):
 
 
 @test
-def the_end_of_the_other_process_ends_the_helper_and_leaves_all(w):
+def the_helper_exits_with_the_agent_and_leaves_all_sas(w):
     h, _ = helper(w)
     policy = h.done(ADD, add())["policy"]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        h.process.send_signal(number)  # for the whole terminal or service, not for the helper
+        h.process.send_signal(number)  # sent to a whole terminal or service; the helper ignores them
     got = h.done(RESERVE, struct.pack(">I", policy))
-    h.done(ADD_IN, sa(got["ctx"], got["spi"]))
-    h.done(ADD_OUT, sa(got["ctx"], 5000))
+    h.done(INSTALL, pair(got["ctx"], got["spi"]))
+    h.done(ACTIVATE, sa(got["ctx"], 5000))
     before = h.kernel()
     h.end()
     equal(h.process.returncode, 0, "exit status of the helper")
@@ -385,7 +328,7 @@ def gone(pid):
 
 
 @test
-def an_agent_whose_helper_is_killed_says_so_and_its_traffic_goes_on(w):
+def an_agent_whose_helper_is_killed_reports_it_and_traffic_continues(w):
     a, b = w.pair(both=DRAIN)
     u, t = w.udp(rate=500, least=500), w.tcp()
     time.sleep(0.3)
@@ -395,8 +338,8 @@ def an_agent_whose_helper_is_killed_says_so_and_its_traffic_goes_on(w):
     a.process = None
     time.sleep(0.5)
     a.start()
-    together(a, b)
-    quiet(a, b, limit=20)
+    wait_paired(a, b)
+    wait_single_pair(a, b, limit=20)
     for agent in (a, b):
         w.at_rest(agent.name)
     u.no_loss(least=500)
@@ -407,19 +350,19 @@ def an_agent_whose_helper_is_killed_says_so_and_its_traffic_goes_on(w):
 def a_helper_that_is_killed_in_the_middle_of_rekeys_costs_no_packet(w):
     a, b = w.pair(both=dict(DRAIN, verify=False, rekey={"min_interval_ms": 0}))
     u = w.udp(rate=500, least=500)
-    for turn in range(6):
-        victim = (a, b)[turn % 2]
-        other, name = ((b, "alpha"), (a, "beta"))[turn % 2]
+    for round in range(6):
+        victim = (a, b)[round % 2]
+        other, name = ((b, "alpha"), (a, "beta"))[round % 2]
         helper_pid = victim.helper()
-        with sapairtest.Control(other.control) as c:
+        with Control(other.control) as c:
             for _ in range(3):
                 c.send({"verb": "rekey", "peer": name, "verify": False})
-            time.sleep(0.002 * turn)
+            time.sleep(0.002 * round)
             os.kill(helper_pid, signal.SIGKILL)
         equal(victim.process.wait(10), 7, "exit status of %s" % victim.name)
         victim.process = None
         victim.start()
-        until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "the same pair again")
+        until(lambda: same_pair(a.peer("beta"), b.peer("alpha")), "the same pair again")
     u.no_loss(least=500)
 
 
@@ -431,14 +374,14 @@ def an_agent_that_is_killed_takes_its_helper_with_it(w):
     gone(helper_pid)
     check(len(w.states("alpha")) >= 2 and len(w.policies("alpha")) == 4, "SAs and policies stay")
     a.start()
-    together(a, b)
+    wait_paired(a, b)
     helper_pid = a.helper()
     a.stop()
     check(not os.path.exists("/proc/%d" % helper_pid), "the helper outlived its agent's end")
 
 
 @test
-def signals_for_the_whole_group_end_both_in_order(w):
+def signals_to_the_process_group_end_both_in_order(w):
     a, b = w.pair(both=DRAIN)
     helper_pid = a.helper()
     os.kill(helper_pid, signal.SIGTERM)
@@ -460,16 +403,16 @@ def a_peer_can_be_added_by_the_config_and_by_nothing_else(w):
     c = w.agent("gamma", dict({"name": "alpha", "address": v4("alpha")}, **DRAIN)).start()
     a.config["peers"].append(dict({"name": "gamma", "address": v4("gamma")}, **DRAIN))
     a.write_config()
-    well(a.cli("reload"))
-    together(a, c)
-    a.config["peers"][0]["mode"] = "permissive"  # another policy for a peer that is there
+    expect_exit(a.cli("reload"))
+    wait_paired(a, c)
+    a.config["peers"][0]["mode"] = "permissive"  # another policy for a configured peer
     a.write_config()
-    well(a.cli("reload"))
-    together(a, b)
+    expect_exit(a.cli("reload"))
+    wait_paired(a, b)
     check(any("level use" in p for p in w.policies("alpha")), "policies: %s" % w.policies("alpha"))
     a.config["peers"].pop()
     a.write_config()
-    well(a.cli("reload"))
+    expect_exit(a.cli("reload"))
     check(not any(v4("gamma") in p for p in w.policies("alpha")), "policies: %s" % w.policies("alpha"))
     w.expect_clear = True
 

@@ -1,20 +1,33 @@
 #!/usr/bin/env python3
-"""What the kernel refuses or keeps quiet about: told with its cause, rolled back, the pair stays in force."""
+"""Requests that the kernel refuses or does not answer: the cause is reported, the change is rolled back, the pair stays."""
 
+import contextlib
 import mmap
+import os
+import signal
 import struct
+import subprocess
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.kernel import ip_blocks, main
+from harness.netns import batch, inside, sh, v4
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import check, equal, has, test, until
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 LIBRARY = os.path.join(os.path.dirname(SAPAIR), "fault.so")
-KERNEL = 3  # of tests/fault/fault.c: what is sent and received by netlink
+KERNEL = 3  # of tests/fault/fault.c: netlink messages
 
 
 @contextlib.contextmanager
 def without(*modules):
-    """The kernel has lost these, and loads none by itself."""
+    """Removes these modules; the kernel does not load them again."""
     with open("/proc/sys/kernel/modprobe", "r+") as f:
         loader = f.read().strip()
         f.seek(0)
@@ -39,7 +52,7 @@ def run_once(w, agent, rc=None):
 
 
 @test
-def a_kernel_without_esp_or_without_its_interface_is_named_and_auto_goes_on(w):
+def a_kernel_without_esp_or_xfrm_is_reported_and_auto_falls_back(w):
     a = w.agent("alpha", "beta")
     for modules, part in ((("esp4",), "esp4"), (("xfrm_user",), "xfrm_user")):
         with without(*modules):
@@ -55,7 +68,7 @@ def a_kernel_without_esp_or_without_its_interface_is_named_and_auto_goes_on(w):
 
 @test
 def a_suite_that_the_kernel_lacks_is_not_offered(w):
-    # The kernel puts AES-GCM together when it is first asked for, by its loader.
+    # The kernel creates AES-GCM at its first use, with the module loader.
     sh("ip", "xfrm", "state", "add", "src", "10.9.7.1", "dst", "10.9.7.2", "proto", "esp", "spi", "0x1000", "mode",
        "transport", "aead", "rfc4106(gcm(aes))", "0x" + "11" * 20, "128", host="beta")
     with without("authencesn", "authenc"):
@@ -66,7 +79,7 @@ def a_suite_that_the_kernel_lacks_is_not_offered(w):
         a.config["peers"][0]["suites"] = both
         a.start()
         b = w.agent("beta", dict({"name": "alpha", "address": v4("alpha")}, suites=both)).start()
-        x, _ = together(a, b)
+        x, _ = wait_paired(a, b)
         equal(x["suite"], "aes256gcm16", "suite")
 
 
@@ -80,8 +93,8 @@ def an_address_that_is_not_ours_is_named(w):
     b.config["peers"][0]["address"] = "10.9.0.99"
     b.config["peers"][0]["identity"] = "alpha"
     b.write_config()
-    well(b.cli("reload"))
-    together(a, b)
+    expect_exit(b.cli("reload"))
+    wait_paired(a, b)
 
 
 @test
@@ -91,9 +104,9 @@ def an_spi_that_a_foreign_sa_has_fails_one_exchange_and_costs_no_packet(w):
     old = {s.split("spi ")[1].split()[0] for s in w.states("beta")}
     epoch = int(a.peer("beta")["epoch"])
     b.signal(signal.SIGSTOP)
-    with sapairtest.Control(a.control) as c:
+    with Control(a.control) as c:
         c.send({"verb": "rekey", "peer": "beta", "verify": False})
-        time.sleep(0.1)  # the offer is out
+        time.sleep(0.1)  # the offer is sent
         a.signal(signal.SIGSTOP)
         b.signal(signal.SIGCONT)
         new = until(lambda: [s for s in w.states("beta") if s.split("spi ")[1].split()[0] not in old
@@ -104,15 +117,15 @@ def an_spi_that_a_foreign_sa_has_fails_one_exchange_and_costs_no_packet(w):
         before = [s for s in ip_blocks(sh("ip", "xfrm", "state", host="alpha")) if "reqid 7 " in s]
         a.signal(signal.SIGCONT)
         until(lambda: "SPI" in a.log() and "rekey failed" in a.log(), "the failure in the log")
-    well(a.cli("rekey", "beta", "--no-verify"))
-    w.crossed(a, b, epoch=epoch + 1)
+    expect_exit(a.cli("rekey", "beta", "--no-verify"))
+    w.wait_same_pair(a, b, epoch=epoch + 1)
     u.no_loss(least=20)
     equal([s for s in ip_blocks(sh("ip", "xfrm", "state", host="alpha")) if "reqid 7 " in s], before, "the foreign SA")
     w.no_errors()
 
 
 @test
-def traffic_without_a_pair_asks_for_one(w):
+def traffic_without_a_pair_triggers_an_exchange(w):
     a, b = w.pair(both=FAST)
     p = a.peer("beta")
     a.signal(signal.SIGSTOP)
@@ -120,7 +133,7 @@ def traffic_without_a_pair_asks_for_one(w):
     u = w.udp(rate=100)
     until(lambda: "spi 0x00000000" in "".join(w.states("alpha")), "the kernel asks")
     a.signal(signal.SIGCONT)
-    w.crossed(a, b, epoch=int(p["epoch"]) + 1)
+    w.wait_same_pair(a, b, epoch=int(p["epoch"]) + 1)
     time.sleep(0.2)
     u.over()
     check(u.ends[1].result["received"] > 0, "nothing came through: %s" % u.ends[1].result)
@@ -137,7 +150,7 @@ def each_request_to_the_kernel_may_fail_and_the_pair_in_force_stays(w):
     b.start()
     a.start(ready=False, env={"LD_PRELOAD": LIBRARY, "FAULT_FILE": path})
     a.wait_ready()
-    w.crossed(a, b)
+    w.wait_same_pair(a, b)
     with open(path, "r+b") as f:
         board = mmap.mmap(f.fileno(), mmap.PAGESIZE)
 
@@ -157,14 +170,14 @@ def each_request_to_the_kernel_may_fail_and_the_pair_in_force_stays(w):
         failed += hit
         if not hit:
             break
-        until(lambda: crossed(a.peer("beta"), b.peer("alpha")), "in force after failure %d" % n)
+        until(lambda: same_pair(a.peer("beta"), b.peer("alpha")), "in force after failure %d" % n)
     check(failed >= 4, "only %d requests failed" % failed)
     print("# %d requests failed, one in each rekey" % failed)
-    well(a.cli("rekey", "beta", "--no-verify"))
-    w.crossed(a, b)
+    expect_exit(a.cli("rekey", "beta", "--no-verify"))
+    w.wait_same_pair(a, b)
     u.no_loss(least=50)
-    quiet(a, b, limit=30)
-    for h in w.hosts:  # an SPI whose number was lost with the answer ends by itself
+    wait_single_pair(a, b, limit=30)
+    for h in w.hosts:  # an SPI whose number was lost with the answer expires
         keyed = [s for s in w.states(h) if "aead" in s]
         equal(len(keyed), 2, "SAs of %s: %s\nnumber" % (h, keyed))
 

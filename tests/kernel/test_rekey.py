@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
-"""New SPIs and keys in the kernel, under load, without one lost packet."""
+"""New SPIs and keys in the kernel, under load, without packet loss."""
 
+import os
+import sys
 import time
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_single_pair
+from harness.control import Control
+from harness.kernel import main, set_clock
+from harness.tap import check, test, until
 
 FAST = {"rekey": {"min_interval_ms": 0}, "verify": False}
 
 
 def rekeys(agent, peer, n, pause=0.0):
-    """n on demand, one after the other; milliseconds of each."""
+    """n rekeys on demand, one after the other; milliseconds of each."""
     took = []
-    with sapairtest.Control(agent.control) as c:
+    with Control(agent.control) as c:
         for _ in range(n):
             start = time.monotonic()
             rc, docs = c.ask("rekey", peer=peer, verify=False)
@@ -30,52 +37,13 @@ def a_thousand_rekeys_under_udp_and_tcp_lose_nothing(w):
     print("# a rekey took %.1f ms (p99 %.1f)" % (sorted(took)[500], sorted(took)[990]))
     n = u.no_loss(least=2000)
     t.whole(lost=3)
-    x, y = w.crossed(a, b, epoch=1001)
+    x, y = w.wait_same_pair(a, b, epoch=1001)
     w.no_errors()
-    quiet(a, b)
+    wait_single_pair(a, b)
     w.at_rest("alpha")
     w.at_rest("beta")
     c = w.wire()
     check(c["others"] == 0 and c["esp"] >= 2 * n, "wire: %s, %d datagrams" % (c, n))
-
-
-def reserved(w, host):
-    """SPIs that are reserved and have no key yet."""
-    return [s.split("spi ")[1].split("(")[0] for s in w.states(host) if "(0x5a5b" in s]
-
-
-def until_reserved(w, a):
-    """Rekeys, one right behind the other, until an SPI is reserved for the next one."""
-    for _ in range(20):
-        rekeys(a, "beta", 3)
-        spis = reserved(w, "alpha")
-        if spis:
-            equal(len(spis), 1, "SPIs that are reserved ahead")
-            return spis[0]
-    raise Failure("no SPI was reserved ahead")
-
-
-@test
-def rekeys_that_follow_each_other_find_their_spi_reserved(w):
-    a, b = w.pair(both=FAST, alpha={"role": "dial"}, beta={"role": "listen"})
-    u = w.udp(rate=500)
-    rekeys(a, "beta", 1)
-    equal(reserved(w, "alpha"), [], "reserved behind a single rekey")
-    spi = until_reserved(w, a)
-    rekeys(a, "beta", 1)
-    equal("0x" + a.peer("beta")["in"]["spi"], spi, "the SPI of the next rekey")
-    # Somebody else takes it away: the next rekey puts its SA in without.
-    spi = until_reserved(w, a)
-    sh("ip", "xfrm", "state", "delete", "src", v4("beta"), "dst", v4("alpha"), "proto", "esp", "spi", spi, host="alpha")
-    rekeys(a, "beta", 1)
-    until(lambda: reserved(w, "alpha") == [], "the SPI that nobody came for is given back", 5)
-    u.no_loss()
-    w.no_errors()
-    until_reserved(w, a)
-    for agent, peer in ((a, "beta"), (b, "alpha")):
-        equal(agent.cli("down", peer).rc, 0, "down")
-        equal(w.states(agent.name), [], "SAs that stay behind `down`")
-    w.expect_clear = True
 
 
 @test
@@ -88,7 +56,7 @@ def the_clock_may_step_and_nothing_is_lost(w):
         rekeys(b, "alpha", 3)
         time.sleep(0.2)
     u.no_loss()
-    x, y = w.crossed(a, b)
+    x, y = w.wait_same_pair(a, b)
     for agent, peer in ((a, x), (b, y)):
         pinned = [p for p in w.policies(agent.name) if "spi 0x" + peer["out"]["spi"] in p]
         check(pinned, "%s does not send on what is in force: %s" % (agent.name, w.policies(agent.name)))
@@ -103,7 +71,7 @@ def packets_ask_for_a_rekey_before_the_limit(w):
     until(lambda: int(a.peer("beta")["epoch"]) >= 5, "rekeys by packets")
     u.no_loss()
     w.no_errors()
-    quiet(a, b, limit=20)
+    wait_single_pair(a, b, limit=20)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,20 @@
 #!/usr/bin/env python3
-"""Least privilege: what a running agent has given up, and that it needs no more."""
+"""Least privilege: a running agent has given up all others."""
 
-import time
+import os
+import shutil
+import subprocess
+import sys
 
-from kernel import *  # noqa: F403
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired
+from harness.identity import store
+from harness.kernel import main
+from harness.netns import inside, sh, v4
+from harness.program import expect_exit
+from harness.settings import SAPAIR
+from harness.tap import equal, has, test
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 NET_ADMIN, IPC_LOCK = 1 << 12, 1 << 14
@@ -15,7 +26,7 @@ def rights(pid):
 
 
 def confined(agent):
-    """The one that talks to the network has no right, its helper has one."""
+    """The network process has no capability, its helper has one."""
     for pid, right in ((agent.pid, 0), (agent.helper(), NET_ADMIN)):
         r = rights(pid)
         for name in ("CapPrm", "CapEff"):
@@ -25,28 +36,28 @@ def confined(agent):
 
 
 @test
-def a_root_agent_keeps_no_right_and_its_helper_one_and_all_still_works(w):
+def a_root_agent_keeps_no_capability_and_its_helper_one(w):
     a, b = w.pair(both=FAST)
     confined(a)
     confined(b)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     b.kill()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     a.config["peers"][0]["drain_ms"] = 400
     a.write_config()
-    well(a.cli("reload"))
-    well(a.cli("down", "beta"))
-    well(a.cli("up", "beta"))
-    together(a, b)
+    expect_exit(a.cli("reload"))
+    expect_exit(a.cli("down", "beta"))
+    expect_exit(a.cli("up", "beta"))
+    wait_paired(a, b)
 
 
 @test
-def one_capability_and_no_root_is_enough(w):
+def one_capability_without_root_is_enough(w):
     drop = ["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups", "--inh-caps",
             "-all,+net_admin", "--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin",
             "--no-new-privs"]
-    os.chmod(sapairtest.store, 0o755)
+    os.chmod(store, 0o755)
     os.chmod(w.dir, 0o711)
     a = w.agent("alpha", dict({"name": "beta", "address": v4("beta")}, **FAST))
     b = w.agent("beta", dict({"name": "alpha", "address": v4("alpha")}, **FAST)).start()
@@ -63,15 +74,15 @@ def one_capability_and_no_root_is_enough(w):
     a.prefix = inside("alpha") + drop
     a.start(ready=False)
     a.wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     equal(rights(a.pid)["Uid"].split()[0], "4711", "user")
     confined(a)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     w.ping("alpha", "beta")
 
 
 @test
-def without_the_right_it_says_so(w):
+def a_missing_capability_is_reported(w):
     a = w.agent("alpha", "beta")
     a.write_config()
     for backend in ("xfrm", "auto"):

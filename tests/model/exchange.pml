@@ -38,7 +38,7 @@ mtype = { HELLO, OFFER, ANSWER, CONFIRM, DONE, REJECT, REKEY };
 #define L_CONFIRMED 4
 #define F_INSTALLING 5 /* inbound is in, answer not yet sent */
 #define F_ANSWERED 6
-#define F_OPENING 7 /* outbound is in, done not yet sent */
+#define F_ACTIVATING 7 /* outbound is in, done not yet sent */
 #define WAITS(h) (st[h] == IDLE || st[h] == L_OFFERED || st[h] == L_CONFIRMED || st[h] == F_ANSWERED)
 
 /* ---- what the system has (tests/sim: struct sim_db); survives the agent ------------------ */
@@ -99,13 +99,13 @@ inline begin_step() { was[0] = sel[0]; was[1] = sel[1] }
 
 /* ---- calls into the system ------------------------------------------------------------------ */
 
-inline add_in(h, q) {
+inline install(h, q) {
 	assert(!HAS(used_in[h], q)); /* I4 */
 	used_in[h] = used_in[h] | BIT(q);
 	in_[h] = in_[h] | BIT(q)
 }
 
-inline add_out(h, q) {
+inline activate(h, q) {
 	assert(!HAS(used_out[h], q)); /* I4 */
 	used_out[h] = used_out[h] | BIT(q);
 	out_[h] = out_[h] | BIT(q);
@@ -144,7 +144,7 @@ inline end_run(h, failed) {
 	st[h] = IDLE; mine[h] = 0; epoch[h] = 0; retry[h] = failed
 }
 
-inline drop(h) {
+inline remove(h) {
 #ifndef BREAK_I3
 	remove_in(h, mine[h]);
 #endif
@@ -193,13 +193,13 @@ inline end_early(h, tells) {
 	:: st[h] == IDLE
 	:: st[h] == L_CONFIRMED -> end_run(h, true)
 	:: st[h] == L_OFFERED || st[h] == L_INSTALLING || st[h] == F_INSTALLING ->
-		drop(h);
+		remove(h);
 		if
 		:: tells -> send(h, REJECT, mine[h], OTHER_FAULT, 0)
 		:: else
 		fi;
 		end_run(h, true)
-	:: st[h] == F_ANSWERED || st[h] == F_OPENING ->
+	:: st[h] == F_ANSWERED || st[h] == F_ACTIVATING ->
 		hold(h);
 		if
 		:: tells -> send(h, REJECT, mine[h], OTHER_FAULT, 0)
@@ -275,7 +275,7 @@ inline take_offer(h) {
 		:: faults > 0 -> faults--; send(h, REJECT, r, OTHER_FAULT, 0); end_run(h, true)
 		:: true -> st[h] = F_INSTALLING;
 #ifndef BREAK_I1
-			add_in(h, r)
+			install(h, r)
 #endif
 		fi
 	fi
@@ -286,7 +286,7 @@ inline take_answer(h) {
 	:: st[h] == L_OFFERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
-		:: true -> add_in(h, r); st[h] = L_INSTALLING
+		:: true -> install(h, r); st[h] = L_INSTALLING
 		fi
 	:: else
 	fi
@@ -297,7 +297,7 @@ inline take_confirm(h) {
 	:: st[h] == F_ANSWERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
-		:: true -> add_out(h, r); st[h] = F_OPENING
+		:: true -> activate(h, r); st[h] = F_ACTIVATING
 		fi
 	:: else
 	fi
@@ -312,7 +312,7 @@ inline take_reject(h) {
 		:: e == NOT_NEWER -> last[h] = MAX(last[h], n)
 		:: else
 		fi;
-		drop(h); end_run(h, true)
+		remove(h); end_run(h, true)
 	:: r == mine[h] && st[h] == L_CONFIRMED -> uncommit(h); end_run(h, true)
 	:: else
 	fi
@@ -361,7 +361,7 @@ end:	do
 		st[h] = F_ANSWERED; check() }
 #ifdef BREAK_I1
 	:: atomic { alive[h] && (st[h] == F_ANSWERED || st[h] == IDLE) && mine[h] != 0 &&
-		!HAS(used_in[h], mine[h]) -> add_in(h, mine[h]) }
+		!HAS(used_in[h], mine[h]) -> install(h, mine[h]) }
 #endif
 	:: atomic { alive[h] && st[h] == L_INSTALLING -> begin_step();
 #ifdef BREAK_I5
@@ -371,19 +371,19 @@ end:	do
 		:: faults > 0 -> faults--; end_early(h, true)
 		:: true -> st[h] = L_OPENED;
 #ifndef BREAK_I5
-			add_out(h, mine[h])
+			activate(h, mine[h])
 #endif
 		fi;
 		check() }
 	:: atomic { alive[h] && st[h] == L_OPENED -> begin_step();
 #ifdef BREAK_I5
-		add_out(h, mine[h]);
+		activate(h, mine[h]);
 #endif
 		commit(h);
 		send(h, CONFIRM, mine[h], 0, 0);
 		exposed[h] = exposed[h] | BIT(mine[h]);
 		st[h] = L_CONFIRMED; check() }
-	:: atomic { alive[h] && st[h] == F_OPENING -> begin_step();
+	:: atomic { alive[h] && st[h] == F_ACTIVATING -> begin_step();
 		commit(h);
 		send(h, DONE, mine[h], 0, 0);
 		retire(h); end_run(h, false); check() }

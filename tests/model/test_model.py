@@ -52,8 +52,9 @@ def search(options, folder):
 
 
 def main():
-    if not shutil.which("spin") or not shutil.which("gcc"):
-        print("1..0 # SKIP spin or gcc is not installed")
+    missing = [t for t in ("spin", "gcc") if not shutil.which(t)]
+    if missing:
+        print("1..0 # SKIP no %s: install %s" % (", ".join(missing), " ".join(missing)))
         return 0
     number, failed = 0, False
     print("1..%d" % (len(KEPT) + len(BROKEN)))

@@ -122,7 +122,7 @@ static void break_key(struct sa_keys *k, bool inbound, bool is_leader)
 		memset(secret_room(&k->key, n), 7, n);
 }
 
-static bool add_in(struct world *w, int h)
+static bool install(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
 	struct gen *g = gen_in(o, GEN_NEW);
@@ -142,7 +142,7 @@ static bool add_in(struct world *w, int h)
 	return true;
 }
 
-static bool add_out(struct world *w, int h)
+static bool activate(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
 	struct gen *g = gen_in(o, GEN_NEW);
@@ -206,7 +206,7 @@ static void uncommit(struct world *w, int h)
 	exchange_forget(&o->x);
 }
 
-static void drop(struct world *w, int h, bool was_refused)
+static void remove_fresh(struct world *w, int h, bool was_refused)
 {
 	struct host *o = &w->host[h];
 	struct gen *g = gen_in(o, GEN_NEW);
@@ -226,7 +226,7 @@ static void hold(struct world *w, int h)
 	struct gen *g = gen_in(&w->host[h], GEN_NEW);
 
 	if (breaks == BREAK_DROP_HELD) {
-		drop(w, h, false);
+		remove_fresh(w, h, false);
 		return;
 	}
 	g->state = GEN_HELD;
@@ -278,12 +278,12 @@ static bool perform(struct world *w, int h, const struct xactions *out, const st
 	case XA_RESERVE:
 		s->asked = true;
 		return reserve(w, h, s);
-	case XA_ADD_IN:
+	case XA_INSTALL:
 		s->asked = true;
-		return add_in(w, h);
-	case XA_ADD_OUT:
+		return install(w, h);
+	case XA_ACTIVATE:
 		s->asked = true;
-		return add_out(w, h);
+		return activate(w, h);
 	case XA_COMMIT:
 		commit(w, h);
 		break;
@@ -293,8 +293,8 @@ static bool perform(struct world *w, int h, const struct xactions *out, const st
 	case XA_RETIRE:
 		retire_held(w, h);
 		break;
-	case XA_DROP:
-		drop(w, h, s->first->kind == XE_REJECT);
+	case XA_REMOVE:
+		remove_fresh(w, h, s->first->kind == XE_REJECT);
 		break;
 	case XA_HOLD:
 		hold(w, h);

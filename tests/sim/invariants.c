@@ -261,7 +261,7 @@ bool steps_cover_table(void)
 {
 	static const char *const waiting[] = {"L_OFFERED", "L_CONFIRMED", "F_ANSWERED"};
 	static const char *const asking[] = {"L_RESERVING", "L_INSTALLING", "F_RESERVING",
-					     "F_INSTALLING", "F_OPENING"};
+					     "F_INSTALLING", "F_ACTIVATING"};
 	const char *in, *on, *does, *next, *undo;
 	bool all = true;
 

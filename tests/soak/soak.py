@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""A rekey every second and random faults, for as long as you like: `make soak MINUTES=30`.
+"""A rekey every second, with random faults: `make soak MINUTES=30`.
 
-    alpha <--> gamma    nothing happens to them: every rekey must succeed
-    alpha <--> beta     beta is killed, stopped like a machine that hangs, ended and started again,
-                        reloaded, and given a system whose calls fail
+    alpha <--> gamma    without faults: every rekey must succeed
+    alpha <--> beta     beta is killed, suspended, stopped and started, reloaded, and its system calls fail
 
-alpha's memory, descriptors and SAs must be flat, whatever became of beta, and after each fault the
-pair must come back. Prints a line a minute and a sum; ends with 1 when something is wrong.
+Memory, descriptors and SAs of alpha must not grow, and after each fault the pair must be restored. Prints a
+line per minute and a sum; exits with 1 on a failure.
 
-    SEED=n      the same faults again (printed at the start)
+    SEED=n      repeats the faults of a run, which prints its seed at the start
 """
 
 import os
@@ -18,15 +17,18 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "soft"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sapairtest import Gone, Lab, check, crossed, equal, quiet, together  # noqa: E402
+from harness.agent import same_pair, wait_paired, wait_single_pair
+from harness.control import Gone
+from harness.lab import Lab
+from harness.tap import check, equal
 
 FAST = {"rekey": {"min_interval_ms": 0}, "drain_ms": 1000, "switch_ms": 200}
-BACK = 60  # seconds in which a pair must be back after a fault
+BACK = 60  # seconds until a pair must be restored after a fault
 RULES = [
-    "add_inbound:3", "add_outbound:2", "add_outbound:3", "reserve:2", "reserve:4", "remove:2",
-    "remove:5", "send:2", "query:7", "policy_add:1", "add_inbound:2,add_outbound:4,remove:1",
+    "install:3", "activate:2", "activate:3", "reserve:2", "reserve:4", "remove:2",
+    "remove:5", "send:2", "query:7", "policy_add:1", "install:2,activate:4,remove:1",
 ]
 
 
@@ -56,8 +58,8 @@ class Soak:
         self.c = lab.agent("gamma", "alpha", **options)
         for x in (self.a, self.b, self.c):
             x.start()
-        together(self.a, self.b)
-        together(self.a, self.c)
+        wait_paired(self.a, self.b)
+        wait_paired(self.a, self.c)
         self.faults, self.rekeys, self.refused = {}, 0, 0
         self.slowest = self.slowest_back = 0.0
         self.samples = []
@@ -65,7 +67,7 @@ class Soak:
     # one second
 
     def rekey(self):
-        """gamma's must succeed; beta's may fail while beta is away, with a reason."""
+        """gamma's must succeed; beta's may fail while beta does not run, with a reason."""
         start = time.monotonic()
         rc, docs = ask(self.a, "rekey", peer="gamma", verify=False)
         check(rc == 0, "rekey with gamma: %s" % docs)
@@ -85,7 +87,7 @@ class Soak:
         self.faults[name] = self.faults.get(name, 0) + 1
         fault()
         start = time.monotonic()
-        together(self.a, self.b, limit=BACK)
+        wait_paired(self.a, self.b, limit=BACK)
         self.slowest_back = max(self.slowest_back, time.monotonic() - start)
 
     def for_a_while(self, seconds):
@@ -106,7 +108,7 @@ class Soak:
         self.b.signal(signal.SIGCONT)
 
     def hang_long(self):
-        """Longer than a link may be quiet: it is given up at alpha's end."""
+        """Longer than a link may be silent: alpha closes it."""
         self.b.signal(signal.SIGSTOP)
         self.for_a_while(10 + self.dice.random() * 3)
         self.b.signal(signal.SIGCONT)
@@ -134,8 +136,8 @@ class Soak:
     # measuring
 
     def sample(self):
-        quiet(self.a, self.c, limit=BACK)
-        quiet(self.a, self.b, limit=BACK)
+        wait_single_pair(self.a, self.c, limit=BACK)
+        wait_single_pair(self.a, self.b, limit=BACK)
         sizes = [rss(x) for x in (self.a, self.c)], [descriptors(x) for x in (self.a, self.c)]
         log = os.path.getsize(self.a.log_path)
         self.samples.append(sizes)
@@ -159,7 +161,7 @@ class Soak:
         self.sample()
 
     def judge(self):
-        """The first sample is after a minute: all is warm then."""
+        """The baseline is the first sample, after a minute, when all caches are filled."""
         first, last = self.samples[0], self.samples[-1]
         for i, name in enumerate(("alpha", "gamma")):
             grown = last[0][i] - first[0][i]
@@ -168,7 +170,7 @@ class Soak:
                 name, first[1][i], last[1][i]))
         check(self.slowest < 5, "the undisturbed pair took %.1f s to rekey" % self.slowest)
         peers = {p["name"]: p for p in self.a.status()["peers"]}
-        check(crossed(peers["gamma"], self.c.peer("alpha")), "alpha and gamma differ")
+        check(same_pair(peers["gamma"], self.c.peer("alpha")), "alpha and gamma differ")
 
 
 def main():

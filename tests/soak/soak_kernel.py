@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Three hosts in one real kernel (tests/kernel/soaking.py) for as long as you like: `make soak-kernel MINUTES=20`.
+"""Three hosts in one kernel (tests/harness/kernel_soak.py) with random faults: `make soak-kernel MINUTES=20`.
 
-Prints a line every few faults and a sum; ends with 1 when something is wrong.
+Prints a line every few faults and a sum; exits with 1 on a failure.
 
-    SEED=n      the same faults again (printed at the start)
+    SEED=n      repeats the faults of a run, which prints its seed at the start
 """
 
 import os
@@ -11,16 +11,18 @@ import random
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.kernel import World, enter
+from harness.kernel_soak import Soak
+
 MINUTES = float(sys.argv[1]) if len(sys.argv) > 1 else 1
 os.environ["SAPAIR_KERNEL_LIMIT"] = str(int(MINUTES * 60 + 240))
 os.environ.setdefault("SAPAIR_SEED", os.environ.get("SEED", str(random.randrange(1 << 30))))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "kernel"))
-
-from kernel import *  # noqa: F403,E402
-from soaking import Soak  # noqa: E402
 
 
 def main():
+    enter()
     seed = int(os.environ["SAPAIR_SEED"])
     print("soak: %g minutes, SEED=%d" % (MINUTES, seed), flush=True)
     end = time.monotonic() + MINUTES * 60

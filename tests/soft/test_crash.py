@@ -1,22 +1,30 @@
 #!/usr/bin/env python3
-"""Agents that are killed, links that are cut or fall silent: the pair stays, or comes back."""
+"""Agents that are killed, links that break or fall silent: the pair stays or is restored."""
 
+import os
 import random
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired, wait_single_pair
+from harness.control import Control, Gone
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import ALPHA, BETA, SAN, SLOW
+from harness.tap import check, equal, has, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 200, "switch_ms": 100}}
-BACK = 2 if not SAN else 5  # seconds from the start of a killed agent until the pair is proven
+BACK = 2 if not SAN else 5  # seconds from the start of a killed agent until the pair is verified
 
 
 def rekey_until(agent, peer, over):
-    """Rekeys without a pause, whatever comes of it."""
+    """Rekeys without a pause, and ignores the results."""
     while not over.is_set():
         try:
             with Control(agent.control) as c:
@@ -41,7 +49,7 @@ def killed(title, victim, rekeys):
             ]
             for t in threads:
                 t.start()
-            # A random moment is what is tested: there is no state to wait for.
+            # The moment must be random.
             time.sleep(random.uniform(0.02, 0.2) if rekeys else 0)
             before = other.peer(agent.name)["epoch"]
             agent.kill()
@@ -52,10 +60,10 @@ def killed(title, victim, rekeys):
             equal(p["state"], "up", "state at the one that lives (I5)")
             agent.start(ready=False)
             agent.wait_ready()
-            p, _ = together(agent, other, epoch=int(before) + 1, limit=BACK)
+            p, _ = wait_paired(agent, other, epoch=int(before) + 1, limit=BACK)
             times.append(time.monotonic() - agent.started)
             check(times[-1] <= BACK, "back after %.2f s" % times[-1])
-        quiet(a, b, limit=30 * SLOW)
+        wait_single_pair(a, b, limit=30 * SLOW)
         print("# %s: proven again after %.2f to %.2f s" % (title, min(times), max(times)))
 
     return comes_back
@@ -78,12 +86,12 @@ def both_killed_at_once_pair_again(lab):
         b.start(ready=False)
         a.wait_ready()
         b.wait_ready()
-        p, _ = together(a, b)
+        p, _ = wait_paired(a, b)
         check(not {p["in"]["spi"], p["out"]["spi"]} & old, "an SPI came again")
 
 
 @test
-def a_peer_that_falls_silent_is_known_in_ten_seconds_and_the_pair_stays(lab):
+def a_silent_peer_is_detected_in_ten_seconds_and_the_pair_stays(lab):
     a, b = lab.pair(both=FAST)
     before = in_force(a.peer("beta"))
     b.signal(signal.SIGSTOP)
@@ -94,19 +102,19 @@ def a_peer_that_falls_silent_is_known_in_ten_seconds_and_the_pair_stays(lab):
     equal((p["state"], in_force(p)), ("up", before), "the pair (I5)")
     equal(p["error"]["class"], "timeout", "class of the error")
     has(p["error"]["cause"], "silent")
-    while time.monotonic() - start < 12:  # it was silent for longer than it took to find out
+    while time.monotonic() - start < 12:  # longer than the detection takes
         equal(in_force(a.peer("beta")), before, "the pair (I5)")
         time.sleep(0.2)
-    well(a.cli("rekey", "beta", "--timeout", "0.5"), 4)
+    expect_exit(a.cli("rekey", "beta", "--timeout", "0.5"), 4)
     b.signal(signal.SIGCONT)
-    p, _ = together(a, b, limit=30 * SLOW)
-    well(a.cli("verify", "beta"))
-    check("error" not in p, "an error beside a good pair: %s" % p)
-    quiet(a, b, limit=30 * SLOW)
+    wait_paired(a, b, limit=30 * SLOW)
+    expect_exit(a.cli("verify", "beta"))
+    a.wait_peer("beta", "has no error beside a good pair", lambda p: "error" not in p, limit=5 * SLOW)
+    wait_single_pair(a, b, limit=30 * SLOW)
 
 
 class Relay:
-    """A TCP relay between two agents that can be cut, or made deaf."""
+    """A TCP relay between two agents that can close its connections or stop forwarding."""
 
     def __init__(self, lab, listen, source, to):
         self.lab, self.source, self.to = lab, source, to
@@ -170,7 +178,7 @@ class Relay:
             self.links.clear()
 
     def cut_after(self, n):
-        """The link goes after so many pieces of it."""
+        """Closes the link after this many chunks."""
         self.after = n
 
     def close(self):
@@ -179,7 +187,7 @@ class Relay:
 
 
 def relayed(lab):
-    """alpha calls beta through a relay at 127.0.0.2; beta listens at another port of its own."""
+    """alpha connects to beta through a relay at 127.0.0.2; beta listens on another port."""
     inner = lab.free_port()
     a = lab.agent("alpha", lab.peer_of("beta", role="dial", esp_port=inner), **FAST)
     b = lab.agent("beta", lab.peer_of("alpha", role="listen", esp_port=lab.port), **FAST)
@@ -187,12 +195,12 @@ def relayed(lab):
     relay = Relay(lab, (BETA, lab.port), ALPHA, (BETA, inner))
     b.start()
     a.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b, relay
 
 
 @test
-def a_link_that_is_cut_comes_back_and_the_pair_stays(lab):
+def a_broken_link_is_restored_and_the_pair_stays(lab):
     a, b, relay = relayed(lab)
     before = in_force(a.peer("beta"))
     for _ in range(5):
@@ -200,12 +208,12 @@ def a_link_that_is_cut_comes_back_and_the_pair_stays(lab):
         a.wait_peer("beta", "is linked again", lambda p: p["link"] == "up", limit=20 * SLOW)
         b.wait_peer("alpha", "is linked again", lambda p: p["link"] == "up")
         equal(in_force(a.peer("beta")), before, "the pair of two equal hellos")
-    together(a, b)
+    wait_paired(a, b)
     equal(a.ask("verify", peer="beta")[0], 0, "verify")
 
 
 @test
-def a_link_cut_at_any_point_of_an_exchange_loses_no_packet(lab):
+def a_link_that_breaks_at_any_point_of_an_exchange_loses_no_packet(lab):
     a, b, relay = relayed(lab)
     over, runs = threading.Event(), []
 
@@ -218,34 +226,34 @@ def a_link_cut_at_any_point_of_an_exchange_loses_no_packet(lab):
     thread.start()
     try:
         for n in list(range(8)) * (3 if not SAN else 1):
-            p, _ = together(a, b, limit=30 * SLOW)
+            p, _ = wait_paired(a, b, limit=30 * SLOW)
             relay.cut_after(n)
             a.ask("rekey", peer="beta", timeout_ms=300)
             relay.cut_after(10 ** 9)
             p = a.peer("beta")
             check(p["state"] == "up" and b.peer("alpha")["state"] == "up", "the pair went down (I5)")
-        together(a, b, limit=30 * SLOW)
+        wait_paired(a, b, limit=30 * SLOW)
     finally:
         over.set()
         thread.join()
-    quiet(a, b, limit=30 * SLOW)
+    wait_single_pair(a, b, limit=30 * SLOW)
     lost = sum(r["probes"]["lost"] for r in runs)
     sent = sum(r["probes"]["sent"] for r in runs)
     equal(lost, 0, "lost of %d probes" % sent)
 
 
 @test
-def a_peer_that_is_stopped_and_started_again_needs_no_help(lab):
+def a_restarted_peer_pairs_again_by_itself(lab):
     a, b = lab.pair(both=FAST)
     for _ in range(3):
         before = int(a.peer("beta")["epoch"])
-        well(b.cli("stop"))
+        expect_exit(b.cli("stop"))
         equal(b.wait_exit(), 0, "exit of beta")
         a.wait_peer("beta", "has lost its link", lambda p: p["link"] != "up")
         equal(a.peer("beta")["state"], "up", "state of the one that lives")
         b.start()
-        together(a, b, epoch=before + 1)
+        wait_paired(a, b, epoch=before + 1)
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""Keys of SAs for Wireshark: only by config, told, owner-only, and right: tshark decrypts a capture."""
+"""Export of SA keys for Wireshark: only if the config allows it, logged, readable by the owner only; tshark
+decrypts a capture with them."""
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
+import sys
 
-import sapairtest
-from sapairtest import SAPAIR, Agent, check, equal, has, main, test, tool, until, well
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import Agent
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import LIMIT, SAN, SAPAIR
+from harness.tap import Skip, check, equal, has, main, need_root, need_tools, test, until
 
 LINE = '"IPv4","'
 
@@ -37,13 +43,13 @@ class Follow:
 @test
 def keys_are_given_only_where_the_config_allows_it(lab):
     a, _ = lab.pair()
-    e = well(a.cli("export esp-sa"), 9).doc("error")
+    e = expect_exit(a.cli("export esp-sa"), 9).doc("error")
     has(e["cause"], "does not allow")
     has(e["hint"], "export_keys")
     a.config["export_keys"] = True
     a.write_config()
-    well(a.cli("reload"))
-    equal(well(a.cli("export esp-sa")).docs, [], "keys of a pair from before")
+    expect_exit(a.cli("reload"))
+    equal(expect_exit(a.cli("export esp-sa")).docs, [], "keys of a pair from before")
     with open(lab.path("events"), "w") as f:
         watch = subprocess.Popen([SAPAIR, "watch", "--json", "--control", a.control], stdout=f,
                                  stdin=subprocess.DEVNULL)
@@ -53,8 +59,8 @@ def keys_are_given_only_where_the_config_allows_it(lab):
         with open(lab.path("events")) as f:
             return f.read()
 
-    until(lambda: well(a.cli("rekey", "beta")) and events(), "a rekey is seen")
-    keys = [d for d in well(a.cli("export esp-sa")).docs if d["schema"] == "sapair.key/1"]
+    until(lambda: expect_exit(a.cli("rekey", "beta")) and events(), "a rekey is seen")
+    keys = [d for d in expect_exit(a.cli("export esp-sa")).docs if d["schema"] == "sapair.key/1"]
     newest = [d for d in keys if d["epoch"] == a.peer("beta")["epoch"]]
     equal(sorted(d["direction"] for d in newest), ["in", "out"], "directions")
     p = a.peer("beta")
@@ -64,11 +70,11 @@ def keys_are_given_only_where_the_config_allows_it(lab):
     watch.kill()
     watch.wait()
     has(a.log(), "keys of SAs were given out")
-    text = well(a.cli("export esp-sa", "beta", json_out=False)).out
+    text = expect_exit(a.cli("export esp-sa", "beta", json_out=False)).out
     has(text, LINE)
     has(text, '"AES-GCM with 16 octet ICV [RFC4106]"')
     check(newest[0]["key"] not in a.log(), "a key is in the log")
-    well(a.cli("export esp-sa", "nobody"), 2)
+    expect_exit(a.cli("export esp-sa", "nobody"), 2)
 
 
 @test
@@ -77,7 +83,7 @@ def both_hosts_export_the_same_keys(lab):
         both = {"export_keys": True, "defaults": {"suites": [suite]}}
         a, b = lab.pair(both=both)
         of = [{d["spi"]: (d["key"], d.get("mac_key"), d["source"], d["suite"])
-               for d in well(x.cli("export esp-sa")).docs} for x in (a, b)]
+               for d in expect_exit(x.cli("export esp-sa")).docs} for x in (a, b)]
         equal(of[0], of[1], "keys of " + suite)
         equal(len(of[0]), 2, "SAs")
         a.stop()
@@ -86,60 +92,60 @@ def both_hosts_export_the_same_keys(lab):
 
 
 @test
-def the_table_follows_and_goes_with_the_pair(lab):
+def the_exported_table_follows_the_pair(lab):
     a, _ = lab.pair(both={"export_keys": True})
     f = Follow(lab, a, "beta")
     equal(stat.S_IMODE(os.stat(f.table).st_mode), 0o600, "mode of the table")
     equal(len(f.lines()), 2, "lines")
     for n in (4, 6):
-        well(a.cli("rekey", "beta"))
+        expect_exit(a.cli("rekey", "beta"))
         until(lambda: len(f.lines()) == n, "%d lines" % n)
-    well(a.cli("down", "beta"))
-    equal(f.process.wait(sapairtest.LIMIT), 0, "exit of the follower")
+    expect_exit(a.cli("down", "beta"))
+    equal(f.process.wait(LIMIT), 0, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after down")
-    well(a.cli("up", "beta"))
-    # Of all peers: what is about one goes with it, and the table with the last.
+    expect_exit(a.cli("up", "beta"))
+    # All peers: the lines of a peer are removed with it, and the table with the last peer.
     c = lab.agent("gamma", lab.peer_of("alpha"), export_keys=True).start()
     a.config["peers"].append(lab.peer_of("gamma"))
     a.write_config()
-    well(a.cli("reload"))
+    expect_exit(a.cli("reload"))
     a.wait_up("gamma")
     c.wait_up("alpha")
     f = Follow(lab, a)
     until(lambda: len(f.lines()) >= 4, "keys of both")
-    well(a.cli("down", "gamma"))
+    expect_exit(a.cli("down", "gamma"))
     until(lambda: "127.0.0.3" not in "".join(f.lines()), "those of gamma are gone")
     check(len(f.lines()) >= 2, "those of beta are there")
-    well(a.cli("down", "--all"))
-    equal(f.process.wait(sapairtest.LIMIT), 0, "exit of the follower")
+    expect_exit(a.cli("down", "--all"))
+    equal(f.process.wait(LIMIT), 0, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after down --all")
-    well(a.cli("up", "beta"))
+    expect_exit(a.cli("up", "beta"))
     f = Follow(lab, a)
     f.process.send_signal(signal.SIGINT)
-    equal(f.process.wait(sapairtest.LIMIT), -signal.SIGINT, "exit of the follower")
+    equal(f.process.wait(LIMIT), -signal.SIGINT, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after an interrupt")
     f = Follow(lab, a)
     a.stop()
-    equal(f.process.wait(sapairtest.LIMIT), 0, "exit of the follower")
+    equal(f.process.wait(LIMIT), 0, "exit of the follower")
     check(not os.path.exists(f.table), "the table is left after stop")
 
 
 @test
-def a_half_by_hand_is_for_labs_only_and_says_where_it_goes(lab):
+def export_script_is_for_labs_only_and_names_its_host(lab):
     a, _ = lab.pair()
     out = lab.path("half.sh")
-    has(well(a.cli("export script", "beta"), 2).doc("error")["hint"], "--out FILE")
-    e = well(a.cli("export script", "beta", "--out", out), 9).doc("error")
+    has(expect_exit(a.cli("export script", "beta"), 2).doc("error")["hint"], "--out FILE")
+    e = expect_exit(a.cli("export script", "beta", "--out", out), 9).doc("error")
     has(e["cause"], "no lab identity")
-    well(a.cli("export script", "nobody", "--out", out), 2)
-    # In a lab: this back end has no half for another host's kernel.
+    expect_exit(a.cli("export script", "nobody", "--out", out), 2)
+    # In a lab: the back end soft has no commands for another host's kernel.
     lab.write("lab.json", json.dumps({"backend": "soft", "hosts": [
         {"name": "h%d" % i, "address": "127.0.0.%d:%d" % (i + 2, lab.port)} for i in (1, 2)]}))
-    well(tool("lab", "init", lab.path("lab.json"), "--out", lab.dir))
+    expect_exit(run_sapair("lab", "init", lab.path("lab.json"), "--out", lab.dir))
     h = lab.add(Agent(lab, "h1", None, None, ["--bundle", lab.path("h1.bundle")])).start()
-    has(well(h.cli("export script", "h2", "--out", out), 2).doc("error")["cause"], "in its own process")
-    has(well(h.cli("export script", "h2", "--out", lab.path("lab.json")), 2).doc("error")["cause"],
-        "is there already")
+    has(expect_exit(h.cli("export script", "h2", "--out", out), 2).doc("error")["cause"], "in its own process")
+    has(expect_exit(h.cli("export script", "h2", "--out", lab.path("lab.json")), 2).doc("error")["cause"],
+        "already exists")
     check(not os.path.exists(out), "a script was written all the same")
 
 
@@ -155,10 +161,10 @@ def tshark(capture, keys, port, *words):
 
 @test(alone=True)
 def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
-    if os.geteuid() != 0 or not (shutil.which("tshark") and shutil.which("tcpdump")):
-        raise sapairtest.Skip("not root, or no tshark or tcpdump")
-    if sapairtest.SAN:
-        raise sapairtest.Skip("the plain build does it")
+    need_root()
+    need_tools(tshark="tshark", tcpdump="tcpdump")
+    if SAN:
+        raise Skip("the plain build does it")
     capture = os.path.join(lab.dir, "wire.pcap")
     options = {"esn": False, "rekey": {"min_interval_ms": 0}}
     a, _ = lab.pair(both={"export_keys": True, "defaults": options})
@@ -170,8 +176,8 @@ def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
     until(lambda: os.path.exists(capture) and os.path.getsize(capture) >= 24, "tcpdump writes")
     load = a.cli_start("verify", "beta", "--count", "300", "--interval", "5")
     for _ in range(3):
-        well(a.cli("rekey", "beta"))
-    equal(load.wait(sapairtest.LIMIT), 0, "exit of the load")
+        expect_exit(a.cli("rekey", "beta"))
+    equal(load.wait(LIMIT), 0, "exit of the load")
     load.communicate()
     until(lambda: len(f.lines()) == 8, "keys of four pairs")
     dump.send_signal(signal.SIGINT)
@@ -187,4 +193,5 @@ def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
     check(not wrong, "%d packets were not decrypted: %s" % (len(wrong), wrong[:3]))
 
 
-main()
+if __name__ == "__main__":
+    main(Lab)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Everything at once against one agent, whose honest pairs rekey meanwhile and must not notice.
+"""All floods at once against one agent, whose honest pairs rekey at the same time and must not be affected.
 
-alpha has a hundred honest pairs, whose other ends are one agent with a hundred addresses. gamma is a
-configured peer in Python that floods with a good certificate and without one; others flood from
-addresses that nobody has configured, and from those of the honest peers.
+alpha has a hundred honest pairs; their other ends are one agent with a hundred addresses. gamma is a
+configured peer in Python that floods with a valid certificate and without one. More floods come from
+addresses that are not configured, and from those of the honest peers.
 """
 
 import os
@@ -11,18 +11,23 @@ import re
 import resource
 import socket
 import struct
+import sys
 import threading
 import time
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Closed, dial, knock
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.hostile import connect, Closed, connect_tls
+from harness.identity import identity
+from harness.lab import Lab
+from harness.settings import GAMMA, SAN, SLOW
+from harness.tap import Failure, check, equal, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}}
 SECONDS = 6
 HONEST = 100 if not SAN else 20
 HALF_OPEN = 10000 if not SAN else 2000  # at once
-CLIENT_HELLO = bytes.fromhex("1603010200010001fc0303")  # and then 500 bytes that come slowly
+CLIENT_HELLO = bytes.fromhex("1603010200010001fc0303")  # then 500 bytes, sent slowly
 
 
 def rss(agent):
@@ -65,10 +70,10 @@ class Flood:
         s.connect((self.a.address, self.lab.port))
         return s
 
-    # what floods
+    # floods
 
     def half_open(self):
-        """All that fit are held; then the oldest go, and others come."""
+        """Keeps as many connections as fit; then replaces the oldest."""
         self.room = min(HALF_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 300)
         for i in range(200):
             if self.over.is_set():
@@ -94,7 +99,7 @@ class Flood:
             s.close()
 
     def peer_sends(self, data):
-        link = dial(self.a, self.lab, identity("gamma"))
+        link = connect_tls(self.a, self.lab, identity("gamma"))
         try:
             link.hello()
             link.send_bytes(data)
@@ -110,7 +115,7 @@ class Flood:
         self.peer_sends(struct.pack(">I", len(body)) + body)
 
     def loud(self):
-        """What is logged each time: refusals of messages, and of connections."""
+        """Causes a log line each time: refused messages and refused connections."""
         self.peer_sends(struct.pack(">I", 2) + b"{}")
         s = self.connect("127.0.9.200")
         s.close()
@@ -121,7 +126,7 @@ def honest_address(i):
 
 
 def with_honest_peers(lab):
-    """alpha, and the agent at the other end of all its honest pairs, which are in force."""
+    """alpha, and the agent at the other end of all its honest pairs, which are up."""
     far, pin = lab.free_port(), identity("delta").pin
     peers = [{"name": "p%d" % i, "address": "%s:%d" % (honest_address(i), far), "pin": pin,
               "role": "listen"} for i in range(HONEST)]
@@ -137,7 +142,7 @@ def with_honest_peers(lab):
 
 
 @test(alone=True)
-def a_hundred_honest_peers_rekey_within_a_second_whatever_floods(lab):
+def a_hundred_honest_peers_rekey_within_a_second_during_floods(lab):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, HALF_OPEN + 1000)), hard))
     a, b = with_honest_peers(lab)
@@ -181,18 +186,18 @@ def a_hundred_honest_peers_rekey_within_a_second_whatever_floods(lab):
 
 
 @test
-def four_unfinished_handshakes_are_kept_for_an_address_and_the_oldest_goes(lab):
+def four_unfinished_handshakes_per_address_are_kept_and_the_oldest_is_closed(lab):
     a = lab.agent("alpha", lab.peer_of("gamma", role="listen")).start()
     held = []
     for _ in range(12):
-        s = knock(a, lab)
+        s = connect(a, lab)
         held.append(s)
         time.sleep(0.02)
-    # The first eight were closed long before the time for a handshake is over.
+    # The first eight are closed long before the handshake times out.
     for s in held[:8]:
         s.settimeout(3 * SLOW)
         try:
-            equal(s.recv(1), b"", "what an old connection was told")
+            equal(s.recv(1), b"", "data on an old connection")
         except ConnectionError:
             pass
     for s in held[8:]:
@@ -201,8 +206,8 @@ def four_unfinished_handshakes_are_kept_for_an_address_and_the_oldest_goes(lab):
             equal(s.recv(1), "still open", "what a new connection was told")
         except (TimeoutError, socket.timeout):
             pass
-    dial(a, lab, identity("gamma")).hello()
+    connect_tls(a, lab, identity("gamma")).hello()
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

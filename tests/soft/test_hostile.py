@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
-"""A peer with a good certificate that breaks the protocol, in either role.
+"""A peer with a valid certificate that breaks the protocol, in either role.
 
-gamma is Python; alpha and beta are an honest pair, of which nothing may change. What gamma has in
-force with alpha may not change either: a bad message ends the link or is turned down.
+gamma is Python; alpha and beta are an honest pair, which must not change. The pair of gamma and alpha must
+not change either: an invalid message ends the link or is rejected.
 """
 
 import json
+import os
 import secrets
 import socket
 import struct
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import (
-    FRAME_MAX, Closed, Link, Listener, answer, dial, fresh_spi, hello, offer, pack,
-)
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired
+from harness.hostile import FRAME_MAX, Closed, Listener, answer, connect_tls, hello, offer, pack
+from harness.identity import identity
+from harness.lab import Lab
+from harness.settings import ALPHA, GAMMA, LIMIT, SLOW
+from harness.tap import Failure, check, equal, has, main, test, until
 
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}}
 
@@ -25,12 +30,12 @@ def honest(lab, role="listen", **gamma):
     b = lab.agent("beta", "alpha")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b
 
 
 def greeted(a, lab):
-    return dial(a, lab, identity("gamma")).hello()
+    return connect_tls(a, lab, identity("gamma")).hello()
 
 
 def paired(a, lab):
@@ -48,7 +53,7 @@ def paired(a, lab):
 @test
 def a_pair_is_made_with_a_leader_that_follows_the_protocol(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         link.hello_got["last"] = before[0]
@@ -61,12 +66,12 @@ def a_pair_is_made_with_a_leader_that_follows_the_protocol(lab):
 def a_pair_is_made_with_a_follower_that_follows_the_protocol(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = listener.accept(identity("gamma")).hello()
         o, reply = link.finish_following()
         p = a.wait_peer("gamma", "is up", lambda p: p["state"] == "up")
         equal(in_force(p), (o["epoch"], o["spi"], reply["spi"]), "the pair with gamma")
-        # The peer's wish for new keys is granted, and its answer can't be the same twice.
+        # A peer may ask for new keys; two answers are never the same.
         link.send({"type": "rekey", "reason": "request"})
         o2, _ = link.finish_following()
         equal(int(o2["epoch"]), int(o["epoch"]) + 1, "epoch of the second offer")
@@ -99,11 +104,11 @@ bad_frames = {
     "objects nested too deep": frame(nest(5)),
     "objects nested a thousand deep": frame(nest(8000)),
     "a member twice": frame(b'{"type":"ping","id":"0000000000000001","id":"0000000000000002"}'),
-    "a member nobody knows": frame(b'{"type":"ping","id":"0000000000000001","more":1}'),
+    "an unknown member": frame(b'{"type":"ping","id":"0000000000000001","more":1}'),
     "a member with another case": frame(b'{"type":"ping","ID":"0000000000000001"}'),
     "a member that is missing": frame(b'{"type":"ping"}'),
     "a member of a wrong type": frame(b'{"type":"ping","id":1}'),
-    "a type nobody knows": frame(b'{"type":"dance"}'),
+    "an unknown type": frame(b'{"type":"dance"}'),
     "a type that is no string": frame(b'{"type":1}'),
     "no type": frame(b'{"id":"0000000000000001"}'),
     "upper case hex": frame(b'{"type":"ping","id":"00000000000000AB"}'),
@@ -119,7 +124,7 @@ bad_frames = {
     "spi 0": frame(pack(offer(5, spi="00000000"))),
     "spi 1": frame(pack(offer(5, spi="00000001"))),
     "spi 255": frame(pack(offer(5, spi="000000ff"))),
-    "a suite nobody knows": frame(pack(offer(5, suites=["rot13"]))),
+    "an unknown suite": frame(pack(offer(5, suites=["rot13"]))),
     "no suite at all": frame(pack(offer(5, suites=[]))),
     "a suite twice": frame(pack(offer(5, suites=["aes256gcm16"] * 2))),
     "a share that is too short": frame(pack(offer(5, share="ab" * 31))),
@@ -128,7 +133,7 @@ bad_frames = {
     "a lifetime of a fraction": frame(pack(offer(5, lifetime_s=3600.5))),
     "a negative window": frame(pack(offer(5, window=-1))),
     "a window that is too large": frame(pack(offer(5, window=4097))),
-    "a reason nobody knows": frame(pack(offer(5, reason="boredom"))),
+    "an unknown reason": frame(pack(offer(5, reason="boredom"))),
     "esn as a number": frame(pack(offer(5, esn=1))),
     "a reject without a fault": frame(b'{"type":"reject","xid":"0000000000000001",'
                                       b'"reason":"none","text":""}'),
@@ -141,7 +146,7 @@ def bad_frame(title, data):
     @test(name=title + " ends the link and changes nothing")
     def refused(lab):
         a, b = honest(lab)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             link = paired(a, lab)
             before = in_force(a.peer("gamma"))
             link.send_bytes(data)
@@ -151,8 +156,8 @@ def bad_frame(title, data):
             p = a.wait_peer("gamma", "has an error", lambda p: "error" in p)
             equal((p["error"]["class"], p["error"]["exit"]), ("refused", 6), "error in status")
             equal(in_force(p), before, "the pair with gamma")
-            # The next link is as good as ever.
-            again = dial(a, lab, identity("gamma"))
+            # The next link works.
+            again = connect_tls(a, lab, identity("gamma"))
             again.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
             a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
             equal(in_force(a.peer("gamma")), before, "the pair with gamma")
@@ -165,9 +170,9 @@ for title, data in bad_frames.items():
 
 
 @test
-def a_frame_that_is_cut_off_is_no_message(lab):
+def a_truncated_frame_is_no_message(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         o = pack(offer(int(before[0]) + 1))
@@ -176,14 +181,14 @@ def a_frame_that_is_cut_off_is_no_message(lab):
             link.close()
             a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
             equal(in_force(a.peer("gamma")), before, "the pair after %d bytes" % n)
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             link.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
 
 
 @test
-def frames_may_come_in_any_pieces(lab):
+def frames_are_read_in_any_fragments(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = greeted(a, lab)
         data = frame(PING) * 3
         for i in range(len(data)):
@@ -202,8 +207,8 @@ def bad_hello(title, fault, klass, text, **changes):
     @test(name=title + " is refused")
     def refused(lab):
         a, b = honest(lab)
-        with lab.untouched(a, b):
-            link = dial(a, lab, identity("gamma"))
+        with lab.pair_unchanged(a, b):
+            link = connect_tls(a, lab, identity("gamma"))
             link.send(hello(**changes))
             got = link.until_closed()
             equal([m["type"] for m in got], ["hello", "error"], "what the agent said")
@@ -235,7 +240,7 @@ bad_hello("a hello whose last epoch is behind", "malformed", "refused", "last", 
           spi_in="00001000", spi_out="00001001")
 bad_hello("a hello with a reserved spi", "malformed", "refused", "spi", epoch="7", last="7",
           spi_in="000000ff", spi_out="00001001")
-bad_hello("a hello with a mode nobody knows", "malformed", "refused", "mode", mode="whatever")
+bad_hello("a hello with an unknown mode", "malformed", "refused", "mode", mode="whatever")
 bad_hello("a hello with terminal codes", "malformed", "refused", "control characters",
           name="\u202egamma\u001b[31m")
 bad_hello("a hello with nine selectors", "malformed", "refused", "protect",
@@ -243,19 +248,19 @@ bad_hello("a hello with nine selectors", "malformed", "refused", "protect",
 
 
 @test
-def our_own_hello_come_back_is_refused(lab):
+def a_reflected_hello_is_refused(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
-        link = dial(a, lab, identity("gamma"))
+    with lab.pair_unchanged(a, b):
+        link = connect_tls(a, lab, identity("gamma"))
         link.send(link.recv("hello"))
         equal([m.get("reason") for m in link.until_closed()], ["protocol"], "what the agent said")
-        a.wait_error("gamma", "refused", "our own hello came back")
+        a.wait_error("gamma", "refused", "received our own hello")
 
 
 @test
 def a_second_hello_ends_the_link(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         link.send(hello())
@@ -268,14 +273,14 @@ def a_second_hello_ends_the_link(lab):
 @test
 def a_message_before_hello_ends_the_link(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for m in (
             offer(1), {"type": "confirm", "xid": "1" * 16, "tag": "0" * 64},
             {"type": "done", "xid": "1" * 16}, {"type": "rekey", "reason": "request"},
             {"type": "probe", "id": "1" * 16, "epoch": "1", "sent": 3},
             {"type": "ping", "id": "1" * 16}, {"type": "pong", "id": "1" * 16},
         ):
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             link.send(m)
             got = link.until_closed()
             equal([x["type"] for x in got], ["hello", "error"], "reply to " + m["type"])
@@ -285,14 +290,14 @@ def a_message_before_hello_ends_the_link(lab):
 
 
 @test
-def a_wrong_epoch_in_hello_leads_to_a_newer_one(lab):
+def a_wrong_epoch_in_hello_leads_to_a_new_exchange(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         paired(a, lab)
-        # As a peer that has lost all, or has something else: the pair stays until a newer one.
+        # A peer that has lost its state, or has another: the pair stays until a newer one is up.
         for last in ("0", "700"):
             before = in_force(a.peer("gamma"))
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             link.hello(last=last)
             equal(in_force(a.peer("gamma")), before, "the pair with gamma")
             link.hello_got["last"] = str(max(int(last), int(link.hello_got["last"])))
@@ -307,7 +312,7 @@ def bad_offer(title, fault, **changes):
     @test(name="an offer with " + title + " is turned down")
     def refused(lab):
         a, b = honest(lab, **NO_LIMIT)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             link = paired(a, lab)
             before = in_force(a.peer("gamma"))
             fields = {k: v(a) if callable(v) else v for k, v in changes.items()}
@@ -318,7 +323,7 @@ def bad_offer(title, fault, **changes):
             check(r["text"], "no text in the reject")
             equal(in_force(a.peer("gamma")), before, "the pair with gamma")
             link.hello_got["last"] = str(max(int(o["epoch"]), int(before[0])))
-            link.pair()  # the link is as good as before
+            link.pair()  # the link still works
 
     return refused
 
@@ -329,9 +334,9 @@ bad_offer("a suite that we do not allow", "suite", suites=["aes128-sha1"])
 
 
 @test
-def an_old_epoch_is_told_which_one_is_newest(lab):
+def an_old_epoch_is_rejected_with_the_newest(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "41"
         link.pair()
@@ -343,13 +348,13 @@ def an_old_epoch_is_told_which_one_is_newest(lab):
 
 
 @test
-def an_offer_twice_is_taken_once(lab):
+def a_repeated_offer_is_accepted_once(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         o, _, confirm = link.lead()
-        link.send(o)  # the running one again: not even an answer
+        link.send(o)  # the current offer again: no answer
         link.send({"type": "ping", "id": "7" * 16})
         link.recv("pong")
         link.send(confirm)
@@ -364,9 +369,9 @@ def an_offer_twice_is_taken_once(lab):
 
 
 @test
-def another_offer_meanwhile_is_told_busy(lab):
+def an_offer_during_an_exchange_is_rejected_as_busy(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         o, _, confirm = link.lead()
@@ -379,7 +384,7 @@ def another_offer_meanwhile_is_told_busy(lab):
 @test
 def a_wrong_tag_in_confirm_installs_no_outbound(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         before = in_force(a.peer("gamma"))
@@ -397,9 +402,9 @@ def a_wrong_tag_in_confirm_installs_no_outbound(lab):
 
 
 @test
-def messages_of_no_exchange_change_nothing(lab):
+def messages_of_another_exchange_change_nothing(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         old = offer(2)
@@ -413,7 +418,7 @@ def messages_of_no_exchange_change_nothing(lab):
                 {"type": "report", "id": xid, "epoch": "1", "received": 4},
             ):
                 link.send(m)
-        # In the middle of one as well.
+        # Also during an exchange.
         link.hello_got["last"] = "1"
         o, reply, confirm = link.lead()
         other = secrets.token_hex(8)
@@ -430,9 +435,9 @@ def messages_of_no_exchange_change_nothing(lab):
 
 
 @test
-def an_offer_that_is_given_up_leaves_nothing(lab):
+def an_abandoned_offer_leaves_nothing(lab):
     a, b = honest(lab, drain_ms=100, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         before = in_force(a.peer("gamma"))
@@ -441,28 +446,28 @@ def an_offer_that_is_given_up_leaves_nothing(lab):
         a.wait_error("gamma", "os", "no room")
         p = a.peer("gamma")
         equal((in_force(p), p["held"]), (before, 0), "after the reject")
-        # A link that breaks behind the answer: the peer may send on it already (I6).
+        # A link that breaks after the answer: the peer may already send on the SA (I6).
         link.hello_got["last"] = o["epoch"]
         o, _, _ = link.lead()
         link.close()
         p = a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
         equal((in_force(p), p["held"]), (before, 1), "after the cut")
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         link.hello(epoch=before[0], last=before[0], spi_in=before[2], spi_out=before[1])
         link.pair()
         a.wait_peer("gamma", "holds nothing old", lambda p: p["held"] == 0)
 
 
 @test
-def an_exchange_that_nobody_ends_is_given_up_in_ten_seconds(lab):
+def an_unfinished_exchange_times_out_in_ten_seconds(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.hello_got["last"] = "1"
         before = in_force(a.peer("gamma"))
         link.lead()
         start = time.monotonic()
-        # A link that pings is no quiet one: the exchange has a limit of its own.
+        # Pings keep the link alive; the exchange has a time limit of its own.
         got = None
         link.tls.settimeout(2)
         while got is None and time.monotonic() - start < 14 * SLOW:
@@ -487,7 +492,7 @@ def an_exchange_that_nobody_ends_is_given_up_in_ten_seconds(lab):
 @test
 def a_flood_of_offers_is_limited(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         reasons = []
         for i in range(200):
@@ -495,19 +500,19 @@ def a_flood_of_offers_is_limited(lab):
             reasons.append(link.recv("reject")["reason"])
         check(reasons.count("suite") <= 10 * SLOW, "%d were judged" % reasons.count("suite"))
         equal(set(reasons), {"suite", "limit"}, "replies")
-        a.wait_log("offers come too fast")
-        lines = [line for line in a.log().splitlines() if "offers come too fast" in line]
+        a.wait_log("offers arrive too fast")
+        lines = [line for line in a.log().splitlines() if "offers arrive too fast" in line]
         check(len(lines) <= 30, "%d log lines of one flood" % len(lines))
 
 
 @test
-def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
+def a_link_that_the_leader_resets_after_our_answer_is_reported_as_reset(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for _ in range(5):
             link = greeted(a, lab)
             link.send(offer(int(link.hello_got["last"]) + 1))
-            link.recv_until("answer")  # a confirmation is what the agent waits for now
+            link.recv_until("answer")  # now the agent waits for confirm
             link.tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             link.close()
         until(lambda: a.log().count("peer gamma: link-down: ") == 5, "five links are lost")
@@ -516,9 +521,9 @@ def a_leader_that_resets_the_link_behind_our_answer_is_called_that(lab):
 
 
 @test
-def a_leader_that_never_confirms_makes_us_hold_a_bounded_number(lab):
+def a_leader_that_never_confirms_leaves_a_bounded_number_of_sas(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         before = in_force(a.peer("gamma"))
         last, faults = 1, []
@@ -539,12 +544,12 @@ def a_leader_that_never_confirms_makes_us_hold_a_bounded_number(lab):
 
 
 @test
-def a_flood_of_requests_and_pings_does_not_hold_the_agent(lab):
+def a_flood_of_requests_and_pings_does_not_block_the_agent(lab):
     a, b = honest(lab, role="dial")
     listener = Listener(lab)
     link = listener.accept(identity("gamma")).hello()
     link.finish_following()
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         before = in_force(a.peer("gamma"))
         for _ in range(500):
             link.send({"type": "ping", "id": "7" * 16})
@@ -557,9 +562,9 @@ def a_flood_of_requests_and_pings_does_not_hold_the_agent(lab):
 
 
 @test
-def one_that_never_reads_is_cut_off(lab):
+def a_peer_that_never_reads_is_disconnected(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.tls.settimeout(20)
         data = frame(PING) * 500
@@ -575,7 +580,7 @@ def one_that_never_reads_is_cut_off(lab):
 
 
 def led(lab):
-    """alpha leads; its first offer is on the way, nothing is in force."""
+    """alpha leads; its first offer is sent, no pair is in force."""
     listener = Listener(lab)
     a, b = honest(lab, role="dial", **NO_LIMIT)
     link = listener.accept(identity("gamma")).hello()
@@ -586,7 +591,7 @@ def bad_answer(title, fault, klass, make):
     @test(name="an answer with " + title + " is turned down")
     def refused(lab):
         _, a, b, link = led(lab)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             o = link.recv("offer")
             link.send(make(o))
             r = link.recv("reject")
@@ -614,7 +619,7 @@ bad_answer("a longer lifetime", "protocol", "refused",
 @test
 def an_answer_whose_tag_is_not_last_ends_the_link(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         m = answer(o)
         m = {"type": "answer", "tag": "0" * 64, **m}
@@ -625,23 +630,23 @@ def an_answer_whose_tag_is_not_last_ends_the_link(lab):
 
 
 @test
-def our_own_offer_come_back_is_nothing(lab):
+def a_reflected_offer_changes_nothing(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         link.send_body(link.raw)
         link.send({"type": "ping", "id": "7" * 16})
         link.recv("pong")
-        # It still waits for the answer.
+        # The agent still waits for the answer.
         m = dict(answer(o), tag="0" * 64)
         link.send(m)
         equal(link.recv("reject")["reason"], "tag", "reply to the answer")
 
 
 @test
-def an_offer_of_the_one_that_does_not_lead_ends_the_link(lab):
+def an_offer_from_the_follower_ends_the_link(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         link.finish_following()
         before = in_force(a.wait_peer("gamma", "is up", lambda p: p["state"] == "up"))
         link.send(offer(99))
@@ -651,9 +656,9 @@ def an_offer_of_the_one_that_does_not_lead_ends_the_link(lab):
 
 
 @test
-def what_a_peer_gives_as_its_reason_is_told(lab):
+def the_reason_that_a_peer_gives_is_reported(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         link.send({"type": "reject", "xid": o["xid"], "reason": "suite", "text": "%s%n <none> 'x"})
         e = a.wait_error("gamma", "refused", "the peer refused: %s%n <none> 'x")
@@ -661,9 +666,9 @@ def what_a_peer_gives_as_its_reason_is_told(lab):
 
 
 @test
-def terminal_codes_in_a_reason_end_the_link(lab):
+def terminal_escape_codes_in_a_reason_end_the_link(lab):
     _, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o = link.recv("offer")
         link.send({"type": "reject", "xid": o["xid"], "reason": "suite", "text": "\u202e\u001b[31m"})
         got = [m for m in link.until_closed() if m["type"] == "error"]
@@ -674,13 +679,13 @@ def terminal_codes_in_a_reason_end_the_link(lab):
 @test
 def a_done_that_never_comes_leaves_the_pair_in_force(lab):
     listener, a, b, link = led(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         o, reply, confirm = link.follow()
         equal(confirm["type"], "confirm", "reply to the answer")
         link.close()
         p = a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up")
         equal(in_force(p), (o["epoch"], o["spi"], reply["spi"]), "what alpha sends on (I5)")
-        # The next link begins with what both have: equal, and nothing needs to be done.
+        # On the next link both have the same pair: no exchange is needed.
         listener.socket.settimeout(LIMIT)
         link = listener.accept(identity("gamma"))
         link.hello(epoch=o["epoch"], last=o["epoch"], spi_in=reply["spi"], spi_out=o["spi"])
@@ -691,9 +696,9 @@ def a_done_that_never_comes_leaves_the_pair_in_force(lab):
 
 
 @test
-def a_second_link_of_a_restarted_peer_takes_over_at_once(lab):
+def a_second_link_of_a_restarted_peer_replaces_the_first_at_once(lab):
     a, b = honest(lab, **NO_LIMIT)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         first = paired(a, lab)
         before = in_force(a.peer("gamma"))
         second = greeted(a, lab)
@@ -706,12 +711,12 @@ def a_second_link_of_a_restarted_peer_takes_over_at_once(lab):
 @test
 def the_name_of_a_peer_is_that_of_its_certificate(lab):
     a, b = honest(lab)
-    with lab.untouched(a, b):
-        link = dial(a, lab, identity("gamma"))
+    with lab.pair_unchanged(a, b):
+        link = connect_tls(a, lab, identity("gamma"))
         link.hello(name="beta", agent="%s%n" * 8)
         a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
         equal(a.peer("gamma")["identity"]["name"], "gamma", "name of gamma")
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

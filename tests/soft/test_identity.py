@@ -1,28 +1,36 @@
 #!/usr/bin/env python3
-"""Who is let in: certificates, pins and PPKs, as seen from both ends of a call.
+"""Authentication by certificates, pins and PPKs, as seen from both ends of a link.
 
-Beside every stranger an honest pair runs at the same agent: nothing of it may change.
+An honest pair runs at the same agent beside each unauthenticated client and must not change.
 """
 
+import os
 import secrets
 import socket
 import ssl
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Closed, Listener, dial, hello, knock, ppk_check
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired
+from harness.hostile import Closed, Listener, connect, connect_tls, hello, ppk_check
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SLOW
+from harness.tap import check, equal, has, main, test, until
 
 REFUSE = "we refuse the certificate of " + GAMMA
 
 
 def honest(lab, **gamma):
-    """alpha and beta are a pair; gamma is a peer of alpha that only Python speaks for."""
+    """alpha and beta are a pair; gamma is a configured peer of alpha, played by Python."""
     a = lab.agent("alpha", "beta", lab.peer_of("gamma", **gamma))
     b = lab.agent("beta", "alpha")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b
 
 
@@ -37,14 +45,14 @@ def in_days(days):
 
 
 def bad_identity(title, text, config, tls, make):
-    """The same in both roles: once it calls, once it is called."""
+    """The same test in both roles: as TLS client and as TLS server."""
 
     @test(name=title + " is refused when it calls")
     def calls(lab):
         a, b = honest(lab, role="listen", **config(lab))
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
-                link = dial(a, lab, make(), **tls)
+                link = connect_tls(a, lab, make(), **tls)
                 link.send(hello())
                 got = link.until_closed()
                 check(not got, "the agent talked to it: %s" % got)
@@ -60,7 +68,7 @@ def bad_identity(title, text, config, tls, make):
     def is_called(lab):
         listener = Listener(lab)
         a, b = honest(lab, role="dial", **config(lab))
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
                 link = listener.accept(make(), **tls)
                 got = link.until_closed()
@@ -96,7 +104,7 @@ class Shows:
 
 
 for title, text, config, tls, make in (
-    ("a certificate of another ca", "signed by no CA that is trusted here", no_config, {},
+    ("a certificate of another ca", "not signed by a trusted CA", no_config, {},
      lambda: Shows(identity("gamma", by="other-ca"), identity("gamma"))),
     ("an expired certificate", "the certificate has expired", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(-20)[:10], "--not-after",
@@ -104,29 +112,29 @@ for title, text, config, tls, make in (
     ("a certificate that is not valid yet", "is not valid yet", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(10)[:10], "--not-after",
                                               in_days(20)[:10]))),
-    ("a key that is not the pinned one", "not the one that is pinned",
+    ("a key that is not the pinned one", "not the one pinned",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
-    ("a certificate of another peer", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another peer", "not of the configured peer", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of nobody here", "not of the peer that is configured here", no_config, {},
+    ("a certificate of another host", "not of the configured peer", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
-    ("a name that the config does not have", "not of the peer that is configured here",
+    ("a name that the config does not have", "not of the configured peer",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
-    ("a lab certificate", "signed by no CA", no_config, {},
+    ("a lab certificate", "not signed by a trusted CA", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--lab",))),
 ):
     bad_identity(title, text, config, tls, make)
 
 
-# A server without a certificate cannot be; these are of callers alone, or are told otherwise.
+# For clients only: a TLS server always has a certificate.
 
 
 @test
-def a_caller_without_a_certificate_is_refused(lab):
+def a_client_without_a_certificate_is_refused(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         try:
-            link = dial(a, lab, identity("gamma"), cert=False)
+            link = connect_tls(a, lab, identity("gamma"), cert=False)
             link.send(hello())
             equal(link.until_closed(), [], "what the agent said")
         except Closed:
@@ -140,9 +148,9 @@ def bad_tls(title, tls, text):
     @test(name=title + " is refused when it calls")
     def calls(lab):
         a, b = honest(lab, role="listen")
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
-                link = dial(a, lab, identity("gamma"), **tls)
+                link = connect_tls(a, lab, identity("gamma"), **tls)
                 link.send(hello())
                 equal(link.until_closed(), [], "what the agent said")
             except Closed:
@@ -155,13 +163,13 @@ def bad_tls(title, tls, text):
     def is_called(lab):
         listener = Listener(lab)
         a, b = honest(lab, role="dial")
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             try:
                 equal(listener.accept(identity("gamma"), **tls).until_closed(), [], "messages")
             except Closed:
                 pass
             e = a.wait_error("gamma", "refused", text)
-            has(e["hint"], "really a sapair agent")
+            has(e["hint"], "is a sapair agent listening")
             nothing_installed(a)
 
 
@@ -171,12 +179,12 @@ bad_tls("tls with another protocol name", {"alpn": "h2"}, 'does not speak "sapai
 
 
 @test
-def what_is_no_tls_is_refused(lab):
+def connections_without_tls_are_refused(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, secrets.token_bytes(5000),
                      b"\x16\x03\x01\xff\xff" + b"\0" * 70000, b"\x15\x03\x03\0\x02\x02\x28"):
-            s = knock(a, lab)
+            s = connect(a, lab)
             try:
                 s.sendall(data)
                 while s.recv(4096):
@@ -188,10 +196,10 @@ def what_is_no_tls_is_refused(lab):
 
 
 @test
-def a_port_of_another_service_is_told_so(lab):
+def a_port_of_another_service_is_reported(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         s = listener.accept_plain()
         s.sendall(b"220 mail.example ESMTP\r\n")
         e = a.wait_peer("gamma", "has an error", lambda p: "error" in p)["error"]
@@ -206,7 +214,7 @@ def a_port_of_another_service_is_told_so(lab):
 def a_peer_that_refuses_us_is_exit_5(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         r = a.cli_start("up", "gamma", "--timeout", "20")
         mixed = Shows(identity("gamma"), identity("gamma", by="other-ca"))
         end = time.monotonic() + LIMIT
@@ -223,26 +231,26 @@ def a_peer_that_refuses_us_is_exit_5(lab):
 
 
 @test
-def both_sides_of_a_wrong_ca_name_the_check(lab):
+def both_agents_report_a_wrong_ca(lab):
     a = lab.agent("alpha", lab.peer_of("beta", role="dial")).start()
     b = lab.agent("beta", lab.peer_of("alpha", role="listen"),
                   id=identity("beta", by="other-ca")).start()
     a.wait_error("beta", "auth", "we refuse the certificate of %s" % BETA)
-    # beta is the TLS server: alpha has hung up on its certificate before it showed its own.
+    # beta is the TLS server: alpha refuses its certificate and closes before it has sent its own.
     b.wait_peer("alpha", "is not up", lambda p: p["state"] == "waiting")
     refused = a.cli("up", "beta", "--timeout", "10")
-    well(refused, 5)
+    expect_exit(refused, 5)
 
 
 @test
-def a_peer_that_is_let_in_later_pairs_without_help(lab):
+def a_peer_that_is_authorised_later_pairs_by_itself(lab):
     a = lab.agent("alpha", lab.peer_of("beta", pin="sha256:" + "ab" * 32)).start()
     b = lab.agent("beta", "alpha").start()
     a.wait_error("beta", "auth", "pinned")
     a.config["peers"][0]["pin"] = identity("beta").pin
     a.write_config()
-    well(a.cli("reload"))
-    together(a, b)
+    expect_exit(a.cli("reload"))
+    wait_paired(a, b)
 
 
 @test
@@ -257,22 +265,22 @@ def an_agent_whose_own_certificate_has_expired_says_so(lab):
 
 
 @test
-def a_certificate_that_soon_ends_is_told_at_the_start(lab):
+def a_certificate_that_expires_soon_is_reported_at_the_start(lab):
     soon = identity("alpha", ALPHA, options=("--days", "10"))
     a = lab.agent("alpha", "beta", id=soon).start()
     a.wait_log("our certificate expires in")
 
 
-# --- strangers -----------------------------------------------------------------------------------
+# --- unauthenticated clients ----------------------------------------------------------------------
 
 
 @test
-def an_address_that_no_peer_has_is_closed_at_once(lab):
+def a_connection_from_an_unknown_address_is_closed_at_once(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for _ in range(20):
             start = time.monotonic()
-            s = knock(a, lab, source="127.0.0.66")
+            s = connect(a, lab, source="127.0.0.66")
             try:
                 s.sendall(b"\x16\x03\x01")
                 equal(s.recv(4096), b"", "what the agent said")
@@ -280,18 +288,18 @@ def an_address_that_no_peer_has_is_closed_at_once(lab):
                 pass
             check(time.monotonic() - start < SLOW, "it was kept for a while")
         a.wait_log("no peer has this address")
-        # Bounded work: what strangers cause is not written without end.
+        # Log lines caused by unauthenticated clients are limited.
         lines = [line for line in a.log().splitlines() if "no peer has this address" in line]
-        check(len(lines) <= 12, "%d log lines of one stranger" % len(lines))
+        check(len(lines) <= 12, "%d log lines caused by one client" % len(lines))
 
 
-def slow_stranger(title, feed):
+def slow_client(title, feed):
     @test(name=title + " is gone in ten seconds")
     def slow(lab):
         a, b = honest(lab, role="listen")
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             start = time.monotonic()
-            s = knock(a, lab)
+            s = connect(a, lab)
             s.settimeout(1)
             end = start + 14 + 3 * SLOW
             data = iter(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100)
@@ -315,16 +323,16 @@ def slow_stranger(title, feed):
     return slow
 
 
-slow_stranger("a stranger that sends nothing", False)
-slow_stranger("a stranger that sends one byte a second", True)
+slow_client("a client that sends nothing", False)
+slow_client("a client that sends one byte per second", True)
 
 
 @test
-def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
+def a_peer_that_sends_no_hello_is_disconnected_in_ten_seconds(lab):
     a, b = honest(lab, role="listen")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         start = time.monotonic()
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         equal([m["type"] for m in link.until_closed()], ["hello"], "what the agent said")
         check(9 <= time.monotonic() - start < 11.5 + SLOW, "gone after %.1f s" %
               (time.monotonic() - start))
@@ -332,17 +340,17 @@ def a_peer_that_never_says_hello_is_gone_in_ten_seconds(lab):
 
 
 @test(alone=True)
-def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
-    # All from beta's own address, before and while beta starts.
+def two_hundred_connections_at_once_do_not_block_the_peer(lab):
+    # All connections come from beta's address, before and while beta starts.
     a = lab.agent("alpha", "beta", "gamma")
     b = lab.agent("beta", lab.peer_of("alpha", role="dial"))
     c = lab.agent("gamma", "alpha")
     a.config["peers"][0]["role"] = "listen"
     a.start()
     c.start()
-    together(a, c)
-    with lab.untouched(a, c):
-        flood = [knock(a, lab, source=BETA) for _ in range(200)]
+    wait_paired(a, c)
+    with lab.pair_unchanged(a, c):
+        flood = [connect(a, lab, source=BETA) for _ in range(200)]
         for s in flood[::2]:
             try:
                 s.sendall(b"\x16\x03\x01\x02\x00\x01")
@@ -352,25 +360,25 @@ def two_hundred_calls_at_once_do_not_keep_the_peer_out(lab):
         b.start()
         a.wait_up("beta", limit=8 * SLOW)
         print("# paired %.2f s after its start" % (time.monotonic() - start))
-        more = [knock(a, lab, source=BETA) for _ in range(200)]
+        more = [connect(a, lab, source=BETA) for _ in range(200)]
         before = in_force(a.peer("beta"))
-        well(a.cli("verify", "beta"))
+        expect_exit(a.cli("verify", "beta"))
         equal(in_force(a.peer("beta")), before, "beta's pair")
         for s in flood + more:
             s.close()
 
 
 @test
-def a_listener_that_only_takes_calls_is_given_up_and_called_again(lab):
+def a_listener_that_only_accepts_times_out_and_is_tried_again(lab):
     listener = Listener(lab)
     a, b = honest(lab, role="dial")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         start = time.monotonic()
         s = listener.accept_plain()
         until(lambda: s.recv(65536) == b"", "the agent gave up", limit=14 * SLOW)
         took = time.monotonic() - start
         check(9 <= took < 11.5 + SLOW, "gave up after %.1f s" % took)
-        a.wait_error("gamma", "timeout", "the handshake was not over in time")
+        a.wait_error("gamma", "timeout", "handshake timed out")
         s.close()
         listener.accept_plain()
 
@@ -393,8 +401,8 @@ def the_same_ppk_on_both_hosts_pairs(lab):
     for digits in (64, 96, 128):
         ppk = secrets.token_hex(digits // 2)
         a, b = with_ppks(lab, ppk, ppk)
-        together(a, b)
-        well(a.cli("rekey", "beta"))
+        wait_paired(a, b)
+        expect_exit(a.cli("rekey", "beta"))
         for agent in (a, b):
             check(ppk not in agent.log(), "the PPK is in a log")
             agent.stop()
@@ -406,7 +414,7 @@ def different_ppks_are_exit_5_on_both_hosts(lab):
     a, b = with_ppks(lab, secrets.token_hex(32), secrets.token_hex(32))
     for x, y in ((a, "beta"), (b, "alpha")):
         r = x.cli("up", y, "--timeout", "8")
-        well(r, 5)
+        expect_exit(r, 5)
         has(r.doc("error")["cause"], "PPK")
         check("epoch" not in x.peer(y), "something was installed")
 
@@ -416,36 +424,36 @@ def a_ppk_on_one_host_alone_is_exit_5_on_both(lab):
     a, b = with_ppks(lab, secrets.token_hex(32), None)
     for x, y in ((a, "beta"), (b, "alpha")):
         r = x.cli("up", y, "--timeout", "8")
-        well(r, 5)
+        expect_exit(r, 5)
         has(r.doc("error")["cause"], "PPK")
         check("epoch" not in x.peer(y), "something was installed")
 
 
 @test
-def a_ppk_file_that_is_no_ppk_is_exit_2(lab):
+def an_invalid_ppk_file_is_exit_2(lab):
     a = lab.agent("alpha")
     for text in ("", "xyz", "ab" * 31, "ab" * 65, "AB" * 32):
         ppk = lab.write("ppk", text)
         a.config["peers"] = [lab.peer_of("beta", ppk=ppk)]
         a.write_config()
         for words in (["run", "--config", a.config_path], ["check", a.config_path]):
-            r = well(tool(*words, "--json"), 2)
+            r = expect_exit(run_sapair(*words, "--json"), 2)
             has(r.doc("error")["cause"], "64 to 128 lower-case hex digits")
 
 
 @test
-def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
+def a_wrong_or_echoed_ppk_proof_is_refused(lab):
     ppk = secrets.token_hex(32)
     path = lab.write("ppk", ppk)
     a, b = honest(lab, role="listen", ppk=path)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for make in (
             lambda link: None,
             lambda link: "00" * 32,
-            lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # its own, come back
+            lambda link: ppk_check(link.exporter(), bytes.fromhex(ppk), False),  # a reflection of its own
             lambda link: ppk_check(link.exporter(), bytes(32), True),
         ):
-            link = dial(a, lab, identity("gamma"))
+            link = connect_tls(a, lab, identity("gamma"))
             h = link.recv("hello")
             equal(h["ppk"], ppk_check(link.exporter(), bytes.fromhex(ppk), False), "its own value")
             link.send(hello(ppk=make(link)))
@@ -453,10 +461,10 @@ def a_ppk_that_the_peer_shows_wrong_or_echoes_is_refused(lab):
             equal([m.get("reason") for m in end], ["ppk"], "what the agent said")
             a.wait_error("gamma", "auth", "PPK")
             nothing_installed(a)
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         link.send(hello(ppk=ppk_check(link.exporter(), bytes.fromhex(ppk), True)))
         a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

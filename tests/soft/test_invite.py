@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""First contact by a token: works once, for one guess, for one key, for a while."""
+"""Pairing by a token, which is valid once, for one guess, for one key and for a limited time."""
 
 import json
 import os
@@ -7,12 +7,17 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 
-import sapairtest
-from sapairtest import (
-    ALPHA, BETA, SAPAIR, Agent, check, equal, finished, has, identity, main, test, tool, until, well,
-)
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import Agent
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, result_of, run_sapair
+from harness.settings import ALPHA, BETA, LIMIT, SAPAIR
+from harness.tap import Failure, check, equal, has, main, test, until
 
 
 class Inviter:
@@ -29,14 +34,14 @@ class Inviter:
         lab.cleanups.append(self.end)
         line = self.process.stdout.readline()
         if not line:
-            raise sapairtest.Failure("no token: %s" % self.process.stderr.read())
+            raise Failure("no token: %s" % self.process.stderr.read())
         self.doc = json.loads(line)
         self.token = self.doc["token"]
 
     def wait(self, rc):
-        out, err = self.process.communicate(timeout=sapairtest.LIMIT)
-        r = finished(subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err))
-        return well(r, rc)
+        out, err = self.process.communicate(timeout=LIMIT)
+        r = result_of(subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err))
+        return expect_exit(r, rc)
 
     def end(self):
         if self.process.poll() is None:
@@ -45,7 +50,7 @@ class Inviter:
 
 
 def join(lab, token, *flags, rc=0, folder="b", **kw):
-    return well(tool("join", token, "--json", "--dir", os.path.join(lab.dir, folder), "--local", BETA,
+    return expect_exit(run_sapair("join", token, "--json", "--dir", os.path.join(lab.dir, folder), "--local", BETA,
                      "--port", str(lab.port), "--control", os.path.join(lab.dir, "beta.sock"), *flags,
                      **kw), rc)
 
@@ -55,7 +60,7 @@ def peer_file(lab, folder, name):
 
 
 def pin(lab, folder):
-    return well(tool("id", "show", "--pin", "--dir", os.path.join(lab.dir, folder))).out.strip()
+    return expect_exit(run_sapair("id", "show", "--pin", "--dir", os.path.join(lab.dir, folder))).out.strip()
 
 
 @test
@@ -69,7 +74,7 @@ def a_token_gives_both_hosts_pins_and_they_pair(lab):
     equal(joined["address"], "%s:%d" % (ALPHA, lab.port), "the inviter's address")
     for folder, name in (("a", "beta"), ("b", "alpha")):
         equal(os.stat(peer_file(lab, folder, name)).st_mode & 0o777, 0o600, "mode of the peer's file")
-    # What was written is all that the agents need: pins, and no CA.
+    # The written files are enough for the agents: pins, no CA.
     for name, folder, address in (("alpha", "a", ALPHA), ("beta", "b", BETA)):
         path = os.path.join(lab.dir, folder, "sapair.json")
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
@@ -80,9 +85,9 @@ def a_token_gives_both_hosts_pins_and_they_pair(lab):
 
 
 @test
-def agents_that_run_learn_of_the_new_peer_at_once(lab):
+def running_agents_learn_of_the_new_peer_at_once(lab):
     for folder, name, address in (("a", "alpha", ALPHA), ("b", "beta", BETA)):
-        well(tool("id", "new", "--name", name, "--address", address, "--dir",
+        expect_exit(run_sapair("id", "new", "--name", name, "--address", address, "--dir",
                   os.path.join(lab.dir, folder)))
         path = os.path.join(lab.dir, folder, "sapair.json")
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
@@ -94,7 +99,7 @@ def agents_that_run_learn_of_the_new_peer_at_once(lab):
     a, b = lab.agents[:2]
     a.wait_up("beta")
     b.wait_up("alpha")
-    equal(well(tool("check", os.path.join(lab.dir, "a", "sapair.json"), "--json")).doc("check")["peers"],
+    equal(expect_exit(run_sapair("check", os.path.join(lab.dir, "a", "sapair.json"), "--json")).doc("check")["peers"],
           1, "peers that check sees")
 
 
@@ -111,14 +116,14 @@ def with_run_both_become_agents(lab):
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     lab.cleanups.append(joiner.kill)
     until(lambda: os.path.exists(lab.path("beta.sock")), "beta runs")
-    up = well(tool("up", "alpha", "--json", "--control", lab.path("beta.sock"))).doc("up")
+    up = expect_exit(run_sapair("up", "alpha", "--json", "--control", lab.path("beta.sock"))).doc("up")
     equal(up["verified"], True, "verified")
     for process, name in ((joiner, "beta"), (inviter.process, "alpha")):
-        well(tool("stop", "--control", lab.path(name + ".sock")))
-        out, err = process.communicate(timeout=sapairtest.LIMIT)
+        expect_exit(run_sapair("stop", "--control", lab.path(name + ".sock")))
+        out, err = process.communicate(timeout=LIMIT)
         equal(process.returncode, 0, "exit of %s: %s%s" % (name, out, err))
         has(out.decode(), '"schema":"sapair.paired/1"')
-    well(tool("run", "--dir", lab.path("b"), "--config", "x"), 2)
+    expect_exit(run_sapair("run", "--dir", lab.path("b"), "--config", "x"), 2)
 
 
 @test
@@ -127,7 +132,7 @@ def a_token_works_once(lab):
     join(lab, inviter.token)
     inviter.wait(0)
     again = join(lab, inviter.token, "--force", rc=4, folder="c").doc("error")
-    has(again["hint"], "used already")
+    has(again["hint"], "may have been used")
     check(not os.path.exists(peer_file(lab, "c", "alpha")), "a second joiner holds a pin")
 
 
@@ -135,17 +140,17 @@ def a_token_works_once(lab):
 def a_token_expires_on_both_ends(lab):
     inviter = Inviter(lab, "beta", "--ttl", "1s")
     has(inviter.wait(4).doc("error")["cause"], "expired")
-    check(not os.path.exists(peer_file(lab, "a", "beta")), "nobody came, and a pin is there")
-    until(lambda: time.time() > sapairtest_until(inviter), "its end")
+    check(not os.path.exists(peer_file(lab, "a", "beta")), "a pin was written although no host joined")
+    until(lambda: time.time() > end_of_invitation(inviter), "its end")
     has(join(lab, inviter.token, rc=5).doc("error")["cause"], "the token expired at")
 
 
-def sapairtest_until(inviter):
+def end_of_invitation(inviter):
     return int(inviter.token.split("/")[1][96:112], 16) + 1
 
 
 def forged(token, secret=None, pin=None, at=None):
-    """A token with other parts, and a right checksum."""
+    """A changed token with a correct checksum."""
     import hashlib
 
     where, raw = token.split("/")
@@ -160,14 +165,14 @@ def forged(token, secret=None, pin=None, at=None):
 
 
 @test
-def a_token_takes_one_guess(lab):
+def a_token_allows_one_guess(lab):
     inviter = Inviter(lab)
     e = join(lab, forged(inviter.token, secret=b"0123456789abcdef"), rc=5).doc("error")
     has(e["cause"], "without a welcome")
     lost = inviter.wait(5).doc("error")
     has(lost["cause"], "did not prove that it knows the token")
-    has(lost["hint"], "one guess")
-    join(lab, inviter.token, rc=4)  # the right one comes too late
+    has(lost["hint"], "one wrong proof")
+    join(lab, inviter.token, rc=4)  # the correct token comes too late
     for folder, name in (("a", "beta"), ("b", "alpha")):
         check(not os.path.exists(peer_file(lab, folder, name)), "%s holds a pin" % folder)
 
@@ -175,7 +180,7 @@ def a_token_takes_one_guess(lab):
 @test
 def a_token_for_another_key_is_refused(lab):
     real, other = Inviter(lab), Inviter(lab, "beta", folder="x")
-    # Somebody else answers at the address of the token: it never gets the proof.
+    # Another host answers at the address of the token: it must not get the proof.
     wrong = forged(real.token, at="%s:%d" % (ALPHA, other.port))
     has(join(lab, wrong, rc=5).doc("error")["cause"], "is not that of the token")
     check(other.process.poll() is None, "the other inviter saw a guess")
@@ -184,13 +189,13 @@ def a_token_for_another_key_is_refused(lab):
 
 
 @test
-def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
+def unauthenticated_clients_that_do_not_guess_leave_the_invitation_open(lab):
     inviter = Inviter(lab)
     for data in (b"", b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello"):
         with socket.create_connection((ALPHA, inviter.port)) as s:
             s.sendall(data)
     held = [socket.create_connection((ALPHA, inviter.port)) for _ in range(12)]
-    # TLS with a certificate, and then nonsense.
+    # TLS with a certificate, then invalid data.
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
     c.set_alpn_protocols(["sapair-join/1"])
@@ -199,7 +204,7 @@ def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
         with c.wrap_socket(socket.create_connection((ALPHA, inviter.port))) as s:
             s.sendall(struct.pack(">I", len(body)) + body)
             try:
-                equal(s.recv(100), b"", "what a stranger hears")
+                equal(s.recv(100), b"", "data sent to an unauthenticated client")
             except (ssl.SSLError, ConnectionError):
                 pass
     join(lab, inviter.token)
@@ -209,40 +214,41 @@ def strangers_who_do_not_guess_do_not_end_an_invitation(lab):
 
 
 @test
-def an_agents_port_is_no_invitation_and_the_other_way_round(lab):
+def agent_ports_and_invitation_ports_refuse_each_others_clients(lab):
     a, _ = lab.pair()
     inviter = Inviter(lab)
     at = "%s:%d" % (ALPHA, lab.port)
-    r = tool("join", forged(inviter.token, pin=identity("alpha").pin, at=at), "--json", "--dir",
+    r = run_sapair("join", forged(inviter.token, pin=identity("alpha").pin, at=at), "--json", "--dir",
              os.path.join(lab.dir, "b"), "--local", BETA, "--timeout", "5")
     check(r.rc in (5, 6), "join at an agent: %s" % r)
     a.wait_up("beta")
 
 
 @test
-def what_is_wrong_is_told(lab):
+def errors_of_invite_and_join_are_reported(lab):
     inviter = Inviter(lab)
     where, raw = inviter.token.split("/")
     for bad in (inviter.token[:-1], inviter.token[:-1] + ("0" if raw[-1] != "0" else "1"), "nonsense",
                 where, "/" + raw, ""):
-        check(tool("join", bad, "--dir", os.path.join(lab.dir, "b")).rc == 2, "join %r" % bad)
-    has(join(lab, inviter.token, "--name", "../x", rc=2).doc("error")["cause"], "make a name")
-    has(well(tool("join", inviter.token, "--dir", inviter.dir), 2).err, "by this host itself")
-    has(well(tool("invite", "beta", "--dir", os.path.join(lab.dir, "n")), 2).err, "which address")
+        check(run_sapair("join", bad, "--dir", os.path.join(lab.dir, "b")).rc == 2, "join %r" % bad)
+    has(join(lab, inviter.token, "--name", "../x", rc=2).doc("error")["cause"], "a name consists of")
+    has(expect_exit(run_sapair("join", inviter.token, "--dir", inviter.dir), 2).err, "on this host")
+    has(expect_exit(run_sapair("invite", "beta", "--dir", os.path.join(lab.dir, "n")), 2).err, "which address")
     join(lab, inviter.token)
     inviter.wait(0)
-    has(well(tool("invite", "beta", "--address", ALPHA, "--dir", inviter.dir), 2).err,
-        "is paired already")
-    r = tool("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
+    has(expect_exit(run_sapair("invite", "beta", "--address", ALPHA, "--dir", inviter.dir), 2).err,
+        "is already paired")
+    r = run_sapair("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
              "--ttl", "1s", "--json")
-    equal(r.rc, 4, "an invitation that nobody takes")
-    # A token can come through stdin.
+    equal(r.rc, 4, "an invitation without a joiner")
+    # A token can be read from stdin.
     late = Inviter(lab, "delta")
-    r = finished(subprocess.run(
+    r = result_of(subprocess.run(
         [SAPAIR, "join", "-", "--json", "--dir", os.path.join(lab.dir, "d"), "--local", BETA],
         input=late.token.encode() + b"\n", capture_output=True, timeout=30))
-    well(r)
+    expect_exit(r)
     late.wait(0)
 
 
-main()
+if __name__ == "__main__":
+    main(Lab)

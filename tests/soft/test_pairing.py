@@ -1,16 +1,23 @@
 #!/usr/bin/env python3
-"""Two agents find each other, pair and prove it; what they say about it is right."""
+"""Two agents pair and verify the pair; their output is correct."""
 
 import os
 import re
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, same_pair, wait_paired
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, BETA, SAN, SLOW
+from harness.tap import Skip, check, equal, has, main, test, until
 
 
 def check_fields(doc, fields, what):
-    """fields: name -> type, or a pattern that the text must match whole."""
+    """fields: name -> type, or a pattern for the whole text."""
     for name, want in fields.items():
         check(name in doc, "%s lacks %s: %s" % (what, name, doc))
         if isinstance(want, str):
@@ -27,15 +34,15 @@ MS = (int, float)
 
 
 @test
-def a_peer_address_and_a_trust_anchor_are_enough(lab):
+def a_peer_address_and_a_ca_are_enough(lab):
     a = lab.agent_by_flags("alpha", "--peer", "%s:%d" % (BETA, lab.port))
     b = lab.agent_by_flags("beta", "--peer", "%s:%d" % (ALPHA, lab.port))
     a.start()
     b.start()
-    a.wait_up(BETA)  # a peer without a name is called by its address
+    a.wait_up(BETA)  # a peer without a name is known by its address
     b.wait_up(ALPHA)
-    until(lambda: crossed(a.peer(BETA), b.peer(ALPHA)), "SPIs are crossed")
-    up = well(a.cli("up", BETA)).doc("up")
+    until(lambda: same_pair(a.peer(BETA), b.peer(ALPHA)), "SPIs are crossed")
+    up = expect_exit(a.cli("up", BETA)).doc("up")
     equal(up["changed"], False, "changed of up")
 
 
@@ -48,7 +55,7 @@ def the_first_one_to_start_waits_for_the_other(lab):
         has(p["hint"], "is the agent there running")
         equal(first.peer(second.name)["state"], "waiting", "state")
         second.start()
-        together(a, b)
+        wait_paired(a, b)
         first.stop()
         second.stop()
 
@@ -63,7 +70,7 @@ def both_start_at_once_and_pair_twenty_times(lab):
         b.start(ready=False)
         a.wait_ready()
         b.wait_ready()
-        together(a, b, limit=3 * SLOW)
+        wait_paired(a, b, limit=3 * SLOW)
         times.append(time.monotonic() - start)
         a.stop()
         b.stop()
@@ -82,7 +89,7 @@ def one_config_has_many_peers(lab):
     spis = []
     for i, x in enumerate(agents):
         for y in agents[i + 1:]:
-            p, q = together(x, y)
+            p, q = wait_paired(x, y)
             spis += [p["in"]["spi"], q["in"]["spi"]]
     equal(len(set(spis)), len(spis), "different SPIs")
 
@@ -92,7 +99,7 @@ def ipv6_works_with_two_ports_of_one_address(lab):
     if not lab.is_free(1, "::1", lab.port):
         raise Skip("no ::1 here")
     port = lab.port, lab.free_port(("::1",))
-    # One address is both ends: the certificate's name tells who is who.
+    # Both ends have one address: the names in the certificates distinguish them.
     agents = []
     for i, (name, other) in enumerate((("alpha", "beta"), ("beta", "alpha"))):
         agents.append(
@@ -100,20 +107,20 @@ def ipv6_works_with_two_ports_of_one_address(lab):
                 name,
                 {"name": other, "address": "[::1]:%d" % port[1 - i], "identity": other},
                 id=identity(name, "::1"),
-                listen="[::]:%d" % port[i],  # an own address cannot be a peer's
+                listen="[::]:%d" % port[i],  # an address cannot be both own and a peer's
             )
         )
     a, b = agents
     a.start()
     b.start()
-    together(a, b)
-    r = well(b.cli("rekey", "alpha")).doc("rekey")
+    wait_paired(a, b)
+    r = expect_exit(b.cli("rekey", "alpha")).doc("rekey")
     equal(r["verified"], True, "verified")
-    together(a, b, epoch=int(r["epoch"]["new"]))
+    wait_paired(a, b, epoch=int(r["epoch"]["new"]))
 
 
 @test
-def roles_decide_who_dials(lab):
+def roles_decide_which_agent_connects(lab):
     a, b = lab.pair(peer_beta={"role": "listen"}, peer_alpha={"role": "dial"})
     equal(a.peer("beta")["role"], "follower", "role of alpha")
     equal(b.peer("alpha")["role"], "leader", "role of beta")
@@ -124,7 +131,7 @@ def a_pin_is_enough_without_a_ca(lab):
     ids = {}
     for name in ("alpha", "beta"):
         folder = lab.path(name + "-id")
-        doc = well(tool("id", "new", "--name", name, "--dir", folder, "--json")).doc("id")
+        doc = expect_exit(run_sapair("id", "new", "--name", name, "--dir", folder, "--json")).doc("id")
         has(doc["pin"], "sha256:")
         ids[name] = (folder, doc["pin"])
     agents = []
@@ -142,12 +149,12 @@ def a_pin_is_enough_without_a_ca(lab):
     a, b = agents
     a.start()
     b.start()
-    p, _ = together(a, b)
+    p, _ = wait_paired(a, b)
     equal(p["identity"]["pin"], ids["beta"][1], "pin of the peer")
 
 
 @test
-def the_pin_flag_pins_the_peer_before_it(lab):
+def the_option_pin_applies_to_the_preceding_peer(lab):
     a = lab.agent_by_flags(
         "alpha", "--peer", "%s:%d" % (BETA, lab.port), "--pin", identity("beta").pin
     )
@@ -163,8 +170,8 @@ def lab_identities_need_allow_lab(lab):
     dim = identity("beta", BETA, options=("--lab",))
     a, b = lab.agent("alpha", "beta"), lab.agent("beta", "alpha", id=dim)
     b.write_config()
-    has(well(tool("run", "--config", b.config_path), 2).err, "is a lab identity")
-    has(well(tool("check", b.config_path), 2).err, "is a lab identity")
+    has(expect_exit(run_sapair("run", "--config", b.config_path), 2).err, "is a lab identity")
+    has(expect_exit(run_sapair("check", b.config_path), 2).err, "is a lab identity")
     b.config["allow_lab"] = True
     a.start()
     b.start()
@@ -173,7 +180,7 @@ def lab_identities_need_allow_lab(lab):
     a.stop()
     a.config["allow_lab"] = True
     a.start()
-    together(a, b)
+    wait_paired(a, b)
 
 
 @test
@@ -183,17 +190,17 @@ def an_address_can_be_paired_at_run_time(lab):
     a.start()
     b.start()
     where = "%s:%d" % (BETA, lab.port)
-    up = well(a.cli("up", where)).doc("up")
+    up = expect_exit(a.cli("up", where)).doc("up")
     equal((up["changed"], up["state"], up["verified"]), (True, "up", True), "up of an address")
-    # It stays over a reload, though no config has it.
-    well(a.cli("reload"))
+    # It survives a reload, although it is not in the config.
+    expect_exit(a.cli("reload"))
     equal(a.peer(BETA)["state"], "up", "state after reload")
 
 
 @test
-def status_up_and_verify_say_what_is_so(lab):
+def status_up_and_verify_agree_with_the_facts(lab):
     a, b = lab.pair()
-    doc = well(a.cli("status")).doc("status")
+    doc = expect_exit(a.cli("status")).doc("status")
     check_fields(
         doc,
         {
@@ -226,7 +233,7 @@ def status_up_and_verify_say_what_is_so(lab):
     check(int(p["in"]["spi"], 16) > 255, "a reserved SPI")
     equal({p["role"], b.peer("alpha")["role"]}, {"leader", "follower"}, "roles")
 
-    up = well(a.cli("up", "beta")).doc("up")
+    up = expect_exit(a.cli("up", "beta")).doc("up")
     check_fields(
         up,
         {"peer": "beta", "changed": bool, "state": "up", "epoch": COUNT, "suite": "aes256gcm16",
@@ -237,7 +244,7 @@ def status_up_and_verify_say_what_is_so(lab):
     equal((up["epoch"], up["in"]["spi"], up["out"]["spi"]), in_force(p), "up against status")
 
     before, peer_before = a.peer("beta"), b.peer("alpha")
-    v = well(a.cli("verify", "beta", "--count", "20")).doc("verify")
+    v = expect_exit(a.cli("verify", "beta", "--count", "20")).doc("verify")
     equal(v["peer"], "beta", "peer")
     equal(v["verified"], True, "verified")
     equal(v["epoch"], p["epoch"], "epoch of verify")
@@ -268,7 +275,7 @@ def suites_are_agreed_in_the_leaders_order(lab):
         )
         p, q = a.peer("beta"), b.peer("alpha")
         equal((p["suite"], q["suite"]), (suite, suite), "suite")
-        well(a.cli("verify", "beta", "--count", "50"))
+        expect_exit(a.cli("verify", "beta", "--count", "50"))
         a.stop()
         b.stop()
         lab.agents.clear()
@@ -286,4 +293,4 @@ def esn_is_agreed_only_when_both_want_it(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

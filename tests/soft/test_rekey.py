@@ -1,29 +1,38 @@
 #!/usr/bin/env python3
-"""New SPIs and keys, on demand and by themselves, without one lost packet."""
+"""New SPIs and keys, on demand and by lifetime, without packet loss."""
 
+import concurrent
 import concurrent.futures
 import json
+import os
 import signal
+import sys
 import threading
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired, wait_single_pair
+from harness.control import Control
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import SAN, SLOW
+from harness.tap import check, equal, has, main, test
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 200, "switch_ms": 100}}
 
 
 def receipt(result):
-    return well(result).doc("rekey")
+    return expect_exit(result).doc("rekey")
 
 
 @test
-def a_receipt_says_what_status_says_on_both_hosts(lab):
+def the_result_of_a_rekey_agrees_with_status_on_both_hosts(lab):
     a, b = lab.pair(both=FAST)
     for asker, other in ((a, b), (b, a)):
         old, peer_old = asker.peer(other.name), other.peer(asker.name)
         r = receipt(asker.cli("rekey", other.name))
-        new, peer_new = together(asker, other, epoch=int(old["epoch"]) + 1)
+        new, peer_new = wait_paired(asker, other, epoch=int(old["epoch"]) + 1)
         equal(r["peer"], other.name, "peer")
         equal(r["epoch"], {"old": old["epoch"], "new": new["epoch"]}, "epoch")
         for way in ("in", "out"):
@@ -42,11 +51,11 @@ def a_receipt_says_what_status_says_on_both_hosts(lab):
         check(0 <= ms["inbound"] <= ms["exchange"] <= ms["total"] and ms["switch"] <= ms["exchange"],
               "ms: %s" % ms)
         equal(new["rekeys"], str(int(old["rekeys"]) + 1), "rekeys")
-        quiet(a, b)
+        wait_single_pair(a, b)
 
 
 @test
-def wait_returns_when_the_old_sas_are_gone(lab):
+def rekey_with_wait_returns_when_the_old_sas_are_removed(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 700}})
     r = receipt(a.cli("rekey", "beta"))
     equal((r["drained"], a.peer("beta")["held"]), (False, 1), "drained, held without --wait")
@@ -55,28 +64,28 @@ def wait_returns_when_the_old_sas_are_gone(lab):
     took = time.monotonic() - start
     equal((r["drained"], a.peer("beta")["held"]), (True, 0), "drained, held with --wait")
     check(took >= 0.65, "--wait returned after %.2f s of 0.7" % took)
-    quiet(a, b)
+    wait_single_pair(a, b)
 
 
 @test
-def wait_ends_in_time_and_says_what_is_so(lab):
+def rekey_with_wait_and_a_timeout_reports_the_current_pair(lab):
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 60000}})
     start = time.monotonic()
-    r = well(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
-    has(r.doc("error")["cause"], "the new pair is in force; the old SAs are not gone yet")
+    r = expect_exit(a.cli("rekey", "beta", "--wait", "--timeout", "1"), 4)
+    has(r.doc("error")["cause"], "the new pair is in force, but old SAs are still being drained")
     check(time.monotonic() - start < 1 + SLOW, "--timeout was not kept")
-    together(a, b, epoch=2)
+    wait_paired(a, b, epoch=2)
 
 
 @test
-def no_wait_returns_at_once(lab):
+def rekey_with_no_wait_returns_at_once(lab):
     a, b = lab.pair(both=FAST)
-    well(a.cli("rekey", "beta", "--no-wait"))
-    together(a, b, epoch=2)
+    expect_exit(a.cli("rekey", "beta", "--no-wait"))
+    wait_paired(a, b, epoch=2)
 
 
 @test
-def a_reason_is_told_in_the_events(lab):
+def the_reason_of_a_rekey_is_in_the_events(lab):
     a, b = lab.pair(both=FAST)
     with Control(a.control) as c:
         c.send({"verb": "watch"})
@@ -105,8 +114,8 @@ def one_request_on_each_host_makes_one_rekey(lab):
             got = [j.result() for j in jobs]
         equal([rc for rc, _ in got], [0, 0], "exits: %s" % got)
         epochs = [docs[0]["epoch"]["new"] for _, docs in got]
-        after = int(together(a, b)[0]["epoch"])
-        # Both may have asked before either began, or one after the other had ended.
+        after = int(wait_paired(a, b)[0]["epoch"])
+        # The two requests may have come at once, or one after the other.
         check(after in (before + 1, before + 2), "epoch %d after %d" % (after, before))
         if after == before + 1:
             equal(epochs, [str(after)] * 2, "epochs in the receipts")
@@ -115,7 +124,7 @@ def one_request_on_each_host_makes_one_rekey(lab):
 
 @test
 def five_requests_at_once_make_one_rekey(lab):
-    # beta is stopped for a moment, so that all five are there before the first one can end.
+    # beta is suspended, so that all five requests arrive before the first can end.
     a, b = lab.pair(both={"defaults": {"rekey": {"min_interval_ms": 0}}})
     for agent, other in ((a, b), (b, a)):
         before = int(agent.peer(other.name)["epoch"])
@@ -134,15 +143,15 @@ def five_requests_at_once_make_one_rekey(lab):
         equal({(d["in"]["new"], d["out"]["new"]) for d in got}, {in_force(agent.peer(other.name))[1:]},
               "SPIs in the receipts")
         equal(sorted(d["joined"] for d in got), [False] + [True] * 4, "joined")
-        equal(int(together(a, b)[0]["epoch"]), before + 1, "epoch in force")
+        equal(int(wait_paired(a, b)[0]["epoch"]), before + 1, "epoch in force")
 
 
 @test
-def at_most_one_a_second_by_default(lab):
+def at_most_one_rekey_per_second_by_default(lab):
     a, b = lab.pair()
     lead = a if a.peer("beta")["role"] == "leader" else b
     follow = b if lead is a else a
-    # The first one is not paced: only one behind another is.
+    # The interval applies from the second rekey on.
     receipt(lead.cli("rekey", follow.name))
     for agent, other in ((lead, follow), (follow, lead)):
         start = time.monotonic()
@@ -154,25 +163,25 @@ def at_most_one_a_second_by_default(lab):
 
 
 @test
-def all_rekeys_every_pair_with_one_receipt_each(lab):
+def rekey_all_prints_one_result_per_pair(lab):
     names = ["beta", "gamma", "delta"]
     a = lab.agent("alpha", *names, **FAST)
     others = [lab.agent(n, "alpha", **FAST) for n in names]
     for x in [a] + others:
         x.start()
     for x in others:
-        together(a, x)
+        wait_paired(a, x)
     for more in ([], ["--parallel", "1"]):
         before = {n: int(a.peer(n)["epoch"]) for n in names}
-        r = well(a.cli("rekey", "--all", *more))
+        r = expect_exit(a.cli("rekey", "--all", *more))
         equal(sorted(d["peer"] for d in r.docs), sorted(names), "receipts")
         for d in r.docs:
             equal(int(d["epoch"]["new"]), before[d["peer"]] + 1, "epoch of " + d["peer"])
             check(d["verified"], "not verified: %s" % d)
-    # One that is not up is told; the others are rekeyed all the same.
+    # A pair that is not up is reported; the others are rekeyed.
     others[2].stop()
-    well(a.cli("down", "delta"))
-    r = well(a.cli("rekey", "--all"), 3)
+    expect_exit(a.cli("down", "delta"))
+    r = expect_exit(a.cli("rekey", "--all"), 3)
     equal(sorted(d["peer"] for d in r.docs if d["schema"] == "sapair.rekey/1"), names[:2], "receipts")
     equal([d["peer"] for d in r.docs if d["schema"] == "sapair.error/1"], ["delta"], "errors")
 
@@ -207,7 +216,7 @@ def by_itself(title, rekey, reason, load):
             check(len(events) >= 2, "%d rekeys came" % len(events))
             equal({e["reason"] for e in events}, {reason}, "reasons")
             equal(lost, 0, "lost probes")
-        p, _ = together(a, b)
+        p, _ = wait_paired(a, b)
         check(int(p["epoch"]) >= first + 2, "epoch %s" % p["epoch"])
 
     return rekeyed
@@ -224,10 +233,10 @@ def hard_end(title, soft, hard):
         a, b = lab.pair(both={"defaults": {"rekey": dict(soft, min_interval_ms=0), "hard": hard,
                                            "drain_ms": 300}})
         old = in_force(a.peer("beta"))
-        b.signal(signal.SIGSTOP)  # so that the rekey at the soft limit comes to nothing
+        b.signal(signal.SIGSTOP)  # the rekey at the soft limit must fail
         with Control(a.control) as c:
             c.send({"verb": "watch"})
-            well(a.cli("verify", "beta", "--count", "1000"), 8)
+            expect_exit(a.cli("verify", "beta", "--count", "1000"), 8)
             p = a.peer("beta")
             check("epoch" not in p and p["state"] == "pairing", "still in force: %s" % p)
             check(p["error"]["class"] in ("down", "verify"), "error: %s" % p)
@@ -235,11 +244,11 @@ def hard_end(title, soft, hard):
             seen = []
             while "down" not in seen or "up" not in seen[seen.index("down"):]:
                 seen.append(c.line()["event"])
-        p, q = together(a, b)
+        p, q = wait_paired(a, b)
         check(int(p["epoch"]) > int(old[0]), "epoch %s after %s" % (p["epoch"], old[0]))
         check(not {p["in"]["spi"], p["out"]["spi"]} & set(old[1:]), "an SPI came again")
-        well(a.cli("verify", "beta"))
-        quiet(a, b)
+        expect_exit(a.cli("verify", "beta"))
+        wait_single_pair(a, b)
 
     return ends
 
@@ -249,7 +258,7 @@ hard_end("bytes", {"bytes": 40000}, {"bytes": 60000})
 
 
 @test
-def a_hard_time_rekeys_well_before_the_end(lab):
+def a_hard_lifetime_triggers_a_rekey_well_before_its_end(lab):
     a, b = lab.pair(both={"defaults": {"hard": {"time_s": 30}, "rekey": {"time_s": 0}}})
     p = a.peer("beta")
     check(p["hard_in_s"] <= 30, "hard_in_s: %s" % p)
@@ -271,7 +280,7 @@ def both_hosts_agree_on_the_shorter_lifetime(lab):
 
 
 def load_until(agent, peer, over, results):
-    """Probes at one a millisecond, one run after the other, until over is set."""
+    """One probe per millisecond, run after run, until over is set."""
     with Control(agent.control, limit=120) as c:
         while not over.is_set():
             rc, docs = c.ask("verify", peer=peer, count=1000, interval_ms=1, timeout_ms=60000)
@@ -293,7 +302,7 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
     spis, slowest = set(), 0
     start = time.monotonic()
     try:
-        # Each side asks in turn: as leader, and through the leader.
+        # Leader and follower ask alternately.
         with Control(a.control) as ca, Control(b.control) as cb:
             for i in range(wanted):
                 c, peer = ((ca, "beta"), (cb, "alpha"))[i % 2]
@@ -316,7 +325,7 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
             equal((rc, d["verified"]), (0, True), "verify of %s: %s" % (name, d))
             equal((d["probes"]["lost"], d["probes"]["echoed"]), (0, 1000), "probes of %s: %s" % (name, d))
             equal(d["probes"].get("arrived"), 1000, "probes of %s that arrived: %s" % (name, d))
-    p, q = quiet(a, b)
+    p, q = wait_single_pair(a, b)
     check(int(p["epoch"]) >= wanted + 1, "epoch %s" % p["epoch"])
     for x in (p, q):
         equal((x["in"]["replay_dropped"], x["in"]["integrity_failed"]), ("0", "0"), "drops")
@@ -327,4 +336,4 @@ def a_thousand_rekeys_under_load_lose_no_packet(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

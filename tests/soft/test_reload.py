@@ -1,21 +1,29 @@
 #!/usr/bin/env python3
-"""Reload: differences are applied, what is the same is not touched, errors apply nothing."""
+"""Reload applies differences, leaves the rest alone, and changes nothing on an error."""
 
 import os
 import shutil
 import signal
+import sys
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force, wait_paired
+from harness.control import Control
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import ALPHA, BETA, SAN
+from harness.tap import check, equal, has, main, test, until
 
 
 def by_verb(agent):
-    return well(agent.cli("reload")).doc("reload")
+    return expect_exit(agent.cli("reload")).doc("reload")
 
 
 def by_signal(agent):
-    """SIGHUP has no reply: its log line is waited for."""
-    done = "config and identity were read anew"
+    """SIGHUP has no reply: waits for its log line."""
+    done = "config and identity reloaded"
     before = agent.log().count(done)
     agent.signal(signal.SIGHUP)
     until(lambda: agent.log().count(done) > before, "SIGHUP is done")
@@ -23,17 +31,17 @@ def by_signal(agent):
 
 
 def three(lab, **config):
-    """alpha with beta (whose pair must not be touched), and gamma beside it."""
+    """alpha with beta, whose pair must not change, and with gamma."""
     a = lab.agent("alpha", "beta", **config)
     b, c = lab.agent("beta", "alpha", **config), lab.agent("gamma", "alpha", **config)
     for x in (a, b, c):
         x.start()
-    together(a, b)
+    wait_paired(a, b)
     return a, b, c
 
 
 def both_ways(function):
-    """Each test by the verb and by SIGHUP."""
+    """Runs a test with the verb and with SIGHUP."""
     for how, reload in (("by the verb", by_verb), ("by SIGHUP", by_signal)):
 
         def run(lab, reload=reload):
@@ -46,7 +54,7 @@ def both_ways(function):
 @both_ways
 def a_peer_is_added_changed_and_removed(lab, reload):
     a, b, c = three(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         check(a.peer("gamma") is None, "gamma is there already")
         a.config["peers"].append(lab.peer_of("gamma"))
         a.write_config()
@@ -54,9 +62,9 @@ def a_peer_is_added_changed_and_removed(lab, reload):
         if d:
             equal((d["changed"], d["added"], d["removed"], d["updated"], d["same"]),
                   (True, ["gamma"], [], [], 1), "reload that adds")
-        together(a, c)
+        wait_paired(a, c)
 
-    with lab.untouched(a, b), lab.untouched(a, c):  # an option that a standing pair can live with
+    with lab.pair_unchanged(a, b), lab.pair_unchanged(a, c):  # an option that does not affect an existing pair
         a.config["peers"][1]["rekey"] = {"time_s": 1000}
         a.write_config()
         d = reload(a)
@@ -64,7 +72,7 @@ def a_peer_is_added_changed_and_removed(lab, reload):
             equal((d["changed"], d["added"], d["removed"], d["updated"], d["same"]),
                   (True, [], [], ["gamma"], 1), "reload that changes an option")
 
-    with lab.untouched(a, b):  # another policy: gamma's pair is made anew
+    with lab.pair_unchanged(a, b):  # another policy: gamma's pair is replaced
         before = in_force(a.peer("gamma"))
         a.config["peers"][1]["pin"] = identity("gamma").pin
         a.write_config()
@@ -72,9 +80,9 @@ def a_peer_is_added_changed_and_removed(lab, reload):
         if d:
             equal((d["updated"], d["same"]), (["gamma"], 1), "reload that changes the policy")
         until(lambda: in_force(a.peer("gamma")) not in (None, before), "gamma has a new pair")
-        together(a, c)
+        wait_paired(a, c)
 
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         a.config["peers"].pop()
         a.write_config()
         d = reload(a)
@@ -88,16 +96,16 @@ def a_peer_is_added_changed_and_removed(lab, reload):
 @both_ways
 def an_option_counts_from_the_next_exchange_on(lab, reload):
     a, b, _ = three(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         for x, y in ((a, "beta"), (b, "alpha")):
             x.config["peers"][0]["suites"] = ["aes128gcm16"]
             x.config["peers"][0]["rekey"] = {"min_interval_ms": 0}
             x.write_config()
             reload(x)
         equal(a.peer("beta")["suite"], "aes256gcm16", "suite of the standing pair")
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     equal(a.peer("beta")["suite"], "aes128gcm16", "suite of the next one")
-    together(a, b)
+    wait_paired(a, b)
 
 
 def broken(title, text, *parts):
@@ -107,10 +115,10 @@ def broken(title, text, *parts):
         a.config["peers"].append(lab.peer_of("gamma"))
         a.write_config()
         by_verb(a)
-        together(a, c)
-        with lab.untouched(a, b), lab.untouched(a, c):
+        wait_paired(a, c)
+        with lab.pair_unchanged(a, b), lab.pair_unchanged(a, c):
             a.write_config(text(a))
-            d = well(a.cli("reload"), 2).doc("error")
+            d = expect_exit(a.cli("reload"), 2).doc("error")
             for part in parts:
                 has(d["cause"], part, "cause")
             equal(d["class"], "usage", "class")
@@ -136,11 +144,11 @@ def restart_needed(title, what, change):
     @test(name="a config with another %s is refused" % title)
     def refused(lab):
         a, b, c = three(lab)
-        with lab.untouched(a, b):
+        with lab.pair_unchanged(a, b):
             change(lab, a.config)
             a.config["peers"].append(lab.peer_of("gamma"))
             a.write_config()
-            r = well(a.cli("reload"), 2)
+            r = expect_exit(a.cli("reload"), 2)
             d = r.doc("error")
             has(d["cause"], what, "cause")
             has(d["cause"], "nothing was applied", "cause")
@@ -157,45 +165,45 @@ restart_needed("control socket", "control", lambda lab, c: c.update(control=lab.
 
 
 @test
-def a_config_that_is_gone_applies_nothing(lab):
+def a_reload_with_a_missing_config_changes_nothing(lab):
     a, b, _ = three(lab)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         os.unlink(a.config_path)
-        d = well(a.cli("reload"), 2).doc("error")
+        d = expect_exit(a.cli("reload"), 2).doc("error")
         has(d["cause"], "alpha.json", "cause")
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         a.write_config()
         os.chmod(a.config_path, 0o666)
-        d = well(a.cli("reload"), 9).doc("error")
+        d = expect_exit(a.cli("reload"), 9).doc("error")
         has(d["cause"], "0666", "cause")
 
 
 @test
-def a_broken_identity_or_ppk_applies_nothing(lab):
+def a_reload_with_a_broken_identity_or_ppk_changes_nothing(lab):
     a, b, _ = three(lab)
     good = dict(a.config)
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         with open(identity("beta").key) as f:
             a.config = dict(good, key=lab.write("other.key", f.read()))
         a.config["peers"] = good["peers"] + [lab.peer_of("gamma")]
         a.write_config()
-        d = well(a.cli("reload"), 2).doc("error")
+        d = expect_exit(a.cli("reload"), 2).doc("error")
         has(d["cause"], "does not belong to the certificate", "cause")
         a.config = dict(good, certificate=lab.path("none.crt"))
         a.write_config()
-        has(well(a.cli("reload"), 2).doc("error")["cause"], "none.crt", "cause")
+        has(expect_exit(a.cli("reload"), 2).doc("error")["cause"], "none.crt", "cause")
         a.config = dict(good)
         a.config["peers"] = good["peers"] + [lab.peer_of("gamma", ppk=lab.write("ppk", "short"))]
         a.write_config()
-        has(well(a.cli("reload"), 2).doc("error")["cause"], "ppk", "cause")
+        has(expect_exit(a.cli("reload"), 2).doc("error")["cause"], "ppk", "cause")
         equal([p["name"] for p in a.status()["peers"]], ["beta"], "peers")
         a.config["peers"] = [dict(good["peers"][0], ppk=lab.path("none.ppk"))]
         a.write_config()
-        well(a.cli("reload"), 2)
+        expect_exit(a.cli("reload"), 2)
 
 
 @test
-def a_new_certificate_is_taken_and_the_pair_stays(lab):
+def a_new_certificate_is_loaded_and_the_pair_stays(lab):
     folder = lab.path("id")
     os.mkdir(folder, 0o700)
     a = lab.agent("alpha", "beta", certificate=folder + "/x.crt", key=folder + "/x.key")
@@ -208,23 +216,23 @@ def a_new_certificate_is_taken_and_the_pair_stays(lab):
     install(identity("alpha"))
     a.start()
     b.start()
-    together(a, b)
-    with lab.untouched(a, b):
+    wait_paired(a, b)
+    with lab.pair_unchanged(a, b):
         renewed = identity("alpha", ALPHA, options=("--days", "300"))
         install(renewed)
         d = by_verb(a)
         equal((d["changed"], d["identity_changed"], d["same"]), (True, True, 1), "reload")
         equal(a.status()["identity"]["pin"], renewed.pin, "own pin")
         equal(by_verb(a)["changed"], False, "changed of a second reload")
-    # The next link shows it.
+    # The next link uses it.
     b.stop()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     equal(b.peer("alpha")["identity"]["pin"], renewed.pin, "pin that beta sees")
 
 
 @test
-def reload_during_rekeys_harms_nothing(lab):
+def reload_during_rekeys_loses_nothing(lab):
     a, b, c = three(lab, defaults={"rekey": {"min_interval_ms": 0}, "drain_ms": 100})
     gamma = lab.peer_of("gamma")
     with Control(a.control) as client:
@@ -235,7 +243,7 @@ def reload_during_rekeys_harms_nothing(lab):
             equal(a.ask("reload")[0], 0, "exit of reload")
             while client.line()["schema"] != "sapair.end/1":
                 pass
-    together(a, b)
+    wait_paired(a, b)
 
 
 @test
@@ -251,4 +259,4 @@ def an_agent_without_a_config_file_says_what_it_needs(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

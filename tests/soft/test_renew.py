@@ -1,12 +1,19 @@
 #!/usr/bin/env python3
-"""Certificates are renewed without a gap: by the same CA, from one CA to the next, and never by a file
-that cannot be used."""
+"""Certificate renewal without interruption, by the same CA or by a new one; unusable files change nothing."""
 
 import os
 import shutil
+import sys
+import time
 
-import sapairtest
-from sapairtest import ALPHA, BETA, ca, check, equal, has, in_force, main, test, tool, until, well
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import in_force
+from harness.identity import Identity, ca
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, BETA, SAN
+from harness.tap import Skip, check, equal, has, main, test, until
 
 
 class Own:
@@ -14,14 +21,14 @@ class Own:
 
     def __init__(self, lab, name, address, by):
         self.folder = os.path.join(lab.dir, "id-" + name)
-        well(tool("ca", "issue", name, "--address", address, "--dir", by, "--out", self.folder,
+        expect_exit(run_sapair("ca", "issue", name, "--address", address, "--dir", by, "--out", self.folder,
                   "--days", "20"))
         self.cert = os.path.join(self.folder, name + ".crt")
         self.key = os.path.join(self.folder, name + ".key")
         self.ca = os.path.join(self.folder, "ca.crt")
 
     def renew(self, by):
-        return well(tool("ca", "renew", self.cert, "--dir", by, "--json")).doc("ca")
+        return expect_exit(run_sapair("ca", "renew", self.cert, "--dir", by, "--json")).doc("ca")
 
 
 def hosts(lab):
@@ -37,12 +44,12 @@ def hosts(lab):
 
 
 def taken(agent, times=1):
-    until(lambda: agent.log().count("the identity was read anew") == times,
+    until(lambda: agent.log().count("identity reloaded") == times,
           "%s takes the new identity" % agent.name)
 
 
 @test
-def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
+def a_renewed_certificate_is_loaded_without_a_new_exchange(lab):
     a, b, own = hosts(lab)
     before = in_force(a.peer("beta"))
     old_pin, old_end = a.status()["identity"]["pin"], a.status()["identity"]["not_after"]
@@ -52,7 +59,7 @@ def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
     taken(a)
     check(a.status()["identity"]["not_after"] > old_end, "the end of the certificate")
     equal(in_force(a.peer("beta")), before, "the pair in force")
-    # New links take it: beta sees the new end after a restart.
+    # New links use it: beta sees the new expiry after a restart.
     b.stop()
     b.start()
     until(lambda: (a.peer("beta") or {}).get("state") == "up" and
@@ -60,7 +67,7 @@ def a_renewed_certificate_is_taken_and_no_pair_notices(lab):
 
 
 @test
-def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
+def a_ca_is_replaced_with_an_overlap_of_both(lab):
     a, b, own = hosts(lab)
     first, second = ca(), ca("second-ca")
     with open(os.path.join(first, "ca.crt")) as f, open(os.path.join(second, "ca.crt")) as g:
@@ -81,18 +88,18 @@ def from_one_ca_to_the_next_by_an_overlap_of_both(lab):
     taken(a, 2)
     taken(b, 2)
     ca_file(new, 3)
-    well(a.cli("rekey", "beta"))
+    expect_exit(a.cli("rekey", "beta"))
     b.stop()
     b.start()
     b.wait_up("alpha")
-    equal(well(tool("id", "show", own["beta"].cert, "--json")).doc("id")["issuer"].count("second-ca"), 1,
+    equal(expect_exit(run_sapair("id", "show", own["beta"].cert, "--json")).doc("id")["issuer"].count("second-ca"), 1,
           "issuer")
     load.terminate()
     load.communicate()
 
 
 @test
-def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
+def a_denied_key_loses_its_pair_and_is_refused(lab):
     deny = lab.write("deny.txt", "# none yet\n\n")
     a = lab.agent("alpha", lab.peer_of("beta"), lab.peer_of("gamma"), deny=deny).start()
     b = lab.agent("beta", lab.peer_of("alpha")).start()
@@ -109,12 +116,12 @@ def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
     b.stop()
     b.start()
     b.wait_error("alpha", "auth")
-    equal(well(a.cli("up", "beta", "--timeout", "5"), 5).doc("error")["class"], "auth", "up of who is denied")
-    # A list that cannot be read is no list that is empty.
+    equal(expect_exit(a.cli("up", "beta", "--timeout", "5"), 5).doc("error")["class"], "auth", "up of who is denied")
+    # An unreadable list does not count as empty.
     lab.write("deny.txt", "sha256:beta\n")
     a.wait_log("deny.txt: line 1: must be sha256:")
     check(a.peer("beta")["state"] != "up", "beta was let in")
-    e = well(tool("check", a.config_path), 2)
+    e = expect_exit(run_sapair("check", a.config_path), 2)
     has(e.err, "deny.txt: line 1")
     lab.write("deny.txt", "")
     until(lambda: a.cli("up", "beta", "--timeout", "5").rc == 0, "beta is let in again")
@@ -122,14 +129,14 @@ def a_key_on_the_deny_list_loses_its_pair_and_is_not_let_in(lab):
 
 
 @test
-def the_end_of_a_certificate_is_told_30_7_and_1_days_before(lab):
+def the_expiry_of_a_certificate_is_reported_30_7_and_1_days_before(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-    if not os.path.exists(shim) or sapairtest.SAN:
-        raise sapairtest.Skip("no libfaketime")
+    if not os.path.exists(shim) or SAN:
+        raise Skip("no libfaketime: install faketime")
     days = os.path.join(lab.dir, "id")
-    well(tool("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days, "--days", "40"))
+    expect_exit(run_sapair("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days, "--days", "40"))
     clock = lab.write("clock", "+0d")
-    a = lab.agent("alpha", lab.peer_of("beta"), id=sapairtest.Identity(days, "alpha"))
+    a = lab.agent("alpha", lab.peer_of("beta"), id=Identity(days, "alpha"))
     b = lab.agent("beta", lab.peer_of("alpha")).start()
     a.start(env={"LD_PRELOAD": shim, "FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1",
                  "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
@@ -144,9 +151,9 @@ def the_end_of_a_certificate_is_told_30_7_and_1_days_before(lab):
         if wanted:
             a.wait_log(told + wanted if "has" not in wanted else "our certificate has expired")
         else:
-            sapairtest.time.sleep(1.2 * 2)
+            time.sleep(1.2 * 2)
         equal(a.log().count("our certificate "), before + bool(wanted), "lines at " + step)
-    # A pair that stands is left to its lifetime.
+    # An existing pair lives to the end of its lifetime.
     equal(in_force(a.peer("beta")), pair, "the pair in force")
     b.stop()
 
@@ -158,12 +165,13 @@ def a_file_that_cannot_be_used_changes_nothing(lab):
     shutil.copy(own["alpha"].cert, own["alpha"].cert + ".good")
     with open(own["alpha"].cert, "w") as f:
         f.write("-----BEGIN CERTIFICATE-----\nnonsense\n")
-    a.wait_log("the new certificate was not taken")
+    a.wait_log("cannot use the new certificate")
     equal(a.status()["identity"]["not_after"], end, "the certificate in use")
     os.rename(own["alpha"].cert + ".good", own["alpha"].cert)
     taken(a)
-    equal(a.log().count("was not taken"), 1, "lines about it")
+    equal(a.log().count("cannot use the new certificate"), 1, "lines about it")
     a.wait_up("beta")
 
 
-main()
+if __name__ == "__main__":
+    main(Lab)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an agent takes and gives back, and where its secrets are not."""
+"""Memory, descriptors and processor time of an agent; its restrictions; places without secrets."""
 
 import ctypes
 import json
@@ -8,10 +8,17 @@ import re
 import socket
 import stat
 import subprocess
+import sys
 import time
 
-from sapairtest import *
-from sapairtest import main, test
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import wait_paired, wait_single_pair
+from harness.control import Control, Gone
+from harness.lab import Lab
+from harness.program import expect_exit
+from harness.settings import ALPHA, LIMIT, SAN, SAPAIR
+from harness.tap import Failure, Skip, check, equal, has, main, test, until
 
 FAST = {"defaults": {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}}
 
@@ -20,7 +27,7 @@ def descriptors(agent):
     try:
         return len(os.listdir("/proc/%d/fd" % agent.pid))
     except PermissionError:
-        raise Skip("only root may look into an agent that is not dumpable")
+        raise Skip("needs root to read the memory of an agent")
 
 
 def rss(agent):
@@ -39,14 +46,14 @@ def rekey(agent, peer, n):
 def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
     a, b = lab.pair(both=FAST)
     rekey(a, "beta", 100)
-    quiet(a, b)
+    wait_single_pair(a, b)
     before = [(descriptors(x), rss(x)) for x in (a, b)]
     rekey(a, "beta", 200)
-    quiet(a, b)
+    wait_single_pair(a, b)
     for x, (fds, kb) in zip((a, b), before):
-        # The connection of the last question may still be closing.
+        # The connection of the last request may still be closing.
         until(lambda: descriptors(x) <= fds, "at most %d descriptors of %s" % (fds, x.name))
-        if not SAN:  # a sanitizer keeps what was freed
+        if not SAN:  # a sanitizer keeps freed memory
             check(rss(x) <= kb + 256, "%s: %d kB, then %d kB" % (x.name, kb, rss(x)))
     print("# %d descriptors and %d kB for one pair" % before[0])
 
@@ -55,7 +62,7 @@ def two_hundred_rekeys_leave_descriptors_and_memory_flat(lab):
 def a_hundred_links_leave_descriptors_and_memory_flat(lab):
     a = lab.agent("alpha", lab.peer_of("beta", role="listen"), **FAST).start()
     b = lab.agent("beta", lab.peer_of("alpha", role="dial"), **FAST).start()
-    together(a, b)
+    wait_paired(a, b)
     with Control(b.control) as c:
 
         def again(n):
@@ -64,10 +71,10 @@ def a_hundred_links_leave_descriptors_and_memory_flat(lab):
                 equal(c.ask("up", peer="alpha")[0], 0, "up")
 
         again(20)
-        together(a, b)
+        wait_paired(a, b)
         before = descriptors(a), rss(a), descriptors(b), rss(b)
         again(100 if not SAN else 20)
-        together(a, b)
+        wait_paired(a, b)
     until(lambda: descriptors(a) <= before[0] and descriptors(b) <= before[2],
           "descriptors are back at %d and %d" % (before[0], before[2]))
     if not SAN:
@@ -84,9 +91,9 @@ def an_idle_pair_takes_no_processor_time(lab):
             fields = f.read().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
-    quiet(a, b)
+    wait_single_pair(a, b)
     before = ticks(a), ticks(b)
-    end = time.monotonic() + 2  # the absence of something needs a time
+    end = time.monotonic() + 2  # time in which nothing may happen
     while time.monotonic() < end:
         time.sleep(0.1)
     for x, was in zip((a, b), before):
@@ -104,11 +111,11 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
     for x, y in ((a, "beta"), (b, "alpha")):
         for words in (["status"], ["up", y], ["rekey", y], ["verify", y], ["status", y], ["reload"]):
             for json_out in (True, False):
-                r = well(x.cli(*words, json_out=json_out))
+                r = expect_exit(x.cli(*words, json_out=json_out))
                 texts.append((x.name + " " + " ".join(words), r.out + r.err))
     for words in (["down", "beta"], ["up", "beta"], ["status"]):
-        texts.append((" ".join(words), well(a.cli(*words)).out))
-    together(a, b)
+        texts.append((" ".join(words), expect_exit(a.cli(*words)).out))
+    wait_paired(a, b)
     for x in (a, b):
         for name in ("cmdline", "environ"):
             try:
@@ -120,7 +127,7 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
         texts.append(("log of " + x.name, x.log()))
     for what, text in texts:
         check(ppk not in text, "the PPK is in " + what)
-        # Shares, tags and keys have 32, 40, 64 or 72 digits; only pins and instances may be seen.
+        # Shares, tags and keys have 32, 40, 64 or 72 digits; only pins and instances may be visible.
         for m in re.finditer(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32,}(?![0-9a-fA-F])", text):
             before = text[max(0, m.start() - 8):m.start()].lower()
             check(before.endswith("sha256:"), "%s has %s" % (what, m.group(0)))
@@ -128,12 +135,12 @@ def no_key_is_in_logs_or_output_or_the_process(lab):
 
 
 @test
-def nobody_else_can_read_what_the_agent_makes(lab):
+def only_the_owner_can_read_the_files_of_the_agent(lab):
     a, b = lab.pair()
     mode = os.stat(a.control).st_mode
     check(stat.S_ISSOCK(mode) and mode & 0o077 == 0, "mode of the socket: %o" % mode)
     if not SAN and os.geteuid() == 0:
-        # Not dumpable: its files in /proc belong to root whoever it runs as, and no core is written.
+        # Not dumpable: its files in /proc belong to root, whatever user it runs as, and no core is written.
         with open("/proc/%d/limits" % a.pid) as f:
             has(f.read(), "Max core file size        0                    0", "limits")
 
@@ -149,12 +156,12 @@ def a_running_agent_is_confined_as_far_as_the_system_can(lab):
     if "Seccomp" in status:
         equal(status["Seccomp"], "2", "filter of system calls")
         has(a.log(), "system calls filtered", "what the agent gave up")
-    ipc_lock = 1 << 14  # memory that is still to come is locked
+    ipc_lock = 1 << 14  # future memory is locked
     for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
         equal(int(status[kind], 16) & ~ipc_lock, 0, kind)
-    # The number of landlock_create_ruleset(), asked for the version: an error where it is not.
+    # landlock_create_ruleset() for the version: fails where Landlock is missing.
     if ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0:
-        has(a.log(), "files but its own closed", "what the agent gave up")
+        has(a.log(), "file access restricted", "what the agent gave up")
 
 
 @test
@@ -167,21 +174,21 @@ def descriptors_of_the_caller_are_not_needed(lab):
         ["/bin/sh", "-c", 'exec "$0" run --config "$1" <&- >&- 2>&-', SAPAIR, a.config_path]
     )
     a.wait_ready()
-    together(a, b)
+    wait_paired(a, b)
     rekey(a, "beta", 1)
 
 
 @test
 def sixty_clients_at_once_are_served(lab):
     a, b = lab.pair()
-    with lab.untouched(a, b):
+    with lab.pair_unchanged(a, b):
         clients = [Control(a.control) for _ in range(60)]
         for c in clients:
             c.send({"verb": "status"})
         for c in clients:
             equal(c.line()["schema"], "sapair.status/1", "reply")
         more = []
-        for _ in range(40):  # beyond the limit: refused, and no harm done
+        for _ in range(40):  # beyond the limit: refused
             try:
                 c = Control(a.control)
                 c.send({"verb": "status"})
@@ -205,7 +212,7 @@ def answers(agent):
 
 @test
 def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
-    """Each has a port of its own, so that nothing but the control socket can decide."""
+    """Each has a port of its own, so that only the control socket is contended."""
     first = lab.agent("alpha", "beta").start()
     first.kill()
     check(os.path.exists(first.control), "kill -9 leaves the socket")
@@ -224,13 +231,13 @@ def of_agents_started_at_once_at_one_control_socket_one_runs(lab):
         if a is not running[0]:
             a.expect_exit = 2
             equal(a.wait_exit(), 2, "exit status of one that was late")
-            has(a.log(), "an agent is running already: it answers at " + a.control, "log")
+            has(a.log(), "an agent is already running at " + a.control, "log")
     equal([n for n in os.listdir(lab.dir) if n.endswith(".lock")], [], "lock files")
     running[0].stop()
 
 
 @test
-def service_managers_are_told(lab):
+def service_managers_are_notified(lab):
     path = lab.path("notify")
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.bind(path)
@@ -239,7 +246,7 @@ def service_managers_are_told(lab):
     a = lab.agent("alpha", "beta")
     a.start(env={"NOTIFY_SOCKET": path})
     equal(s.recv(4096), b"READY=1", "at the start")
-    well(a.cli("stop"))
+    expect_exit(a.cli("stop"))
     equal(s.recv(4096), b"STOPPING=1", "at the end")
     equal(a.wait_exit(), 0, "exit")
 
@@ -250,7 +257,7 @@ def log_levels_and_json_logs(lab):
     b = lab.agent("beta", "alpha", log="info")
     a.start()
     b.start()
-    together(a, b)
+    wait_paired(a, b)
     a.stop()
     b.stop()
     equal(a.log(), "", "log at the level error")
@@ -268,4 +275,4 @@ def log_levels_and_json_logs(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

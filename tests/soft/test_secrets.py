@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Keys are searched for in the agent's memory, after each use of them: they must be gone.
+"""Searches the agent's memory for keys after their last use.
 
-gamma is Python and leads alpha through exchanges, so that every secret of them is known here: both
-shares, the exporter value, PRK, tags, SA keys. A secret that has to be there at a time (the SA key
-of a pair in force) is looked for as well: else finding nothing would prove nothing.
+gamma is Python and leads exchanges with alpha, so that the test knows every secret of them: both shares,
+the exporter value, PRK, tags, SA keys. Secrets that must be present at a time, such as the SA keys of the
+current pair, are searched for too, to show that the search works.
 """
 
 import base64
@@ -13,18 +13,25 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Keys, dial, expand, hello, ppk_check
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import Agent
+from harness.hostile import Keys, connect_tls, expand, hello, ppk_check
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, SAN, SAPAIR
+from harness.tap import Skip, check, equal, main, test
 
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}, "drain_ms": 100, "switch_ms": 50}
 
 
 def memory(agent):
-    """All that the process may write to, and heap and stack among it."""
+    """All writable memory of the process, including heap and stack."""
     if SAN:
-        raise Skip("a sanitizer keeps what was freed")
+        raise Skip("a sanitizer keeps freed memory")
     found = []
     try:
         with open("/proc/%d/maps" % agent.pid) as maps, open("/proc/%d/mem" % agent.pid, "rb", 0) as mem:
@@ -35,12 +42,12 @@ def memory(agent):
                     mem.seek(start)
                     found.append((line.split()[-1], mem.read(end - start)))
     except PermissionError:
-        raise Skip("only root may look into an agent that is not dumpable")
+        raise Skip("needs root to read the memory of an agent")
     return found
 
 
 def where(agent, secrets):
-    """{name: places} of those that are in memory: as bytes, in reverse, as hex, as base64."""
+    """{name: places} of the secrets found in memory: as bytes, reversed, as hex, as base64."""
     found = {}
     areas = memory(agent)
     for name, secret in secrets.items():
@@ -48,7 +55,7 @@ def where(agent, secrets):
                            ("hex", secret.hex().encode()),
                            ("base64", base64.b64encode(secret)[4:28])):
             for area, data in areas:
-                # Twelve bytes are no accident: a part of a key is found as well.
+                # Twelve equal bytes are no coincidence: parts of keys are found too.
                 for part in (text[:12], text[-12:]):
                     if part in data:
                         found.setdefault(name, set()).add("%s in %s" % (form, area))
@@ -56,7 +63,7 @@ def where(agent, secrets):
 
 
 class Run:
-    """An exchange that gamma leads, with all its secrets."""
+    """An exchange led by gamma, with all its secrets."""
 
     def __init__(self, link, ppk=b""):
         self.o, self.a, self.confirm = link.lead()
@@ -96,9 +103,9 @@ def alpha(lab):
 
 
 @test
-def what_an_exchange_needed_is_gone_when_it_is_over(lab):
+def secrets_of_an_exchange_are_wiped_at_its_end(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link)
     check("PRK" in where(a, run.secrets), "the PRK of a running exchange was not found")
     run.finish(link)
@@ -107,9 +114,9 @@ def what_an_exchange_needed_is_gone_when_it_is_over(lab):
 
 
 @test
-def the_keys_of_a_pair_go_with_its_sas(lab):
+def keys_of_a_pair_are_wiped_with_its_sas(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     first = Run(link).finish(link)
     link.hello_got["last"] = first.o["epoch"]
     second = Run(link).finish(link)
@@ -120,9 +127,9 @@ def the_keys_of_a_pair_go_with_its_sas(lab):
 
 
 @test
-def what_an_exchange_that_failed_had_is_gone(lab):
+def secrets_of_a_failed_exchange_are_wiped(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link)
     link.send(dict(run.confirm, tag="0" * 64))
     equal(link.recv("reject")["reason"], "tag", "reply")
@@ -135,9 +142,9 @@ def what_an_exchange_that_failed_had_is_gone(lab):
 
 
 @test
-def the_secrets_of_a_link_go_with_it(lab):
+def secrets_of_a_link_are_wiped_with_it(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     run = Run(link).finish(link)
     with open(link.keylog) as f:
         tls = {line.split()[0]: bytes.fromhex(line.split()[2]) for line in f if line[0] != "#"}
@@ -156,7 +163,7 @@ def private_key(path):
 
 
 @test
-def key_files_leave_no_text_and_go_with_a_reload(lab):
+def text_of_key_files_is_wiped_and_keys_are_wiped_at_a_reload(lab):
     old = identity("alpha")
     cert, key = lab.path("own.crt"), lab.path("own.key")
     shutil.copy(old.cert, cert)
@@ -173,7 +180,7 @@ def key_files_leave_no_text_and_go_with_a_reload(lab):
     check(not [p for p in places["PPK"] if p.startswith("hex")], "the PPK's text: %s" % places)
     check(not [x for x, data in memory(a) if pem in data], "the key's PEM text is in memory")
     fresh = lab.path("fresh")
-    well(tool("id", "new", "--name", "alpha", "--address", ALPHA, "--dir", fresh))
+    expect_exit(run_sapair("id", "new", "--name", "alpha", "--address", ALPHA, "--dir", fresh))
     shutil.copy(os.path.join(fresh, "sapair.crt"), cert)
     shutil.copy(os.path.join(fresh, "sapair.key"), key)
     del a.config["peers"][0]["ppk"]
@@ -185,7 +192,7 @@ def key_files_leave_no_text_and_go_with_a_reload(lab):
 
 @test
 def no_block_of_memory_is_freed_with_a_secret_in_it(lab):
-    """Each block is looked at as it is freed (tests/fault/fault.c); those of its whole life are."""
+    """Checks each block when it is freed (tests/fault/fault.c), for the whole life of the agent."""
     library = os.path.join(os.path.dirname(SAPAIR), "fault.so")
     if not os.path.exists(library):
         raise Skip("no fault.so: it is not for sanitizer builds")
@@ -205,7 +212,7 @@ def no_block_of_memory_is_freed_with_a_secret_in_it(lab):
             secret.update({line.split()[0] + " " + n: bytes.fromhex(line.split()[2])
                            for line in f if line[0] != "#"})
 
-    link = dial(a, lab, identity("gamma"))
+    link = connect_tls(a, lab, identity("gamma"))
     link.ppk = ppk
     link.send(hello(ppk=ppk_check(link.exporter(), ppk, True)))
     link.hello_got = link.recv("hello")
@@ -237,9 +244,9 @@ def the_key_of_a_bundle_is_in_that_bundle_only(lab):
     hosts = [{"name": "h%d" % i, "address": "127.77.9.%d:%d" % (i, lab.port)} for i in (1, 2, 3)]
     path = lab.write("demo.json", json.dumps({"lab": "demo", "backend": "soft", "hosts": hosts}))
     out = lab.path("bundles")
-    said = well(tool("lab", "init", path, "--out", out, "--json"))
+    said = expect_exit(run_sapair("lab", "init", path, "--out", out, "--json"))
     texts = {h["name"]: open(os.path.join(out, h["name"] + ".bundle")).read() for h in hosts}
-    # Of each key, what none but itself has: the first half is the same for all of a curve.
+    # The second half of each key: the first is the same for all keys of a curve.
     keys = {n: "".join(json.loads(t)["key"].split("\n")[1:-2]) for n, t in texts.items()}
     keys = {n: k[40:80] for n, k in keys.items()}
     equal(len(set(keys.values())), 3, "different keys")
@@ -260,7 +267,7 @@ def the_key_of_a_bundle_is_in_that_bundle_only(lab):
 
 
 @test
-def memory_is_locked_and_leaves_no_core(lab):
+def memory_is_locked_and_no_core_is_dumped(lab):
     a = alpha(lab)
     if SAN:
         raise Skip("a sanitizer's shadow cannot be locked")
@@ -276,4 +283,4 @@ def memory_is_locked_and_leaves_no_core(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

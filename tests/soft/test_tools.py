@@ -1,19 +1,26 @@
 #!/usr/bin/env python3
-"""What other tools read: metrics for Prometheus, completions for shells."""
+"""Output for other tools: metrics for Prometheus, completions for shells; doctor."""
 
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
 
-import sapairtest
-from sapairtest import SAPAIR, check, equal, has, main, test, tool, well
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.settings import ALPHA, SAN
+from harness.tap import Skip, check, equal, has, main, test
 
 SAMPLE = re.compile(r'^([a-z_:]+)(?:\{((?:[a-z]+="[^"\\]*",?)*)\})? (-?[0-9.e+-]+)$')
 
 
 def samples(text):
-    """{(name, labels): value}, after the rules of the format."""
+    """{(name, labels): value}, by the rules of the format."""
     found, typed, told = {}, {}, set()
     for line in text.splitlines():
         m = re.match(r"^# (HELP|TYPE) (\S+) (.+)$", line)
@@ -36,10 +43,10 @@ def samples(text):
 
 
 @test
-def metrics_are_what_prometheus_reads(lab):
+def metrics_have_the_format_of_prometheus(lab):
     a, _ = lab.pair()
-    well(a.cli("verify", "beta", "--count", "20"))
-    got = samples(well(a.cli("metrics", json_out=False)).out)
+    expect_exit(a.cli("verify", "beta", "--count", "20"))
+    got = samples(expect_exit(a.cli("metrics", json_out=False)).out)
     equal(got["sapair_peer_up", 'peer="beta"'], 1, "up")
     equal(got["sapair_peer_verified", 'peer="beta"'], 1, "verified")
     equal(got["sapair_exchanges_total", 'peer="beta"'], 1, "exchanges")
@@ -47,22 +54,22 @@ def metrics_are_what_prometheus_reads(lab):
     check(got["sapair_verify_rtt_seconds", 'peer="beta"'] < 10, "seconds, not milliseconds")
     ends = {k[1]: v for k, v in got.items() if k[0] == "sapair_cert_expiry_timestamp_seconds"}
     equal(len(ends), 2, "certificates")
-    check(all(v > sapairtest.time.time() for v in ends.values()), "ends: %s" % ends)
+    check(all(v > time.time() for v in ends.values()), "ends: %s" % ends)
     path = os.path.join(lab.dir, "sapair.prom")
-    well(a.cli("metrics", "--file", path, json_out=False))
+    expect_exit(a.cli("metrics", "--file", path, json_out=False))
     with open(path) as f:
         equal(set(samples(f.read())), set(got), "the same in a file")
-    equal(well(a.cli("metrics")).doc("status")["name"], "alpha", "with --json the status")
-    well(a.cli("down", "beta"))
-    got = samples(well(a.cli("metrics", json_out=False)).out)
+    equal(expect_exit(a.cli("metrics")).doc("status")["name"], "alpha", "with --json the status")
+    expect_exit(a.cli("down", "beta"))
+    got = samples(expect_exit(a.cli("metrics", json_out=False)).out)
     equal(got["sapair_peer_up", 'peer="beta"'], 0, "after down")
     a.stop()
-    well(a.cli("metrics"), 3)
+    expect_exit(a.cli("metrics"), 3)
 
 
 def complete(words):
-    """What bash would offer for the last of the words."""
-    script = well(tool("completion", "bash")).out + """
+    """The completions that bash offers for the last word."""
+    script = expect_exit(run_sapair("completion", "bash")).out + """
 COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _sapair
 printf '%%s\\n' "${COMPREPLY[@]}"
 """ % " ".join("'%s'" % w for w in words)
@@ -82,10 +89,10 @@ def bash_completes_verbs_and_options(lab):
 
 
 @test
-def other_shells_take_their_completions(lab):
+def other_shells_accept_their_completions(lab):
     for shell, check_words in (("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]),
                                ("powershell", None)):
-        text = well(tool("completion", shell)).out
+        text = expect_exit(run_sapair("completion", shell)).out
         has(text, "sapair")
         has(text, "--parallel" if shell != "fish" else "-l parallel")
         path = os.path.join(lab.dir, shell)
@@ -94,7 +101,7 @@ def other_shells_take_their_completions(lab):
         if check_words and shutil.which(check_words[0]):
             r = subprocess.run([*check_words, path], capture_output=True, text=True)
             equal((r.returncode, r.stderr), (0, ""), shell)
-    has(well(tool("completion", "tcsh"), 2).err, "no shell")
+    has(expect_exit(run_sapair("completion", "tcsh"), 2).err, "unknown shell")
 
 
 
@@ -107,11 +114,11 @@ def checks(result):
 @test
 def doctor_finds_nothing_wrong_with_a_good_pair(lab):
     a, _ = lab.pair()
-    got = checks(well(a.cli("doctor", "--config", a.config_path)))
+    got = checks(expect_exit(a.cli("doctor", "--config", a.config_path)))
     for check_ in (("config", ""), ("certificate", ""), ("agent", ""), ("pair", "beta")):
         equal(got[check_][0], "ok", "%s: %s" % (check_, got.get(check_)))
     check(not [c for c in got.values() if c[0] == "fail"], "findings: %s" % got)
-    well(a.cli("doctor", "nobody", "--config", a.config_path), 2)
+    expect_exit(a.cli("doctor", "nobody", "--config", a.config_path), 2)
 
 
 @test
@@ -127,7 +134,7 @@ def doctor_names_cause_and_next_step(lab):
     a.stop()
     r = a.cli("doctor", "--config", a.config_path)
     got = checks(r)
-    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it: sapair run"), "no agent")
+    equal((got["agent", ""][0], got["agent", ""][2]), ("warn", "start it with \"sapair run\""), "no agent")
     equal(got["back end", ""][1], "soft", "the back end is tried")
     a.config["key"] = shutil.copy(a.config["key"], lab.path("own.key"))
     a.write_config()
@@ -145,34 +152,34 @@ def doctor_names_cause_and_next_step(lab):
 @test
 def doctor_looks_at_addresses_ports_links_and_suites(lab):
     a, _ = lab.pair()
-    got = checks(well(a.cli("doctor", "--config", a.config_path)))
+    got = checks(expect_exit(a.cli("doctor", "--config", a.config_path)))
     equal(got["addresses", ""][0], "ok", "addresses: %s" % got)
     has(got["mtu", "beta"][1], "lo carries packets of 65536 bytes, 65474 inside ESP")
     a.stop()
     got = checks(a.cli("doctor", "--config", a.config_path))
     equal((got["port", ""][0], got["suites", ""][0]), ("ok", "ok"), "port and suites: %s" % got)
-    taken = sapairtest.socket.create_server((sapairtest.ALPHA, lab.port))
+    taken = socket.create_server((ALPHA, lab.port))
     r = a.cli("doctor", "--config", a.config_path)
     taken.close()
     equal((checks(r)["port", ""][0], r.rc), ("fail", 2), "a port that is taken: %s" % r)
-    has(checks(r)["port", ""][1], "another program listens")
+    has(checks(r)["port", ""][1], "in use by another program")
     has(checks(r)["port", ""][2], "ss -ltnp")
     a.config["peers"][0]["local"] = "192.0.2.77"
     a.write_config()
     r = a.cli("doctor", "--config", a.config_path)
-    equal((checks(r)["addresses", ""][0], r.rc), ("fail", 2), "an address of nobody: %s" % r)
+    equal((checks(r)["addresses", ""][0], r.rc), ("fail", 2), "an address without a host: %s" % r)
     has(checks(r)["addresses", ""][1], "beta: no interface of this host has 192.0.2.77")
 
 
 @test
-def doctor_sees_a_clock_that_is_off(lab):
+def doctor_detects_a_wrong_clock(lab):
     shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-    if not os.path.exists(shim) or sapairtest.SAN:
-        raise sapairtest.Skip("no libfaketime")
+    if not os.path.exists(shim) or SAN:
+        raise Skip("no libfaketime: install faketime")
     a = lab.agent("alpha", lab.peer_of("beta"))
     a.write_config()
-    for shift, check_, part in (("-1d", "clock", "begins at"), ("+10y", "certificate", "expired at")):
-        r = tool("doctor", "--config", a.config_path, "--json", "--control", a.control, limit=60,
+    for shift, check_, part in (("-1d", "clock", "is not valid before"), ("+10y", "certificate", "expired at")):
+        r = run_sapair("doctor", "--config", a.config_path, "--json", "--control", a.control, limit=60,
                  env=dict(os.environ, LD_PRELOAD=shim, FAKETIME=shift))
         got = checks(r)
         equal(got[check_, ""][0], "fail", "%s: %s" % (shift, got))
@@ -180,4 +187,5 @@ def doctor_sees_a_clock_that_is_off(lab):
         has(got[check_, ""][2], "clock")
 
 
-main()
+if __name__ == "__main__":
+    main(Lab)

@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
-"""Peers of another version of the protocol: negotiated down, or refused with both versions named."""
+"""Peers of another protocol version: negotiated down, or refused with both versions named."""
 
 import contextlib
 import json
 import os
 import socket
 import ssl
+import sys
 import threading
 
-from sapairtest import *
-from sapairtest import main, test
-from stranger import Closed, Link, context_of, dial, hello, knock, offer
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.control import Control
+from harness.hostile import Closed, Link, connect, connect_tls, context_of, hello, offer
+from harness.identity import identity
+from harness.lab import Lab
+from harness.program import expect_exit, run_sapair
+from harness.tap import Failure, check, equal, has, main, test
 
 
 def alpha(lab):
@@ -21,7 +27,7 @@ def dial_with(a, lab, names):
     id = identity("gamma")
     context = context_of(lab, "client", id)
     context.set_alpn_protocols(names)
-    link = Link(context.wrap_socket(knock(a, lab)), context, True, id)
+    link = Link(context.wrap_socket(connect(a, lab)), context, True, id)
     lab.cleanups.append(link.close)
     return link
 
@@ -48,10 +54,10 @@ def a_peer_of_newer_versions_only_is_refused_by_name(lab):
 
 
 @test
-def a_hello_of_a_newer_version_is_told_both_versions(lab):
+def a_hello_of_a_newer_version_is_answered_with_both_versions(lab):
     a = alpha(lab)
     for version in (2, 4294967295):
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         link.send(hello(version=version))
         end = [m for m in link.until_closed() if m["type"] == "error"]
         equal([m["reason"] for m in end], ["version"], "how the link ended")
@@ -59,20 +65,20 @@ def a_hello_of_a_newer_version_is_told_both_versions(lab):
 
 
 @test
-def members_and_messages_of_the_future_are_refused_not_guessed(lab):
-    """Section 13 of protocol.md: any new member makes a new version, so none may be ignored."""
+def unknown_members_and_messages_are_refused(lab):
+    """protocol.md, section 13: any new member needs a new version, so none may be ignored."""
     a = alpha(lab)
     for m in (hello(future=True), {"type": "future"}):
-        link = dial(a, lab, identity("gamma"))
+        link = connect_tls(a, lab, identity("gamma"))
         link.send(m)
         end = [m for m in link.until_closed() if m["type"] != "hello"]
         equal([(m["type"], m["reason"]) for m in end], [("error", "malformed")], "how the link ended")
 
 
 @test
-def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
+def an_unknown_suite_ends_the_link_and_installs_nothing(lab):
     a = alpha(lab)
-    link = dial(a, lab, identity("gamma")).hello()
+    link = connect_tls(a, lab, identity("gamma")).hello()
     link.send(offer(1, suites=["aes512gcm32", "aes256gcm16"]))
     end = [m for m in link.until_closed() if m["type"] == "error"]
     equal([m["reason"] for m in end], ["malformed"], "how the link ended")
@@ -80,7 +86,7 @@ def a_suite_of_the_future_ends_the_link_and_installs_nothing(lab):
 
 
 def agent_that_says(lab, *docs):
-    """Its control socket; it answers every request so."""
+    """A control socket that answers every request with these lines."""
     path = lab.path("future.sock")
     s = socket.socket(socket.AF_UNIX)
     s.bind(path)
@@ -100,19 +106,19 @@ def agent_that_says(lab, *docs):
 
 
 @test
-def a_program_older_than_its_agent_does_not_show_what_it_does_not_know(lab):
+def an_older_client_omits_members_that_it_does_not_know(lab):
     end = {"schema": "sapair.end/1", "exit": 0}
     for docs in ([{"schema": "sapair.status/2", "pairs": []}, end], [{"schema": "sapair.end/9"}]):
         path = agent_that_says(lab, *docs)
         for words in ([], ["--json"]):
-            r = tool("status", "--control", path, *words)
+            r = run_sapair("status", "--control", path, *words)
             equal(r.rc, 2, "exit: %s" % r)
             has(r.out + r.err, docs[0]["schema"])
             check("no peers" not in r.out, r.out)
         os.unlink(path)
-    # A member that it does not know is no other version.
+    # An unknown member does not mean another version.
     path = agent_that_says(lab, {"schema": "sapair.status/1", "peers": [], "more": 1}, end)
-    well(tool("status", "--control", path))
+    expect_exit(run_sapair("status", "--control", path))
 
 
 @test
@@ -128,4 +134,4 @@ def requests_of_a_newer_program_are_refused_by_name(lab):
 
 
 if __name__ == "__main__":
-    main()
+    main(Lab)

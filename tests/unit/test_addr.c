@@ -99,7 +99,7 @@ static void zones_are_refused_by_name(void)
 	struct addr a;
 
 	CHECK(addr_parse(&a, "fe80::1%eth0", &e) == -1);
-	CHECK_STR(e.cause, "\"fe80::1%eth0\" has a zone; zones are not supported");
+	CHECK_STR(e.cause, "\"fe80::1%eth0\": IPv6 zones are not supported");
 }
 
 static void endpoints_have_a_port(void)
@@ -144,12 +144,12 @@ static void bad_endpoints_are_refused_with_a_reason(void)
 		{"192.0.2.1:+80", "\"192.0.2.1:+80\": the port must be 1 to 65535"},
 		{"192.0.2.1:80 ", "\"192.0.2.1:80 \": the port must be 1 to 65535"},
 		{"192.0.2.1:99999999999", "\"192.0.2.1:99999999999\": the port must be 1 to 65535"},
-		{"[::1", "\"[::1\" lacks a closing bracket"},
-		{"[::1]80", "\"[::1]80\" has something behind its bracket"},
+		{"[::1", "\"[::1\": missing ']'"},
+		{"[::1]80", "\"[::1]80\": unexpected text after ']'"},
 		{"[::1]:", "\"[::1]:\": the port must be 1 to 65535"},
-		{"[192.0.2.1]:80", "\"[192.0.2.1]:80\": only IPv6 stands in brackets"},
-		{"[]:80", "\"[]:80\": only IPv6 stands in brackets"},
-		{"[fe80::1%1]:80", "\"fe80::1%1\" has a zone; zones are not supported"},
+		{"[192.0.2.1]:80", "\"[192.0.2.1]:80\": only an IPv6 address may be in brackets"},
+		{"[]:80", "\"[]:80\": only an IPv6 address may be in brackets"},
+		{"[fe80::1%1]:80", "\"fe80::1%1\": IPv6 zones are not supported"},
 		{"::1]:80", "\"::1]:80\" is not an IPv4 or IPv6 address"},
 		{"[::1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1]:80",
 		 "\"::1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1:1]:8\" is not an "
@@ -179,7 +179,7 @@ static void order_is_by_family_then_by_bytes(void)
 		}
 }
 
-static void kinds_are_told_privsep(void)
+static void kinds_of_addresses_are_distinguished(void)
 {
 	static const struct {
 		const char *text;
@@ -217,4 +217,4 @@ static void odd_values_can_be_printed(void)
 T_MAIN(T(good_addresses_are_printed_in_one_form), T(bad_addresses_are_refused),
        T(zones_are_refused_by_name), T(endpoints_have_a_port),
        T(bad_endpoints_are_refused_with_a_reason), T(order_is_by_family_then_by_bytes),
-       T(kinds_are_told_privsep), T(odd_values_can_be_printed))
+       T(kinds_of_addresses_are_distinguished), T(odd_values_can_be_printed))

@@ -202,9 +202,9 @@ static const uint8_t addrs[2][17] = {{4, 192, 0, 2, 7}, {16, 0x20, 0x01, 0x0d, 0
 
 static struct pem_pair ca, other_ca, leaf;
 
-static struct cert_wish wish(const char *name)
+static struct cert_params wish(const char *name)
 {
-	struct cert_wish w = {.name = name, .addr = addrs, .addrs = 2};
+	struct cert_params w = {.name = name, .addr = addrs, .addrs = 2};
 
 	w.not_before = NOW;
 	w.not_after = NOW + 86400;
@@ -239,7 +239,7 @@ static void a_certificate_of_OpenSSL_is_read(void)
 	CHECK_STR(f.issuer, f.subject);
 }
 
-static void names_that_do_not_settle_who_it_is_are_none(void)
+static void ambiguous_or_invalid_names_are_ignored(void)
 {
 	struct cert_facts f = facts_of(two_cert);
 
@@ -248,7 +248,7 @@ static void names_that_do_not_settle_who_it_is_are_none(void)
 	CHECK_STR(f.name, "");
 }
 
-static void only_so_many_addresses_are_looked_at(void)
+static void addresses_beyond_the_maximum_are_ignored(void)
 {
 	struct cert_facts f = facts_of(many_cert);
 
@@ -257,7 +257,7 @@ static void only_so_many_addresses_are_looked_at(void)
 	CHECK_STR(f.name, "many");
 }
 
-static void a_subject_is_printable_and_cut(void)
+static void a_subject_is_printable_and_truncated(void)
 {
 	struct cert_facts f = facts_of(escape_cert);
 
@@ -268,7 +268,7 @@ static void a_subject_is_printable_and_cut(void)
 		CHECK(f.subject[i] >= ' ' && f.subject[i] <= '~');
 }
 
-static void what_is_no_certificate_is_told(void)
+static void texts_without_a_certificate_are_refused(void)
 {
 	char cut[sizeof good_cert];
 	static char huge[CERT_PEM_MAX + sizeof good_cert];
@@ -313,7 +313,7 @@ static enum identity_fault load(const char *cert, const char *key, const char *t
 	return fault;
 }
 
-static void an_identity_says_what_is_wrong(void)
+static void a_wrong_identity_is_refused_with_its_fault(void)
 {
 	CHECK_U64(load(good_cert, good_key, NULL), IDENTITY_OK);
 	CHECK_U64(load(good_cert, good_key, ca.cert), IDENTITY_OK);
@@ -342,7 +342,7 @@ static void several_CAs_may_be_trusted(void)
 	CHECK_U64(load(good_cert, good_key, both), IDENTITY_BAD_CA);
 }
 
-static void an_identity_knows_its_facts(void)
+static void an_identity_has_the_facts_of_its_certificate(void)
 {
 	struct identity *id;
 
@@ -352,7 +352,7 @@ static void an_identity_knows_its_facts(void)
 	identity_free(id);
 }
 
-static void a_wish_comes_true(void)
+static void a_certificate_has_the_parameters_given(void)
 {
 	struct cert_facts f = facts_of(leaf.cert);
 
@@ -385,7 +385,7 @@ static void every_date_is_kept(void)
 	struct pem_pair p;
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		struct cert_wish w = wish("dates");
+		struct cert_params w = wish("dates");
 		struct cert_facts f;
 
 		NOTE("row %d", (int)i);
@@ -398,13 +398,13 @@ static void every_date_is_kept(void)
 	}
 }
 
-static void impossible_wishes_are_refused(void)
+static void impossible_parameters_are_refused(void)
 {
 	static const char *const names[] = {"",    "a b",      "a/b",  "a,b",
 					    "a=b", "\xc3\xa4", "a\nb", NULL};
 	static const uint8_t odd[1][17] = {{5, 1, 2, 3, 4, 5}};
 	char longest[CERT_NAME_MAX + 2];
-	struct cert_wish w;
+	struct cert_params w;
 	struct pem_pair p;
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -445,7 +445,7 @@ static void impossible_wishes_are_refused(void)
 static void all_addresses_fit(void)
 {
 	uint8_t many[CERT_ADDRS_MAX][17];
-	struct cert_wish w = wish("many");
+	struct cert_params w = wish("many");
 	struct cert_facts f;
 	struct pem_pair p;
 
@@ -466,7 +466,7 @@ static void all_addresses_fit(void)
 
 static void an_existing_key_is_certified(void)
 {
-	struct cert_wish w = wish("gamma");
+	struct cert_params w = wish("gamma");
 	char signed_cert[CERT_PEM_MAX];
 	struct cert_facts before = facts_of(good_cert), after;
 
@@ -484,7 +484,7 @@ static void an_existing_key_is_certified(void)
 
 static void a_CA_must_be_one_and_fit_its_key(void)
 {
-	struct cert_wish w = wish("x");
+	struct cert_params w = wish("x");
 	struct pem_pair p;
 
 	CHECK_U64(cert_issue(&p, &w, leaf.cert, leaf.key), IDENTITY_BAD_CA);
@@ -496,7 +496,7 @@ static void a_CA_must_be_one_and_fit_its_key(void)
 
 static void no_two_keys_or_serials_are_the_same(void)
 {
-	struct cert_wish w = wish("twin");
+	struct cert_params w = wish("twin");
 	struct pem_pair a, b;
 
 	CHECK(cert_self(&a, &w) && cert_self(&b, &w));
@@ -542,7 +542,7 @@ static void every_fault_has_a_word_and_a_text(void)
 
 static void make_world(void)
 {
-	struct cert_wish w = wish("lab-ca");
+	struct cert_params w = wish("lab-ca");
 
 	CHECK(crypto_start());
 	w.is_ca = w.is_lab = true;
@@ -552,11 +552,11 @@ static void make_world(void)
 }
 
 T_MAIN(T(make_world), T(a_certificate_of_OpenSSL_is_read),
-       T(names_that_do_not_settle_who_it_is_are_none), T(only_so_many_addresses_are_looked_at),
-       T(a_subject_is_printable_and_cut), T(what_is_no_certificate_is_told),
-       T(damaged_certificates_do_no_harm), T(an_identity_says_what_is_wrong),
-       T(several_CAs_may_be_trusted), T(an_identity_knows_its_facts), T(a_wish_comes_true),
-       T(every_date_is_kept), T(impossible_wishes_are_refused), T(all_addresses_fit),
-       T(an_existing_key_is_certified), T(a_CA_must_be_one_and_fit_its_key),
-       T(no_two_keys_or_serials_are_the_same), T(pins_are_read_strictly),
-       T(every_fault_has_a_word_and_a_text))
+       T(ambiguous_or_invalid_names_are_ignored), T(addresses_beyond_the_maximum_are_ignored),
+       T(a_subject_is_printable_and_truncated), T(texts_without_a_certificate_are_refused),
+       T(damaged_certificates_do_no_harm), T(a_wrong_identity_is_refused_with_its_fault),
+       T(several_CAs_may_be_trusted), T(an_identity_has_the_facts_of_its_certificate),
+       T(a_certificate_has_the_parameters_given), T(every_date_is_kept),
+       T(impossible_parameters_are_refused), T(all_addresses_fit), T(an_existing_key_is_certified),
+       T(a_CA_must_be_one_and_fit_its_key), T(no_two_keys_or_serials_are_the_same),
+       T(pins_are_read_strictly), T(every_fault_has_a_word_and_a_text))

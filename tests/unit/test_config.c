@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 #include "tests/t.h"
 
 #define PIN "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -72,7 +73,7 @@ static void a_peer_needs_its_address_alone(void)
 	CHECK(!c.peers[0].has_pin);
 	CHECK_STR(c.peers[1].name, "2001:db8::2");
 	CHECK_U64(c.peers[1].esp_port, 4600);
-	CHECK(peer_options_equal(&c.peers[0].opt, &c.defaults));
+	CHECK(peer_options_change(&c.peers[0].opt, &c.defaults) == CHANGE_NONE);
 	config_free(&c);
 }
 
@@ -82,7 +83,7 @@ static void every_member_is_read(void)
 		"{\"name\":\"alpha\",\"listen\":[\"127.0.0.1:4600\",\"[::1]\"],"
 		"\"esp_port\":4601,\"backend\":\"soft\",\"certificate\":\"a.crt\","
 		"\"key\":\"a.key\",\"ca\":\"ca.crt\",\"control\":\"/tmp/s\",\"log\":\"debug\","
-		"\"allow_lab\":true,\"export_keys\":true,\"test_fault\":\"reserve:1\","
+		"\"allow_lab\":true,\"export_keys\":true,"
 		"\"peers\":[{\"name\":\"beta\",\"address\":\"127.0.0.2:4602\","
 		"\"local\":\"127.0.0.1\",\"esp_port\":4603,\"pin\":\"" PIN "\","
 		"\"identity\":\"beta.lab\",\"ppk\":\"beta.ppk\",\"role\":\"dial\","
@@ -114,7 +115,6 @@ static void every_member_is_read(void)
 	CHECK_STR(c.log, "debug");
 	CHECK(c.allow_lab);
 	CHECK(c.export_keys);
-	CHECK_STR(c.fault, "reserve:1");
 	CHECK_STR(p->name, "beta");
 	ep_is(&p->remote, "127.0.0.2:4602");
 	CHECK(p->local.len == 4 && p->local.bytes[3] == 1);
@@ -144,7 +144,7 @@ static void every_member_is_read(void)
 	config_free(&c);
 }
 
-static void defaults_reach_peers_that_stand_before_them(void)
+static void defaults_apply_to_peers_listed_before_them(void)
 {
 	CHECK(parse("{\"peers\":[{\"address\":\"192.0.2.2\",\"rekey\":{\"bytes\":7}}],"
 		    "\"defaults\":{\"drain_ms\":42,\"rekey\":{\"time_s\":30},"
@@ -173,7 +173,7 @@ static void the_esp_port_follows_the_listen_port(void)
 #define P1 "{\"peers\":[{\"address\":\"192.0.2.1\""
 #define P2 "{\"peers\":[{\"address\":\"192.0.2.1\"},{\"address\":"
 
-static void what_is_wrong_is_told_with_its_place(void)
+static void errors_have_line_column_and_path(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -194,10 +194,10 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{"{\"peers\":[{\"address\":7}]}",
 		 "line 1, column 22: peers[0].address: must be a string"},
 		{"{\"peers\":[{\"address\":\"224.0.0.1\"}]}",
-		 "line 1, column 22: peers[0].address: 224.0.0.1 is not the address of one host"},
+		 "line 1, column 22: peers[0].address: 224.0.0.1 is not a unicast address"},
 		{"{\"listen\":\"192.0.2.1\",\"peers\":[{\"address\":\"192.0.2.1\"}]}",
-		 "line 1, column 43: peers[0].address: 192.0.2.1 is our own: it is in listen"},
-		{"{\"listen\":[\"::\",\"::\"]}", "line 1, column 17: listen[1]: is in the list"},
+		 "line 1, column 43: peers[0].address: 192.0.2.1 is our own address: it is in listen"},
+		{"{\"listen\":[\"::\",\"::\"]}", "line 1, column 17: listen[1]: is given twice"},
 		{"{\"listen\":[\"::\",7]}", "line 1, column 17: listen[1]: must be a string"},
 		{"{\"listen\":\"*:4510\"}", "line 1, column 11: listen: "},
 		{"{\"esp_port\":0}",
@@ -210,10 +210,11 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{"{\"defaults\":{\"window\":31}}", "line 1, column 23: defaults.window: must be"},
 		{"{\"defaults\":{\"address\":\"::1\"}}", "line 1, column 14: defaults: unknown"},
 		{P1 ",\"name\":\"192.0.2.9\"}]}",
-		 "line 1, column 41: peers[0].name: 192.0.2.9 is an address, but not this peer's"},
-		{P1 ",\"local\":\"::1\"}]}", "line 1, column 42: peers[0].local: one of IPv4 and"},
+		 "line 1, column 41: peers[0].name: 192.0.2.9 is an address, but not the one of this peer"},
+		{P1 ",\"local\":\"::1\"}]}", "line 1, column 42: peers[0].local: not of the same"},
 		{P1 ",\"local\":\"192.0.2.1\"}]}", "line 1, column 42: peers[0].local: the same"},
-		{P1 ",\"local\":\"0.0.0.0\"}]}", "line 1, column 42: peers[0].local: not the"},
+		{P1 ",\"local\":\"0.0.0.0\"}]}",
+		 "line 1, column 42: peers[0].local: not a unicast"},
 		{P1 ",\"pin\":\"sha256:00\"}]}", "line 1, column 40: peers[0].pin: must be"},
 		{P1 ",\"ppk\":\"\"}]}", "line 1, column 40: peers[0].ppk: must be 1 to"},
 		{P1 ",\"role\":\"dail\"}]}", "line 1, column 41: peers[0].role: must be \"both\""},
@@ -221,10 +222,10 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{P1 ",\"suites\":[\"rot13\"]}]}",
 		 "line 1, column 44: peers[0].suites[0]: unknown suite; known: aes256gcm16, "},
 		{P1 ",\"suites\":[\"aes256gmac\",\"aes256gmac\"]}]}",
-		 "line 1, column 57: peers[0].suites[1]: aes256gmac is in the list already"},
+		 "line 1, column 57: peers[0].suites[1]: aes256gmac is given twice"},
 		{P1 ",\"protect\":[]}]}", "line 1, column 44: peers[0].protect: must have"},
 		{P1 ",\"protect\":[\"all\",\"tcp/1\"]}]}",
-		 "line 1, column 44: peers[0].protect: \"all\" stands alone"},
+		 "line 1, column 44: peers[0].protect: \"all\" allows no other selector"},
 		{P1 ",\"protect\":[\"tcp/0\"]}]}", "line 1, column 45: peers[0].protect[0]: must"},
 		{P1 ",\"protect\":[\"tcp/01\"]}]}", "line 1, column 45: peers[0].protect[0]: "},
 		{P1 ",\"protect\":[\"tcp/65536\"]}]}", "line 1, column 45: peers[0].protect[0]"},
@@ -234,7 +235,7 @@ static void what_is_wrong_is_told_with_its_place(void)
 		 "line 1, column 45: peers[0].protect[0]"},
 		{P1 ",\"exempt\":[\"proto/1\"]}]}", "line 1, column 44: peers[0].exempt[0]: must"},
 		{P1 ",\"protect\":[\"tcp/1\"],\"exempt\":[\"tcp/1\"]}]}",
-		 "line 1, column 64: peers[0].exempt[0]: tcp/1 is protected"},
+		 "line 1, column 64: peers[0].exempt[0]: tcp/1 is in protect, too"},
 		{P1 ",\"rekey\":{\"time_s\":5400}}]}",
 		 "line 1, column 11: peers[0].hard.time_s: 5400 is not above rekey.time_s, 5400"},
 		{P1 ",\"hard\":{\"time_s\":29}}]}",
@@ -250,16 +251,16 @@ static void what_is_wrong_is_told_with_its_place(void)
 		{P1 ",\"rekey\":{\"when\":1}}]}", "line 1, column 43: peers[0].rekey: unknown mem"},
 		{P1 ",\"hard\":{\"time_s\":30},\"rekey\":{\"time_s\":1,"
 		    "\"min_interval_ms\":30000}}]}",
-		 "line 1, column 93: peers[0].rekey.min_interval_ms: 30000 ms are not below"},
+		 "line 1, column 93: peers[0].rekey.min_interval_ms: 30000 ms is not below"},
 		{P2 "\"192.0.2.1\"}]}",
-		 "line 1, column 46: peers[1].address: peers[0] is the same pair of addresses"},
+		 "line 1, column 46: peers[1].address: the same pair of addresses as peers[0]"},
 		{P2 "\"192.0.2.1\",\"name\":\"b\"}]}",
-		 "line 1, column 46: peers[1].address: peers[0] is the same"},
+		 "line 1, column 46: peers[1].address: the same pair of"},
 		{P2 "\"192.0.2.1\",\"name\":\"b\",\"local\":\"192.0.2.9\"}]}",
-		 "line 1, column 46: peers[1].address: peers[0] has it, too: give"},
+		 "line 1, column 46: peers[1].address: also of peers[0]: set local in both"},
 		{"{\"listen\":[],"
 		 "\"peers\":[{\"address\":\"192.0.2.1\",\"role\":\"listen\"}]}",
-		 "line 1, column 53: peers[0].role: waits for the peer to dial"},
+		 "line 1, column 53: peers[0].role: \"listen\" needs an address"},
 		{"{\"defaults\":{\"hard\":{\"time_s\":60}}}",
 		 "line 1, column 31: defaults.hard.time_s: 60 is not above rekey.time_s, 3600"},
 		{"{\"a\":[[[[[[[]]]]]]]}", "line 1, column "},
@@ -288,7 +289,7 @@ static void one_address_may_have_two_peers_by_local_address(void)
 
 static void peers_are_added_by_address(void)
 {
-	config_init(&c);
+	CHECK(config_init(&c, &e) == 0);
 	c.defaults.drain_ms = 9;
 	CHECK(config_add_peer(&c, "192.0.2.2", &e) == 0);
 	CHECK(config_add_peer(&c, "[2001:db8::1]:99", &e) == 0);
@@ -304,11 +305,11 @@ static void peers_are_added_by_address(void)
 	c.n_peers = 1;
 	CHECK(config_add_peer(&c, "192.0.2.2:99", &e) == 0);
 	CHECK(config_check(&c, &e) == -1);
-	CHECK_STR(e.cause, "peers[1].address: peers[0] is the same pair of addresses");
+	CHECK_STR(e.cause, "peers[1].address: the same pair of addresses as peers[0]");
 	config_free(&c);
 }
 
-static void ten_thousand_peers_are_the_most(void)
+static void ten_thousand_peers_are_the_maximum(void)
 {
 	size_t size = 60 * (CONFIG_PEERS_MAX + 2), n;
 	char *text = malloc(size);
@@ -334,27 +335,33 @@ static void ten_thousand_peers_are_the_most(void)
 	free(text);
 }
 
-static void equal_means_the_same_pair_and_policy(void)
+static void each_member_says_what_a_change_of_it_does(void)
 {
-	static const char *const other[] = {
-		"{\"address\":\"192.0.2.3\",\"name\":\"b\"}",
-		"{\"address\":\"192.0.2.2:1\",\"name\":\"b\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"c\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"local\":\"192.0.2.9\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esp_port\":7}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"ppk\":\"p\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"identity\":\"i\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"role\":\"dial\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"mode\":\"permissive\"}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esn\":false}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"window\":64}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"suites\":[\"aes256gcm16\"]}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"protect\":[\"tcp/1\"]}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"exempt\":[\"tcp/1\"]}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"time_s\":7}}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"packets\":7}}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"drain_ms\":7}",
-		"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"pin\":\"" PIN "\"}",
+	static const struct {
+		const char *peer;
+		enum config_change change;
+	} other[] = {
+		{"{\"address\":\"192.0.2.3\",\"name\":\"b\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2:1\",\"name\":\"b\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"c\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"local\":\"192.0.2.9\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esp_port\":7}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"ppk\":\"p\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"identity\":\"i\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"role\":\"dial\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"mode\":\"permissive\"}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"esn\":false}", CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"window\":64}", CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"suites\":[\"aes256gcm16\"]}",
+		 CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"protect\":[\"tcp/1\"]}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"exempt\":[\"tcp/1\"]}", CHANGE_PEER},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"time_s\":7}}",
+		 CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"rekey\":{\"packets\":7}}",
+		 CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"drain_ms\":7}", CHANGE_REKEY},
+		{"{\"address\":\"192.0.2.2\",\"name\":\"b\",\"pin\":\"" PIN "\"}", CHANGE_PEER},
 	};
 	struct config first;
 	char text[400];
@@ -362,22 +369,81 @@ static void equal_means_the_same_pair_and_policy(void)
 	CHECK(parse("{\"peers\":[{\"name\":\"b\",\"address\":\"192.0.2.2\"}]}") == 0);
 	first = c;
 	CHECK(parse("{\"peers\":[{\"address\":\"192.0.2.2\",\"esn\":true,\"name\":\"b\"}]}") == 0);
-	CHECK(peer_config_equal(&first.peers[0], &c.peers[0]));
+	CHECK(peer_config_change(&first.peers[0], &c.peers[0]) == CHANGE_NONE);
 	config_free(&c);
 	for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
-		snprintf(text, sizeof text, "{\"peers\":[%s]}", other[i]);
+		snprintf(text, sizeof text, "{\"peers\":[%s]}", other[i].peer);
 		if (!CHECK(parse(text) == 0)) {
 			NOTE("%s", e.cause);
 			continue;
 		}
-		if (!CHECK(!peer_config_equal(&first.peers[0], &c.peers[0])))
-			NOTE("%s", other[i]);
+		if (!CHECK(peer_config_change(&first.peers[0], &c.peers[0]) == other[i].change))
+			NOTE("%s", other[i].peer);
 		config_free(&c);
 	}
 	config_free(&first);
 }
 
-static void a_policy_stops_what_it_protects_and_does_not_exempt(void)
+static void the_first_member_that_needs_a_restart_is_named(void)
+{
+	static const char *const rows[][2] = {
+		{"{\"listen\":[\"[::]:4510\",\"0.0.0.0:4510\"],\"esp_port\":4510}", NULL},
+		{"{\"listen\":\"[::]:4510\"}", "listen"},
+		{"{\"listen\":[\"[::]:4510\",\"0.0.0.0:4511\"]}", "listen"},
+		{"{\"esp_port\":4511}", "esp_port"},
+		{"{\"backend\":\"soft\"}", "backend"},
+		{"{\"control\":\"c.sock\"}", "control"},
+		{"{\"log\":\"debug\",\"name\":\"a\",\"key\":\"k\",\"export_keys\":true}", NULL},
+	};
+	struct config first;
+
+	CHECK(parse("{}") == 0);
+	first = c;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *member;
+
+		if (!CHECK(parse(rows[i][0]) == 0))
+			continue;
+		member = config_restart_member(&first, &c);
+		CHECK_STR(member != NULL ? member : "", rows[i][1] != NULL ? rows[i][1] : "");
+		config_free(&c);
+	}
+	config_free(&first);
+}
+
+static void options_are_written_as_they_are_read(void)
+{
+	struct peer_options o, again;
+	char text[2000], more[2000];
+	struct json_doc *doc;
+	struct json_out out;
+
+	CHECK(config_default_options(&o, &e) == 0);
+	o.window = 64;
+	o.role = ROLE_LISTEN;
+	o.hard_bytes = 9;
+	for (int i = 0; i < 2; i++) {
+		json_begin(&out, text, sizeof text);
+		json_put_open(&out, NULL);
+		config_put_options(&out, &o);
+		json_put_close(&out);
+		CHECK(json_end(&out) > 0);
+		if (i == 1)
+			break;
+		memcpy(more, text, sizeof more);
+		CHECK(config_default_options(&again, &e) == 0);
+		CHECK(peer_options_change(&o, &again) == CHANGE_PEER);
+		if (!CHECK(json_open(&doc, text, strlen(text), 6, false, &e) == 0))
+			return;
+		CHECK(config_get_options(&again, json_root(doc), &e) == 0);
+		json_close(doc);
+		CHECK(peer_options_change(&o, &again) == CHANGE_NONE);
+		o = again;
+	}
+	CHECK_STR(text, more);
+}
+
+static void a_policy_blocks_protected_traffic_that_is_not_exempt(void)
 {
 	static const struct {
 		const char *options;
@@ -405,8 +471,9 @@ static void a_policy_stops_what_it_protects_and_does_not_exempt(void)
 }
 
 T_MAIN(T(an_empty_config_has_every_default), T(a_peer_needs_its_address_alone),
-       T(every_member_is_read), T(defaults_reach_peers_that_stand_before_them),
-       T(the_esp_port_follows_the_listen_port), T(what_is_wrong_is_told_with_its_place),
+       T(every_member_is_read), T(defaults_apply_to_peers_listed_before_them),
+       T(the_esp_port_follows_the_listen_port), T(errors_have_line_column_and_path),
        T(one_address_may_have_two_peers_by_local_address), T(peers_are_added_by_address),
-       T(ten_thousand_peers_are_the_most), T(equal_means_the_same_pair_and_policy),
-       T(a_policy_stops_what_it_protects_and_does_not_exempt))
+       T(ten_thousand_peers_are_the_maximum), T(each_member_says_what_a_change_of_it_does),
+       T(the_first_member_that_needs_a_restart_is_named), T(options_are_written_as_they_are_read),
+       T(a_policy_blocks_protected_traffic_that_is_not_exempt))

@@ -33,25 +33,37 @@ static void only_what_differs_is_written(void)
 	CHECK_STR(line, "{\"verb\":\"rekey\",\"all\":true}");
 }
 
+static void is_read_back(void)
+{
+	CHECK(ctl_encode(&r, line, sizeof line) > 0);
+	CHECK(ctl_decode(&back, line, strlen(line), &e) == 0);
+	CHECK_MEM(&back, &r, sizeof r);
+}
+
 static void what_is_written_is_read_back(void)
 {
 	ctl_request_init(&r, CTL_UP);
 	strcpy(r.peer, "[2001:db8::1]:4600");
-	r.wait = CTL_WAIT_DRAIN;
 	r.timeout_ms = 0;
 	r.verify = false;
+	r.parallel = 1;
+	strcpy(r.pin, "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+	is_read_back();
+	CHECK(ctl_encode(&r, line, 40) == 0);
+	ctl_request_init(&r, CTL_REKEY);
+	r.all = true;
+	r.wait = CTL_WAIT_DRAIN;
+	strcpy(r.reason, "a \"quoted\" reason");
+	is_read_back();
+	ctl_request_init(&r, CTL_VERIFY);
+	strcpy(r.peer, "b");
 	r.count = 1000000;
 	r.interval_ms = 60000;
-	r.parallel = 1;
-	strcpy(r.reason, "a \"quoted\" reason");
-	strcpy(r.pin, "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
-	CHECK(ctl_encode(&r, line, sizeof line) > 0);
-	CHECK(ctl_decode(&back, line, strlen(line), &e) == 0);
-	CHECK_MEM(&back, &r, sizeof r);
-	CHECK(ctl_encode(&r, line, 40) == 0);
+	is_read_back();
 	for (int v = 0; v < CTL_COUNT; v++) {
 		ctl_request_init(&r, (enum ctl_verb)v);
-		strcpy(r.peer, "b");
+		if (v != CTL_WATCH && v != CTL_RELOAD && v != CTL_STOP)
+			strcpy(r.peer, "b");
 		CHECK(ctl_encode(&r, line, sizeof line) > 0);
 		CHECK(ctl_decode(&back, line, strlen(line), &e) == 0 && back.verb == v);
 	}
@@ -66,10 +78,17 @@ static void what_is_wrong_is_told(void)
 		{"{}", "request: verb: missing"},
 		{"{\"verb\":\"halt\"}", "request: verb: must be \"status\", \"up\", "},
 		{"{\"verb\":\"status\",\"peers\":\"a\"}", "request: unknown member \"peers\""},
-		{"{\"verb\":\"rekey\"}", "request: rekey: name a peer, or say all"},
-		{"{\"verb\":\"down\",\"all\":false}", "request: down: name a peer, or say all"},
-		{"{\"verb\":\"down\",\"all\":true,\"peer\":\"a\"}", "request: peer and all excl"},
+		{"{\"verb\":\"rekey\"}", "request: rekey: \"peer\" or \"all\" is missing"},
+		{"{\"verb\":\"down\",\"all\":false}",
+		 "request: down: \"peer\" or \"all\" is missing"},
+		{"{\"verb\":\"down\",\"all\":true,\"peer\":\"a\"}",
+		 "request: \"peer\" and \"all\" are mut"},
 		{"{\"verb\":\"status\",\"peer\":\"\"}", "request: peer: must be 1 to 64"},
+		{"{\"verb\":\"script\"}", "request: script: \"peer\" is missing"},
+		{"{\"verb\":\"script\",\"all\":true}", "request: script has no member \"all\""},
+		{"{\"verb\":\"stop\",\"peer\":\"a\"}", "request: stop has no member \"peer\""},
+		{"{\"verb\":\"up\",\"peer\":\"a\",\"count\":4}",
+		 "request: up has no member \"count"},
 		{"{\"verb\":\"status\",\"peer\":[]}", "request: "},
 		{"{\"verb\":\"status\",\"wait\":\"long\"}", "request: wait: must be \"none\""},
 		{"{\"verb\":\"status\",\"count\":0}", "request: count: must be"},

@@ -17,7 +17,7 @@ static void both_hosts_elect_the_link_dialled_by_the_smaller_identity(void)
 	CHECK(election_of(great, small, true, false, true) == ELECT_NEW);
 }
 
-static void of_two_links_dialled_by_one_host_the_newer_stays(void)
+static void of_two_links_dialled_by_one_host_the_newer_is_kept(void)
 {
 	CHECK(election_of(small, great, true, true, true) == ELECT_NEW);
 	CHECK(election_of(small, great, false, false, true) == ELECT_NEW);
@@ -116,7 +116,7 @@ static void an_exchange_that_ended_early_needs_a_new_one(void)
 	CHECK(compare() == HELLO_DIFFERS); /* one of them may hold an SA of it */
 }
 
-static void the_pair_of_now_counts_not_that_of_our_hello(void)
+static void the_present_pair_is_compared_not_that_of_our_hello(void)
 {
 	reset();
 	own.sent.epoch = 4; /* was sent before another link went on */
@@ -133,11 +133,11 @@ static void differences_of_the_configs_are_refused_with_both_sides(void)
 		const char *why;
 	} rows[] = {
 		{"version", FAULT_VERSION, ERR_REFUSED, "protocol version 1 here, 2 at the peer"},
-		{"instance", FAULT_PROTOCOL, ERR_REFUSED, "our own hello came back"},
+		{"instance", FAULT_PROTOCOL, ERR_REFUSED, "received our own hello"},
 		{"local", FAULT_ADDRESS, ERR_REFUSED,
-		 "the peer says that its address is 198.51.100.7, configured here is 192.0.2.2"},
+		 "the peer's address is 198.51.100.7 according to the peer, but 192.0.2.2 according to our config"},
 		{"remote", FAULT_ADDRESS, ERR_REFUSED,
-		 "the peer says that our address is 198.51.100.7, configured here is 192.0.2.1"},
+		 "our address is 198.51.100.7 according to the peer, but 192.0.2.1 according to our config"},
 		{"encap", FAULT_POLICY, ERR_REFUSED, "encap: transport here, tunnel at the peer"},
 		{"udp", FAULT_POLICY, ERR_REFUSED, "ESP in UDP: off here, on at the peer"},
 		{"protect more", FAULT_POLICY, ERR_REFUSED,
@@ -198,10 +198,10 @@ static void selectors_are_a_set_and_a_good_ppk_passes(void)
 }
 
 T_MAIN(T(both_hosts_elect_the_link_dialled_by_the_smaller_identity),
-       T(of_two_links_dialled_by_one_host_the_newer_stays),
+       T(of_two_links_dialled_by_one_host_the_newer_is_kept),
        T(a_peer_that_was_restarted_replaces_any_link), T(equal_pairs_need_nothing),
        T(any_difference_of_the_pairs_needs_a_new_exchange),
        T(an_exchange_that_ended_early_needs_a_new_one),
-       T(the_pair_of_now_counts_not_that_of_our_hello),
+       T(the_present_pair_is_compared_not_that_of_our_hello),
        T(differences_of_the_configs_are_refused_with_both_sides),
        T(selectors_are_a_set_and_a_good_ppk_passes))

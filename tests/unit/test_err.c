@@ -12,7 +12,7 @@ static void set_fills_class_and_cause(void)
 	CHECK_STR(e.cause, "peer beta: 7");
 }
 
-static void context_goes_in_front(void)
+static void context_is_prepended(void)
 {
 	err_set(&e, ERR_REFUSED, "unknown suite");
 	CHECK(err_in(&e, "offer") == -1);
@@ -23,7 +23,7 @@ static void context_goes_in_front(void)
 	CHECK(e.code == ERR_REFUSED);
 }
 
-static void steps_of_a_path_are_joined(void)
+static void elements_of_a_path_are_joined(void)
 {
 	err_set(&e, ERR_REFUSED, "missing");
 	CHECK(err_at(&e, "address") == -1);
@@ -38,7 +38,7 @@ static void steps_of_a_path_are_joined(void)
 	CHECK_U64(e.path, 0);
 }
 
-static void no_error_is_wanted_is_allowed(void)
+static void the_error_may_be_null(void)
 {
 	CHECK(err_set(NULL, ERR_BUG, "x") == -1);
 	CHECK(err_in(NULL, "x") == -1);
@@ -62,7 +62,7 @@ static void causes_are_escaped_once(void)
 }
 
 /* Each text, repeated with 0 to 9 letters in front: where it is cut, a whole unit ends. */
-static void long_causes_are_cut_between_characters(void)
+static void long_causes_are_truncated_between_characters(void)
 {
 	static const struct {
 		const char *text, *shown;
@@ -102,7 +102,7 @@ static void long_causes_are_cut_between_characters(void)
 		}
 }
 
-static void what_a_terminal_obeys_is_escaped(void)
+static void terminal_control_codes_are_escaped(void)
 {
 	static const struct {
 		const char *text, *shown;
@@ -172,8 +172,7 @@ static void every_class_has_its_word_and_status(void)
 	CHECK_STR(err_word(ERR_COUNT), "bug");
 }
 
-T_MAIN(T(set_fills_class_and_cause), T(context_goes_in_front), T(steps_of_a_path_are_joined),
-       T(no_error_is_wanted_is_allowed), T(own_cause_may_be_an_argument),
-       T(causes_are_escaped_once), T(long_causes_are_cut_between_characters),
-       T(what_a_terminal_obeys_is_escaped), T(escape_takes_bytes_with_zeros_and_any_room),
-       T(every_class_has_its_word_and_status))
+T_MAIN(T(set_fills_class_and_cause), T(context_is_prepended), T(elements_of_a_path_are_joined),
+       T(the_error_may_be_null), T(own_cause_may_be_an_argument), T(causes_are_escaped_once),
+       T(long_causes_are_truncated_between_characters), T(terminal_control_codes_are_escaped),
+       T(escape_takes_bytes_with_zeros_and_any_room), T(every_class_has_its_word_and_status))

@@ -221,7 +221,7 @@ static void make_ends(struct esp_out *out, struct esp_in *in, enum suite suite, 
 	replay_init(&in->replay, 64, esn, words);
 }
 
-static void every_suite_carries_every_length(void)
+static void every_suite_seals_and_opens_every_length(void)
 {
 	uint8_t sent[600], packet[MAX], next, *payload;
 	size_t n, len;
@@ -255,7 +255,7 @@ static void every_suite_carries_every_length(void)
 		}
 }
 
-static void any_changed_bit_is_noticed(void)
+static void every_changed_bit_is_detected(void)
 {
 	uint8_t sealed[MAX], packet[MAX], next, *payload;
 	size_t n, len;
@@ -289,7 +289,7 @@ static void any_changed_bit_is_noticed(void)
 		}
 }
 
-static void any_cut_is_refused(void)
+static void truncated_packets_are_refused(void)
 {
 	uint8_t sealed[MAX], packet[MAX + 64], next, *payload;
 	size_t n, len;
@@ -333,7 +333,7 @@ static void a_replay_is_refused_before_the_icv(void)
 	CHECK(esp_open(&in, sealed, n, &next, &payload, &len) == ESP_REPLAYED);
 }
 
-static void numbers_end_instead_of_wrapping(void)
+static void sequence_numbers_do_not_wrap(void)
 {
 	static const uint8_t payload[4];
 	uint8_t packet[MAX];
@@ -369,7 +369,7 @@ static void ivs_differ(void)
 	}
 }
 
-static void the_payload_may_lie_in_the_packet(void)
+static void the_payload_may_overlap_the_packet(void)
 {
 	uint8_t packet[MAX], next, *payload;
 	struct esp_out out;
@@ -457,8 +457,8 @@ static void every_fault_has_a_text(void)
 }
 
 T_MAIN(T(crypto_starts), T(published_packets_open), T(published_packets_are_made),
-       T(rfc_3602_gives_the_echo_request), T(every_suite_carries_every_length),
-       T(any_changed_bit_is_noticed), T(any_cut_is_refused), T(a_replay_is_refused_before_the_icv),
-       T(numbers_end_instead_of_wrapping), T(ivs_differ), T(the_payload_may_lie_in_the_packet),
-       T(too_long_a_payload_is_refused), T(impossible_padding_is_refused), T(an_spi_is_read),
-       T(every_fault_has_a_text))
+       T(rfc_3602_gives_the_echo_request), T(every_suite_seals_and_opens_every_length),
+       T(every_changed_bit_is_detected), T(truncated_packets_are_refused),
+       T(a_replay_is_refused_before_the_icv), T(sequence_numbers_do_not_wrap), T(ivs_differ),
+       T(the_payload_may_overlap_the_packet), T(too_long_a_payload_is_refused),
+       T(impossible_padding_is_refused), T(an_spi_is_read), T(every_fault_has_a_text))

@@ -178,13 +178,13 @@ static struct exchange *reach(enum xstate s)
 /* The whole exchange. */
 static void pair_up(void)
 {
-	reach(XS_F_OPENING);
+	reach(XS_F_ACTIVATING);
 	ok_spi(&follow, 0);
 	give(&lead, MSG_DONE);
 	CHECK(lead.state == XS_IDLE && follow.state == XS_IDLE);
 }
 
-/* "DROP, SEND reject(tag), END(tag)": what the last step asked for. */
+/* "REMOVE, SEND reject(tag), END(tag)": what the last step asked for. */
 static const char *actions(void)
 {
 	static char text[400];
@@ -233,7 +233,7 @@ static void feed(struct exchange *x, enum xevent_kind kind)
 			struct sent keep = sent[MSG_ANSWER];
 
 			if (sent[MSG_ANSWER].len == 0 || kind == XE_OFFER)
-				reach(kind == XE_OFFER ? XS_L_OFFERED : XS_F_OPENING);
+				reach(kind == XE_OFFER ? XS_L_OFFERED : XS_F_ACTIVATING);
 			else if (sent[MSG_CONFIRMATION].len == 0)
 				reach(XS_L_CONFIRMED);
 			if (keep.len > 0)
@@ -318,16 +318,16 @@ static const struct {
 	const char *lost, *late, *failed;
 } ends[XS_COUNT] = {
 	[XS_IDLE] = {"", "", ""},
-	[XS_L_RESERVING] = {"DROP, END(link)", "", "DROP, END(system)"},
-	[XS_L_OFFERED] = {"NO_TIMER, DROP, END(link)",
-			  "NO_TIMER, DROP, CLOSE(timeout), END(timeout)", ""},
-	[XS_L_INSTALLING] = {"DROP, END(link)", "", "DROP, SEND reject(system), END(system)"},
+	[XS_L_RESERVING] = {"REMOVE, END(link)", "", "REMOVE, END(system)"},
+	[XS_L_OFFERED] = {"NO_TIMER, REMOVE, END(link)",
+			  "NO_TIMER, REMOVE, CLOSE(timeout), END(timeout)", ""},
+	[XS_L_INSTALLING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)"},
 	[XS_L_CONFIRMED] = {"NO_TIMER, END(link)", "NO_TIMER, CLOSE(timeout), END(timeout)", ""},
-	[XS_F_RESERVING] = {"DROP, END(link)", "", "DROP, SEND reject(system), END(system)"},
-	[XS_F_INSTALLING] = {"DROP, END(link)", "", "DROP, SEND reject(system), END(system)"},
+	[XS_F_RESERVING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)"},
+	[XS_F_INSTALLING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)"},
 	[XS_F_ANSWERED] = {"NO_TIMER, HOLD, END(link)",
 			   "NO_TIMER, HOLD, CLOSE(timeout), END(timeout)", ""},
-	[XS_F_OPENING] = {"HOLD, END(link)", "", "HOLD, SEND reject(system), END(system)"},
+	[XS_F_ACTIVATING] = {"HOLD, END(link)", "", "HOLD, SEND reject(system), END(system)"},
 };
 
 static void forget_scratch(struct exchange *x)
@@ -466,7 +466,7 @@ static void the_keys_are_those_of_the_key_schedule(void)
 	CHECK(keysched_said(&c, &prk, &said));
 	CHECK(secret_equal(&lead.sa_out.key, &down) && secret_equal(&lead.sa_in.key, &up));
 	CHECK_U64(lead.sa_out.said, said);
-	reach(XS_F_OPENING);
+	reach(XS_F_ACTIVATING);
 	CHECK(secret_equal(&follow.sa_out.key, &up));
 }
 
@@ -526,7 +526,7 @@ static void keys_are_there_for_one_step_only(void)
 	ok_spi(&follow, 0);
 	CHECK(all_zero(&follow.sa_in, sizeof follow.sa_in));
 	CHECK(all_zero(&follow.sa_out, sizeof follow.sa_out));
-	reach(XS_F_OPENING);
+	reach(XS_F_ACTIVATING);
 	CHECK(secret_len(&follow.sa_out.key) > 0 && secret_len(&follow.sa_in.key) == 0);
 	CHECK(secret_equal(&follow.sa_out.key, &waits)); /* one SA, one key */
 }
@@ -586,10 +586,10 @@ static void a_ppk_that_differs_ends_with_a_wrong_tag(void)
 	ok_spi(&follow, FOLLOWER_SPI);
 	ok_spi(&follow, 0);
 	give(&lead, MSG_ANSWER);
-	CHECK_STR(actions(), "NO_TIMER, DROP, SEND reject(tag), END(tag)");
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, SEND reject(tag), END(tag)");
 	CHECK(lead.why.code == ERR_AUTH);
 	give(&follow, MSG_REJECT);
-	CHECK_STR(actions(), "NO_TIMER, DROP, END(tag)");
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, END(tag)");
 }
 
 /* ---- epochs ---------------------------------------------------------------------------- */
@@ -634,7 +634,7 @@ static void a_leader_learns_the_epoch_that_a_reject_tells(void)
 	reach(XS_L_OFFERED);
 	write_reject(XID, FAULT_EPOCH, "", 99);
 	give(&lead, MSG_REJECT);
-	CHECK_STR(actions(), "NO_TIMER, DROP, END(epoch)");
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, END(epoch)");
 	CHECK_U64(lead.last, 99);
 	start(&lead, 0);
 	CHECK_U64(lead.last, 100);
@@ -723,7 +723,7 @@ static void offers_that_cannot_be_met_are_refused_with_the_reason(void)
 				    "offered, aes192gmac allowed");
 	CHECK_STR(sent[MSG_REJECT].msg.u.reject.text, follow.why.cause);
 	give(&lead, MSG_REJECT);
-	CHECK_STR(actions(), "NO_TIMER, DROP, END(suite)");
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, END(suite)");
 	CHECK(lead.peer_fault == FAULT_SUITE && lead.why.code == ERR_REFUSED);
 	CHECK_STR(lead.peer_text, follow.why.cause);
 
@@ -757,13 +757,13 @@ static void reserved_and_equal_spis_are_refused(void)
 {
 	reach(XS_L_RESERVING);
 	ok_spi(&lead, 255);
-	CHECK_STR(actions(), "DROP, END(system)");
+	CHECK_STR(actions(), "REMOVE, END(system)");
 	reach(XS_F_RESERVING);
 	ok_spi(&follow, 0);
-	CHECK_STR(actions(), "DROP, SEND reject(system), END(system)");
+	CHECK_STR(actions(), "REMOVE, SEND reject(system), END(system)");
 	reach(XS_F_RESERVING);
 	ok_spi(&follow, LEADER_SPI);
-	CHECK_STR(actions(), "DROP, SEND reject(spi), END(spi)");
+	CHECK_STR(actions(), "REMOVE, SEND reject(spi), END(spi)");
 }
 
 /* ---- answers and confirms that are refused --------------------------------------------- */
@@ -832,18 +832,18 @@ static void an_answer_must_keep_to_the_offer_and_have_the_right_tag(void)
 		rows[i].change(&m.u.answer);
 		write_message(&m);
 		give(&lead, MSG_ANSWER);
-		snprintf(want, sizeof want, "NO_TIMER, DROP, SEND reject(%s), END(%s)",
+		snprintf(want, sizeof want, "NO_TIMER, REMOVE, SEND reject(%s), END(%s)",
 			 rows[i].fault, rows[i].fault);
 		if (!CHECK_STR(actions(), want))
 			NOTE("%s", rows[i].name);
 		give(&follow, MSG_REJECT);
-		CHECK(follow.state == XS_IDLE && out.n == 3 && out.v[1].kind == XA_DROP);
+		CHECK(follow.state == XS_IDLE && out.n == 3 && out.v[1].kind == XA_REMOVE);
 	}
 	reach(XS_F_ANSWERED);
 	ev = event_of(&sent[MSG_ANSWER]);
 	ev.spi_in_use = true;
 	step(&lead, &ev);
-	CHECK_STR(actions(), "NO_TIMER, DROP, SEND reject(spi), END(spi)");
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, SEND reject(spi), END(spi)");
 }
 
 static void esn_is_not_taken_when_it_was_not_offered(void)
@@ -864,7 +864,7 @@ static void esn_is_not_taken_when_it_was_not_offered(void)
 	m.u.answer.esn = true;
 	write_message(&m);
 	give(&lead, MSG_ANSWER);
-	CHECK_STR(actions(), "NO_TIMER, DROP, SEND reject(protocol), END(protocol)");
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, SEND reject(protocol), END(protocol)");
 }
 
 static void a_wrong_confirm_holds_the_inbound_and_the_leader_steps_back(void)

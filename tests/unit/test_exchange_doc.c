@@ -8,7 +8,7 @@
 #include "crypto/hex.h"
 #include "crypto/random.h"
 #include "proto/exchange/exchange.h"
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
 #include "tests/t.h"
 
 #define DOCUMENT "docs/protocol.md"

@@ -27,7 +27,7 @@ static bool feed_all(struct frame_reader *r, const uint8_t *p, size_t n, char *s
 	return true;
 }
 
-static void any_cut_gives_the_same_frames(void)
+static void frames_do_not_depend_on_how_the_stream_is_split(void)
 {
 	static const uint8_t wire[] = "\0\0\0\5hello\0\0\0\1x\0\0\0\3end";
 	size_t n = sizeof wire - 1;
@@ -46,7 +46,7 @@ static void any_cut_gives_the_same_frames(void)
 		}
 }
 
-static void nothing_is_taken_past_a_waiting_frame(void)
+static void nothing_is_read_beyond_a_complete_frame(void)
 {
 	static const uint8_t wire[] = "\0\0\0\2{}\0\0\0\1x";
 	struct frame_reader r = {0};
@@ -93,7 +93,7 @@ static void bad_lengths_are_refused_and_stay_refused(void)
 	}
 }
 
-static void the_longest_frame_is_taken(void)
+static void the_longest_frame_is_accepted(void)
 {
 	static uint8_t wire[FRAME_HEAD + FRAME_MAX];
 	struct frame_reader r = {0};
@@ -162,6 +162,7 @@ static void done_and_free_wipe_the_body(void)
 #endif
 }
 
-T_MAIN(T(any_cut_gives_the_same_frames), T(nothing_is_taken_past_a_waiting_frame),
-       T(bad_lengths_are_refused_and_stay_refused), T(the_longest_frame_is_taken),
-       T(an_idle_reader_holds_no_memory), T(done_and_free_wipe_the_body))
+T_MAIN(T(frames_do_not_depend_on_how_the_stream_is_split),
+       T(nothing_is_read_beyond_a_complete_frame), T(bad_lengths_are_refused_and_stay_refused),
+       T(the_longest_frame_is_accepted), T(an_idle_reader_holds_no_memory),
+       T(done_and_free_wipe_the_body))

@@ -33,7 +33,7 @@ static void every_other_character_is_refused(void)
 	}
 }
 
-static void only_the_exact_length_is_taken(void)
+static void only_the_exact_length_is_accepted(void)
 {
 	uint8_t b[2];
 
@@ -53,7 +53,7 @@ static void what_was_read_is_wiped_on_failure(void)
 	CHECK_MEM(b, "\0\0\0\0", 4);
 }
 
-static void secrets_go_there_and_back(void)
+static void secrets_are_written_and_read_back(void)
 {
 	SECRET(s);
 	SECRET(t);
@@ -82,5 +82,5 @@ static void bad_secrets_leave_nothing(void)
 }
 
 T_MAIN(T(every_byte_is_written_as_printf_would), T(every_other_character_is_refused),
-       T(only_the_exact_length_is_taken), T(what_was_read_is_wiped_on_failure),
-       T(secrets_go_there_and_back), T(bad_secrets_leave_nothing))
+       T(only_the_exact_length_is_accepted), T(what_was_read_is_wiped_on_failure),
+       T(secrets_are_written_and_read_back), T(bad_secrets_leave_nothing))

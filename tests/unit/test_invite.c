@@ -40,7 +40,7 @@ static void a_token_is_read_back(void)
 	}
 }
 
-static void a_token_with_any_other_letter_is_refused(void)
+static void a_mistyped_token_is_refused(void)
 {
 	struct invite i = made(), back;
 	char text[INVITE_TOKEN_TEXT + 8], bad[INVITE_TOKEN_TEXT + 8];
@@ -61,7 +61,7 @@ static void a_token_with_any_other_letter_is_refused(void)
 		CHECK(invite_get(&back, text, k, &e) < 0);
 }
 
-static void a_proof_fits_one_session_and_one_sender(void)
+static void a_proof_is_valid_for_one_session_and_one_sender(void)
 {
 	struct invite i = made();
 	uint8_t joiner[PIN_LEN] = {7}, other[PIN_LEN] = {8};
@@ -131,5 +131,5 @@ static void messages_are_strict(void)
 	}
 }
 
-T_MAIN(T(a_token_is_read_back), T(a_token_with_any_other_letter_is_refused),
-       T(a_proof_fits_one_session_and_one_sender), T(messages_are_strict))
+T_MAIN(T(a_token_is_read_back), T(a_mistyped_token_is_refused),
+       T(a_proof_is_valid_for_one_session_and_one_sender), T(messages_are_strict))

@@ -1,5 +1,6 @@
 /* proto/json: a struct by a table or a reason with its place; a text that fits or none. */
-#include "proto/json/json.h"
+#include "proto/json/decode.h"
+#include "proto/json/encode.h"
 #include "proto/json/scan.h"
 #include "tests/t.h"
 
@@ -29,8 +30,8 @@ struct sample {
 };
 
 static const struct json_field inner_fields[] = {
-	{"address", json_get_addr, offsetof(struct inner, address), 0, 0, NULL, false},
-	{"port", json_get_u16, offsetof(struct inner, port), 1, 0, NULL, true},
+	{"address", json_get_addr, offsetof(struct inner, address), 0, 0, NULL, false, NULL},
+	{"port", json_get_u16, offsetof(struct inner, port), 1, 0, NULL, true, NULL},
 };
 
 static int get_peer(const struct cJSON *v, size_t i, void *arg, struct err *err)
@@ -45,12 +46,12 @@ static int get_peers(const struct cJSON *v, const struct json_field *f, void *to
 	return json_each(v, (size_t)f->max, get_peer, to, err);
 }
 
-#define ROW(member, get, min, max, more)                                            \
-	{                                                                           \
-#member, get, offsetof(struct sample, member), min, max, more, true \
+#define ROW(member, get, min, max, more)                                                  \
+	{                                                                                 \
+#member, get, offsetof(struct sample, member), min, max, more, true, NULL \
 	}
 static const struct json_field fields[] = {
-	{"id", json_get_hex64, offsetof(struct sample, id), 0, 0, NULL, false},
+	{"id", json_get_hex64, offsetof(struct sample, id), 0, 0, NULL, false, NULL},
 	ROW(count, json_get_dec64, 1, UINT64_C(18446744073709551614), NULL),
 	ROW(spi, json_get_spi, 0, 0, NULL),
 	ROW(key, json_get_secret, 0, 4, NULL),
@@ -61,7 +62,7 @@ static const struct json_field fields[] = {
 	ROW(name, json_get_text, 1, 9, NULL),
 	ROW(mode, json_get_word, 0, 0, words),
 	ROW(address, json_get_addr, 0, 0, NULL),
-	{"peers", get_peers, offsetof(struct sample, peer), 0, 2, NULL, true},
+	{"peers", get_peers, offsetof(struct sample, peer), 0, 2, NULL, true, NULL},
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
@@ -171,7 +172,7 @@ static void bad_values_are_refused_by_name_and_reason(void)
 		{"{\"name\":\"a\\nb\"}", "name: must not contain control characters"},
 		{"{\"name\":\"a\x7f\"}", "name: must not contain control characters"},
 		{"{\"name\":\"\\u202e\"}", "name: must not contain control characters"},
-		{"{\"name\":\"a\\u0000b\"}", "an escaped zero byte is not allowed"},
+		{"{\"name\":\"a\\u0000b\"}", "NUL escape is not allowed"},
 		{"{\"mode\":\"Open\"}", "mode: must be \"closed\", \"seamless\" or \"open\""},
 		{"{\"mode\":\"\"}", "mode: must be \"closed\", \"seamless\" or \"open\""},
 		{"{\"mode\":2}", "mode: must be \"closed\", \"seamless\" or \"open\""},
@@ -189,7 +190,7 @@ static void bad_values_are_refused_by_name_and_reason(void)
 		{"{\"peers\":[{\"address\":\"::1\"},{\"address\":\"::1\"},{\"address\":\"::1\"}]}",
 		 "peers: must have at most 2 elements"},
 		{"{} ", "id: missing"},
-		{"{}x", "something stands behind the end of the value"},
+		{"{}x", "unexpected text after the value"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -225,7 +226,7 @@ static void failure_wipes_the_whole_struct(void)
 	}
 }
 
-static void sixty_four_members_are_told_privsep(void)
+static void sixty_four_members_are_distinguished(void)
 {
 	struct json_field many[64];
 	char names[64][4], text[1000] = "{";
@@ -234,8 +235,8 @@ static void sixty_four_members_are_told_privsep(void)
 
 	for (size_t i = 0; i < 64; i++) {
 		snprintf(names[i], sizeof names[i], "m%zu", i);
-		many[i] = (struct json_field){names[i], json_get_u16, i * sizeof to[0], 0, 0,
-					      NULL,     false};
+		many[i] = (struct json_field){names[i], json_get_u16, i * sizeof to[0], 0, 0, NULL,
+					      false,    NULL};
 		len += (size_t)snprintf(text + len, sizeof text - len, "\"m%zu\":%zu%c", 63 - i,
 					63 - i, i == 63 ? '}' : ',');
 	}
@@ -247,7 +248,7 @@ static void sixty_four_members_are_told_privsep(void)
 	CHECK_STR(e.cause, "m0: missing");
 }
 
-static void files_learn_where_the_error_is(void)
+static void errors_in_files_have_line_and_column(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -258,7 +259,7 @@ static void files_learn_where_the_error_is(void)
 		{"[]", "line 1, column 1: must be an object"},
 		{"{" ID ",\n \"peers\":\n  [{}]}", "line 3, column 4: peers[0].address: missing"},
 		{"{" ID ",\n \"peers\":[{\"address\":\"::1\"},\n{\"address\" : \"::1%lo\"}]}",
-		 "line 3, column 14: peers[1].address: \"::1%lo\" has a zone; zones are not supported"},
+		 "line 3, column 14: peers[1].address: \"::1%lo\": IPv6 zones are not supported"},
 		{"{" ID ",\n \"Port\" : 1}", "line 2, column 2: unknown member \"Port\""},
 		{"{" ID ",\n \"peers\":[{\n\"a.b[0]\" : 1}]}",
 		 "line 3, column 1: peers[0]: unknown member \"a.b[0]\""},
@@ -266,7 +267,7 @@ static void files_learn_where_the_error_is(void)
 		 "line 2, column 2: unknown member \"\xc3\xbc\\x09\"\""},
 		{"{" ID ",\n \"peers\":1,\n \"ports\":1}",
 		 "line 2, column 10: peers: must be an array"},
-		{"{\"a\":1\n,}", "line 2, column 2: '}' where a member's name should stand"},
+		{"{\"a\":1\n,}", "line 2, column 2: unexpected '}', expected a member's name"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -285,7 +286,7 @@ static void files_learn_where_the_error_is(void)
 	}
 }
 
-static void causes_written_by_hand_have_places_too(void)
+static void causes_with_a_path_have_positions_too(void)
 {
 	static const char text[] =
 		"{\n \"peers\": [\n  {\"name\": \"a\"}, {\"name\": \"a\"}\n ]\n}";
@@ -309,7 +310,7 @@ static void causes_written_by_hand_have_places_too(void)
 	CHECK(json_place(text, strlen(text), NULL) == -1);
 }
 
-static void long_unknown_names_have_a_place(void)
+static void long_unknown_names_have_a_position(void)
 {
 	char text[600] = "{\n\"x", name[500];
 	struct json_doc *doc;
@@ -438,7 +439,7 @@ static void all_kinds_are_written_and_pass_the_scanner(void)
 	CHECK(scan_json(buf, strlen(buf), 3 | SCAN_DECIMALS, NULL, &e) == 0);
 }
 
-static void a_text_that_does_not_fit_is_none(void)
+static void a_text_that_does_not_fit_is_not_written(void)
 {
 	static const char zero[sizeof all + 8];
 
@@ -674,7 +675,7 @@ static bool accepted_as_it_stands(const char *text, size_t len)
 	return true;
 }
 
-static void what_the_scanner_accepts_cjson_reads_as_it_stands(void)
+static void cjson_reads_what_the_scanner_accepts(void)
 {
 	for (int round = 0; round < 300; round++) {
 		made_len = 0;
@@ -684,7 +685,7 @@ static void what_the_scanner_accepts_cjson_reads_as_it_stands(void)
 	}
 }
 
-static void a_changed_byte_is_refused_or_read_as_it_stands(void)
+static void a_changed_byte_is_refused_or_read_unchanged(void)
 {
 	unsigned refused = 0, accepted = 0;
 
@@ -761,10 +762,10 @@ static void encoding_what_was_decoded_gives_the_same_bytes(void)
 
 T_MAIN(T(members_fill_the_struct), T(absent_optional_members_stay_as_they_were),
        T(bad_values_are_refused_by_name_and_reason), T(failure_wipes_the_whole_struct),
-       T(sixty_four_members_are_told_privsep), T(files_learn_where_the_error_is),
-       T(causes_written_by_hand_have_places_too), T(long_unknown_names_have_a_place),
+       T(sixty_four_members_are_distinguished), T(errors_in_files_have_line_and_column),
+       T(causes_with_a_path_have_positions_too), T(long_unknown_names_have_a_position),
        T(members_are_looked_up_with_case), T(closing_wipes_the_strings),
-       T(all_kinds_are_written_and_pass_the_scanner), T(a_text_that_does_not_fit_is_none),
-       T(a_value_alone_and_no_value), T(what_the_scanner_accepts_cjson_reads_as_it_stands),
-       T(a_changed_byte_is_refused_or_read_as_it_stands),
+       T(all_kinds_are_written_and_pass_the_scanner), T(a_text_that_does_not_fit_is_not_written),
+       T(a_value_alone_and_no_value), T(cjson_reads_what_the_scanner_accepts),
+       T(a_changed_byte_is_refused_or_read_unchanged),
        T(encoding_what_was_decoded_gives_the_same_bytes))

@@ -3,7 +3,6 @@
  * refused, says why, and leaves nothing behind.
  */
 #include "proto/wire/msg.h"
-#include "proto/json/json.h"
 #include "tests/t.h"
 
 #define XID "00112233445566ff"
@@ -83,7 +82,7 @@ static void every_message_decodes_and_encodes_to_the_same_bytes(void)
 	CHECK_U64(seen, (1u << MSG_COUNT) - 1);
 }
 
-static void members_arrive_where_they_belong(void)
+static void members_are_stored_in_their_fields(void)
 {
 	CHECK(decode(good[1]) == 0);
 	CHECK(m.u.hello.version == 1 && m.u.hello.instance[15] == 15);
@@ -149,7 +148,7 @@ static void wrong_members_are_refused_with_their_name_and_reason(void)
 		 "offer: reason: must be \"start\", \"mismatch\", \"request\", \"time\", \"bytes\", "
 		 "\"packets\" or \"repair\""},
 		{2, "aes128-sha1", "des", "offer: suites[1]: unknown suite \"des\""},
-		{2, "aes128-sha1", "aes256gcm16", "offer: suites[1]: aes256gcm16 is there twice"},
+		{2, "aes128-sha1", "aes256gcm16", "offer: suites[1]: aes256gcm16 is given twice"},
 		{2, "\"aes128-sha1\"", "7", "offer: suites[1]: must be a string"},
 		{2, "[\"aes256gcm16\",\"aes128-sha1\"]", "[]", "offer: suites: must not be empty"},
 		{2, "[\"aes256gcm16\",\"aes128-sha1\"]", "{}", "offer: suites: must be an array"},
@@ -179,7 +178,8 @@ static void wrong_members_are_refused_with_their_name_and_reason(void)
 		 "18446744073709551615"},
 		{9, "\"sent\":4294967295", "\"sent\":-1",
 		 "probe: sent: must be a whole number between 0 and 4294967295"},
-		{11, "\"in_packets\":\"5\",", "", "report: in_packets and out_packets go together"},
+		{11, "\"in_packets\":\"5\",", "",
+		 "report: in_packets and out_packets must both be present or absent"},
 		{15, "malformed", "none", "error: reason: must be a fault"},
 		{0, "\"version\":1", "\"version\":0",
 		 "hello: version: must be a whole number between 1 and 4294967295"},
@@ -194,11 +194,11 @@ static void wrong_members_are_refused_with_their_name_and_reason(void)
 		{0, "[\"all\"]", "[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]",
 		 "hello: protect: must have at most 8 elements"},
 		{0, "\"epoch\":\"0\"", "\"epoch\":\"1\"",
-		 "hello: spi_in and spi_out must be there exactly when an epoch is in force"},
+		 "hello: spi_in and spi_out must be present exactly when an epoch is in force"},
 		{0, "\"last\":\"0\"", "\"last\":\"0\",\"spi_in\":\"00000100\"",
-		 "hello: spi_in and spi_out must be there exactly when an epoch is in force"},
+		 "hello: spi_in and spi_out must be present exactly when an epoch is in force"},
 		{1, ",\"spi_out\":\"ffffffff\"", "",
-		 "hello: spi_in and spi_out must be there exactly when an epoch is in force"},
+		 "hello: spi_in and spi_out must be present exactly when an epoch is in force"},
 		{1, "18446744073709551615", "18446744073709551613",
 		 "hello: last must not be below epoch"},
 		{1, "18446744073709551615", "18446744073709551616",
@@ -232,7 +232,7 @@ static void bytes_around_the_object_and_deep_nesting_are_refused(void)
 	CHECK(decode(" {\"type\" : \"done\",\"xid\":\"" XID "\"} ") == 0); /* white space is JSON */
 }
 
-static void every_cut_of_every_message_is_refused(void)
+static void truncated_messages_are_refused(void)
 {
 	char text[2048];
 
@@ -358,7 +358,7 @@ static void changed_bytes_never_break_anything(void)
 	}
 }
 
-static void words_and_sentences_exist_for_every_fault_and_reason(void)
+static void every_fault_and_reason_has_a_word_and_a_text(void)
 {
 	for (int f = 0; f < FAULT_COUNT; f++) {
 		CHECK(strlen(fault_word((enum fault)f)) > 0);
@@ -375,10 +375,10 @@ static void words_and_sentences_exist_for_every_fault_and_reason(void)
 	CHECK(fault_class(FAULT_COUNT) == ERR_BUG);
 }
 
-T_MAIN(T(every_message_decodes_and_encodes_to_the_same_bytes), T(members_arrive_where_they_belong),
+T_MAIN(T(every_message_decodes_and_encodes_to_the_same_bytes),
+       T(members_are_stored_in_their_fields),
        T(wrong_members_are_refused_with_their_name_and_reason),
-       T(bytes_around_the_object_and_deep_nesting_are_refused),
-       T(every_cut_of_every_message_is_refused), T(an_answer_ends_with_its_tag_in_one_form_only),
-       T(the_tag_of_an_encoded_answer_can_be_set), T(what_does_not_fit_is_not_written_at_all),
-       T(the_longest_messages_fit_into_their_buffers), T(changed_bytes_never_break_anything),
-       T(words_and_sentences_exist_for_every_fault_and_reason))
+       T(bytes_around_the_object_and_deep_nesting_are_refused), T(truncated_messages_are_refused),
+       T(an_answer_ends_with_its_tag_in_one_form_only), T(the_tag_of_an_encoded_answer_can_be_set),
+       T(what_does_not_fit_is_not_written_at_all), T(the_longest_messages_fit_into_their_buffers),
+       T(changed_bytes_never_break_anything), T(every_fault_and_reason_has_a_word_and_a_text))

@@ -35,7 +35,7 @@ static void a_probe_is_read_back(void)
 }
 
 /* MAC by: openssl dgst -sha256 -mac HMAC -macopt hexkey:0001..1f */
-static void its_bytes_are_those_of_the_layout(void)
+static void a_probe_has_the_documented_layout(void)
 {
 	static const char text[] = "53415050"
 				   "01"
@@ -53,7 +53,7 @@ static void its_bytes_are_those_of_the_layout(void)
 	CHECK_MEM(wire, want, sizeof want);
 }
 
-static void any_changed_bit_is_noticed(void)
+static void every_changed_bit_is_detected(void)
 {
 	struct secret key = key_of(0);
 	uint8_t wire[PROBE_LEN];
@@ -68,7 +68,7 @@ static void any_changed_bit_is_noticed(void)
 	CHECK(probe_check(wire, &key));
 }
 
-static void another_key_is_noticed(void)
+static void another_key_is_detected(void)
 {
 	struct secret key = key_of(0), other = key_of(1);
 	uint8_t wire[PROBE_LEN];
@@ -77,7 +77,7 @@ static void another_key_is_noticed(void)
 	CHECK(!probe_check(wire, &other));
 }
 
-static void what_is_no_probe_is_told_at_a_glance(void)
+static void other_datagrams_are_not_probes(void)
 {
 	static const struct {
 		size_t at;
@@ -102,7 +102,7 @@ static void what_is_no_probe_is_told_at_a_glance(void)
 	CHECK(probe_peek(wire, PROBE_LEN, &got));
 }
 
-static void numbers_have_their_whole_range(void)
+static void numbers_use_their_full_range(void)
 {
 	const struct probe far = {PROBE_ECHO, UINT64_MAX, UINT32_MAX, UINT64_MAX - 1};
 	struct secret key = key_of(3);
@@ -119,6 +119,6 @@ static void crypto_starts(void)
 	CHECK(crypto_start());
 }
 
-T_MAIN(T(crypto_starts), T(a_probe_is_read_back), T(its_bytes_are_those_of_the_layout),
-       T(any_changed_bit_is_noticed), T(another_key_is_noticed),
-       T(what_is_no_probe_is_told_at_a_glance), T(numbers_have_their_whole_range))
+T_MAIN(T(crypto_starts), T(a_probe_is_read_back), T(a_probe_has_the_documented_layout),
+       T(every_changed_bit_is_detected), T(another_key_is_detected),
+       T(other_datagrams_are_not_probes), T(numbers_use_their_full_range))

@@ -10,7 +10,7 @@ static void start_may_be_repeated(void)
 	CHECK(crypto_start());
 }
 
-static void bytes_fill_exactly_the_room(void)
+static void bytes_are_written_within_bounds(void)
 {
 	uint8_t mem[34] = {0};
 	unsigned seen[32] = {0};
@@ -67,5 +67,5 @@ static void numbers_use_all_their_bits(void)
 	CHECK(or64 == UINT64_MAX && and64 == 0);
 }
 
-T_MAIN(T(start_may_be_repeated), T(bytes_fill_exactly_the_room), T(a_large_request_is_filled),
+T_MAIN(T(start_may_be_repeated), T(bytes_are_written_within_bounds), T(a_large_request_is_filled),
        T(no_two_secrets_are_the_same), T(numbers_use_all_their_bits))

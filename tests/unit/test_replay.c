@@ -112,7 +112,7 @@ static void a_check_alone_changes_nothing(void)
 	CHECK_U64(r.top, 1);
 }
 
-static void the_same_number_is_taken_once(void)
+static void a_number_is_accepted_once(void)
 {
 	struct replay r;
 	uint64_t seq = 0, again = 0;
@@ -187,7 +187,7 @@ static void run_against_the_model(uint32_t window, bool esn, uint64_t base)
 	}
 }
 
-static void any_order_is_as_a_plain_set_says(void)
+static void any_order_gives_the_result_of_a_plain_set(void)
 {
 	static const uint32_t windows[] = {32, 64, 96, 128, 1000, 1024, 2048, 4096};
 	static const uint64_t esn_bases[] = {0,
@@ -207,7 +207,7 @@ static void any_order_is_as_a_plain_set_says(void)
 	}
 }
 
-static void nothing_is_written_behind_the_bits(void)
+static void nothing_is_written_beyond_the_bits(void)
 {
 	uint32_t guarded[4] = {0, 0, 0xa5a5a5a5, 0x5a5a5a5a};
 	struct replay r;
@@ -221,5 +221,5 @@ static void nothing_is_written_behind_the_bits(void)
 
 T_MAIN(T(windows_are_rounded_and_bounded), T(the_high_half_is_inferred),
        T(without_esn_numbers_never_wrap), T(a_check_alone_changes_nothing),
-       T(the_same_number_is_taken_once), T(any_order_is_as_a_plain_set_says),
-       T(nothing_is_written_behind_the_bits))
+       T(a_number_is_accepted_once), T(any_order_gives_the_result_of_a_plain_set),
+       T(nothing_is_written_beyond_the_bits))

@@ -31,7 +31,7 @@ static void good_texts_are_accepted(void)
 			NOTE("%s: %s", rows[i], e.cause);
 }
 
-static void bad_texts_are_refused_with_place_and_reason(void)
+static void bad_texts_are_refused_with_position_and_reason(void)
 {
 	static const struct {
 		const char *text;
@@ -39,27 +39,27 @@ static void bad_texts_are_refused_with_place_and_reason(void)
 		const char *cause;
 	} rows[] = {
 		/* what cJSON lets pass */
-		{"{} x", 1, 4, "something stands behind the end of the value"},
-		{"1-2", 1, 2, "something stands behind the end of the value"},
-		{"{\"a\":1}{\"a\":1}", 1, 8, "something stands behind the end of the value"},
-		{"\x01{}", 1, 1, "byte 0x01 where a value should stand"},
-		{"{\v\"a\":1}", 1, 2, "byte 0x0b where a member's name should stand"},
+		{"{} x", 1, 4, "unexpected text after the value"},
+		{"1-2", 1, 2, "unexpected text after the value"},
+		{"{\"a\":1}{\"a\":1}", 1, 8, "unexpected text after the value"},
+		{"\x01{}", 1, 1, "unexpected byte 0x01, expected a value"},
+		{"{\v\"a\":1}", 1, 2, "unexpected byte 0x0b, expected a member's name"},
 		{"[\n  \"a\tb\"]", 2, 5, "control character in a string"},
-		{"\"a\nb\"", 1, 3, "line break in a string; is its closing quote missing?"},
+		{"\"a\nb\"", 1, 3, "line break in a string (closing quote missing?)"},
 		{"\"a\x1f\"", 1, 3, "control character in a string"},
-		{"\"\x80\"", 1, 2, "not UTF-8"},
-		{"\"\xc0\x80\"", 1, 2, "not UTF-8"},
-		{"\"\xc1\xbf\"", 1, 2, "not UTF-8"},
-		{"\"ab\xe0\x9f\xbf\"", 1, 4, "not UTF-8"},
-		{"\"\xed\xa0\x80\"", 1, 2, "not UTF-8"},
-		{"\"\xf0\x8f\xbf\xbf\"", 1, 2, "not UTF-8"},
-		{"\"\xf4\x90\x80\x80\"", 1, 2, "not UTF-8"},
-		{"\"\xf5\x80\x80\x80\"", 1, 2, "not UTF-8"},
-		{"\"\xe2\x82\"", 1, 2, "not UTF-8"},
-		{"\"\xe2\x82", 1, 2, "not UTF-8"},
-		{"\xff", 1, 1, "byte 0xff where a value should stand"},
-		{"\"a\\u0000x\"", 1, 3, "an escaped zero byte is not allowed"},
-		{"{\"a\\u0000x\":1}", 1, 4, "an escaped zero byte is not allowed"},
+		{"\"\x80\"", 1, 2, "invalid UTF-8"},
+		{"\"\xc0\x80\"", 1, 2, "invalid UTF-8"},
+		{"\"\xc1\xbf\"", 1, 2, "invalid UTF-8"},
+		{"\"ab\xe0\x9f\xbf\"", 1, 4, "invalid UTF-8"},
+		{"\"\xed\xa0\x80\"", 1, 2, "invalid UTF-8"},
+		{"\"\xf0\x8f\xbf\xbf\"", 1, 2, "invalid UTF-8"},
+		{"\"\xf4\x90\x80\x80\"", 1, 2, "invalid UTF-8"},
+		{"\"\xf5\x80\x80\x80\"", 1, 2, "invalid UTF-8"},
+		{"\"\xe2\x82\"", 1, 2, "invalid UTF-8"},
+		{"\"\xe2\x82", 1, 2, "invalid UTF-8"},
+		{"\xff", 1, 1, "unexpected byte 0xff, expected a value"},
+		{"\"a\\u0000x\"", 1, 3, "NUL escape is not allowed"},
+		{"{\"a\\u0000x\":1}", 1, 4, "NUL escape is not allowed"},
 		{"{\"a\":1,\n \"a\":2}", 2, 2, "member \"a\" is given twice"},
 		{"{\"ab\":1,\"c\":0,\"a\\u0062\":2}", 1, 15,
 		 "member \"a\\\\u0062\" is given twice"},
@@ -67,60 +67,60 @@ static void bad_texts_are_refused_with_place_and_reason(void)
 		 "member \"\xf0\x9d\x84\x9e\" is given twice"},
 		{"{\"\":1,\"\":2}", 1, 7, "member \"\" is given twice"},
 		{"{\"x\":{\"\\/\":1,\"/\":2}}", 1, 14, "member \"/\" is given twice"},
-		{"01", 1, 1, "a number begins with 0"},
-		{"[007]", 1, 2, "a number begins with 0"},
-		{"-01", 1, 1, "a number begins with 0"},
+		{"01", 1, 1, "a number must not begin with 0"},
+		{"[007]", 1, 2, "a number must not begin with 0"},
+		{"-01", 1, 1, "a number must not begin with 0"},
 		{"1.", 1, 2, "only whole numbers are allowed"},
 		{"[1.5]", 1, 3, "only whole numbers are allowed"},
 		{"1e", 1, 2, "only whole numbers are allowed"},
 		{"{\"n\":12E3}", 1, 8, "only whole numbers are allowed"},
 		{"1e400", 1, 2, "only whole numbers are allowed"},
 		{"-0", 1, 1, "-0 is not allowed"},
-		{"9007199254740992", 1, 1, "a number is beyond 9007199254740991"},
-		{"9007199254740993", 1, 1, "a number is beyond 9007199254740991"},
-		{"-9007199254740992", 1, 1, "a number is beyond 9007199254740991"},
-		{"18446744073709551617", 1, 1, "a number is beyond 9007199254740991"},
+		{"9007199254740992", 1, 1, "a number exceeds 9007199254740991"},
+		{"9007199254740993", 1, 1, "a number exceeds 9007199254740991"},
+		{"-9007199254740992", 1, 1, "a number exceeds 9007199254740991"},
+		{"18446744073709551617", 1, 1, "a number exceeds 9007199254740991"},
 		{"[1,\n111111111111111111111111111111111111111111111111111111]", 2, 1,
-		 "a number is beyond 9007199254740991"},
+		 "a number exceeds 9007199254740991"},
 		{"\xef\xbb\xbf{}", 1, 1, "the text begins with a byte order mark"},
 		/* what is wrong for everybody */
 		{"", 1, 1, "the text is empty"},
 		{" \n ", 1, 1, "the text is empty"},
-		{"{", 1, 2, "the text ends where a member's name should stand"},
-		{"{\"a\"", 1, 5, "the text ends where ':' should stand"},
-		{"{\"a\":", 1, 6, "the text ends where a value should stand"},
-		{"{\"a\":1", 1, 7, "the text ends where ',' or '}' should stand"},
-		{"[1\n", 2, 1, "the text ends where ',' or ']' should stand"},
+		{"{", 1, 2, "unexpected end of the text, expected a member's name"},
+		{"{\"a\"", 1, 5, "unexpected end of the text, expected ':'"},
+		{"{\"a\":", 1, 6, "unexpected end of the text, expected a value"},
+		{"{\"a\":1", 1, 7, "unexpected end of the text, expected ',' or '}'"},
+		{"[1\n", 2, 1, "unexpected end of the text, expected ',' or ']'"},
 		{"\"abc", 1, 5, "the text ends inside a string"},
 		{"\"abc\\", 1, 5, "the text ends inside a string"},
-		{"{\"a\":1,}", 1, 8, "'}' where a member's name should stand"},
-		{"[1,]", 1, 4, "']' where a value should stand"},
-		{"[,]", 1, 2, "',' where a value should stand"},
-		{"{a:1}", 1, 2, "'a' where a member's name should stand"},
-		{"{'a':1}", 1, 2, "names and strings stand in double quotes"},
-		{"{\"a\" 1}", 1, 6, "'1' where ':' should stand"},
-		{"{\"a\":1 \"b\":2}", 1, 8, "'\"' where ',' or '}' should stand"},
-		{"[1 2]", 1, 4, "'2' where ',' or ']' should stand"},
-		{"[1}", 1, 3, "'}' where ',' or ']' should stand"},
-		{"{} // end", 1, 4, "something stands behind the end of the value"},
+		{"{\"a\":1,}", 1, 8, "unexpected '}', expected a member's name"},
+		{"[1,]", 1, 4, "unexpected ']', expected a value"},
+		{"[,]", 1, 2, "unexpected ',', expected a value"},
+		{"{a:1}", 1, 2, "unexpected 'a', expected a member's name"},
+		{"{'a':1}", 1, 2, "names and strings must be in double quotes"},
+		{"{\"a\" 1}", 1, 6, "unexpected '1', expected ':'"},
+		{"{\"a\":1 \"b\":2}", 1, 8, "unexpected '\"', expected ',' or '}'"},
+		{"[1 2]", 1, 4, "unexpected '2', expected ',' or ']'"},
+		{"[1}", 1, 3, "unexpected '}', expected ',' or ']'"},
+		{"{} // end", 1, 4, "unexpected text after the value"},
 		{"{ # no\n}", 1, 3, "comments are not allowed"},
 		{"[/* no */]", 1, 2, "comments are not allowed"},
-		{"tru", 1, 1, "'t' where a value should stand"},
-		{"True", 1, 1, "'T' where a value should stand"},
-		{"nul", 1, 1, "'n' where a value should stand"},
-		{"NaN", 1, 1, "'N' where a value should stand"},
-		{"-Infinity", 1, 2, "'I' where a digit should stand"},
-		{"-", 1, 2, "the text ends where a digit should stand"},
-		{"+1", 1, 1, "'+' where a value should stand"},
-		{".5", 1, 1, "'.' where a value should stand"},
+		{"tru", 1, 1, "unexpected 't', expected a value"},
+		{"True", 1, 1, "unexpected 'T', expected a value"},
+		{"nul", 1, 1, "unexpected 'n', expected a value"},
+		{"NaN", 1, 1, "unexpected 'N', expected a value"},
+		{"-Infinity", 1, 2, "unexpected 'I', expected a digit"},
+		{"-", 1, 2, "unexpected end of the text, expected a digit"},
+		{"+1", 1, 1, "unexpected '+', expected a value"},
+		{".5", 1, 1, "unexpected '.', expected a value"},
 		{"\"\\x41\"", 1, 2, "unknown escape"},
-		{"\"\\u12g4\"", 1, 2, "an escape with u needs four hex digits"},
-		{"\"\\u12", 1, 2, "an escape with u needs four hex digits"},
-		{"\"\\ud834\"", 1, 2, "half of a surrogate pair"},
-		{"\"\\ud834\\u0041\"", 1, 2, "half of a surrogate pair"},
-		{"\"\\ud834\\ud834\"", 1, 2, "half of a surrogate pair"},
-		{"\"\\udd1e\\ud834\"", 1, 2, "half of a surrogate pair"},
-		{"\"\\ud834xudd1e\"", 1, 2, "half of a surrogate pair"},
+		{"\"\\u12g4\"", 1, 2, "u escape without four hex digits"},
+		{"\"\\u12", 1, 2, "u escape without four hex digits"},
+		{"\"\\ud834\"", 1, 2, "unpaired surrogate"},
+		{"\"\\ud834\\u0041\"", 1, 2, "unpaired surrogate"},
+		{"\"\\ud834\\ud834\"", 1, 2, "unpaired surrogate"},
+		{"\"\\udd1e\\ud834\"", 1, 2, "unpaired surrogate"},
+		{"\"\\ud834xudd1e\"", 1, 2, "unpaired surrogate"},
 		{"[[[[[]]]]]", 1, 5, "nested deeper than 4"},
 		{"{\"a\":[{\"b\":[\n{}]}]}", 2, 1, "nested deeper than 4"},
 	};
@@ -153,7 +153,7 @@ static void zero_bytes_are_refused(void)
 	}
 }
 
-static void depth_is_counted_and_has_a_ceiling(void)
+static void depth_is_limited(void)
 {
 	char text[100];
 
@@ -186,7 +186,7 @@ static void members_are_counted(void)
 	CHECK_U64(w.column, len - strlen("\"256\":0") + 1);
 }
 
-static void twins_are_found_at_any_distance(void)
+static void duplicate_members_are_found_at_any_distance(void)
 {
 	char text[4000];
 
@@ -203,7 +203,7 @@ static void twins_are_found_at_any_distance(void)
 		}
 }
 
-static void decimals_pass_only_when_asked_for(void)
+static void decimals_are_accepted_only_on_request(void)
 {
 	static const struct {
 		const char *text;
@@ -219,7 +219,7 @@ static void decimals_pass_only_when_asked_for(void)
 	CHECK(scan("1.5", 2) == -1);
 }
 
-static void no_place_and_no_reason_may_be_wanted(void)
+static void position_and_error_may_be_null(void)
 {
 	CHECK(scan_json("x", 1, 4, NULL, NULL) == -1);
 	CHECK(scan_json("{}", 2, 4, NULL, NULL) == 0);
@@ -237,7 +237,7 @@ static const char doc[] = "{\n"
 			  "  \"a.b\": 1, \"t\\n\\\\\": 2, \"q\\\"q\": 3, \"\xc3\xbc\": 4\n"
 			  "}\n";
 
-static void paths_lead_to_places(void)
+static void paths_are_found(void)
 {
 	static const struct {
 		const char *path;
@@ -295,7 +295,7 @@ static void paths_lead_to_places(void)
 	}
 }
 
-static void places_in_cut_texts_do_no_harm(void)
+static void truncated_texts_do_no_harm(void)
 {
 	static const char *const paths[] = {"peers[1].name.deep[1][0]", "peers[2]", "\"q\"q\"", ""};
 
@@ -310,8 +310,7 @@ static void places_in_cut_texts_do_no_harm(void)
 	}
 }
 
-T_MAIN(T(good_texts_are_accepted), T(bad_texts_are_refused_with_place_and_reason),
-       T(zero_bytes_are_refused), T(depth_is_counted_and_has_a_ceiling), T(members_are_counted),
-       T(twins_are_found_at_any_distance), T(decimals_pass_only_when_asked_for),
-       T(no_place_and_no_reason_may_be_wanted), T(paths_lead_to_places),
-       T(places_in_cut_texts_do_no_harm))
+T_MAIN(T(good_texts_are_accepted), T(bad_texts_are_refused_with_position_and_reason),
+       T(zero_bytes_are_refused), T(depth_is_limited), T(members_are_counted),
+       T(duplicate_members_are_found_at_any_distance), T(decimals_are_accepted_only_on_request),
+       T(position_and_error_may_be_null), T(paths_are_found), T(truncated_texts_do_no_harm))

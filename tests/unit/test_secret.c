@@ -131,7 +131,7 @@ static void set_copies_and_refuses_what_is_too_long(void)
 	CHECK(secret_set(&s, NULL, 0) && secret_len(&s) == 0);
 }
 
-static void set_takes_a_piece_of_itself(void)
+static void set_accepts_a_part_of_itself(void)
 {
 	struct secret s;
 
@@ -152,7 +152,7 @@ static void room_is_zeroed(void)
 	CHECK(secret_room(&s, SECRET_MAX + 1) == NULL && secret_len(&s) == 0);
 }
 
-static void equal_is_never_true_for_nothing(void)
+static void empty_secrets_are_never_equal(void)
 {
 	SECRET(a);
 	SECRET(b);
@@ -167,7 +167,7 @@ static void equal_is_never_true_for_nothing(void)
 	CHECK(!secret_equal(&a, &b) && !secret_equal(&b, &a));
 }
 
-static void bytes_equal_looks_at_every_byte(void)
+static void bytes_equal_compares_every_byte(void)
 {
 	uint8_t a[33] = {0}, b[33] = {0};
 
@@ -181,5 +181,5 @@ static void bytes_equal_looks_at_every_byte(void)
 
 T_MAIN(T(wipe_clears_exactly_its_bytes), T(secret_wipe_clears_length_and_bytes),
        T(nothing_remains_on_the_stack), T(set_copies_and_refuses_what_is_too_long),
-       T(set_takes_a_piece_of_itself), T(room_is_zeroed), T(equal_is_never_true_for_nothing),
-       T(bytes_equal_looks_at_every_byte))
+       T(set_accepts_a_part_of_itself), T(room_is_zeroed), T(empty_secrets_are_never_equal),
+       T(bytes_equal_compares_every_byte))

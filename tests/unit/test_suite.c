@@ -2,7 +2,7 @@
 #include "proto/base/suite.h"
 #include "tests/t.h"
 
-static void names_lead_to_suites_and_back(void)
+static void names_and_suites_correspond(void)
 {
 	for (int i = 0; i < SUITE_COUNT; i++)
 		CHECK(suite_of_name(suite_info((enum suite)i)->name) == (enum suite)i);
@@ -88,6 +88,6 @@ static void the_choice_follows_the_offer(void)
 	CHECK(suite_choose(&none, &allowed) == SUITE_COUNT);
 }
 
-T_MAIN(T(names_lead_to_suites_and_back), T(lengths_are_those_of_the_rfcs),
+T_MAIN(T(names_and_suites_correspond), T(lengths_are_those_of_the_rfcs),
        T(only_strong_encryption_is_offered_by_default), T(a_list_holds_each_suite_once),
        T(the_choice_follows_the_offer))

@@ -192,7 +192,7 @@ static void bytes_may_come_one_by_one(void)
 	stop();
 }
 
-static void any_cut_of_the_stream_gives_the_same(void)
+static void the_result_does_not_depend_on_how_the_stream_is_split(void)
 {
 	be_good();
 	for (int i = 0; i < 12; i++) {
@@ -213,7 +213,7 @@ static void any_cut_of_the_stream_gives_the_same(void)
 }
 
 /* The client is done first: its last flight and its first data come in one piece. */
-static void data_behind_the_handshake_is_taken_in_the_same_call(void)
+static void data_after_the_handshake_is_read_in_the_same_call(void)
 {
 	be_good();
 	start();
@@ -226,7 +226,7 @@ static void data_behind_the_handshake_is_taken_in_the_same_call(void)
 	stop();
 }
 
-static void no_plain_text_before_the_judge_accepted(void)
+static void no_plain_text_before_the_certificate_is_accepted(void)
 {
 	be(&stranger, ca.cert, &bob, ca.cert);
 	start();
@@ -243,7 +243,7 @@ static void no_plain_text_before_the_judge_accepted(void)
 	stop();
 }
 
-static void self_signed_ends_meet_by_pins(void)
+static void self_signed_peers_connect_by_pins(void)
 {
 	for (int with_ca = 0; with_ca < 2; with_ca++) {
 		be(&pinned_alice, with_ca ? ca.cert : NULL, &pinned_bob, with_ca ? ca.cert : NULL);
@@ -303,7 +303,7 @@ static void another_CA_is_untrusted(void)
 	check_client_refuses(CERT_UNTRUSTED, CERT_UNTRUSTED);
 }
 
-static void a_wrong_pin_is_told_as_such(void)
+static void a_wrong_pin_is_reported_as_such(void)
 {
 	uint8_t other[PIN_LEN] = {1};
 
@@ -316,9 +316,9 @@ static void a_wrong_pin_is_told_as_such(void)
 	check_client_refuses(CERT_WRONG_PIN, CERT_UNTRUSTED);
 }
 
-static struct cert_wish wish(const char *name)
+static struct cert_params wish(const char *name)
 {
-	struct cert_wish w = {.name = name};
+	struct cert_params w = {.name = name};
 
 	w.not_before = (int64_t)time(NULL) - 3600;
 	w.not_after = w.not_before + 86400;
@@ -327,7 +327,7 @@ static struct cert_wish wish(const char *name)
 
 static void make_ca(struct pem_pair *to, const char *name)
 {
-	struct cert_wish w = wish(name);
+	struct cert_params w = wish(name);
 
 	w.is_ca = true;
 	if (!CHECK(cert_self(to, &w)))
@@ -336,7 +336,7 @@ static void make_ca(struct pem_pair *to, const char *name)
 
 static void make_leaf(struct pem_pair *to, const char *name, const struct pem_pair *by)
 {
-	struct cert_wish w = wish(name);
+	struct cert_params w = wish(name);
 
 	if (!CHECK(cert_issue(to, &w, by->cert, by->key) == IDENTITY_OK))
 		abort();
@@ -354,7 +354,7 @@ static void wrong_dates_are_never_overridden(void)
 	};
 
 	for (size_t i = 0; i < 2; i++) {
-		struct cert_wish w = wish("alice");
+		struct cert_params w = wish("alice");
 		struct pem_pair mine;
 
 		w.not_before = (int64_t)time(NULL) + rows[i].from;
@@ -380,7 +380,7 @@ static void wrong_dates_are_never_overridden(void)
 /* What is wrong above the leaf is for the judge to weigh: a pin does without the chain. */
 static void an_expired_CA_refuses_a_chain_but_no_pin(void)
 {
-	struct cert_wish w = wish("old CA");
+	struct cert_params w = wish("old CA");
 	struct pem_pair old, mine;
 
 	w.name = "old-ca";
@@ -442,7 +442,7 @@ static void big_payloads_pass_both_ways(void)
 	stop();
 }
 
-static void output_is_given_back_when_drained(void)
+static void the_output_buffer_is_freed_when_empty(void)
 {
 	size_t n;
 
@@ -482,7 +482,7 @@ static void the_sink_may_stop(void)
 	stop();
 }
 
-static void close_notify_is_a_clean_end(void)
+static void close_notify_ends_the_stream(void)
 {
 	be_good();
 	start();
@@ -500,7 +500,7 @@ static void close_notify_is_a_clean_end(void)
 	stop();
 }
 
-static void a_bare_end_is_read_by_its_time(void)
+static void an_end_without_close_notify_depends_on_the_state(void)
 {
 	be_good();
 	start();
@@ -572,7 +572,7 @@ static void a_tampered_record_is_refused(void)
 }
 
 /* A man in the middle that flips one bit of the client's, then of the server's stream. */
-static void no_flipped_bit_passes_the_handshake(void)
+static void every_flipped_bit_fails_the_handshake(void)
 {
 	be_good();
 	for (size_t at = 0; at < 2000; at += 37) {
@@ -722,7 +722,7 @@ static void against_client(const struct pem_pair *own, const char **alpn)
 	raw_init(&client, TLS_SERVER, own, alpn);
 }
 
-static void a_raw_peer_that_keeps_the_rules_is_taken(void)
+static void a_conforming_raw_peer_is_accepted(void)
 {
 	against_server(&alice, our_alpn);
 	raw_run();
@@ -780,7 +780,7 @@ static void TLS_1_2_is_refused(void)
 }
 
 /* Alerts in clear, before the keys: what a peer says when it is still understood. */
-static void alerts_are_put_into_words(void)
+static void alerts_have_texts(void)
 {
 	static const struct {
 		uint8_t alert;
@@ -804,7 +804,7 @@ static void alerts_are_put_into_words(void)
 	}
 }
 
-static void nothing_in_common_is_told(void)
+static void no_common_parameters_are_reported(void)
 {
 	static const int odd[] = {MBEDTLS_TLS1_3_AES_128_CCM_SHA256, 0};
 	static const uint16_t far[] = {MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1, 0};
@@ -881,7 +881,7 @@ static void every_fault_has_a_text(void)
 
 static void make_world(void)
 {
-	struct cert_wish w;
+	struct cert_params w;
 
 	CHECK(crypto_start());
 	make_ca(&ca, "lab-ca");
@@ -903,17 +903,18 @@ static void tear_down(void)
 }
 
 T_MAIN(T(make_world), T(ends_with_one_CA_meet), T(bytes_may_come_one_by_one),
-       T(any_cut_of_the_stream_gives_the_same),
-       T(data_behind_the_handshake_is_taken_in_the_same_call),
-       T(no_plain_text_before_the_judge_accepted), T(self_signed_ends_meet_by_pins),
+       T(the_result_does_not_depend_on_how_the_stream_is_split),
+       T(data_after_the_handshake_is_read_in_the_same_call),
+       T(no_plain_text_before_the_certificate_is_accepted), T(self_signed_peers_connect_by_pins),
        T(our_own_certificate_is_not_a_CA), T(another_CA_is_untrusted),
-       T(a_wrong_pin_is_told_as_such), T(wrong_dates_are_never_overridden),
+       T(a_wrong_pin_is_reported_as_such), T(wrong_dates_are_never_overridden),
        T(an_expired_CA_refuses_a_chain_but_no_pin), T(a_CA_is_no_peer),
        T(a_weak_signature_is_refused), T(the_exporter_binds_one_connection),
-       T(big_payloads_pass_both_ways), T(output_is_given_back_when_drained), T(the_sink_may_send),
-       T(the_sink_may_stop), T(close_notify_is_a_clean_end), T(a_bare_end_is_read_by_its_time),
-       T(garbage_is_refused), T(a_tampered_record_is_refused),
-       T(no_flipped_bit_passes_the_handshake), T(a_raw_peer_that_keeps_the_rules_is_taken),
-       T(a_client_without_a_certificate_is_refused), T(another_or_no_ALPN_is_refused),
-       T(TLS_1_2_is_refused), T(alerts_are_put_into_words), T(nothing_in_common_is_told),
-       T(other_groups_are_negotiated), T(every_fault_has_a_text), T(tear_down))
+       T(big_payloads_pass_both_ways), T(the_output_buffer_is_freed_when_empty),
+       T(the_sink_may_send), T(the_sink_may_stop), T(close_notify_ends_the_stream),
+       T(an_end_without_close_notify_depends_on_the_state), T(garbage_is_refused),
+       T(a_tampered_record_is_refused), T(every_flipped_bit_fails_the_handshake),
+       T(a_conforming_raw_peer_is_accepted), T(a_client_without_a_certificate_is_refused),
+       T(another_or_no_ALPN_is_refused), T(TLS_1_2_is_refused), T(alerts_have_texts),
+       T(no_common_parameters_are_reported), T(other_groups_are_negotiated),
+       T(every_fault_has_a_text), T(tear_down))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The zip for Windows hosts: what is in it, that it is the same each time, that its program runs.
+"""The zip file for Windows hosts: its contents, that it is reproducible, and that its program runs.
 
-Nothing here can run PowerShell: its script is read by a small scanner, which knows strings, comments,
-brackets, and which commands, options and variables there are. That finds slips of the pen; that it
-works is on the list for a first run (docs/windows.md).
+PowerShell is not available here. A small scanner reads its script; it knows strings, comments, brackets, and
+the commands, options and variables that exist, so it finds typing errors. A run on Windows is still to be
+done (docs/windows.md).
 """
 
 import glob
@@ -15,11 +15,14 @@ import subprocess
 import sys
 import zipfile
 
-from wintest import *
-from wintest import BUILD, EXE, HERE, begin, test, well, win, z
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-TOP = os.path.join(HERE, "..", "..")
-SCRIPT = os.path.join(TOP, "scripts", "Install-Sapair.ps1")
+from harness.program import expect_exit
+from harness.settings import ROOT
+from harness.tap import check, equal, has, test
+from harness.wine import EXE, main, win, windows_path
+
+SCRIPT = os.path.join(ROOT, "scripts", "Install-Sapair.ps1")
 
 # Commands, with those of their options that the script may use.
 COMMANDS = {
@@ -57,10 +60,10 @@ def tokens(text):
 
 
 @test
-def the_install_script_has_no_slip_of_the_pen(lab):
+def the_install_script_has_no_known_mistakes(lab):
     with open(SCRIPT, "rb") as f:
         raw = f.read()
-    text = raw.decode("ascii")  # Windows PowerShell takes other bytes for the local code page
+    text = raw.decode("ascii")  # Windows PowerShell would read other bytes in the local code page
     check(b"\t" not in raw and b"`\n" not in raw, "tabs or continued lines")
     found = list(tokens(text))
     stack, pairs = [], {"(": ")", "{": "}", "[": "]"}
@@ -77,7 +80,7 @@ def the_install_script_has_no_slip_of_the_pen(lab):
     for _, word, line in found:
         if re.fullmatch(r"[A-Z]\w+-[A-Z]\w+", word):
             check(word in known, "line %d: no command %s" % (line, word))
-    check(all(text.count(name) > 1 for name in own), "a function that nobody calls")
+    check(all(text.count(name) > 1 for name in own), "a function without a caller")
 
     made = set(re.findall(r"\$(\w+) = |\] \$(\w+)[,\n) ]|foreach \(\$(\w+) in", text))
     made = {n for row in made for n in row if n} | AUTOMATIC
@@ -85,7 +88,7 @@ def the_install_script_has_no_slip_of_the_pen(lab):
     check({n for n in used if ":" not in n} <= made, "never set: %s" % (used - made))
     check({n for n in used if ":" in n} <= {"env:ProgramFiles", "env:ProgramData"}, "of the environment")
 
-    command, outer = None, []  # of what stands in brackets the options are another command's
+    command, outer = None, []  # options within brackets belong to another command
     for kind, word, line in found:
         if kind == "open":
             outer.append(command)
@@ -99,7 +102,7 @@ def the_install_script_has_no_slip_of_the_pen(lab):
 
 
 @test
-def the_install_script_and_the_program_fit(lab):
+def the_install_script_fits_the_program(lab):
     with open(SCRIPT) as f:
         text = f.read()
     shown = win("help", "--json").doc("help")
@@ -113,8 +116,8 @@ def the_install_script_and_the_program_fit(lab):
 
 
 @test
-def the_zip_is_whole_and_the_same_each_time(lab):
-    check_call = [sys.executable, os.path.join(TOP, "scripts", "make-dist-windows.py"), EXE, "1.2.3"]
+def the_zip_file_is_complete_and_reproducible(lab):
+    check_call = [sys.executable, os.path.join(ROOT, "scripts", "make-dist-windows.py"), EXE, "1.2.3"]
     sums = set()
     for name in ("a", "b"):
         os.mkdir(lab.path(name))
@@ -128,8 +131,8 @@ def the_zip_is_whole_and_the_same_each_time(lab):
     folder = lab.path("x/sapair-1.2.3")
     there = {os.path.relpath(p, folder) for p in glob.glob(folder + "/**", recursive=True)
              if os.path.isfile(p)}
-    docs = {os.path.relpath(p, TOP) for pattern in ("docs/*.md", "docs/examples/*", "docs/schema/*")
-            for p in glob.glob(os.path.join(TOP, pattern))}
+    docs = {os.path.relpath(p, ROOT) for pattern in ("docs/*.md", "docs/examples/*", "docs/schema/*")
+            for p in glob.glob(os.path.join(ROOT, pattern))}
     equal(there, docs | {"sapair.exe", "Install-Sapair.ps1", "sapair.example.json", "README.md",
                          "CHANGELOG.md", "LICENSE", "SHA256SUMS", "licences/mbedTLS.txt",
                          "licences/libuv.txt", "licences/cJSON.txt"}, "files")
@@ -140,12 +143,12 @@ def the_zip_is_whole_and_the_same_each_time(lab):
         data = f.read()
     at = int.from_bytes(data[0x3c:0x40], "little")
     equal(data[at + 8:at + 12], bytes(4), "time of the link in the program")
-    check(os.path.abspath(TOP).encode() not in data, "the builder's folder is in the program")
-    has(well(win("version", exe=exe)).out, "back ends: wfp, soft")
+    check(os.path.abspath(ROOT).encode() not in data, "the builder's folder is in the program")
+    has(expect_exit(win("version", exe=exe)).out, "back ends: wfp, soft")
     shutil.copy(os.path.join(folder, "sapair.example.json"), lab.path("sapair.json"))
     os.chmod(lab.path("sapair.json"), 0o600)
-    has(win("check", "--config", z(lab.path("sapair.json")), exe=exe).err, "sapair.crt")
+    has(win("check", "--config", windows_path(lab.path("sapair.json")), exe=exe).err, "sapair.crt")
 
 
 if __name__ == "__main__":
-    begin()
+    main()

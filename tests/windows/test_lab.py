@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Windows host of a lab, reached through a real sshd whose sessions are those of Windows: cmd, sftp."""
+"""A Windows host of a lab, reached through sshd, with sessions like those of Windows: cmd, sftp."""
 
 import contextlib
 import json
@@ -8,23 +8,24 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 
-from wintest import *
-from wintest import ENV, PREFIX, WINE, begin, finished, test, tool, well
-from wintest import EXE as PROGRAM
-from labs import Running, Sshd, failed, lab_file, need_ssh
-from standin import EXE as STANDIN
-from standin import Engine
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.labfile import RunningLab, failed_hosts, lab_file
+from harness.program import expect_exit, result_of, run_sapair
+from harness.sshd import Sshd, need_ssh, sftp_server
+from harness.tap import check, equal, has, test, until
+from harness.wfp_engine import STANDIN_EXE, Engine
+from harness.wine import ENV, EXE, PREFIX, WINE, main
 
 SLOW = {"limit": 200}
 
 
 def windows_sshd(lab, home):
-    """Sessions begin in a folder of the user's, and what they write is his alone, as on Windows."""
-    server = next(p for p in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server")
-                  if os.path.exists(p))
-    # Wine lets a detached program keep stderr of the system below, which would keep the session open.
+    """Sessions start in the user's folder, and only the user can read their files, as on Windows."""
+    # Under Wine a detached program keeps the host's stderr open, which would keep the session open.
     command = lab.write("session", """#!/bin/sh
 umask 077
 export WINEPREFIX='%s' WINEDEBUG=-all NO_COLOR=1 LC_ALL=C.UTF-8
@@ -36,12 +37,12 @@ rc=$?
 cat "$said" >&2
 rm "$said"
 exit $rc
-""" % (PREFIX, home, server, WINE))
+""" % (PREFIX, home, sftp_server(), WINE))
     os.chmod(command, 0o700)
     return Sshd(lab, command)
 
 
-class Mixed(Running):
+class Mixed(RunningLab):
     """h1 is Linux, h2 Windows, both reached by ssh."""
 
     def __init__(self, lab, *flags):
@@ -54,7 +55,7 @@ class Mixed(Running):
             text = json.load(f)
         for host, sshd in zip(text["hosts"], servers):
             host["ssh"] = sshd.target()
-        # Wine's UDP knows no other address of loopback.
+        # Wine's UDP supports no other loopback address.
         text["hosts"][1].update(system="windows", address="127.0.0.1:%d" % lab.port)
         with open(path, "w") as f:
             json.dump(text, f)
@@ -74,15 +75,15 @@ class Mixed(Running):
 @test
 def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     run = Mixed(lab)
-    up = run.up("--exe", PROGRAM)
+    up = run.up("--exe", EXE)
     equal((up["ok"], up["changed"], up["well"], up["where"]), (True, True, 1, "ssh"), "up")
     check({"bundle", "log", "pid", "sapair.exe"} <= set(run.there()), "files there: %s" % run.there())
     check(not {"bundle.new", "sapair.new"} & set(run.there()), "files there: %s" % run.there())
     equal(run("status", **SLOW)["well"], 1, "status")
     equal(run("rekey", **SLOW)["well"], 1, "rekey")
-    # Another program takes the place of the one that runs; the agent stays.
+    # The running program is replaced; the agent runs on.
     other = lab.path("other.exe")
-    shutil.copy(PROGRAM, other)
+    shutil.copy(EXE, other)
     with open(other, "ab") as f:
         f.write(b"\0")
     again = run.up("--exe", other)
@@ -90,22 +91,22 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     check("sapair.old" in run.there(), "files there: %s" % run.there())
     run("down", **SLOW)
     equal(os.listdir(run.home), [], "what is left there")
-    run.left()
+    run.check_nothing_left()
 
 
 @test
-def what_fails_on_a_windows_host_is_told_and_a_second_up_completes(lab):
+def a_failure_on_a_windows_host_is_reported_and_a_second_up_completes(lab):
     run = Mixed(lab)
     up = run.up(rc=2, timeout=1)
-    has(failed(up)["h2"], "--exe")
+    has(failed_hosts(up)["h2"], "--exe")
     equal(up["hosts"][0]["state"], "running", "the other host")
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", lab.port))
         taken.listen()
-        up = run.up("--exe", PROGRAM, rc=7, timeout=1)
-        has(failed(up)["h2"], "address already in use")
-    equal(run.up("--exe", PROGRAM)["well"], 1, "the second up")
+        up = run.up("--exe", EXE, rc=7, timeout=1)
+        has(failed_hosts(up)["h2"], "address already in use")
+    equal(run.up("--exe", EXE)["well"], 1, "the second up")
     run("down", **SLOW)
     equal(os.listdir(run.home), [], "what is left there")
 
@@ -115,11 +116,11 @@ class Host:
 
     def __init__(self, lab):
         path = lab_file(lab, 2, backend="wfp")
-        well(tool("lab", "init", path, "--out", lab.path("bundles")))
+        expect_exit(run_sapair("lab", "init", path, "--out", lab.path("bundles")))
         self.dir = lab.path("labs/demo/h1")
         os.makedirs(self.dir, mode=0o700)
         for name in ("sapair.exe", "fwpuclnt.dll"):
-            shutil.copy(os.path.join(os.path.dirname(STANDIN), name), self.dir)
+            shutil.copy(os.path.join(os.path.dirname(STANDIN_EXE), name), self.dir)
         self.engine = Engine(lab, "h1")
         self.pipe = r"\\.\pipe\sapair-test-%d" % lab.port
         self.bundle = lab.path("bundles/h1.bundle")
@@ -133,11 +134,11 @@ class Host:
                 env=dict(ENV, **self.engine.env))
             said.seek(0)
             r.stderr = said.read()
-        return finished(r)
+        return result_of(r)
 
     def start(self):
         shutil.copy(self.bundle, os.path.join(self.dir, "bundle.new"))
-        return well(self("start"))
+        return expect_exit(self("start"))
 
     def kill(self):
         mine = os.path.join(self.dir, "bundle").replace("/", "\\")
@@ -151,30 +152,30 @@ class Host:
 
 
 @test
-def the_end_of_a_windows_lab_host_takes_what_a_crash_left(lab):
+def lab_down_removes_what_a_crashed_windows_host_left(lab):
     host = Host(lab)
     equal(host.start().out, "started\n", "start")
     until(lambda: host.engine.state()["filters"], "filters")
     equal(host.start().out, "same\n", "the second start")
     host.kill()
     check(not host.engine.is_empty(), "the crash left nothing to be removed")
-    equal(well(host("stop")).out, "stopped\n", "stop")
+    equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     check(host.engine.is_empty(), "left: %s" % host.engine.state())
     host.clear()
 
 
 @test
-def what_was_on_a_windows_host_before_a_lab_stays(lab):
+def lab_down_keeps_what_a_windows_host_had_before(lab):
     host = Host(lab)
     host.start()
     until(lambda: host.engine.state()["filters"], "filters")
     host.kill()
-    os.unlink(os.path.join(host.dir, "was-clean"))  # as if it had been there before
+    os.unlink(os.path.join(host.dir, "was-clean"))  # as if the host had objects before the lab
     before = host.engine.state()
-    equal(well(host("stop")).out, "stopped\n", "stop")
+    equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     equal(host.engine.state(), before, "what was there")
     host.clear()
 
 
 if __name__ == "__main__":
-    begin()
+    main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The unit tests and a short simulation, built for Windows, under Wine. With words: only those."""
+"""Unit tests and a short simulation of the Windows build, under Wine. Arguments select programs."""
 
 import concurrent.futures
 import glob
@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 
-from wintest import BUILD, ENV, WINE, begin
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.wine import BUILD, ENV, WINE, require_wine
 
 
 def run(program):
@@ -21,7 +23,7 @@ def run(program):
         return (error.stdout or b"").decode("utf-8", "replace"), "none: it took too long"
 
 
-def go():
+def main():
     programs = sorted(
         glob.glob(os.path.join(BUILD, "test_*.exe"))
         + glob.glob(os.path.join(BUILD, "tests", "agent", "test_*.exe"))
@@ -54,4 +56,5 @@ def go():
 
 
 if __name__ == "__main__":
-    begin(go)
+    require_wine()
+    main()

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""The verbs that the other scripts do not use, on Windows: labs, first contact, keys, tools; Ctrl-C."""
+"""Verbs on Windows that the other files do not use: labs, tokens, keys, tools; Ctrl-C."""
 
 import json
 import os
 import signal
 import subprocess
+import sys
 
-from wintest import *
-from wintest import ENV, EXE, PREFIX, WINE, Agent, WinAgent, begin, test, tool, well, win, win_agent, z
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import Agent, wait_paired
+from harness.program import expect_exit, result_of, run_sapair
+from harness.settings import ALPHA, BETA
+from harness.tap import check, equal, has, test
+from harness.wine import ENV, EXE, WINE, WinAgent, main, win, win_agent, windows_path
 
 
 def pipe(lab, name):
@@ -18,22 +24,22 @@ def pipe(lab, name):
 def a_lab_of_windows_and_linux_comes_from_its_bundles(lab):
     hosts = [{"name": n, "address": "%s:%d" % (a, lab.port)} for n, a in (("h1", ALPHA), ("h2", BETA))]
     path = lab.write("demo.json", json.dumps({"lab": "demo", "backend": "soft", "hosts": hosts}))
-    made = well(win("lab", "init", z(path), "--out", z(lab.path("out")), "--json")).doc("bundles")
+    made = expect_exit(win("lab", "init", windows_path(path), "--out", windows_path(lab.path("out")), "--json")).doc("bundles")
     equal((made["changed"], made["pairs"]), (True, 1), "lab init")
     os.chmod(lab.path("out/h2.bundle"), 0o600)
     a = lab.add(WinAgent(lab, "h1", None, {"control": pipe(lab, "h1")},
-                         flags=["--bundle", z(lab.path("out/h1.bundle"))]))
+                         flags=["--bundle", windows_path(lab.path("out/h1.bundle"))]))
     b = lab.add(Agent(lab, "h2", None, None, ["--bundle", lab.path("out/h2.bundle")]))
     a.start(ready=False)
     b.start()
     a.wait_ready()
-    well(a.cli("up", "h2"))
+    expect_exit(a.cli("up", "h2"))
     equal(a.status()["identity"]["lab"], True, "lab in status")
-    well(a.cli("reload"))
+    expect_exit(a.cli("reload"))
 
 
 @test
-def windows_and_linux_meet_by_a_token(lab):
+def windows_and_linux_pair_by_a_token(lab):
     for here, there in ((win_words, linux_words), (linux_words, win_words)):
         folder, port = here.__name__, lab.free_port()
         inviter = subprocess.Popen(
@@ -46,17 +52,17 @@ def windows_and_linux_meet_by_a_token(lab):
             there("join", token, "--json", "--name", "alpha", "--local", BETA, "--port", str(lab.port),
                   folders=("--dir", lab.path(folder + "-b"))),
             stdin=subprocess.DEVNULL, capture_output=True, env=ENV, timeout=60)
-        joined = well(finished(r)).doc("paired")
+        joined = expect_exit(result_of(r)).doc("paired")
         out = inviter.communicate(timeout=60)[0]
         invited = json.loads(out.splitlines()[-1])
-        pins = [well(tool("id", "show", lab.path(folder + s + "/sapair.crt"), "--json")).docs[0]["pin"]
+        pins = [expect_exit(run_sapair("id", "show", lab.path(folder + s + "/sapair.crt"), "--json")).docs[0]["pin"]
                 for s in ("-a", "-b")]
         equal([joined["pin"], invited["pin"]], pins, "pins that each holds")
         check(os.path.exists(lab.path(folder + "-b/peers.d/alpha.json")), "no file of the peer")
 
 
 def win_words(*words, folders):
-    return [WINE, EXE, *words, folders[0], z(folders[1])]
+    return [WINE, EXE, *words, folders[0], windows_path(folders[1])]
 
 
 def linux_words(*words, folders):
@@ -64,25 +70,25 @@ def linux_words(*words, folders):
 
 
 @test
-def completions_and_help_come_on_windows(lab):
-    has(well(win("completion", "powershell")).out, "Register-ArgumentCompleter")
-    verbs = {v["name"] for v in well(win("help", "--json")).doc("help")["verbs"]}
-    linux = {v["name"] for v in well(tool("help", "--json")).doc("help")["verbs"]}
+def completions_and_help_work_on_windows(lab):
+    has(expect_exit(win("completion", "powershell")).out, "Register-ArgumentCompleter")
+    verbs = {v["name"] for v in expect_exit(win("help", "--json")).doc("help")["verbs"]}
+    linux = {v["name"] for v in expect_exit(run_sapair("help", "--json")).doc("help")["verbs"]}
     equal(linux - verbs, set(), "verbs that Windows lacks")
     equal({v.split()[0] for v in verbs - linux}, {"service", "labhost"}, "verbs of Windows alone")
-    equal(well(win("nonsense"), 2).rc, 2, "a verb that there is not")
+    equal(expect_exit(win("nonsense"), 2).rc, 2, "a verb that there is not")
 
 
 @test
-def a_running_agent_tells_keys_and_numbers_until_ctrl_c(lab):
+def a_running_agent_exports_keys_and_metrics_until_ctrl_c(lab):
     a = win_agent(lab, "alpha", "beta", export_keys=True).start()
     b = lab.agent("beta", "alpha", export_keys=True).start()
-    together(a, b)
-    keys = [{(d["spi"], d["key"]) for d in well(x.cli("export esp-sa")).docs} for x in (a, b)]
+    wait_paired(a, b)
+    keys = [{(d["spi"], d["key"]) for d in expect_exit(x.cli("export esp-sa")).docs} for x in (a, b)]
     equal(keys[0], keys[1], "keys of both")
     equal(len(keys[0]), 2, "keys")
-    has(well(a.cli("metrics", json_out=False)).out, 'peer="beta"')
-    found = well(win("doctor", "--config", z(a.config_path), "--json")).doc("doctor")["checks"]
+    has(expect_exit(a.cli("metrics", json_out=False)).out, 'peer="beta"')
+    found = expect_exit(win("doctor", "--config", windows_path(a.config_path), "--json")).doc("doctor")["checks"]
     equal([(c["peer"], c["state"]) for c in found if c["check"] == "pair"], [("beta", "ok")], "doctor")
     a.signal(signal.SIGINT)
     equal(a.wait_exit(), 0, "exit status")
@@ -91,4 +97,4 @@ def a_running_agent_tells_keys_and_numbers_until_ctrl_c(lab):
 
 
 if __name__ == "__main__":
-    begin()
+    main()

@@ -3,11 +3,20 @@
 
 import ipaddress
 import json
+import os
+import sys
 import time
 
-from wintest import *
-from wintest import Gone, begin, test, well, win, z
-from standin import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent import same_pair
+from harness.control import Gone
+from harness.identity import identity
+from harness.program import expect_exit
+from harness.settings import ALPHA, BETA
+from harness.tap import Skip, check, equal, has, test, until
+from harness.wfp_engine import CALLOUT, CALLOUTS, FIELDS, LAYERS, PERMIT, Engine, wfp_agent
+from harness.wine import main, win, windows_path
 
 RULES = ["FwpmTransactionBegin0", "FwpmProviderAdd0"] + 8 * ["FwpmFilterAdd0"] + ["FwpmTransactionCommit0"]
 OPEN = ["FwpmEngineOpen0", "FwpmTransactionBegin0", "FwpmTransactionAbort0"]
@@ -22,7 +31,7 @@ FAST = {"verify": False, "switch_ms": 0, "drain_ms": 300}
 
 
 def pair(lab, env=None, leads=True, **options):
-    """alpha on Windows with its engine, which dials and so leads or not; beta on Linux (soft)."""
+    """alpha on Windows with its engine, as leader or follower; beta on Linux (soft)."""
     options = dict(FAST, **options)
     roles = ("dial", "listen") if leads else ("listen", "dial")
     a = wfp_agent(lab, "alpha", lab.peer_of("beta", role=roles[0], **options), env=env)
@@ -33,23 +42,23 @@ def pair(lab, env=None, leads=True, **options):
     return a, b
 
 
-def same_pair(a, b, epoch=1):
+def have_same_pair(a, b, epoch=1):
     x, y = a.peer(b.name), b.peer(a.name)
-    return x and y and crossed(x, y) and x["state"] == y["state"] == "up" and int(x["epoch"]) >= epoch
+    return x and y and same_pair(x, y) and x["state"] == y["state"] == "up" and int(x["epoch"]) >= epoch
 
 
 def paired(a, b, epoch=1):
-    until(lambda: same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
+    until(lambda: have_same_pair(a, b, epoch), "%s and %s have the same pair" % (a.name, b.name))
 
 
 def settled(*engines):
-    """... and nothing old is left."""
+    """Waits until no superseded context is left."""
     until(lambda: all(len(e.state()["contexts"]) == len(e.pairs()) == 1 for e in engines),
           "one whole context each")
 
 
 def calls_are(engine, wanted, what):
-    """Since the last look. The log of a call comes after what it did."""
+    """Calls since the last look. A call is logged after its effect."""
     made = []
     until(lambda: made.extend(engine.names(new=True)) or len(made) >= len(wanted), what)
     equal(made, wanted, what)
@@ -64,7 +73,7 @@ def check_half(agent, peer, half, way):
 
 
 @test
-def a_pairing_is_the_article_call_by_call(lab):
+def a_pairing_makes_the_calls_of_the_manual_sa_article(lab):
     a, b = pair(lab)
     paired(a, b)
     equal(a.engine.names(), OPEN + RULES + PAIR, "calls")
@@ -78,12 +87,12 @@ def a_pairing_is_the_article_call_by_call(lab):
     filters = {f["id"]: f for f in a.engine.state()["filters"]}
     equal(LAYERS[filters[c["in_filter"]]["layer"]], "in v4", "layer of the inbound filter")
     equal(LAYERS[filters[c["out_filter"]]["layer"]], "out v4", "layer of the outbound filter")
-    well(a.cli("down", "beta"))
+    expect_exit(a.cli("down", "beta"))
     check(a.engine.is_empty(), "left over: %s" % a.engine.state())
 
 
 @test
-def the_filters_protect_all_but_icmp_and_our_link(lab):
+def the_filters_protect_everything_but_icmp_and_the_agents_link(lab):
     a, b = pair(lab)
     paired(a, b)
     seen = set()
@@ -106,7 +115,7 @@ def the_filters_protect_all_but_icmp_and_our_link(lab):
 
 
 def pair_over_ipv6(lab, name, **env):
-    """One address, two ports: the certificates tell who is who."""
+    """One address, two ports: the certificates distinguish the agents."""
     ports = {"alpha": lab.port, "beta": lab.free_port(("::1",))}
     options = {h: dict(listen="[::]:%d" % ports[h], id=identity(h, "::1")) for h in ports}
     peer = lambda h: dict(FAST, name=h, address="[::1]:%d" % ports[h], identity=h)
@@ -120,12 +129,12 @@ def pair_over_ipv6(lab, name, **env):
 
 
 @test
-def a_pairing_over_ipv6_is_the_same_in_the_other_layers(lab):
+def a_pairing_over_ipv6_makes_the_same_calls_in_the_ipv6_layers(lab):
     if not lab.is_free(1, "::1", lab.port):
         raise Skip("no ::1 here")
     switch = {"SAPAIR_WFP": "wait-ms=10000 ipv6-network"}
     wants = {"SAPAIR_STANDIN_IPV6": "network"}
-    # The order that is not the engine's is refused, and the other one tried once, at the first pair only.
+    # If the engine refuses one byte order, the other is tried once, for the first pair only.
     for name, env, refused in (("turned", {}, 0), ("network", dict(switch, **wants), 0),
                                ("guessed", wants, 1), ("misguided", switch, 1)):
         a, b = pair_over_ipv6(lab, name, **env)
@@ -139,11 +148,11 @@ def a_pairing_over_ipv6_is_the_same_in_the_other_layers(lab):
         equal(seen, {(way, callout, protocol) for way in ("in v6", "out v6")
                      for callout, protocol in ((way, None), (None, 58), (None, 6))}, "filters")
         a.engine.names(new=True)
-        receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
+        receipt = expect_exit(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
         paired(a, b, int(receipt["epoch"]["new"]))
         settled(a.engine)
         calls_are(a.engine, PAIR + END, "calls of a rekey, " + name)
-        well(a.cli("down", "beta"))
+        expect_exit(a.cli("down", "beta"))
         check(a.engine.is_empty(), "left over: %s" % a.engine.state())
         a.stop()
         b.stop()
@@ -191,12 +200,12 @@ def a_linux_machine_has_the_same_keys(lab):
 
 
 @test
-def a_rekey_makes_before_it_breaks(lab):
+def a_rekey_is_make_before_break(lab):
     a, b = pair(lab)
     paired(a, b)
     (old,) = a.engine.pairs()
     a.engine.names(new=True)
-    receipt = well(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
+    receipt = expect_exit(a.cli("rekey", "beta", "--no-verify")).doc("rekey")
     paired(a, b, int(receipt["epoch"]["new"]))
     settled(a.engine)
     calls_are(a.engine, PAIR + END, "calls of a rekey")
@@ -206,7 +215,7 @@ def a_rekey_makes_before_it_breaks(lab):
 
 
 @test
-def a_restart_adopts_and_replaces_the_pair(lab):
+def a_restart_recovers_and_replaces_the_pair(lab):
     a, b = pair(lab)
     paired(a, b)
     (old,) = a.engine.pairs()
@@ -216,7 +225,7 @@ def a_restart_adopts_and_replaces_the_pair(lab):
         equal(a.engine.pairs(), [old], "contexts without an agent")
         equal(a.engine.state()["filters"], filters, "filters without an agent")
         a.start()
-        until(lambda: same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
+        until(lambda: have_same_pair(a, b) and a.engine.pairs()[-1:] != [old], "a new pair")
         settled(a.engine)
         equal(a.engine.state()["filters"], filters, "filters")
         has(a.log(), "adopted" if "adopted" in a.log() else "of an earlier run")
@@ -232,11 +241,11 @@ def every_call_of_an_up_can_fail_once(lab):
     paired(a, b)
     for call, n in [("FwpmTransactionBegin0", 1), ("FwpmProviderAdd0", 1)] + \
             [("FwpmFilterAdd0", i) for i in range(1, 9)] + [("FwpmTransactionCommit0", 1)]:
-        well(a.cli("down", "beta"))
+        expect_exit(a.cli("down", "beta"))
         check(a.engine.is_empty(), "left over: %s" % a.engine.state())
         a.engine.fail(call, n, CODE)
         a.engine.calls(new=True)
-        well(a.cli("up", "beta", "--no-verify"))  # which tries again
+        expect_exit(a.cli("up", "beta", "--no-verify"))  # which tries again
         check(not a.engine.is_waiting_to_fail, "%s was not called %d times" % (call, n))
         calls = a.engine.calls(new=True)
         (at,) = [i for i, c in enumerate(calls) if c.get("chosen") or c["code"] == "%08x" % CODE]
@@ -267,7 +276,7 @@ def a_start_whose_calls_fail_once_ends_well(lab):
 
 
 def rekey_fails(a, call):
-    """The one call is refused; the pair in force is that of before."""
+    """The call is refused; the pair in force stays."""
     settled(a.engine)
     before, was = a.engine.state(), a.peer("beta")
     a.engine.fail(call, 1, CODE)
@@ -287,11 +296,11 @@ def every_call_of_a_rekey_can_fail_once(lab):
     for call in PAIR:
         before = rekey_fails(a, call)
         until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
-        well(a.cli("rekey", "beta", "--no-verify"))
+        expect_exit(a.cli("rekey", "beta", "--no-verify"))
     for call in END:
         settled(a.engine)
         a.engine.fail(call, 1, CODE)
-        well(a.cli("rekey", "beta", "--no-verify"))
+        expect_exit(a.cli("rekey", "beta", "--no-verify"))
         settled(a.engine)
         check(not a.engine.is_waiting_to_fail, call + " was not called")
 
@@ -303,11 +312,11 @@ def every_call_of_a_rekey_that_the_peer_leads_can_fail_once(lab):
     for call in PAIR[:3]:
         before = rekey_fails(a, call)
         until(lambda: a.engine.state() == before, "the state is as before, after %s" % call)
-        well(a.cli("rekey", "beta", "--no-verify"))
-    # The leader sends on the new pair already: its inbound stays until there is another one.
+        expect_exit(a.cli("rekey", "beta", "--no-verify"))
+    # The leader already sends on the new pair: its inbound SA stays until there is a newer one.
     before = rekey_fails(a, PAIR[3])
     check(before["contexts"][0] in a.engine.state()["contexts"], "the pair in force: %s" % a.engine.state())
-    well(a.cli("rekey", "beta", "--no-verify"))
+    expect_exit(a.cli("rekey", "beta", "--no-verify"))
     settled(a.engine)
 
 
@@ -318,7 +327,7 @@ def every_call_of_plan_and_clean_can_fail_once(lab):
     a.kill()
     before = a.engine.state()
     control = ["--control", a.config["control"]]
-    verbs = (["plan", "--config", z(a.config_path)], ["clean", "--check", *control], ["clean", *control])
+    verbs = (["plan", "--config", windows_path(a.config_path)], ["clean", "--check", *control], ["clean", *control])
 
     def run(words):
         a.engine.calls(new=True)
@@ -330,20 +339,20 @@ def every_call_of_plan_and_clean_can_fail_once(lab):
         calls = run(words)[1] if "plan" in words or "--check" in words else ALL_OF_CLEAN
         for call in dict.fromkeys(calls):
             if "Destroy" in call or "Close" in call or "Abort" in call:
-                continue  # nobody asks how these end
+                continue  # the result of these is not used
             a.engine.fail(call, 1, CODE)
             r, made = run(words)
             check(not a.engine.is_waiting_to_fail, "%s was not called by %s" % (call, words))
             if words[0] == "clean" and len(words) == 3 and call not in OPEN + READS:
                 check(r.rc in (0, 1, 7), "exit status of clean whose %s fails: %s" % (call, r))
-                well(win(*words, "--json", env=a.env, exe=a.exe))
+                expect_exit(win(*words, "--json", env=a.env, exe=a.exe))
                 check(a.engine.is_empty(), "left over after %s: %s" % (call, a.engine.state()))
                 a.start()
                 paired(a, b)
                 a.kill()
                 before = a.engine.state()
             else:
-                equal(r.rc, 1, "exit status of %s whose %s fails: %s" % (words[0], call, r))  # a code of ours
+                equal(r.rc, 1, "exit status of %s whose %s fails: %s" % (words[0], call, r))  # one of our own codes
                 has(r.out, "0x80320035")
                 has(r.out, call)
                 equal(a.engine.state(), before, "state after %s of %s" % (call, words[0]))
@@ -371,15 +380,15 @@ def every_call_of_a_restart_can_fail_once(lab):
     ended = []
     for call in dict.fromkeys(calls):
         if "Destroy" in call or "Unsubscribe" in call or "Abort" in call:
-            continue  # nobody asks how these end
+            continue  # the result of these is not used
         a.kill()
         before = a.engine.state()
         a.engine.fail(call, 1, CODE)
         a.start(ready=False)
-        until(lambda: not a.alive() or answers(a) and same_pair(a, b), "it ends, or has a pair")
+        until(lambda: not a.alive() or answers(a) and have_same_pair(a, b), "it ends, or has a pair")
         if not a.alive():
             ended.append(call)
-            equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # a code of ours
+            equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # one of our own codes
             has(a.log(), "0x80320035")
             equal(a.engine.state(), before, "what was there, after " + call)
             a.process = None
@@ -399,14 +408,14 @@ def every_call_of_a_teardown_can_fail_once(lab):
                  "FwpmTransactionCommit0"]:
         paired(a, b)
         a.engine.fail(call, 1, CODE)
-        well(a.cli("down", "beta"))
+        expect_exit(a.cli("down", "beta"))
         check(a.engine.is_empty(), "left over after %s: %s" % (call, a.engine.state()))
         check(not a.engine.is_waiting_to_fail, call + " was not called")
-        well(a.cli("up", "beta", "--no-verify"))
+        expect_exit(a.cli("up", "beta", "--no-verify"))
 
 
 @test
-def a_lock_that_somebody_holds_stalls_nothing(lab):
+def a_lock_held_by_another_program_does_not_stop_the_loop(lab):
     a, b = pair(lab, env={"SAPAIR_WFP": ""})
     paired(a, b)
     with a.engine.held():
@@ -426,19 +435,19 @@ def a_lock_that_somebody_holds_stalls_nothing(lab):
 
 
 @test
-def what_somebody_removes_is_made_anew(lab):
+def objects_that_another_program_removes_are_restored(lab):
     a, b = pair(lab)
     paired(a, b)
     was = a.peer("beta")
     a.engine.forget()
-    until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
+    until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair", 60)
     until(lambda: len(a.engine.state()["filters"]) == 8, "the filters are back")
-    has(a.log(), "somebody removed")
+    has(a.log(), "another program removed")
 
 
 @test
-def what_the_engine_tells_is_acted_upon_at_once(lab):
-    """Without being told, removals are seen within 10 s: these are quicker."""
+def events_of_the_engine_take_effect_at_once(lab):
+    """Without events removals are detected within 10 s; with events sooner."""
     a, b = pair(lab)
     paired(a, b)
     log = lambda: a.log()
@@ -448,21 +457,21 @@ def what_the_engine_tells_is_acted_upon_at_once(lab):
         told = {"context": c["id"], "filter": c["in_filter"]}[what]
         a.engine.forget()
         began = time.monotonic()
-        a.engine.tell("%s %d" % (what, told))
-        until(lambda: same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
+        a.engine.post_event("%s %d" % (what, told))
+        until(lambda: have_same_pair(a, b, int(was["epoch"]) + 1), "a new pair")
         check(time.monotonic() - began < 8, "%s: %.1f s" % (what, time.monotonic() - began))
-    a.engine.tell("drop %s 12345678 c000a010" % BETA)
-    until(lambda: "peer beta: 1 packets that no SA took; the last: SPI 12345678, status 0xc000a010" in log(),
+    a.engine.post_event("drop %s 12345678 c000a010" % BETA)
+    until(lambda: "peer beta: 1 packets dropped; the last: SPI 12345678, status 0xc000a010" in log(),
           "drops are told")
-    a.engine.tell("drop 192.0.2.99 1 2")  # somebody else's
+    a.engine.post_event("drop 192.0.2.99 1 2")  # of another program
     a.stop()
-    check(log().count("no SA took") == 1, "drops of others are told")
+    check(log().count("packets dropped") == 1, "drops of others are told")
     (end,) = [c for c in a.engine.calls() if c["call"] == "FwpmEngineClose0"]
     equal((end["enums"], end["unfreed"]), (0, 0), "subscriptions and memory at the end")
 
 
 @test
-def an_engine_that_tells_nothing_will_do(lab):
+def an_engine_without_events_is_enough(lab):
     a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST))
     b = lab.agent("beta", lab.peer_of("alpha", **FAST))
     a.engine.fail("IPsecSaContextSubscribe0", 1, 0x80320035)
@@ -474,7 +483,7 @@ def an_engine_that_tells_nothing_will_do(lab):
 
 
 @test
-def without_rights_nothing_is_done(lab):
+def without_privilege_nothing_is_changed(lab):
     for word, rc, text in (("none", 9, "elevated"), ("nobfe", 7, "sc start bfe")):
         a = wfp_agent(lab, "alpha", "beta", env={"SAPAIR_STANDIN_ACCESS": word},
                       engine=Engine(lab, word))
@@ -486,7 +495,7 @@ def without_rights_nothing_is_done(lab):
 
 
 @test
-def what_windows_cannot_is_refused_by_name(lab):
+def options_that_windows_lacks_are_refused_by_name(lab):
     for option, value in (("mode", "permissive"), ("encap", "tunnel"), ("start", "seamless"),
                           ("protect", ["tcp/445"]), ("exempt", ["icmp", "tcp/22"]), ("exempt", ["tcp/22"]),
                           ("exempt", [])):
@@ -500,10 +509,10 @@ def what_windows_cannot_is_refused_by_name(lab):
 
 
 @test
-def plan_and_clean_list_and_take_away(lab):
+def plan_lists_and_clean_removes(lab):
     a, b = pair(lab)
     paired(a, b)
-    config = ["--config", z(a.config_path)]
+    config = ["--config", windows_path(a.config_path)]
 
     def run(verb, *words):
         r = win(verb, *words, "--json", env=a.env, exe=a.exe)
@@ -515,7 +524,7 @@ def plan_and_clean_list_and_take_away(lab):
     ids = {d["id"] for d in docs if d["object"] == "policy"}
     r = win("doctor", *config, "--json", env=a.env, exe=a.exe).doc("doctor")
     (c,) = [c for c in r["checks"] if c["check"] == "statistics"]
-    equal(c["text"], "1 SAs of the whole machine are active; dropped so far: 3 unknown SPI, "
+    equal(c["text"], "1 SAs active on the whole machine; dropped so far: 3 unknown SPI, "
           "4 integrity, 5 decryption, 6 replay, 7 in clear", "statistics")
     equal(ids, {str(f["id"]) for f in a.engine.state()["filters"]}, "filters of plan")
     spis = {d["direction"]: d["spi"] for d in docs if d["object"] == "sa"}
@@ -527,7 +536,7 @@ def plan_and_clean_list_and_take_away(lab):
 
     a.kill()
     other = dict(a.config, peers=[lab.peer_of("gamma")])
-    path = z(lab.write("other.json", json.dumps(other)))
+    path = windows_path(lab.write("other.json", json.dumps(other)))
     rc, objects, docs = run("plan", "--config", path)
     equal(rc, 10, "exit status of a plan that differs")
     equal([o[0] for o in objects], 10 * ["add"] + 10 * ["stale"], "changes")
@@ -547,4 +556,4 @@ def plan_and_clean_list_and_take_away(lab):
 
 
 if __name__ == "__main__":
-    begin()
+    main()

@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labfile.c - from a lab file to bundles, and back.
+ * agent/cli/lab/labfile.c - lab files and bundles on disk.
  */
 #include "agent/cli/lab/labfile.h"
 
@@ -10,9 +10,8 @@
 #include "agent/cli/date.h"
 #include "agent/os/creds.h"
 #include "crypto/hkdf.h"
-#include "proto/json/json.h"
 
-#define SKEW_S 300 /* clocks of two hosts differ: a certificate begins in the past */
+#define SKEW_S 300 /* allowance for clocks that differ */
 #define FRESH_S 60
 
 int labfile_read(struct lab *lab, uint8_t source[SHA256_LEN], const char *path, struct err *e)
@@ -61,7 +60,7 @@ static int check_dates(const struct bundle *b, struct cert_facts *f, struct err 
 		err_set(e, ERR_USAGE,
 			"the bundle is not valid before %s; this host's clock says %s", when,
 			today);
-		return err_hint(e, "set the clock of this host right");
+		return err_hint(e, "correct this host's clock");
 	}
 	return 0;
 }
@@ -133,13 +132,13 @@ bool labfile_fresh(const struct lab *lab, const uint8_t source[SHA256_LEN], cons
 
 /* ---- making ---------------------------------------------------------------------------- */
 
-/* What every certificate of one lab shares. */
+/* What the certificates of a lab have in common. */
 struct making {
 	const struct lab *lab;
 	const uint8_t *source;
 	const char *dir;
 	bool force;
-	struct cert_wish wish; /* dates and marks */
+	struct cert_params wish; /* dates and marks */
 	struct pem_pair ca;
 };
 
@@ -157,8 +156,9 @@ static int write_bundle(struct making *m, size_t host, const struct pem_pair *ow
 	} else if (labfile_bundle_path(path, m->dir, m->lab->hosts[host].name, e) == 0) {
 		rc = os_write_file(path, text, n, true, !m->force, e);
 		if (rc < 0 && os_exists(path))
-			err_hint(e, "bundles of another lab file, or expired: --renew replaces "
-				    "them, --out writes elsewhere");
+			err_hint(
+				e,
+				"they belong to another lab file, or have expired: --renew replaces them, --out writes elsewhere");
 	}
 	wipe(text, size);
 	free(text);
@@ -169,7 +169,7 @@ static int make_host(struct making *m, size_t host, struct err *e)
 {
 	const struct lab_host *h = &m->lab->hosts[host];
 	uint8_t addr[LAB_ADDRS_MAX][17];
-	struct cert_wish wish = m->wish;
+	struct cert_params wish = m->wish;
 	struct pem_pair own;
 	int rc;
 
@@ -206,12 +206,12 @@ int labfile_make(const struct lab *lab, const uint8_t source[SHA256_LEN], const 
 	m->wish.is_lab = true;
 	*until = m->wish.not_after;
 	snprintf(name, sizeof name, "%s-ca", lab->name);
-	struct cert_wish ca = m->wish;
+	struct cert_params ca = m->wish;
 
 	ca.name = name;
 	ca.is_ca = true;
 	if (!cert_self(&m->ca, &ca)) {
-		err_set(e, ERR_USAGE, "no certificate can say that (see --ttl)");
+		err_set(e, ERR_USAGE, "no certificate can be valid that long (see --ttl)");
 		goto out;
 	}
 	if (os_make_dir(dir, e) < 0)

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/ca.c - a small CA in a directory: makes it, lets it certify hosts.
+ * agent/cli/verbs/ca.c - ca: a small CA in a directory.
  */
 #include <stdio.h>
 #include <string.h>
@@ -41,14 +41,16 @@ static int ca_open(struct ca *ca, const struct args *a, struct err *e)
 	if (ident_read(&ca->facts, ca->cert, OS_CONFIG, &ca->cert_pem, &ca->cert_len, e) < 0 ||
 	    os_read_file(&ca->key_pem, &ca->key_len, ca->key, OS_SECRET, e) < 0) {
 		if (!os_exists(ca->cert) || !os_exists(ca->key))
-			err_hint(e, "make a CA with \"sapair ca new\", or say where it is: --dir");
+			err_hint(
+				e,
+				"create a CA with \"sapair ca new\", or give its directory with --dir");
 		ca_free(ca);
 		return -1;
 	}
 	return 0;
 }
 
-/* changed NULL: nothing could be; key NULL: none was made. */
+/* changed: NULL if the verb changes nothing; key: NULL if none was made. */
 static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
 		  const char *cert, const char *key, const char *ca)
 {
@@ -63,7 +65,7 @@ static void print(const struct args *a, const struct cert_facts *f, const bool *
 		if (ca != NULL)
 			out_field("CA", "%s", ca);
 		if (changed != NULL && !*changed)
-			out_note("there already: nothing was changed");
+			out_note("exists already: nothing was changed");
 		return;
 	}
 	out_begin(&o, buf, sizeof buf, "sapair.ca/1");
@@ -93,13 +95,13 @@ static int make_ca(const struct args *a, const struct ca *ca, struct err *e)
 	w.wish.is_ca = true;
 	if (!cert_self(&pair, &w.wish))
 		return err_set(e, ERR_USAGE,
-			       "no certificate can say that (see --days, --not-after)");
+			       "no certificate can have these dates (see --days, --not-after)");
 	rc = ident_write(&pair, ca->cert, ca->key, args_has(a, "force"), e);
 	wipe(&pair, sizeof pair);
 	return rc;
 }
 
-int v_ca_new(const struct args *a, struct err *e)
+static int run_new(const struct args *a, struct err *e)
 {
 	bool changed = args_has(a, "force");
 	struct cert_facts f;
@@ -116,7 +118,7 @@ int v_ca_new(const struct args *a, struct err *e)
 	return 0;
 }
 
-int v_ca_show(const struct args *a, struct err *e)
+static int run_show(const struct args *a, struct err *e)
 {
 	struct cert_facts f;
 	struct ca ca;
@@ -125,7 +127,9 @@ int v_ca_show(const struct args *a, struct err *e)
 		return -1;
 	if (ident_read(&f, ca.cert, OS_CONFIG, NULL, NULL, e) < 0) {
 		if (!os_exists(ca.cert))
-			err_hint(e, "make a CA with \"sapair ca new\", or say where it is: --dir");
+			err_hint(
+				e,
+				"create a CA with \"sapair ca new\", or give its directory with --dir");
 		return -1;
 	}
 	print(a, &f, NULL, ca.cert, os_exists(ca.key) ? ca.key : NULL, NULL);
@@ -134,8 +138,8 @@ int v_ca_show(const struct args *a, struct err *e)
 
 /* ---- issue, sign ----------------------------------------------------------------------- */
 
-/* Peers know a host by name or address: without an address, `run --peer ADDRESS` would refuse it.
- * No certificate outlives its CA, and a lab CA makes lab identities. */
+/* Requires an address: `run --peer ADDRESS` identifies the peer by it. Limits the certificate to
+ * the validity of the CA; a lab CA makes lab identities. */
 static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args *a,
 		   const char *name, struct err *e)
 {
@@ -143,7 +147,7 @@ static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args 
 
 	if (!args_has(a, "address")) {
 		err_set(e, ERR_USAGE, "%s: --address is missing", a->verb->name);
-		return err_hint(e, "give the addresses that peers will know this host by");
+		return err_hint(e, "give the addresses at which peers reach this host");
 	}
 	if (ident_wish(w, a, name, IDENT_DAYS, e) < 0)
 		return -1;
@@ -152,15 +156,15 @@ static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args 
 		return 0;
 	date_put(text, ca->facts.not_after);
 	if (w->wish.not_before >= ca->facts.not_after)
-		return err_set(e, ERR_USAGE, "the CA ends at %s: it certifies nothing after that",
-			       text);
+		return err_set(e, ERR_USAGE,
+			       "the CA expires at %s, before the certificate would be valid", text);
 	w->wish.not_after = ca->facts.not_after;
-	out_note("valid until %s only: the CA ends then", text);
+	out_note("valid only until %s, when the CA expires", text);
 	return 0;
 }
 
-/* Is what we would write there already? */
-static bool is_there(const char *path, const struct ca *ca, const struct cert_wish *w,
+/* Does the same certificate exist already? */
+static bool is_there(const char *path, const struct ca *ca, const struct cert_params *w,
 		     const uint8_t *pin, struct cert_facts *f)
 {
 	struct err ignored = {0};
@@ -171,7 +175,7 @@ static bool is_there(const char *path, const struct ca *ca, const struct cert_wi
 	       (pin == NULL || bytes_equal(f->pin, pin, PIN_LEN));
 }
 
-/* A copy of the CA's certificate for the host; another CA's is not replaced silently. */
+/* Copies the CA certificate. ERR_USAGE if there is one of another CA, without --force. */
 static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *e)
 {
 	char *text;
@@ -187,13 +191,13 @@ static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *
 		os_free_text(text, len);
 		if (same)
 			return 0;
-		err_set(e, ERR_USAGE, "%s: is there already, of another CA", to);
+		err_set(e, ERR_USAGE, "%s: already exists, from another CA", to);
 		return err_hint(e, "--force replaces it, --out writes elsewhere");
 	}
 	return os_write_file(to, ca->cert_pem, ca->cert_len, false, false, e);
 }
 
-/* Where `ca issue` writes. */
+/* Output files of `ca issue`. */
 struct issue {
 	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX], ca[OS_PATH_MAX];
 };
@@ -245,7 +249,7 @@ static int issue(const struct args *a, const struct ca *ca, const char *name, st
 	return 0;
 }
 
-int v_ca_issue(const struct args *a, struct err *e)
+static int run_issue(const struct args *a, struct err *e)
 {
 	struct ca ca;
 	int rc;
@@ -267,7 +271,7 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 	struct ident_wish w;
 
 	if (name == NULL && subject->name[0] == '\0') {
-		err_set(e, ERR_USAGE, "%s has no sapair name", args_word(a, 0));
+		err_set(e, ERR_USAGE, "%s has no name", args_word(a, 0));
 		return err_hint(e, "give one with --name");
 	}
 	if (wish_by(&w, ca, a, name != NULL ? name : subject->name, e) < 0)
@@ -294,7 +298,7 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 	return 0;
 }
 
-/* The same host, key, names and addresses; new dates, by this CA. */
+/* Issues the certificate again with new dates. */
 static int renew(const struct args *a, const struct ca *ca, const char *path, const char *pem,
 		 const struct cert_facts *old, struct err *e)
 {
@@ -304,10 +308,10 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 	bool changed = true;
 
 	if (old->is_ca)
-		return err_set(e, ERR_USAGE,
-			       "%s is a CA: make a new one, and let both be trusted for "
-			       "a while",
-			       path);
+		return err_set(
+			e, ERR_USAGE,
+			"%s is a CA: create a new one, and have hosts trust both for a while",
+			path);
 	if (ident_wish(&w, a, old->name, IDENT_DAYS, e) < 0)
 		return err_in(e, "%s", path);
 	for (size_t i = 0; i < old->addrs; i++) {
@@ -319,9 +323,9 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 	if (w.wish.not_after > ca->facts.not_after) {
 		date_put(text, ca->facts.not_after);
 		if (w.wish.not_before >= ca->facts.not_after)
-			return err_set(e, ERR_USAGE, "the CA ended at %s", text);
+			return err_set(e, ERR_USAGE, "the CA expired at %s", text);
 		w.wish.not_after = ca->facts.not_after;
-		out_note("valid until %s only: the CA ends then", text);
+		out_note("valid only until %s, when the CA expires", text);
 	}
 	if (creds_fault(cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem), path, ca->key,
 			ca->cert, e) < 0 ||
@@ -332,7 +336,7 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 	return 0;
 }
 
-int v_ca_renew(const struct args *a, struct err *e)
+static int run_renew(const struct args *a, struct err *e)
 {
 	struct cert_facts old;
 	char *pem = NULL;
@@ -350,7 +354,7 @@ int v_ca_renew(const struct args *a, struct err *e)
 	return rc;
 }
 
-int v_ca_sign(const struct args *a, struct err *e)
+static int run_sign(const struct args *a, struct err *e)
 {
 	struct cert_facts subject;
 	char *pem = NULL;
@@ -367,3 +371,102 @@ int v_ca_sign(const struct args *a, struct err *e)
 	ca_free(&ca);
 	return rc;
 }
+
+static const struct option ca_new_options[] = {
+	{"name", "NAME", "name (default: sapair-ca)", false},
+	{"days", "N", "validity in days (default 3650)", false},
+	{"dir", "DIR", "output directory (default: the config directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_ca_new = {
+	.name = "ca new",
+	.words = "",
+	.text = "create a CA",
+	.example = "sapair ca new --name lab-ca --dir ca",
+	.options = {ca_new_options},
+	.run = run_new,
+};
+
+static const struct option issue_options[] = {
+	{"address", "ADDRESS", "address of the host; may be repeated", true},
+	{"days", "N", "validity in days (default 825)", false},
+	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	{"out", "DIR", "output directory (default: the current directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_ca_issue = {
+	.name = "ca issue",
+	.words = "NAME",
+	.text = "create a key and a certificate for a host",
+	.more = "Needs at least one --address. Copy NAME.crt, NAME.key and ca.crt to the\n"
+		"host.",
+	.example = "sapair ca issue alpha --address 192.0.2.1 --dir ca --out alpha",
+	.options = {issue_options},
+	.least = 1,
+	.most = 1,
+	.run = run_issue,
+};
+
+static const struct option sign_options[] = {
+	{"name", "NAME", "name (default: that in CERT)", false},
+	{"address", "ADDRESS", "address of the host; may be repeated", true},
+	{"days", "N", "validity in days (default 825)", false},
+	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	{"out", "FILE", "output file (default: NAME.crt in the current directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_ca_sign = {
+	.name = "ca sign",
+	.words = "CERT",
+	.text = "certify the key of a host's self-signed certificate",
+	.more = "Needs at least one --address. The private key never leaves its host.",
+	.example = "sapair ca sign alpha-self.crt --address 192.0.2.1 --out alpha.crt",
+	.options = {sign_options},
+	.least = 1,
+	.most = 1,
+	.run = run_sign,
+};
+
+static const struct option renew_options[] = {
+	{"days", "N", "validity in days (default 825)", false},
+	{"not-before", "DATE", "start of validity (default: 5 min ago)", false},
+	{"not-after", "DATE", "end of validity, instead of --days", false},
+	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_ca_renew = {
+	.name = "ca renew",
+	.words = "CERT",
+	.text = "renew a host's certificate in place",
+	.more = "Keeps key, name and addresses; the CA may differ from the one before. A\n"
+		"running agent loads the new file by itself, without disturbing any pair.",
+	.example = "sapair ca renew alpha/alpha.crt --dir ca",
+	.options = {renew_options},
+	.least = 1,
+	.most = 1,
+	.run = run_renew,
+};
+
+static const struct option ca_show_options[] = {
+	{"dir", "DIR", "directory of ca.crt (default: the config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_ca_show = {
+	.name = "ca show",
+	.words = "",
+	.text = "show the CA certificate",
+	.example = "sapair ca show --dir ca",
+	.options = {ca_show_options},
+	.run = run_show,
+};

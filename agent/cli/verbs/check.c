@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/check.c - reads all that an agent would read, and tells whether it would start.
+ * agent/cli/verbs/check.c - check: reads all that an agent would read, and reports errors.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static void judge_ca(struct findings *f, const char *path)
 	size_t len = 0;
 
 	if (path[0] == '\0' || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
-		return; /* a fault is found by who loads it */
+		return; /* errors are reported when it is loaded */
 	if (cert_read(text, &facts) == IDENTITY_OK)
 		judge_dates(f, path, &facts);
 	os_free_text(text, len);
@@ -77,9 +77,9 @@ static int check_identity(const struct config *c, struct findings *f, struct err
 	judge_dates(f, c->certificate, identity_facts(id));
 	judge_ca(f, c->ca);
 	if (identity_facts(id)->is_lab && !c->allow_lab) {
-		err_set(e, ERR_USAGE, "%s is a lab identity, and the config does not allow_lab",
+		err_set(e, ERR_USAGE, "%s is a lab identity, and the config has no allow_lab",
 			c->certificate);
-		err_hint(e, "lab identities are for labs: get another one, or say allow_lab");
+		err_hint(e, "use another identity, or set allow_lab");
 		rc = -1;
 	}
 	identity_free(id);
@@ -106,12 +106,10 @@ static int check_files(struct config *c, const char *path, struct findings *f, s
 		if (check_ppk(p->ppk, e) < 0)
 			return err_in(e, "peer %s", p->name);
 		if (p->opt.mode == MODE_PERMISSIVE)
-			warn(f, "peer %s: mode permissive lets clear text through", p->name);
+			warn(f, "peer %s: mode permissive allows clear text", p->name);
 	}
 	if (c->n_peers == 0)
-		warn(f, "no peers: the agent would wait for \"sapair up ADDRESS\"");
-	if (c->fault[0] != '\0')
-		warn(f, "test_fault is for tests: the agent will fail on purpose");
+		warn(f, "no peers: the agent would do nothing until \"sapair up ADDRESS\"");
 	return 0;
 }
 
@@ -136,7 +134,7 @@ static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e
 	const char *file = args_word(a, 0), *config = args_text(a, "config");
 
 	if (file != NULL && config != NULL)
-		return err_set(e, ERR_USAGE, "FILE and --config exclude each other");
+		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
 	if (file == NULL)
 		file = config;
 	if (file != NULL)
@@ -144,7 +142,7 @@ static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e
 	return conf_usual(path, e);
 }
 
-int v_check(const struct args *a, struct err *e)
+static int run_check(const struct args *a, struct err *e)
 {
 	struct findings f = {.n = 0};
 	char path[OS_PATH_MAX];
@@ -154,7 +152,7 @@ int v_check(const struct args *a, struct err *e)
 		return -1;
 	if (conf_read(&c, path, e) < 0) {
 		if (!os_exists(path))
-			err_hint(e, "say which file: sapair check FILE");
+			err_hint(e, "give the file: sapair check FILE");
 		return -1;
 	}
 	char dir[OS_PATH_MAX];
@@ -176,3 +174,18 @@ int v_check(const struct args *a, struct err *e)
 	config_free(&c);
 	return 0;
 }
+
+static const struct option check_options[] = {
+	{"config", "FILE", "same as FILE", false},
+	OPTION_END,
+};
+
+const struct verb verb_check = {
+	.name = "check",
+	.words = "[FILE]",
+	.text = "check the config without changing anything",
+	.example = "sapair check /etc/sapair/sapair.json",
+	.options = {check_options},
+	.most = 1,
+	.run = run_check,
+};

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/completion.c - completion SHELL: from the table of verbs, so that it knows them all.
+ * agent/cli/verbs/completion.c - completion: derived from the list of verbs.
  */
 #include <stdio.h>
 #include <string.h>
@@ -7,96 +7,87 @@
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 
-static bool is_first_of(const struct verb *v)
+/* True unless a verb before v in the list has the same first word. */
+static bool is_first_of(const struct verb *const *list, const struct verb *v)
 {
 	size_t n = strcspn(v->name, " ");
 
-	for (const struct verb *o = verbs; o != v; o++)
-		if (strncmp(o->name, v->name, n) == 0 && strcspn(o->name, " ") == n)
+	for (; *list != v; list++)
+		if (strncmp((*list)->name, v->name, n) == 0 && strcspn((*list)->name, " ") == n)
 			return false;
 	return true;
 }
 
-/* First words of verbs, then the second ones of each that has them, then the options. */
-static void put_first_words(void)
+static void put_first_words(const struct verb *const *list)
 {
-	for (const struct verb *v = verbs; v->name != NULL; v++)
-		if (is_first_of(v))
-			out_text("%.*s ", (int)strcspn(v->name, " "), v->name);
+	for (const struct verb *const *v = list; *v != NULL; v++)
+		if (is_first_of(list, *v))
+			out_text("%.*s ", (int)strcspn((*v)->name, " "), (*v)->name);
 }
 
-static void put_options(const struct verb *v)
+/* For each first word of a two-word verb: before, the word, between, its second words, after. */
+static void put_second_words(const struct verb *const *list, const char *before,
+			     const char *between, const char *after)
 {
-	for (size_t i = 0; i < OPTION_LISTS_MAX && v->lists[i] != NULL; i++)
-		for (const struct option *o = v->lists[i]; o->name != NULL; o++)
-			out_text("--%s ", o->name);
-	out_text("--json --help");
-}
+	for (const struct verb *const *v = list; *v != NULL; v++) {
+		const char *name = (*v)->name;
+		const size_t n = strcspn(name, " ");
 
-/* case patterns of bash and zsh: "the words so far" -> what may follow. */
-static void put_cases(void)
-{
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		int n = (int)strcspn(v->name, " ");
-
-		if (v->name[n] != '\0' && is_first_of(v)) {
-			out_text("\t\"%.*s\") words='", n, v->name);
-			for (const struct verb *o = v; o->name != NULL; o++)
-				if (strncmp(o->name, v->name, (size_t)n + 1) == 0)
-					out_text("%s ", o->name + n + 1);
-			out_text("' ;;\n");
-		}
-	}
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		out_text("\t\"%s\"*) words='", v->name);
-		put_options(v);
-		out_text("' ;;\n");
+		if (name[n] == '\0' || !is_first_of(list, *v))
+			continue;
+		out_text("%s%.*s%s", before, (int)n, name, between);
+		for (const struct verb *const *o = v; *o != NULL; o++)
+			if (strncmp((*o)->name, name, n + 1) == 0)
+				out_text("%s ", (*o)->name + n + 1);
+		out_text("%s", after);
 	}
 }
 
-static void put_bash(void)
+/* For each verb: before, its name, between, its options, after. */
+static void put_options(const struct verb *const *list, const char *before, const char *between,
+			const char *after)
 {
-	out_text("# bash completion of sapair: source it, or put it into bash-completion's folder\n"
+	for (; *list != NULL; list++) {
+		const struct verb *v = *list;
+
+		out_text("%s%s%s", before, v->name, between);
+		for (size_t i = 0; i < OPTION_LISTS_MAX && v->options[i] != NULL; i++)
+			for (const struct option *o = v->options[i]; o->name != NULL; o++)
+				out_text("--%s ", o->name);
+		out_text("--json --help%s", after);
+	}
+}
+
+static void put_bash(const struct verb *const *list)
+{
+	out_text("# bash completion for sapair: source it, or install it for bash-completion\n"
 		 "_sapair() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} words=''\n"
 		 "\tlocal so_far=\"${COMP_WORDS[*]:1:COMP_CWORD-1}\"\n"
 		 "\tcase $so_far in\n\t'') words='");
-	put_first_words();
+	put_first_words(list);
 	out_text("' ;;\n");
-	put_cases();
+	put_second_words(list, "\t\"", "\") words='", "' ;;\n");
+	put_options(list, "\t\"", "\"*) words='", "' ;;\n");
 	out_text("\tesac\n"
 		 "\tcase $cur in\n\t-*) ;;\n\t*) case $words in --*) words='' ;; esac ;;\n\tesac\n"
 		 "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 		 "}\ncomplete -o default -F _sapair sapair\n");
 }
 
-static void put_zsh(void)
+static void put_zsh(const struct verb *const *list)
 {
-	out_text("#compdef sapair\n# zsh completion of sapair: as _sapair into a folder of fpath\n"
+	out_text("#compdef sapair\n"
+		 "# zsh completion for sapair: install it as _sapair in a directory of fpath\n"
 		 "_sapair() {\n\tlocal list=''\n\tlocal so_far=\"${(j: :)words[2,CURRENT-1]}\"\n"
 		 "\tcase $so_far in\n\t'') list='");
-	put_first_words();
+	put_first_words(list);
 	out_text("' ;;\n");
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		int n = (int)strcspn(v->name, " ");
-
-		if (v->name[n] == '\0' || !is_first_of(v))
-			continue;
-		out_text("\t\"%.*s\") list='", n, v->name);
-		for (const struct verb *o = v; o->name != NULL; o++)
-			if (strncmp(o->name, v->name, (size_t)n + 1) == 0)
-				out_text("%s ", o->name + n + 1);
-		out_text("' ;;\n");
-	}
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		out_text("\t\"%s\"*) list='", v->name);
-		put_options(v);
-		out_text("' ;;\n");
-	}
+	put_second_words(list, "\t\"", "\") list='", "' ;;\n");
+	put_options(list, "\t\"", "\"*) list='", "' ;;\n");
 	out_text("\tesac\n\tif [[ $list == --* && $PREFIX != -* ]]; then _files; "
 		 "else compadd -- ${=list}; fi\n}\n_sapair \"$@\"\n");
 }
 
-/* In single quotes. */
 static void put_quoted(const char *text)
 {
 	out_text("'");
@@ -105,59 +96,47 @@ static void put_quoted(const char *text)
 	out_text("'\n");
 }
 
-static void put_fish(void)
+static void put_fish_verb(const struct verb *v, bool is_first)
 {
-	out_text("# fish completion of sapair: as sapair.fish into ~/.config/fish/completions\n");
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		int n = (int)strcspn(v->name, " ");
+	const int n = (int)strcspn(v->name, " ");
 
-		if (v->name[n] == '\0') {
-			out_text("complete -c sapair -n __fish_use_subcommand -a '%s' -d ",
+	if (v->name[n] == '\0') {
+		out_text("complete -c sapair -n __fish_use_subcommand -a '%s' -d ", v->name);
+	} else {
+		if (is_first)
+			out_text("complete -c sapair -n __fish_use_subcommand -a '%.*s'\n", n,
 				 v->name);
-		} else {
-			if (is_first_of(v))
-				out_text("complete -c sapair -n __fish_use_subcommand -a '%.*s'\n",
-					 n, v->name);
-			out_text(
-				"complete -c sapair -n '__fish_seen_subcommand_from %.*s' -a '%s' -d ",
-				n, v->name, v->name + n + 1);
-		}
-		put_quoted(v->text);
-		for (size_t i = 0; i < OPTION_LISTS_MAX && v->lists[i] != NULL; i++)
-			for (const struct option *o = v->lists[i]; o->name != NULL; o++) {
-				out_text(
-					"complete -c sapair -n '__fish_seen_subcommand_from %.*s' -l "
-					"%s%s -d ",
-					n, v->name, o->name, o->value != NULL ? " -r" : "");
-				put_quoted(o->text);
-			}
+		out_text("complete -c sapair -n '__fish_seen_subcommand_from %.*s' -a '%s' -d ", n,
+			 v->name, v->name + n + 1);
 	}
+	put_quoted(v->text);
+	for (size_t i = 0; i < OPTION_LISTS_MAX && v->options[i] != NULL; i++)
+		for (const struct option *o = v->options[i]; o->name != NULL; o++) {
+			out_text("complete -c sapair -n '__fish_seen_subcommand_from %.*s' -l "
+				 "%s%s -d ",
+				 n, v->name, o->name, o->value != NULL ? " -r" : "");
+			put_quoted(o->text);
+		}
 }
 
-static void put_powershell(void)
+static void put_fish(const struct verb *const *list)
 {
-	out_text("# PowerShell completion of sapair: dot-source it from $PROFILE\n"
+	out_text("# fish completion for sapair: install it as "
+		 "~/.config/fish/completions/sapair.fish\n");
+	for (const struct verb *const *v = list; *v != NULL; v++)
+		put_fish_verb(*v, is_first_of(list, *v));
+}
+
+static void put_powershell(const struct verb *const *list)
+{
+	out_text("# PowerShell completion for sapair: dot-source it from $PROFILE\n"
 		 "Register-ArgumentCompleter -Native -CommandName sapair -ScriptBlock {\n"
 		 "\tparam($word, $ast, $at)\n"
 		 "\t$table = [ordered]@{\n\t\t'' = '");
-	put_first_words();
+	put_first_words(list);
 	out_text("'\n");
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		int n = (int)strcspn(v->name, " ");
-
-		if (v->name[n] == '\0' || !is_first_of(v))
-			continue;
-		out_text("\t\t'%.*s' = '", n, v->name);
-		for (const struct verb *o = v; o->name != NULL; o++)
-			if (strncmp(o->name, v->name, (size_t)n + 1) == 0)
-				out_text("%s ", o->name + n + 1);
-		out_text("'\n");
-	}
-	for (const struct verb *v = verbs; v->name != NULL; v++) {
-		out_text("\t\t'%s' = '", v->name);
-		put_options(v);
-		out_text("'\n");
-	}
+	put_second_words(list, "\t\t'", "' = '", "'\n");
+	put_options(list, "\t\t'", "' = '", "'\n");
 	out_text(
 		"\t}\n"
 		"\t$said = @($ast.CommandElements | Select-Object -Skip 1 | ForEach-Object { \"$_\" } |\n"
@@ -167,11 +146,11 @@ static void put_powershell(void)
 		"\t$table[\"$key\"].Trim() -split ' ' | Where-Object { $_ -like \"$word*\" }\n}\n");
 }
 
-int v_completion(const struct args *a, struct err *e)
+static int run_completion(const struct args *a, struct err *e)
 {
 	static const struct {
 		const char *name;
-		void (*put)(void);
+		void (*put)(const struct verb *const *list);
 	} shells[] = {{"bash", put_bash},
 		      {"zsh", put_zsh},
 		      {"fish", put_fish},
@@ -179,12 +158,23 @@ int v_completion(const struct args *a, struct err *e)
 	const char *name = args_word(a, 0);
 
 	if (a->json)
-		return err_set(e, ERR_USAGE, "completion: a script for a shell has no JSON form");
+		return err_set(e, ERR_USAGE, "completion: a shell script has no JSON form");
 	for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
 		if (strcmp(shells[i].name, name) != 0)
 			continue;
-		shells[i].put();
+		shells[i].put(a->verbs);
 		return 0;
 	}
-	return err_set(e, ERR_USAGE, "no shell \"%s\": bash, zsh, fish or powershell", name);
+	return err_set(e, ERR_USAGE,
+		       "unknown shell \"%s\"; known are bash, zsh, fish and powershell", name);
 }
+
+const struct verb verb_completion = {
+	.name = "completion",
+	.words = "SHELL",
+	.text = "print a completion script for bash, zsh, fish or powershell",
+	.example = "sapair completion bash > /etc/bash_completion.d/sapair",
+	.least = 1,
+	.most = 1,
+	.run = run_completion,
+};

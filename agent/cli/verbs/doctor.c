@@ -1,6 +1,6 @@
 /*
- * agent/cli/verbs/doctor.c - doctor: looks at what an agent needs on this host and on the way to its peers,
- * and says of each what is wrong and what to do next. Changes nothing.
+ * agent/cli/verbs/doctor.c - doctor: checks this host and the path to its peers; reports each
+ * problem with a remedy.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ struct doctor {
 	const struct args *args;
 	struct config cfg;
 	bool has_config;
-	struct json_doc *status; /* of a running agent; NULL: none runs */
+	struct json_doc *status; /* status of a running agent; NULL: none is running */
 	struct client *client;
 	struct finding *list;
 	size_t n;
@@ -88,7 +88,7 @@ static void look_at_agent(struct doctor *d)
 	if (client_open(&d->client, control, &e) < 0) {
 		if (e.code == ERR_DOWN)
 			find(d, "agent", DOUBTFUL, "no agent is running")->hint =
-				"start it: sapair run";
+				"start it with \"sapair run\"";
 		else
 			find_err(d, "agent", &e);
 		return;
@@ -96,10 +96,10 @@ static void look_at_agent(struct doctor *d)
 	if (client_send(d->client, &req, &e) < 0 ||
 	    client_line(d->client, client_now_ms() + ANSWER_MS, &line, &len, &e) <= 0 ||
 	    json_open(&d->status, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, &e) < 0) {
-		struct finding *f = find(d, "agent", WRONG, "it runs, but does not answer");
+		struct finding *f = find(d, "agent", WRONG, "running, but not answering");
 
 		f->exit = err_exit_status(ERR_DOWN);
-		f->hint = "restart it; its log may tell why";
+		f->hint = "see its log, and restart it";
 		return;
 	}
 	find(d, "agent", FINE, "running, back end %s",
@@ -119,16 +119,13 @@ static void look_at_config(struct doctor *d)
 	os_dir_of(dir, path);
 	if (config == NULL && !os_exists(path) && !conf_has_peers(dir)) {
 		find(d, "config", DOUBTFUL, "no config file %s", path)->hint =
-			"flags of \"sapair run\" do without one; --config says where it is";
+			"give its path with --config; \"sapair run --peer\" needs none";
 		return;
 	}
-	if (os_exists(path) || config != NULL) {
-		if (conf_read(&d->cfg, path, &e) < 0) {
-			find_err(d, "config", &e);
-			return;
-		}
-	} else {
-		config_init(&d->cfg);
+	if ((os_exists(path) || config != NULL ? conf_read(&d->cfg, path, &e)
+					       : config_init(&d->cfg, &e)) < 0) {
+		find_err(d, "config", &e);
+		return;
 	}
 	if (conf_peers(&d->cfg, dir, &e) < 0) {
 		find_err(d, "config", &e);
@@ -163,18 +160,19 @@ static void look_at_identity(struct doctor *d)
 	date_put(today, now);
 	date_put(when, left <= 0 ? f->not_after : f->not_before);
 	if (now < f->not_before) {
-		find(d, "clock", WRONG, "it says %s, and our certificate begins at %s", today, when)
-			->hint = "set this host's clock right";
+		find(d, "clock", WRONG,
+		     "the clock says %s, and our certificate is not valid before %s", today, when)
+			->hint = "correct this host's clock";
 	} else if (left <= 0) {
 		struct finding *bad = find(d, "certificate", WRONG,
 					   "ours expired at %s; the clock says %s", when, today);
 
 		bad->exit = err_exit_status(ERR_AUTH);
-		bad->hint = "renew it (sapair ca renew), or set the clock right";
+		bad->hint = "renew it with \"sapair ca renew\", or correct the clock";
 	} else if (left < 30 * DATE_DAY_S) {
 		find(d, "certificate", DOUBTFUL, "ours expires in %d days",
 		     (int)(left / DATE_DAY_S))
-			->hint = "renew it: sapair ca renew";
+			->hint = "renew it with \"sapair ca renew\"";
 	} else {
 		find(d, "certificate", FINE, "%s, valid for %d days", f->name,
 		     (int)(left / DATE_DAY_S));
@@ -184,10 +182,11 @@ static void look_at_identity(struct doctor *d)
 
 /* ---- addresses, ports, links ----------------------------------------------------------- */
 
-#define ESP_BYTES 62    /* in front of and behind a packet at most: SPI, number, IV, padding, ICV */
-#define IPV6_LEAST 1280 /* bytes that every link must carry, RFC 8200 */
+#define ESP_BYTES 62    /* maximum ESP overhead: SPI, sequence number, IV, padding, ICV */
+#define IPV6_LEAST 1280 /* minimum MTU of IPv6, RFC 8200 */
 
-/* The interface that has the address; false: none. Of 127.0.0.0/8 Linux shows only one. */
+/* Finds the interface that has the address. All of 127.0.0.0/8 is local, though Linux lists one
+ * address. */
 static bool interface_of(const struct addr *a, char name[64])
 {
 	uv_interface_address_t *list;
@@ -196,7 +195,7 @@ static bool interface_of(const struct addr *a, char name[64])
 
 	snprintf(name, 64, "lo");
 	if (uv_interface_addresses(&list, &n) != 0)
-		return true; /* nothing is known: nothing is said */
+		return true; /* unknown: no finding */
 	for (int i = 0; i < n && !found; i++) {
 		const uv_interface_address_t *at = &list[i];
 
@@ -224,7 +223,7 @@ static void look_at_address(struct doctor *d, const char *what, const struct add
 	}
 	addr_put(text, a);
 	find(d, "addresses", WRONG, "%s: no interface of this host has %s", what, text)->hint =
-		"write an address of this host into the config (ip address), or give it this one";
+		"put an address of this host into the config (see ip address), or add this one to it";
 }
 
 static void look_at_addresses(struct doctor *d)
@@ -236,10 +235,10 @@ static void look_at_addresses(struct doctor *d)
 	for (size_t i = 0; i < d->cfg.n_peers; i++)
 		look_at_address(d, d->cfg.peers[i].name, &d->cfg.peers[i].local, &good);
 	if (good > 0 && d->n == before)
-		find(d, "addresses", FINE, "all that the config names are on this host");
+		find(d, "addresses", FINE, "all addresses in the config are on this host");
 }
 
-/* Before an agent listens: is its port free? */
+/* Is the TCP port free? Only if no agent is running. */
 static void look_at_port(struct doctor *d, const struct endpoint *ep)
 {
 	struct sockaddr_storage ss;
@@ -265,14 +264,14 @@ static void look_at_port(struct doctor *d, const struct endpoint *ep)
 	if (rc == 0)
 		find(d, "port", FINE, "TCP %s is free", at);
 	else if (rc == UV_EADDRINUSE)
-		find(d, "port", WRONG, "TCP %s: another program listens there", at)->hint =
-			"ss -ltnp shows which; end it, or choose another port with \"listen\"";
+		find(d, "port", WRONG, "TCP %s: in use by another program", at)->hint =
+			"ss -ltnp shows which; stop it, or choose another port with \"listen\"";
 	else if (rc == UV_EACCES)
 		find(d, "port", WRONG, "TCP %s: %s", at, uv_strerror(rc))->hint =
-			"ports below 1024 are for root: choose a greater one with \"listen\"";
+			"ports below 1024 require root; choose a higher one with \"listen\"";
 }
 
-/* What a link leaves to packets in ESP. Where there is no /sys, nothing is said. */
+/* MTU inside ESP. Without /sys, no finding. */
 static void look_at_link(struct doctor *d, const char *peer, const char *local)
 {
 	char name[64], path[128], text[16] = "";
@@ -295,7 +294,7 @@ static void look_at_link(struct doctor *d, const char *peer, const char *local)
 		f = find(d, "mtu", DOUBTFUL,
 			 "%s carries packets of %ld bytes, %ld inside ESP: IPv6 needs %d", name,
 			 mtu, mtu - ESP_BYTES, IPV6_LEAST);
-		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link can";
+		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link supports it";
 	} else {
 		f = find(d, "mtu", FINE, "%s carries packets of %ld bytes, %ld inside ESP", name,
 			 mtu, mtu - ESP_BYTES);
@@ -311,8 +310,8 @@ static void look_at_discovery(struct doctor *d)
 	if (f != NULL)
 		fclose(f);
 	if (c != '0')
-		find(d, "mtu", DOUBTFUL, "this host does not look for the MTU of a path")->hint =
-			"sysctl net.ipv4.ip_no_pmtu_disc=0, or long packets may vanish";
+		find(d, "mtu", DOUBTFUL, "path MTU discovery is off")->hint =
+			"enable it, or long packets may be lost: sysctl net.ipv4.ip_no_pmtu_disc=0";
 }
 
 static void look_at_network(struct doctor *d)
@@ -330,7 +329,7 @@ static void look_at_network(struct doctor *d)
 	look_at_discovery(d);
 }
 
-/* Those of the config that the system has. */
+/* The suites of the config that the system supports. */
 static void look_at_suites(struct doctor *d, struct ipsec *db)
 {
 	char missing[256] = "";
@@ -355,17 +354,17 @@ static void look_at_suites(struct doctor *d, struct ipsec *db)
 		}
 		if (any)
 			continue;
-		find(d, "suites", WRONG, "peer %s: this system has none of its suites",
+		find(d, "suites", WRONG, "peer %s: this system supports none of its suites",
 		     d->cfg.peers[i].name)
-			->hint = "load the kernel's modules (gcm, seqiv, authenc, cbc), or allow "
-				 "others with \"suites\"";
+			->hint =
+			"load the kernel modules (gcm, seqiv, authenc, cbc), or allow other suites with \"suites\"";
 		return;
 	}
 	if (n > 0)
-		find(d, "suites", DOUBTFUL, "this system does not have%s", missing)->hint =
-			"the others serve; the kernel's modules are gcm, seqiv, authenc, cbc";
+		find(d, "suites", DOUBTFUL, "this system does not support%s", missing)->hint =
+			"the other suites suffice; the kernel modules are gcm, seqiv, authenc, cbc";
 	else if (d->cfg.n_peers > 0)
-		find(d, "suites", FINE, "this system has all that the config allows");
+		find(d, "suites", FINE, "this system supports all suites of the config");
 }
 
 static int count_leftover(void *arg, const struct ipsec_leftover *l, struct err *e)
@@ -397,7 +396,7 @@ static void look_at_statistics(struct doctor *d, struct ipsec *db)
 		find(d, "statistics", FINE, "%s", text);
 }
 
-/* A running agent has shown that its back end works; it is asked beside it where that is possible. */
+/* A running agent proves that its back end works; a second instance is opened only if possible. */
 static void look_at_backend(struct doctor *d)
 {
 	const char *name = d->has_config ? d->cfg.backend : "auto";
@@ -423,7 +422,7 @@ static void look_at_backend(struct doctor *d)
 		find(d, "back end", FINE, "%s", db->ops->name);
 		if (d->has_config)
 			look_at_suites(d, db);
-		if (ipsec_leftovers(db, count_leftover, &left, &e) == 0 && left > 0)
+		if (ipsec_recover(db, count_leftover, &left, &e) == 0 && left > 0)
 			find(d, "leftovers", DOUBTFUL, "%zu SAs and policies of an earlier run",
 			     left)
 				->hint =
@@ -435,7 +434,7 @@ static void look_at_backend(struct doctor *d)
 	uv_loop_close(&loop);
 }
 
-/* Programs that keep SAs of their own. Where there is no /proc, nothing is said. */
+/* Other IPsec daemons. Without /proc, no finding. */
 static void look_at_others(struct doctor *d)
 {
 	static const char *const others[] = {"charon", "charon-systemd", "pluto", "iked", "racoon"};
@@ -467,8 +466,7 @@ static void look_at_others(struct doctor *d)
 			found = true;
 			find(d, "others", DOUBTFUL, "%s is running, process %s", name, entry.name)
 				->hint =
-				"it may have policies for the same addresses: look with \"ip "
-				"xfrm policy\"";
+				"it may have policies for the same addresses; see \"ip xfrm policy\"";
 		}
 	}
 	uv_fs_req_cleanup(&fs);
@@ -513,7 +511,7 @@ static void on_too_late(uv_timer_t *t)
 	end_reach(t->data);
 }
 
-/* 0, or libuv's error; UV_ETIMEDOUT when nobody said anything. */
+/* Returns 0 or libuv's error; UV_ETIMEDOUT if there is no answer. */
 static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
 {
 	struct reach r = {.status = UV_ETIMEDOUT};
@@ -551,20 +549,20 @@ static void look_at_way(struct doctor *d, const char *name, const struct endpoin
 
 	endpoint_put(at, ep);
 	if (rc == 0) {
-		f = find(d, "way", FINE, "TCP %s answers; our address on the way is %s", at, local);
+		f = find(d, "way", FINE, "TCP %s answers; the local address is %s", at, local);
 		snprintf(f->peer, sizeof f->peer, "%s", name);
 		look_at_link(d, name, local);
 		return;
 	} else {
 		f = find(d, "way", WRONG, "TCP %s: %s", at, uv_strerror(rc));
 		f->exit = err_exit_status(ERR_TIMEOUT);
-		f->hint = rc == UV_ECONNREFUSED
-				  ? "start the agent there, or open the port in that host's "
-				    "firewall"
-			  : rc == UV_ETIMEDOUT
-				  ? "a firewall on the way drops it, or the host is down: let "
-				    "TCP 4510, and ESP or UDP 4500, through"
-				  : "look at the routes of this host: ip route get ADDRESS";
+		f->hint =
+			rc == UV_ECONNREFUSED
+				? "start the agent there, or open the port in that host's "
+				  "firewall"
+			: rc == UV_ETIMEDOUT
+				? "the host is down, or a firewall drops it: allow TCP 4510, and ESP or UDP 4500"
+				: "check the routes: ip route get ADDRESS";
 	}
 	snprintf(f->peer, sizeof f->peer, "%s", name);
 }
@@ -574,7 +572,7 @@ static bool is_linked(const struct cJSON *p)
 	return strcmp(show_text(p, "link", ""), "up") == 0;
 }
 
-/* What a running agent says of a peer. */
+/* What the running agent reports about a peer. */
 static void look_at_pair(struct doctor *d, const struct cJSON *p)
 {
 	const char *name = show_text(p, "name", ""), *state = show_text(p, "state", "");
@@ -583,19 +581,18 @@ static void look_at_pair(struct doctor *d, const struct cJSON *p)
 	struct finding *f;
 
 	if (show_is(p, "verified") && !is_linked(p)) {
-		f = find(d, "pair", DOUBTFUL, "in force, but the agents are not connected%s%s",
+		f = find(d, "pair", DOUBTFUL, "up, but the agents are not connected%s%s",
 			 cause != NULL ? ": " : "", cause != NULL ? cause : "");
-		f->hint = "it ends with its lifetime, unless they find each other before";
+		f->hint = "the pair expires unless they connect before";
 	} else if (show_is(p, "verified")) {
-		f = find(d, "pair", FINE, "up, and proven");
+		f = find(d, "pair", FINE, "up and verified");
 	} else if (strcmp(state, "up") == 0) {
-		f = find(d, "pair", WRONG, "up, but not proven%s%s", cause != NULL ? ": " : "",
+		f = find(d, "pair", WRONG, "up, but not verified%s%s", cause != NULL ? ": " : "",
 			 cause != NULL ? cause : "");
 		f->exit = err_exit_status(ERR_VERIFY);
-		f->hint =
-			"TCP works, ESP does not: let IP protocol 50, or UDP encapsulation, through";
+		f->hint = "TCP works, ESP does not: allow IP protocol 50, or use UDP encapsulation";
 	} else if (strcmp(state, "down") == 0) {
-		f = find(d, "pair", DOUBTFUL, "taken down here");
+		f = find(d, "pair", DOUBTFUL, "taken down on this host");
 		f->hint = "sapair up brings it back";
 	} else {
 		show_number(p, "error.exit", &status);
@@ -692,7 +689,7 @@ static int print_all(const struct doctor *d)
 	return status;
 }
 
-int v_doctor(const struct args *a, struct err *e)
+static int run_doctor(const struct args *a, struct err *e)
 {
 	struct doctor d = {.args = a, .list = calloc(FINDINGS_MAX, sizeof *d.list)};
 	int rc;
@@ -714,3 +711,20 @@ int v_doctor(const struct args *a, struct err *e)
 	free(d.list);
 	return rc;
 }
+
+static const struct option doctor_options[] = {
+	{"config", "FILE", "config file (default: sapair.json in the config directory)", false},
+	OPTION_END,
+};
+
+const struct verb verb_doctor = {
+	.name = "doctor",
+	.words = "[PEER]",
+	.text = "diagnose this host and the path to its peers",
+	.more = "Changes nothing. Reports each problem with its cause and a remedy. The exit\n"
+		"status is that of the first problem.",
+	.example = "sapair doctor beta",
+	.options = {doctor_options, verb_control},
+	.most = 1,
+	.run = run_doctor,
+};

@@ -28,7 +28,7 @@ struct row {
 	char peer[MSG_NAME_MAX + 1];
 };
 
-/* Lines of the table, each once, in the order in which they came. */
+/* Lines of the table, without duplicates, in order of arrival. */
 struct table {
 	struct row *row;
 	size_t n, room;
@@ -38,7 +38,7 @@ struct exporting {
 	const struct args *args;
 	struct table table;
 	char path[OS_PATH_MAX]; /* of the file; empty: stdout */
-	int status;             /* of the agent's answer */
+	int status;             /* of the agent's reply */
 };
 
 static void table_clear(struct table *t)
@@ -79,7 +79,7 @@ static int table_add(struct table *t, const char *line, const char *peer, struct
 	return 0;
 }
 
-/* What is about a peer goes. False: there was nothing. */
+/* Removes the lines of a peer. Returns false if there were none. */
 static bool table_drop(struct table *t, const char *peer)
 {
 	size_t kept = 0, before = t->n;
@@ -103,7 +103,7 @@ struct names {
 	const char *cipher, *mac;
 };
 
-/* As every Wireshark since 2.0 spells them; the short names of RFC 4106 decode nothing. */
+/* As spelled by Wireshark since 2.0; it does not accept the short names. */
 static struct names names_of(enum suite s)
 {
 	switch (suite_info(s)->kind) {
@@ -113,7 +113,7 @@ static struct names names_of(enum suite s)
 		return (struct names){"AES-CBC [RFC3602]", suite_info(s)->mac_key_len == 20
 								   ? "HMAC-SHA-1-96 [RFC2404]"
 								   : "HMAC-SHA-256-128 [RFC4868]"};
-	case SUITE_GMAC: /* the payload is clear; the check is not known to it */
+	case SUITE_GMAC: /* the payload is in the clear; Wireshark has no matching ICV check */
 		break;
 	}
 	return (struct names){"NULL", "ANY 128 bit authentication [no checking]"};
@@ -128,7 +128,7 @@ static int write_line(char line[LINE_ROOM], const struct cJSON *d, bool esn_fiel
 	int len;
 
 	if (s == SUITE_COUNT)
-		return err_set(e, ERR_BUG, "a suite that this program does not know");
+		return err_set(e, ERR_BUG, "unknown suite");
 	n = names_of(s);
 	len = snprintf(line, LINE_ROOM,
 		       "\"%s\",\"%s\",\"%s\",\"0x%s\",\"%s\",\"%s%s\",\"%s\",\"%s%s\"%s",
@@ -139,7 +139,7 @@ static int write_line(char line[LINE_ROOM], const struct cJSON *d, bool esn_fiel
 		       !esn_field          ? ""
 		       : show_is(d, "esn") ? ",\"64-bit\""
 					   : ",\"32-bit\"");
-	return len > 0 && len < LINE_ROOM ? 0 : err_set(e, ERR_BUG, "a line that is too long");
+	return len > 0 && len < LINE_ROOM ? 0 : err_set(e, ERR_BUG, "the line is too long");
 }
 
 static int take(struct exporting *x, const char *text, size_t len, const struct cJSON *d,
@@ -159,8 +159,9 @@ static int take(struct exporting *x, const char *text, size_t len, const struct 
 
 		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
 		if (code == ERR_PERM)
-			err_hint(e, "\"export_keys\": true in the config does, for pairs that come "
-				    "up from then on");
+			err_hint(
+				e,
+				"set \"export_keys\": true in the config; it applies to pairs that come up later");
 		return -1;
 	}
 	if (strcmp(schema, "sapair.key/1") != 0)
@@ -176,7 +177,7 @@ static int take(struct exporting *x, const char *text, size_t len, const struct 
 	return rc;
 }
 
-/* All keys that the agent has now, into the table. */
+/* Adds all keys that the agent has now. */
 static int ask(struct exporting *x, struct err *e)
 {
 	const char *peer = args_word(x->args, 0), *line;
@@ -197,7 +198,7 @@ static int ask(struct exporting *x, struct err *e)
 
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 		if (rc == 0)
-			rc = err_set(e, ERR_DOWN, "the agent has ended");
+			rc = err_set(e, ERR_DOWN, "the agent has stopped");
 		if (rc < 0 || json_open(&doc, line, len, DEPTH, false, e) < 0) {
 			rc = -1;
 			break;
@@ -230,7 +231,7 @@ static int write_table(struct exporting *x, struct err *e)
 	return rc;
 }
 
-/* Is something still up that the table is about? */
+/* Is any pair of the table still up? */
 static bool is_over(const struct cJSON *d, const char *peer)
 {
 	const char *event = show_text(d, "event", "");
@@ -241,7 +242,7 @@ static bool is_over(const struct cJSON *d, const char *peer)
 	       strcmp(show_text(d, "peer", ""), peer) == 0;
 }
 
-/* Somebody took a pair down: its keys go from the table. (One whose lifetime has ended says why.) */
+/* A pair was taken down, or has expired: removes its keys from the table. */
 static bool is_taken_down(const struct cJSON *d)
 {
 	return strcmp(show_text(d, "event", ""), "down") == 0 &&
@@ -255,7 +256,7 @@ static bool is_new_key(const struct cJSON *d)
 	return strcmp(event, "up") == 0 || strcmp(event, "rekey-done") == 0;
 }
 
-/* Keys do not outlive who follows: an interrupt removes them, too. */
+/* On a signal, the file is removed, too. */
 static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
@@ -277,7 +278,7 @@ static void end_as_interrupted(void)
 	raise(interrupted);
 }
 
-/* 1: it is over; the table is as the event wants it. */
+/* Updates the table after an event. Returns 1 if it was the last one. */
 static int take_event(struct exporting *x, const char *line, size_t len, struct err *e)
 {
 	size_t before = x->table.n;
@@ -320,7 +321,7 @@ static int follow_events(struct exporting *x, struct client *c, struct err *e)
 	return 0;
 }
 
-/* Watches first, asks then: no pair comes up unseen in between. */
+/* Watches before asking, so that no pair is missed in between. */
 static int follow(struct exporting *x, struct err *e)
 {
 	const char *dir = args_text(x->args, "follow");
@@ -332,8 +333,8 @@ static int follow(struct exporting *x, struct err *e)
 	if (conf_absolute(whole, NULL, dir, e) < 0 || os_path_join(x->path, whole, TABLE, e) < 0)
 		return -1;
 	if (os_exists(x->path)) {
-		err_set(e, ERR_USAGE, "%s: is there already", x->path);
-		return err_hint(e, "remove it, or follow into another folder");
+		err_set(e, ERR_USAGE, "%s: already exists", x->path);
+		return err_hint(e, "remove it, or use another directory");
 	}
 	if (os_make_dir(whole, e) < 0 || client_open(&c, args_text(x->args, "control"), e) < 0)
 		return -1;
@@ -345,7 +346,8 @@ static int follow(struct exporting *x, struct err *e)
 	if (rc == 0)
 		rc = write_table(x, e);
 	if (rc == 0) {
-		out_note("%s follows; Wireshark: Preferences, Protocols, ESP: decrypt", x->path);
+		out_note("writing %s; in Wireshark, enable decryption: Preferences, Protocols, ESP",
+			 x->path);
 		rc = follow_events(x, c, e);
 		os_remove_file(x->path, NULL);
 	}
@@ -354,7 +356,7 @@ static int follow(struct exporting *x, struct err *e)
 	return rc;
 }
 
-int v_export_esp_sa(const struct args *a, struct err *e)
+static int run_export(const struct args *a, struct err *e)
 {
 	struct exporting x = {.args = a};
 	int rc;
@@ -370,3 +372,22 @@ int v_export_esp_sa(const struct args *a, struct err *e)
 	free(x.table.row);
 	return rc < 0 ? -1 : x.status > 0 ? x.status : 0;
 }
+
+static const struct option export_options[] = {
+	{"follow", "DIR", "keep DIR/esp_sa up to date until the pair goes down", false},
+	{"esn-field", NULL, "write a ninth field, for newer Wireshark versions", false},
+	OPTION_END,
+};
+
+const struct verb verb_export_esp_sa = {
+	.name = "export esp-sa",
+	.words = "[PEER]",
+	.text = "export SA keys as Wireshark's ESP SA table",
+	.more = "Requires export_keys in the config. With --follow, the table is updated at\n"
+		"each rekey. The file has mode 0600, and is removed when the pair goes down\n"
+		"or the agent exits.",
+	.example = "sapair export esp-sa --follow ~/.config/wireshark",
+	.options = {export_options, verb_control},
+	.most = 1,
+	.run = run_export,
+};

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/id.c - who this host is: shows the identity, makes one.
+ * agent/cli/verbs/id.c - id: shows or creates the identity of this host.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static int find_paths(struct paths *p, const struct args *a, struct err *e)
 	return ident_path(p->key, p->dir, CONF_KEY, e);
 }
 
-/* Is the key there, kept from others, and that of the certificate? */
+/* Does the key exist, readable only by its owner, and does it match the certificate? */
 static int judge_key(const struct paths *p, const char *pem, struct err *e)
 {
 	struct identity *id = NULL;
@@ -38,8 +38,8 @@ static int judge_key(const struct paths *p, const char *pem, struct err *e)
 	return rc;
 }
 
-/* changed: NULL where nothing could be. key NULL: a certificate alone; why: what is wrong with
- * the key, or NULL. */
+/* changed: NULL if the verb changes nothing; key: NULL for a certificate alone; why: the problem
+ * with the key, or NULL. */
 static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
 		  const char *cert, const char *key, const struct err *why)
 {
@@ -51,7 +51,7 @@ static void print(const struct args *a, const struct cert_facts *f, const bool *
 		out_field("file", "%s", cert);
 		if (key != NULL)
 			out_field("key", "%s",
-				  why == NULL ? "there, readable by its owner only" : why->cause);
+				  why == NULL ? "exists, readable only by its owner" : why->cause);
 		return;
 	}
 	out_begin(&o, buf, sizeof buf, "sapair.id/1");
@@ -96,7 +96,7 @@ static int show_file(const struct args *a, const char *file, struct err *e)
 	return 0;
 }
 
-/* A key that cannot be used is shown, and is an error all the same. */
+/* Shows a key that cannot be used, too; the exit status is that of the error. */
 static int show_own(const struct args *a, const struct paths *p, const bool *changed, struct err *e)
 {
 	struct cert_facts f;
@@ -107,7 +107,7 @@ static int show_own(const struct args *a, const struct paths *p, const bool *cha
 
 	if (ident_read(&f, p->cert, OS_ANYONE, &pem, &len, e) < 0) {
 		if (!os_exists(p->cert))
-			err_hint(e, "make one with \"sapair id new\"");
+			err_hint(e, "create one with \"sapair id new\"");
 		return -1;
 	}
 	rc = judge_key(p, pem, &why);
@@ -121,13 +121,13 @@ static int show_own(const struct args *a, const struct paths *p, const bool *cha
 	return rc;
 }
 
-int v_id_show(const struct args *a, struct err *e)
+static int run_show(const struct args *a, struct err *e)
 {
 	const char *file = args_word(a, 0);
 	struct paths p;
 
 	if (file != NULL && args_has(a, "dir"))
-		return err_set(e, ERR_USAGE, "FILE and --dir exclude each other");
+		return err_set(e, ERR_USAGE, "FILE and --dir are mutually exclusive");
 	if (file != NULL)
 		return show_file(a, file, e);
 	return find_paths(&p, a, e) < 0 ? -1 : show_own(a, &p, NULL, e);
@@ -147,13 +147,13 @@ static int make(const struct args *a, const struct paths *p, struct err *e)
 		return -1;
 	if (!cert_self(&pair, &w.wish))
 		return err_set(e, ERR_USAGE,
-			       "no certificate can say that (see --days, --not-after)");
+			       "no certificate can have these dates (see --days, --not-after)");
 	rc = ident_write(&pair, p->cert, p->key, args_has(a, "force"), e);
 	wipe(&pair, sizeof pair);
 	return rc;
 }
 
-int v_id_new(const struct args *a, struct err *e)
+static int run_new(const struct args *a, struct err *e)
 {
 	bool changed = args_has(a, "force");
 	struct paths p;
@@ -164,6 +164,43 @@ int v_id_new(const struct args *a, struct err *e)
 	if (changed && make(a, &p, e) < 0)
 		return -1;
 	if (!changed && !a->json)
-		out_note("there already: nothing was changed (--force makes a new one)");
+		out_note("exists already: nothing was changed (--force replaces it)");
 	return show_own(a, &p, &changed, e);
 }
+
+static const struct option show_options[] = {
+	{"pin", NULL, "print only the pin", false},
+	{"dir", "DIR", "directory with sapair.crt and sapair.key", false},
+	OPTION_END,
+};
+
+const struct verb verb_id_show = {
+	.name = "id show",
+	.words = "[FILE]",
+	.text = "show the identity of this host or of a certificate file",
+	.more = "`sapair id` is short for this.",
+	.example = "sapair id show --pin",
+	.options = {show_options},
+	.most = 1,
+	.run = run_show,
+};
+
+static const struct option new_options[] = {
+	{"name", "NAME", "name (default: the host name)", false},
+	{"address", "ADDRESS", "address of this host; may be repeated", true},
+	{"days", "N", "validity in days (default 825)", false},
+	{"dir", "DIR", "output directory (default: the config directory)", false},
+	{"force", NULL, "overwrite existing files", false},
+	IDENT_OPTIONS,
+	OPTION_END,
+};
+
+const struct verb verb_id_new = {
+	.name = "id new",
+	.words = "",
+	.text = "create a key and a self-signed certificate",
+	.more = "Does nothing if they exist.",
+	.example = "sapair id new --name alpha --address 192.0.2.1",
+	.options = {new_options},
+	.run = run_new,
+};

@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/invite.c - invite and join: two hosts that share a token come to hold each other's pin.
+ * agent/cli/verbs/invite.c - invite and join: two hosts that share a token store each other's pin.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
 #include "agent/cli/ident.h"
-#include "agent/cli/rendezvous/meet.h"
+#include "agent/cli/rendezvous/rendezvous.h"
 #include "agent/cli/out.h"
 #include "agent/cli/show.h"
 #include "agent/cli/verb.h"
@@ -24,21 +24,21 @@
 #define RELOAD_MS 10000u
 #define INVITE_PORT 4511
 
-/* One side of a meeting, and what it writes. */
+/* This host in a rendezvous, and what it writes. */
 struct side {
 	const struct args *args;
-	struct meet meet;
+	struct rendezvous rendezvous;
 	struct invite invite;
 	char dir[OS_PATH_MAX];       /* config directory: identity, peers.d */
-	char file[OS_PATH_MAX];      /* of the new peer */
-	char name[MSG_NAME_MAX + 1]; /* what we call it */
+	char file[OS_PATH_MAX];      /* peers.d/NAME.json */
+	char name[MSG_NAME_MAX + 1]; /* NAME of the peer */
 	struct endpoint listen;
 	struct endpoint remote; /* its agent */
 	bool has_local;
-	struct config cfg; /* of the host, where there is one */
+	struct config cfg; /* of this host; defaults if there is no file */
 };
 
-/* ---- what is there --------------------------------------------------------------------- */
+/* ---- identity and config------------------------------------------------------------------ */
 
 static int load(struct side *s, const char *cert, const char *key, struct err *e)
 {
@@ -46,13 +46,13 @@ static int load(struct side *s, const char *cert, const char *key, struct err *e
 
 	memset(&c, 0, sizeof c);
 	if (strlen(cert) >= sizeof c.certificate || strlen(key) >= sizeof c.key)
-		return err_set(e, ERR_USAGE, "%s: a path that is too long", cert);
+		return err_set(e, ERR_USAGE, "%s: path too long", cert);
 	memcpy(c.certificate, cert, strlen(cert) + 1);
 	memcpy(c.key, key, strlen(key) + 1);
-	return creds_identity(&s->meet.id, &c, e);
+	return creds_identity(&s->rendezvous.id, &c, e);
 }
 
-/* Our identity; made, where there is none yet. */
+/* Loads the identity of this host; creates one if there is none. */
 static int find_identity(struct side *s, struct err *e)
 {
 	char cert[OS_PATH_MAX], key[OS_PATH_MAX], host[CERT_NAME_MAX + 1];
@@ -69,18 +69,18 @@ static int find_identity(struct side *s, struct err *e)
 		if (ident_wish(&w, s->args, host, IDENT_DAYS, e) < 0 || os_make_dir(s->dir, e) < 0)
 			return -1;
 		if (!cert_self(&pair, &w.wish))
-			return err_set(e, ERR_USAGE, "no certificate can be made for %s", host);
+			return err_set(e, ERR_USAGE, "cannot make a certificate for %s", host);
 		rc = ident_write(&pair, cert, key, false, e);
 		wipe(&pair, sizeof pair);
 		if (rc < 0)
 			return -1;
 		if (!s->args->json)
-			out_note("made an identity for %s in %s", host, s->dir);
+			out_note("created an identity for %s in %s", host, s->dir);
 	}
 	return load(s, cert, key, e);
 }
 
-/* The config file, if there is one, tells addresses and ports. */
+/* Reads the config file, if there is one, for addresses and ports. */
 static int find_config(struct side *s, struct err *e)
 {
 	char path[OS_PATH_MAX], dir[OS_PATH_MAX];
@@ -90,8 +90,7 @@ static int find_config(struct side *s, struct err *e)
 		return -1;
 	if (os_exists(path))
 		return conf_read(&s->cfg, path, e);
-	config_init(&s->cfg);
-	return 0;
+	return config_init(&s->cfg, e);
 }
 
 static int find_port(struct side *s, struct err *e)
@@ -100,7 +99,7 @@ static int find_port(struct side *s, struct err *e)
 
 	if (args_u32(s->args, "port", 1, UINT16_MAX, &port, e) < 0)
 		return -1;
-	s->meet.port = (uint16_t)port;
+	s->rendezvous.port = (uint16_t)port;
 	return 0;
 }
 
@@ -114,7 +113,7 @@ static bool name_fits(const char *s)
 	       strchr("._-", s[0]) == NULL;
 }
 
-/* peers.d/NAME.json; nobody else may be there. */
+/* Sets the name and the file of the peer. ERR_USAGE if the file exists, without --force. */
 static int find_file(struct side *s, const char *name, struct err *e)
 {
 	char dir[OS_PATH_MAX], file[MSG_NAME_MAX + 8];
@@ -122,15 +121,15 @@ static int find_file(struct side *s, const char *name, struct err *e)
 	if (!name_fits(name))
 		return err_set(
 			e, ERR_USAGE,
-			"\"%s\": letters, digits and . _ - make a name, not with one of these "
-			"three in front",
+			"\"%s\": a name consists of letters, digits and . _ -, and begins with "
+			"a letter or a digit",
 			name);
 	memcpy(s->name, name, strlen(name) + 1);
 	snprintf(file, sizeof file, "%s.json", name);
 	if (os_path_join(dir, s->dir, CONF_PEERS, e) < 0 || os_path_join(s->file, dir, file, e) < 0)
 		return -1;
 	if (os_exists(s->file) && !args_has(s->args, "force")) {
-		err_set(e, ERR_USAGE, "%s is paired already: %s", name, s->file);
+		err_set(e, ERR_USAGE, "%s is already paired: %s", name, s->file);
 		return err_hint(e, "--force replaces it, or choose another name");
 	}
 	return os_make_dir(dir, e);
@@ -142,31 +141,31 @@ static int begin(struct side *s, const struct args *a, struct err *e)
 
 	memset(s, 0, sizeof *s);
 	s->args = a;
-	s->meet.invite = &s->invite;
-	s->meet.arg = s;
+	s->rendezvous.invite = &s->invite;
+	s->rendezvous.arg = s;
 	if (find_config(s, e) < 0 || find_port(s, e) < 0 || find_identity(s, e) < 0)
 		return -1;
-	f = identity_facts(s->meet.id);
-	identity_speak(s->meet.id, INVITE_ALPN);
+	f = identity_facts(s->rendezvous.id);
+	identity_set_alpn(s->rendezvous.id, INVITE_ALPN);
 	if (name_fits(s->cfg.name))
-		memcpy(s->meet.name, s->cfg.name, sizeof s->meet.name);
+		memcpy(s->rendezvous.name, s->cfg.name, sizeof s->rendezvous.name);
 	else if (name_fits(f->name))
-		memcpy(s->meet.name, f->name, strlen(f->name) + 1);
+		memcpy(s->rendezvous.name, f->name, strlen(f->name) + 1);
 	else
-		memcpy(s->meet.name, "host", sizeof "host");
+		memcpy(s->rendezvous.name, "host", sizeof "host");
 	return 0;
 }
 
 static void end(struct side *s)
 {
-	identity_free(s->meet.id);
+	identity_free(s->rendezvous.id);
 	config_free(&s->cfg);
 	wipe(s, sizeof *s);
 }
 
 /* ---- the new peer ---------------------------------------------------------------------- */
 
-static int keep(struct meet *m, struct err *e)
+static int keep(struct rendezvous *m, struct err *e)
 {
 	struct side *s = m->arg;
 	char text[512], address[ENDPOINT_TEXT], pin[PIN_TEXT + 1];
@@ -191,7 +190,7 @@ static int keep(struct meet *m, struct err *e)
 	return os_write_file(s->file, text, n, true, !args_has(s->args, "force"), e);
 }
 
-/* A running agent learns of it. 1: it did; 0: none runs; -1: it refused, e says why. */
+/* Reloads the running agent. Returns 1; 0 if none is running; -1 with e filled if it refused. */
 static int reload_agent(const struct side *s, struct err *e)
 {
 	const char *control = args_text(s->args, "control");
@@ -230,7 +229,7 @@ static void print_paired(const struct side *s, int reloaded, const struct err *w
 	char pin[PIN_TEXT + 1], address[ENDPOINT_TEXT], buf[2 * OS_PATH_MAX];
 	struct json_out o;
 
-	pin_put(pin, s->meet.peer_pin);
+	pin_put(pin, s->rendezvous.peer_pin);
 	endpoint_put(address, &s->remote);
 	if (s->args->json) {
 		out_begin(&o, buf, sizeof buf, "sapair.paired/1");
@@ -247,15 +246,15 @@ static void print_paired(const struct side *s, int reloaded, const struct err *w
 		out_field("pin", "%s", pin);
 		out_field("file", "%s", s->file);
 		if (reloaded > 0)
-			out_field("agent", "knows it already");
+			out_field("agent", "reloaded");
 	}
 	if (reloaded < 0)
-		out_note("the running agent did not take it: %s", why->cause);
+		out_note("the running agent did not reload: %s", why->cause);
 	else if (reloaded == 0 && !s->args->json && !args_has(s->args, "run"))
 		out_note("next: sapair run");
 }
 
-/* --run: this process becomes the agent, as `sapair run` in its place would. */
+/* --run: this process becomes the agent, as by `sapair run`. */
 static int run_agent(const struct side *s)
 {
 	static char self[] = "sapair", run[] = "run", dir[] = "--dir", control[] = "--control",
@@ -275,8 +274,8 @@ static int run_agent(const struct side *s)
 		argv[n++] = path;
 	}
 	if (args_has(s->args, "port") && s->cfg.listens == 0) {
-		snprintf(four, sizeof four, "0.0.0.0:%u", s->meet.port);
-		snprintf(six, sizeof six, "[::]:%u", s->meet.port);
+		snprintf(four, sizeof four, "0.0.0.0:%u", s->rendezvous.port);
+		snprintf(six, sizeof six, "[::]:%u", s->rendezvous.port);
 		argv[n++] = listen;
 		argv[n++] = four;
 		argv[n++] = listen;
@@ -286,10 +285,10 @@ static int run_agent(const struct side *s)
 		argv[n++] = json;
 	out_flush();
 	os_args_become(argv);
-	return verb_run(n, argv);
+	return verb_dispatch(n, argv, s->args->verbs);
 }
 
-/* What both do when they have met. */
+/* Reloads or runs the agent. Returns the exit status. */
 static int paired(const struct side *s)
 {
 	struct err why = {0};
@@ -301,11 +300,11 @@ static int paired(const struct side *s)
 
 /* ---- invite ---------------------------------------------------------------------------- */
 
-/* Where we listen, and the address that the token tells. */
+/* Finds the address to listen on, and the one to put into the token. */
 static int find_listen(struct side *s, struct err *e)
 {
 	const char *listen = args_text(s->args, "listen"), *address = args_text(s->args, "address");
-	const struct cert_facts *f = identity_facts(s->meet.id);
+	const struct cert_facts *f = identity_facts(s->rendezvous.id);
 	struct endpoint ep = {.addr = {.len = 0}, .port = INVITE_PORT};
 
 	if (listen != NULL && endpoint_parse(&ep, listen, INVITE_PORT, e) < 0)
@@ -325,16 +324,17 @@ static int find_listen(struct side *s, struct err *e)
 		}
 	}
 	if (!addr_is_unicast(&s->invite.at.addr)) {
-		err_set(e, ERR_USAGE, "which address of this host shall the other one go to?");
-		return err_hint(e, "say it: --address 192.0.2.1");
+		err_set(e, ERR_USAGE,
+			"cannot tell which address of this host the other one can reach");
+		return err_hint(e, "give it: --address 192.0.2.1");
 	}
-	if (ep.addr.len == 0) /* everywhere, in the token's family */
+	if (ep.addr.len == 0) /* all addresses of the family of the token's */
 		ep.addr.len = s->invite.at.addr.len;
 	s->listen = ep;
 	return 0;
 }
 
-static void print_token(struct meet *m)
+static void print_token(struct rendezvous *m)
 {
 	struct side *s = m->arg;
 	char token[INVITE_TOKEN_TEXT], buf[INVITE_TOKEN_TEXT + 256], when[DATE_TEXT];
@@ -349,16 +349,16 @@ static void print_token(struct meet *m)
 		json_put_text(&o, "not_after", when);
 		out_end(&o);
 	} else {
-		out_note("on %s, until %s, once:", s->name, when);
+		out_note("run this on %s, once, before %s:", s->name, when);
 		out_text("sapair join %s\n", token);
 		out_flush();
-		out_note("waiting; whoever has this line can pair as %s", s->name);
+		out_note("waiting; whoever uses this token first is paired as %s", s->name);
 	}
 	wipe(token, sizeof token);
 	wipe(buf, sizeof buf);
 }
 
-int v_invite(const struct args *a, struct err *e)
+static int run_invite(const struct args *a, struct err *e)
 {
 	struct side *s = calloc(1, sizeof *s);
 	uint64_t ttl_ms = TTL_MS;
@@ -369,13 +369,13 @@ int v_invite(const struct args *a, struct err *e)
 	if (begin(s, a, e) < 0 || find_file(s, args_word(a, 0), e) < 0 || find_listen(s, e) < 0 ||
 	    args_span(a, "ttl", TTL_MIN_MS, TTL_MAX_MS, &ttl_ms, e) < 0)
 		goto out;
-	memcpy(s->invite.pin, identity_facts(s->meet.id)->pin, PIN_LEN);
+	memcpy(s->invite.pin, identity_facts(s->rendezvous.id)->pin, PIN_LEN);
 	random_secret(&s->invite.secret, INVITE_SECRET);
 	s->invite.until = (os_wall_ms() + (int64_t)ttl_ms) / 1000;
-	s->meet.limit_ms = ttl_ms;
-	s->meet.keep = keep;
-	s->meet.ready = print_token;
-	rc = meet_invite(&s->meet, &s->listen, e);
+	s->rendezvous.limit_ms = ttl_ms;
+	s->rendezvous.keep = keep;
+	s->rendezvous.ready = print_token;
+	rc = rendezvous_invite(&s->rendezvous, &s->listen, e);
 	if (rc == 0)
 		rc = paired(s);
 out:
@@ -386,7 +386,7 @@ out:
 
 /* ---- join ------------------------------------------------------------------------------ */
 
-/* The token: a word, or "-" and then a line on stdin, where `ps` does not show it. */
+/* Reads the token from the argument, or for "-" from stdin. */
 static int read_token(struct side *s, struct err *e)
 {
 	const char *word = args_word(s->args, 0);
@@ -408,8 +408,7 @@ static int read_token(struct side *s, struct err *e)
 		return 0;
 	date_put(when, s->invite.until);
 	err_set(e, ERR_AUTH, "the token expired at %s", when);
-	return err_hint(e,
-			"make a new one with \"sapair invite\"; if it is new, look at the clocks");
+	return err_hint(e, "make a new one with \"sapair invite\"; if it is new, check the clocks");
 }
 
 static int find_local(struct side *s, struct err *e)
@@ -418,13 +417,13 @@ static int find_local(struct side *s, struct err *e)
 
 	if (local == NULL)
 		return 0;
-	if (addr_parse(&s->meet.own_addr, local, e) < 0)
+	if (addr_parse(&s->rendezvous.own_addr, local, e) < 0)
 		return err_in(e, "--local");
 	s->has_local = true;
 	return 0;
 }
 
-int v_join(const struct args *a, struct err *e)
+static int run_join(const struct args *a, struct err *e)
 {
 	struct side *s = calloc(1, sizeof *s);
 	const char *name = args_text(a, "name");
@@ -437,14 +436,14 @@ int v_join(const struct args *a, struct err *e)
 	    args_ms(a, "timeout", &timeout_ms, e) < 0 ||
 	    (name != NULL && find_file(s, name, e) < 0))
 		goto out;
-	if (bytes_equal(s->invite.pin, identity_facts(s->meet.id)->pin, PIN_LEN)) {
-		err_set(e, ERR_USAGE, "the token was made by this host itself");
+	if (bytes_equal(s->invite.pin, identity_facts(s->rendezvous.id)->pin, PIN_LEN)) {
+		err_set(e, ERR_USAGE, "the token was made on this host");
 		err_hint(e, "use it on the other host");
 		goto out;
 	}
-	s->meet.limit_ms = timeout_ms != 0 ? timeout_ms : JOIN_MS;
-	s->meet.keep = keep;
-	rc = meet_join(&s->meet, e);
+	s->rendezvous.limit_ms = timeout_ms != 0 ? timeout_ms : JOIN_MS;
+	s->rendezvous.keep = keep;
+	rc = rendezvous_join(&s->rendezvous, e);
 	if (rc == 0)
 		rc = paired(s);
 out:
@@ -452,3 +451,50 @@ out:
 	free(s);
 	return rc;
 }
+
+static const struct option invite_options[] = {
+	{"ttl", "TIME", "validity of the token: 90s, 5m, 1h (default 5m)", false},
+	{"address", "ADDRESS", "address of this host, as seen from the other", false},
+	{"listen", "ADDRESS[:PORT]", "address to wait on (default: all, port 4511)", false},
+	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"force", NULL, "replace an existing peer of that name", false},
+	{"run", NULL, "then run the agent, if none is running", false},
+	OPTION_END,
+};
+
+const struct verb verb_invite = {
+	.name = "invite",
+	.words = "NAME",
+	.text = "invite another host to pair, with a one-time token",
+	.more = "Prints the command to run on the other host, and waits for it. The token is\n"
+		"good for one attempt before it expires. Both hosts then store the other's\n"
+		"pin in peers.d/NAME.json.",
+	.example = "sapair invite beta --ttl 5m --address 192.0.2.1",
+	.options = {invite_options, verb_control},
+	.least = 1,
+	.most = 1,
+	.run = run_invite,
+};
+
+static const struct option join_options[] = {
+	{"name", "NAME", "name for the inviter (default: the one that it sends)", false},
+	{"local", "ADDRESS", "local address of the pair, used to connect", false},
+	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"force", NULL, "replace an existing peer of that name", false},
+	{"run", NULL, "then run the agent, if none is running", false},
+	OPTION_END,
+};
+
+const struct verb verb_join = {
+	.name = "join",
+	.words = "TOKEN|-",
+	.text = "pair with the host that issued the token",
+	.more = "- reads the token from stdin, which keeps it out of process listings.",
+	.example = "sapair join 192.0.2.1:4511/5f0c...",
+	.options = {join_options, verb_timeout},
+	.least = 1,
+	.most = 1,
+	.run = run_join,
+};

@@ -1,8 +1,8 @@
 /*
- * agent/cli/verbs/labhost_win.c - labhost hash, start, stop: what `lab` asks of a Windows host.
+ * agent/cli/verbs/labhost_win.c - labhost: what `sapair lab` runs on a Windows host.
  *
- * All is in the folder that the program lies in. On other systems a script of the shell does the same
- * (v_labrun.c).
+ * All files are in the directory of the program. On other systems, shell scripts do the same
+ * (lab_up.c, lab_down.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,23 +11,25 @@
 #include <uv.h>
 
 #include "agent/cli/client.h"
-#include "agent/cli/lab/labrun.h"
+#include "agent/cli/lab/parallel.h"
+#include "agent/cli/lab/program.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/os/detach.h"
+#include "agent/os/os.h"
 
 #define START_MS 20000u
 #define STOP_MS 2000u
-#define STEP_MS 20000u
+#define LAB_STEP_MS 20000u
 #define POLL_MS 50u
 
 struct place {
 	const char *control;
 	char exe[OS_PATH_MAX], dir[OS_PATH_MAX];
-	char bundle[OS_PATH_MAX], fresh[OS_PATH_MAX]; /* the one that came by sftp */
+	char bundle[OS_PATH_MAX], fresh[OS_PATH_MAX]; /* copied by sftp */
 	char log[OS_PATH_MAX], pid[OS_PATH_MAX];
-	char clean[OS_PATH_MAX]; /* is there: nothing of sapair was here before the lab */
-	char old[OS_PATH_MAX];   /* a program that ran while another came */
+	char clean[OS_PATH_MAX]; /* exists if the host had no SAs and policies of sapair before the lab */
+	char old[OS_PATH_MAX]; /* the program before it was replaced */
 };
 
 static int find_place(struct place *p, const struct args *a, struct err *e)
@@ -42,7 +44,7 @@ static int find_place(struct place *p, const struct args *a, struct err *e)
 
 	p->control = args_text(a, "control");
 	if (rc != 0)
-		return err_set(e, ERR_OS, "the program's own path: %s", uv_strerror(rc));
+		return err_set(e, ERR_OS, "cannot find this program's path: %s", uv_strerror(rc));
 	if (p->control == NULL)
 		return err_set(e, ERR_USAGE, "--control is missing");
 	os_dir_of(p->dir, p->exe);
@@ -61,8 +63,8 @@ static bool answers(const char *control)
 	return good;
 }
 
-/* Runs the program with words; its exit status, or -1. What it said on stderr is in j. */
-static int run(const struct place *p, struct fleet_job *j, const char *const *words)
+/* Runs the program. Returns its exit status, or -1; its stderr is in j. */
+static int run(const struct place *p, struct parallel_command *j, const char *const *words)
 {
 	size_t n = 0;
 
@@ -72,12 +74,12 @@ static int run(const struct place *p, struct fleet_job *j, const char *const *wo
 		j->argv[n++] = *words;
 	j->argv[n++] = "--control";
 	j->argv[n++] = p->control;
-	if (fleet_run(j, 1, 1, STEP_MS, NULL) < 0 || !j->started || j->late)
+	if (parallel_run(j, 1, 1, LAB_STEP_MS, NULL) < 0 || !j->started || j->timed_out)
 		return -1;
 	return j->status;
 }
 
-static int check_clean(const struct place *p, struct fleet_job *j)
+static int check_clean(const struct place *p, struct parallel_command *j)
 {
 	static const char *const words[] = {"clean", "--check", NULL};
 
@@ -98,7 +100,7 @@ static unsigned long read_pid(const char *dir)
 	return pid;
 }
 
-/* Is a folder of the lab folder dir, other than ours, one where an agent runs? */
+/* Is an agent of another lab host running in a subdirectory of dir? */
 static bool has_agent(const struct place *p, const char *dir, bool of_labs)
 {
 	char path[OS_PATH_MAX];
@@ -126,7 +128,7 @@ static bool has_agent(const struct place *p, const char *dir, bool of_labs)
 	return found;
 }
 
-/* Another agent, of nobody's lab or of another one: what it made is not ours to judge. */
+/* Is another agent running on this host? Then leftovers cannot be attributed to the lab. */
 static bool others(const struct place *p)
 {
 	char usual[OS_PATH_MAX], lab[OS_PATH_MAX], labs[OS_PATH_MAX];
@@ -139,7 +141,7 @@ static bool others(const struct place *p)
 
 /* ---- hash -------------------------------------------------------------------------------- */
 
-int v_labhost_hash(const struct args *a, struct err *e)
+static int run_hash(const struct args *a, struct err *e)
 {
 	char hex[2 * SHA256_LEN + 1], *image;
 	struct place p;
@@ -148,7 +150,7 @@ int v_labhost_hash(const struct args *a, struct err *e)
 
 	if (find_place(&p, a, e) < 0)
 		return -1;
-	rc = labrun_image(&image, &len, hex, p.exe, e);
+	rc = lab_program_read(&image, &len, hex, p.exe, e);
 	free(image);
 	if (rc == 0)
 		out_text("%s\n", hex);
@@ -157,15 +159,15 @@ int v_labhost_hash(const struct args *a, struct err *e)
 
 /* ---- stop -------------------------------------------------------------------------------- */
 
-/* Asks the agent to end, then makes sure. all: its pairs go first. False: it did not end by itself, now
- * or before, and what it had in the system may be there still. */
+/* Stops the agent, or kills it. all: takes its pairs down first. Returns false if it did not
+ * stop by itself: its SAs and policies may be left. */
 static bool end_agent(const struct place *p, bool all)
 {
 	static const char *const down[] = {"down", "--all", "--timeout", "2", NULL};
 	static const char *const stop[] = {"stop", "--timeout", "2", NULL};
 	const unsigned long pid = read_pid(p->dir);
 	unsigned long status;
-	struct fleet_job *j = calloc(1, sizeof *j);
+	struct parallel_command *j = calloc(1, sizeof *j);
 	struct detached d;
 	bool asked = false;
 
@@ -185,12 +187,12 @@ static bool end_agent(const struct place *p, bool all)
 	return asked;
 }
 
-/* What the lab left, if that can be told: the status of clean --check, and its words on stderr. Before
- * the lab there was nothing: all that there is now is the lab's. */
+/* Removes and reports leftovers of the lab, if the host had none before it. Returns the exit
+ * status of clean --check. */
 static int look_for_rests(const struct place *p, bool ended)
 {
 	static const char *const clean[] = {"clean", NULL};
-	struct fleet_job *j;
+	struct parallel_command *j;
 	int status;
 
 	if (!os_exists(p->clean) || others(p))
@@ -202,12 +204,12 @@ static int look_for_rests(const struct place *p, bool ended)
 		run(p, j, clean);
 	status = check_clean(p, j);
 	if (status != 0)
-		out_note("clean --check: %s", fleet_last_line(j));
+		out_note("clean --check: %s", parallel_last_line(j));
 	free(j);
 	return status < 0 ? err_exit_status(ERR_TIMEOUT) : status;
 }
 
-int v_labhost_stop(const struct args *a, struct err *e)
+static int run_stop(const struct args *a, struct err *e)
 {
 	struct place p;
 	int status;
@@ -228,7 +230,7 @@ int v_labhost_stop(const struct args *a, struct err *e)
 
 /* ---- start ------------------------------------------------------------------------------- */
 
-/* The bundle becomes ours alone, whatever the rights of what sftp wrote. */
+/* Copies the bundle to a file that only its owner can read. */
 static int take_bundle(const struct place *p, bool *same, struct err *e)
 {
 	char *text = NULL, *old = NULL;
@@ -248,7 +250,7 @@ static int take_bundle(const struct place *p, bool *same, struct err *e)
 	return rc < 0 || os_remove_file(p->fresh, e) < 0 ? -1 : rc;
 }
 
-/* Its own words about its end are the cause: the first error in the log, else the last line. */
+/* Reports why the agent exited: the first error in its log, or the last line. */
 static int tell_end(const struct place *p, unsigned long status)
 {
 	char *text = NULL, *told = NULL, *next;
@@ -262,7 +264,7 @@ static int tell_end(const struct place *p, unsigned long status)
 			if (*line != '\0' && (told == NULL || strstr(told, "error") == NULL))
 				told = line;
 		}
-	out_note("%s", told != NULL ? told : "the agent ended and said nothing");
+	out_note("%s", told != NULL ? told : "the agent exited without an error message");
 	os_free_text(text, len);
 	return status > 0 && status < 11 ? (int)status : err_exit_status(ERR_BUG);
 }
@@ -306,10 +308,10 @@ static int start(const struct place *p, struct err *e)
 	return rc;
 }
 
-int v_labhost_start(const struct args *a, struct err *e)
+static int run_start(const struct args *a, struct err *e)
 {
 	bool first, same;
-	struct fleet_job *j;
+	struct parallel_command *j;
 	struct place p;
 	int rc;
 
@@ -331,3 +333,32 @@ int v_labhost_start(const struct args *a, struct err *e)
 	free(j);
 	return rc < 0 ? -1 : start(&p, e);
 }
+
+const struct verb verb_labhost_hash = {
+	.name = "labhost hash",
+	.words = "",
+	.text = "print the hash of the program (for sapair lab up)",
+	.example = "sapair labhost hash",
+	.options = {verb_control},
+	.run = run_hash,
+};
+
+const struct verb verb_labhost_start = {
+	.name = "labhost start",
+	.words = "",
+	.text = "start a lab's agent in the background (for sapair lab up)",
+	.more = "Uses the bundle in the program's directory. An agent that already runs with\n"
+		"it is left running.",
+	.example = "sapair labhost start --control \\\\.\\pipe\\sapair-lab",
+	.options = {verb_control},
+	.run = run_start,
+};
+
+const struct verb verb_labhost_stop = {
+	.name = "labhost stop",
+	.words = "",
+	.text = "stop a lab's agent and remove its files (for sapair lab down)",
+	.example = "sapair labhost stop --control \\\\.\\pipe\\sapair-lab",
+	.options = {verb_control},
+	.run = run_stop,
+};

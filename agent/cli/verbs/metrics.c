@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/metrics.c - metrics: status as Prometheus' text format, for a scrape or a file.
+ * agent/cli/verbs/metrics.c - metrics: the status in Prometheus' text format.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,39 +42,39 @@ static void head(struct page *p, const char *name, const char *type, const char 
 	add(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* One number of each peer that has it, at path; factor turns it into the unit of the name. */
+/* A number of each peer that has it, at path, multiplied by factor. */
 struct metric {
 	const char *name, *type, *help;
-	const char *label; /* a further label and its value, or NULL */
+	const char *label; /* an additional label and its value, or NULL */
 	const char *path;
 	double factor;
-	bool same; /* as the one before: no head */
+	bool same; /* same metric as the one before: no HELP line */
 };
 
 static const struct metric metrics[] = {
-	{"sapair_sa_age_seconds", "gauge", "Age of the pair in force.", NULL, "age_s", 1, false},
+	{"sapair_sa_age_seconds", "gauge", "Age of the current pair.", NULL, "age_s", 1, false},
 	{"sapair_rekey_in_seconds", "gauge", "Seconds until the next rekey by time.", NULL,
 	 "rekey_in_s", 1, false},
-	{"sapair_verify_rtt_seconds", "gauge", "Round trip of the last proof.", NULL,
+	{"sapair_verify_rtt_seconds", "gauge", "Round-trip time of the last verification.", NULL,
 	 "verify.rtt_ms", 0.001, false},
-	{"sapair_verify_age_seconds", "gauge", "Age of the last proof.", NULL, "verify.age_s", 1,
-	 false},
-	{"sapair_exchanges_total", "counter", "Exchanges that succeeded, the first one too.", NULL,
+	{"sapair_verify_age_seconds", "gauge", "Age of the last verification.", NULL,
+	 "verify.age_s", 1, false},
+	{"sapair_exchanges_total", "counter", "Successful exchanges, including the first.", NULL,
 	 "rekeys", 1, false},
-	{"sapair_held_pairs", "gauge", "Older pairs that are not gone yet.", NULL, "held", 1,
+	{"sapair_held_pairs", "gauge", "Superseded pairs that are still draining.", NULL, "held", 1,
 	 false},
-	{"sapair_sa_packets", "gauge", "Packets on the SA in force.", "direction=\"in\"",
+	{"sapair_sa_packets", "gauge", "Packets on the current SA.", "direction=\"in\"",
 	 "in.packets", 1, false},
 	{"sapair_sa_packets", "gauge", "", "direction=\"out\"", "out.packets", 1, true},
-	{"sapair_sa_bytes", "gauge", "Payload bytes on the SA in force.", "direction=\"in\"",
+	{"sapair_sa_bytes", "gauge", "Payload bytes on the current SA.", "direction=\"in\"",
 	 "in.bytes", 1, false},
 	{"sapair_sa_bytes", "gauge", "", "direction=\"out\"", "out.bytes", 1, true},
-	{"sapair_sa_dropped", "gauge", "Packets that the inbound SA in force did not take.",
+	{"sapair_sa_dropped", "gauge", "Packets dropped by the current inbound SA.",
 	 "cause=\"replay\"", "in.replay_dropped", 1, false},
 	{"sapair_sa_dropped", "gauge", "", "cause=\"integrity\"", "in.integrity_failed", 1, true},
 };
 
-/* Names of peers are letters, digits and . _ : - : they need no escape. */
+/* Names of peers need no escaping: they consist of letters, digits and . _ : - */
 static void put_peers(struct page *p, const struct cJSON *peers, const struct metric *m)
 {
 	double n;
@@ -116,7 +116,7 @@ static bool is_in_trouble(const struct cJSON *d)
 	return json_member(d, "error") != NULL;
 }
 
-/* The end of a certificate, from a date like 2026-11-23T10:00:00.000Z. */
+/* Expiry of a certificate. */
 static void put_expiry(struct page *p, const struct cJSON *d, const char *role, const char *who)
 {
 	const char *date = show_text(d, "identity.not_after", "");
@@ -142,16 +142,18 @@ static void put_all(struct page *p, const struct cJSON *d)
 	    show_text(d, "version", ""), show_text(d, "backend", ""),
 	    show_is(d, "identity.lab") ? "true" : "false");
 	show_number(d, "uptime_s", &uptime);
-	head(p, "sapair_uptime_seconds", "gauge", "Since the agent started.");
+	head(p, "sapair_uptime_seconds", "gauge", "Time since the agent started.");
 	add(p, "sapair_uptime_seconds %.0f\n", uptime);
-	head(p, "sapair_cert_expiry_timestamp_seconds", "gauge", "End of a certificate.");
+	head(p, "sapair_cert_expiry_timestamp_seconds", "gauge", "Expiry of a certificate.");
 	put_expiry(p, d, "own", show_text(d, "name", ""));
 	for (const struct cJSON *o = json_first(peers); o != NULL; o = json_next(o))
 		put_expiry(p, o, "peer", show_text(o, "name", ""));
-	put_flag(p, peers, "sapair_peer_up", "A pair is in force.", is_up);
-	put_flag(p, peers, "sapair_peer_verified", "The pair in force was proven.", is_verified);
-	put_flag(p, peers, "sapair_peer_link_up", "The agents are connected.", is_linked);
-	put_flag(p, peers, "sapair_peer_error", "Trouble since the last success.", is_in_trouble);
+	put_flag(p, peers, "sapair_peer_up", "Whether the pair is up.", is_up);
+	put_flag(p, peers, "sapair_peer_verified", "Whether the current pair is verified.",
+		 is_verified);
+	put_flag(p, peers, "sapair_peer_link_up", "Whether the agents are connected.", is_linked);
+	put_flag(p, peers, "sapair_peer_error",
+		 "Whether there was an error since the last success.", is_in_trouble);
 	for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
 		put_peers(p, peers, &metrics[i]);
 }
@@ -179,7 +181,7 @@ static int print_page(const struct args *a, const struct cJSON *d, size_t doc_le
 	return rc;
 }
 
-int v_metrics(const struct args *a, struct err *e)
+static int run_metrics(const struct args *a, struct err *e)
 {
 	struct ctl_request req;
 	struct json_doc *doc;
@@ -195,7 +197,7 @@ int v_metrics(const struct args *a, struct err *e)
 	if (rc == 0)
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 	if (rc == 0)
-		rc = err_set(e, ERR_DOWN, "the agent has ended");
+		rc = err_set(e, ERR_DOWN, "the agent has stopped");
 	if (rc > 0)
 		rc = json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, e);
 	if (rc == 0) {
@@ -208,3 +210,18 @@ int v_metrics(const struct args *a, struct err *e)
 	client_close(c);
 	return rc;
 }
+
+static const struct option metrics_options[] = {
+	{"file", "FILE", "write to FILE atomically, for a textfile collector", false},
+	OPTION_END,
+};
+
+const struct verb verb_metrics = {
+	.name = "metrics",
+	.words = "",
+	.text = "print metrics of the agent and its pairs for Prometheus",
+	.more = "With --json, prints the status document that they are derived from.",
+	.example = "sapair metrics --file /var/lib/node_exporter/sapair.prom",
+	.options = {metrics_options, verb_control},
+	.run = run_metrics,
+};

@@ -1,11 +1,11 @@
 /*
- * agent/cli/verbs/plan.c - plan and clean: the system's objects, without an agent.
+ * agent/cli/verbs/plan.c - plan and clean: SAs and policies in the system, without an agent.
  */
 #include "agent/cli/client.h"
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -112,7 +112,7 @@ static void no_event(void *arg, const struct ipsec_event *ev)
 	(void)arg, (void)ev;
 }
 
-/* A loop and an open back end, for as long as one verb takes. */
+/* An event loop and an open back end. */
 struct session {
 	uv_loop_t loop;
 	struct ipsec *db;
@@ -129,7 +129,7 @@ static int begin(struct session *s, const char *backend, bool looks_only, struct
 	if (ipsec_open(&s->db, backend, &env, &why) == 0) {
 		if (why.code == ERR_NONE)
 			return 0;
-		ipsec_close(s->db); /* soft instead of the system's own has nothing to say */
+		ipsec_close(s->db); /* the back end soft leaves nothing in the system */
 		uv_run(&s->loop, UV_RUN_DEFAULT);
 	}
 	uv_loop_close(&s->loop);
@@ -152,7 +152,7 @@ static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e
 	const char *file = args_word(a, 0), *config = args_text(a, "config");
 
 	if (file != NULL && config != NULL)
-		return err_set(e, ERR_USAGE, "FILE and --config exclude each other");
+		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
 	if (file == NULL)
 		file = config;
 	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
@@ -163,17 +163,17 @@ static int plan_peers(struct session *s, const struct config *c, struct teller *
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct sa_policy p;
 
-		if (peer_fill_policy(&p, c, &c->peers[i], &s->loop, e) < 0 ||
+		if (policy_fill(&p, c, &c->peers[i], &s->loop, e) < 0 ||
 		    ipsec_plan(s->db, &p, told, t, e) < 0)
 			return err_in(e, "peer %s", c->peers[i].name);
 	}
 	return ipsec_plan(s->db, NULL, told, t, e);
 }
 
-/* Peers that cannot be closed yet (no route, no address) do not hold up the others. */
+/* A peer whose policy cannot be installed yet (no route, no address) does not stop the others. */
 static int apply_peers(struct session *s, const struct config *c, struct err *e)
 {
-	struct sa_policy *p = calloc(c->n_peers + 1, sizeof *p); /* in use until the end */
+	struct sa_policy *p = calloc(c->n_peers + 1, sizeof *p); /* used until the end */
 	size_t done = 0;
 	int rc = 0;
 
@@ -183,7 +183,7 @@ static int apply_peers(struct session *s, const struct config *c, struct err *e)
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct err why = {0};
 
-		if (peer_fill_policy(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
+		if (policy_fill(&p[i], c, &c->peers[i], &s->loop, &why) == 0 &&
 		    ipsec_policy_add(s->db, &p[i], &why) == 0) {
 			done++;
 			continue;
@@ -193,12 +193,12 @@ static int apply_peers(struct session *s, const struct config *c, struct err *e)
 		if (i + 1 < c->n_peers)
 			out_error(false, NULL, e);
 	}
-	out_note("%zu of %zu peers are closed: nothing passes in clear until they are paired", done,
-		 c->n_peers);
+	out_note("%zu of %zu peers are blocked: nothing passes in the clear until they are paired",
+		 done, c->n_peers);
 	return rc;
 }
 
-int v_plan(const struct args *a, struct err *e)
+static int run_plan(const struct args *a, struct err *e)
 {
 	struct teller t = {.schema = "sapair.plan/1", .json = a->json};
 	bool apply = args_has(a, "apply");
@@ -232,10 +232,11 @@ static int no_agent(const struct args *a, struct err *e)
 		return 0;
 	client_close(c);
 	err_set(e, ERR_USAGE, "an agent is running: its SAs and policies are in use");
-	return err_hint(e, "sapair down takes pairs away; sapair stop, then clean, takes all");
+	return err_hint(e,
+			"sapair down removes pairs; sapair stop and then clean removes everything");
 }
 
-int v_clean(const struct args *a, struct err *e)
+static int run_clean(const struct args *a, struct err *e)
 {
 	struct teller t = {.schema = "sapair.clean/1", .json = a->json};
 	const char *backend = args_text(a, "backend");
@@ -246,7 +247,7 @@ int v_clean(const struct args *a, struct err *e)
 	if (backend == NULL)
 		backend = "auto";
 	if (!ipsec_known(backend))
-		return err_set(e, ERR_USAGE, "--backend \"%s\": this program has auto, %s", backend,
+		return err_set(e, ERR_USAGE, "--backend \"%s\": not one of auto, %s", backend,
 			       ipsec_names());
 	if (no_agent(a, e) < 0 || begin(&s, backend, true, e) < 0)
 		return -1;
@@ -255,6 +256,44 @@ int v_clean(const struct args *a, struct err *e)
 	if (rc < 0)
 		return -1;
 	if (!a->json && t.objects == 0)
-		out_text("nothing is left\n");
+		out_text("nothing left\n");
 	return check && t.objects > 0 ? err_exit_status(ERR_DIFFERS) : 0;
 }
+
+static const struct option plan_options[] = {
+	{"config", "FILE", "same as FILE", false},
+	{"apply", NULL, "install the policies", false},
+	OPTION_END,
+};
+
+const struct verb verb_plan = {
+	.name = "plan",
+	.words = "[FILE]",
+	.text = "compare the policies and SAs of the config with the system",
+	.more = "Changes nothing; exits with status 10 if there are differences. With\n"
+		"--apply, installs the policies without an agent or SAs: from then on,\n"
+		"nothing passes in the clear.",
+	.example = "sapair plan /etc/sapair/sapair.json",
+	.options = {plan_options},
+	.most = 1,
+	.run = run_plan,
+};
+
+static const struct option clean_options[] = {
+	{"check", NULL, "only report", false},
+	{"backend", "NAME", "back end (default: the system's own)", false},
+	{"control", "PATH", "control socket of an agent that must not be running", false},
+	OPTION_END,
+};
+
+const struct verb verb_clean = {
+	.name = "clean",
+	.words = "",
+	.text = "remove what a dead agent left behind",
+	.more = "Removes only sapair's own SAs and policies. The traffic that they protected\n"
+		"is in the clear afterwards. With --check, removes nothing; exits with status\n"
+		"10 if anything is left.",
+	.example = "sapair clean --check",
+	.options = {clean_options},
+	.run = run_clean,
+};

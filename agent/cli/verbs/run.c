@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/run.c - config file and flags make one config; then the agent runs.
+ * agent/cli/verbs/run.c - run: makes one config of config file and options, and runs the agent.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static int flag_text(const struct args *a, const char *flag, char *to, size_t si
 	return text != NULL ? copy(to, size, flag, text, e) : 0;
 }
 
-/* Relative names of files on the command line are relative to where it was typed. */
+/* Relative paths on the command line are relative to the working directory. */
 static int flag_path(const struct args *a, const char *flag, char to[CONFIG_PATH_MAX],
 		     struct err *e)
 {
@@ -44,8 +44,7 @@ static int flag_path(const struct args *a, const char *flag, char to[CONFIG_PATH
 	return flag_text(a, flag, to, CONFIG_PATH_MAX, e) < 0 ? -1 : conf_resolve(to, NULL, e);
 }
 
-/* The peer that a --pin or --ppk belongs to: that of the last --peer; the only one, if there is
- * but one, may also come behind. */
+/* The peer of a --pin or --ppk: that of the preceding --peer, or the only one. */
 static struct peer_config *peer_of_flag(struct config *c, size_t first, size_t so_far, size_t flags,
 					const char *flag, struct err *e)
 {
@@ -53,14 +52,14 @@ static struct peer_config *peer_of_flag(struct config *c, size_t first, size_t s
 		return &c->peers[first];
 	if (so_far > first)
 		return &c->peers[so_far - 1];
-	err_set(e, ERR_USAGE, "--%s: put it behind the --peer that it belongs to", flag);
+	err_set(e, ERR_USAGE, "--%s must follow the --peer that it belongs to", flag);
 	return NULL;
 }
 
 static int take_pin(struct peer_config *p, const char *pin, struct err *e)
 {
 	if (!pin_get(p->pin, pin)) {
-		err_set(e, ERR_USAGE, "--pin: must be sha256: and 64 lower-case hex digits");
+		err_set(e, ERR_USAGE, "--pin: not \"sha256:\" and 64 lower-case hex digits");
 		return err_hint(e, "\"sapair id\" prints it on the peer");
 	}
 	p->has_pin = true;
@@ -109,7 +108,7 @@ static int take_listen(const struct args *a, struct config *c, struct err *e)
 		if (strcmp(a->given[i].option->name, "listen") != 0)
 			continue;
 		if (n == CONFIG_LISTEN_MAX)
-			return err_set(e, ERR_USAGE, "--listen: at most %d of them",
+			return err_set(e, ERR_USAGE, "--listen: more than %d addresses",
 				       CONFIG_LISTEN_MAX);
 		if (endpoint_parse(&c->listen[n++], a->given[i].value, PROTO_PORT, e) < 0)
 			return err_in(e, "--listen");
@@ -137,8 +136,8 @@ static int take_words(const struct args *a, struct config *c, struct err *e)
 	if (log_level_of(c->log) == LOG_LEVELS)
 		return err_set(e, ERR_USAGE, "--log: must be error, warn, info or debug");
 	if (!ipsec_known(c->backend))
-		return err_set(e, ERR_USAGE, "--backend \"%s\": this program has auto, %s",
-			       c->backend, ipsec_names());
+		return err_set(e, ERR_USAGE, "--backend \"%s\": not one of auto, %s", c->backend,
+			       ipsec_names());
 	return 0;
 }
 
@@ -154,13 +153,13 @@ static int take_flags(const struct args *a, struct config *c, struct err *e)
 
 /* ---- config ---------------------------------------------------------------------------- */
 
-/* What one start and all its reloads begin from. */
+/* Where the config comes from, at the start and at each reload. */
 struct source {
 	const struct args *args;
-	char path[OS_PATH_MAX]; /* of the config file; empty: flags alone */
-	char dir[OS_PATH_MAX];  /* where identity and CA are when nobody says */
-	bool by_flags;          /* no config file, and peers on the command line: those alone */
-	bool is_bundle; /* path is that of a lab host's bundle: identity and config in one */
+	char path[OS_PATH_MAX]; /* of the config file; empty: only options */
+	char dir[OS_PATH_MAX];  /* default directory of identity and CA */
+	bool by_flags;          /* no config file: only the peers of the command line */
+	bool is_bundle;         /* path is a lab bundle */
 };
 
 static int find_bundle(struct source *s, struct err *e)
@@ -169,7 +168,7 @@ static int find_bundle(struct source *s, struct err *e)
 
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
 		if (args_has(s->args, others[i]))
-			return err_set(e, ERR_USAGE, "--bundle and --%s exclude each other",
+			return err_set(e, ERR_USAGE, "--bundle and --%s are mutually exclusive",
 				       others[i]);
 	s->is_bundle = true;
 	if (conf_absolute(s->path, NULL, args_text(s->args, "bundle"), e) < 0)
@@ -187,7 +186,7 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 	if (args_has(a, "bundle"))
 		return find_bundle(s, e);
 	if (config != NULL && args_has(a, "dir"))
-		return err_set(e, ERR_USAGE, "--config and --dir exclude each other");
+		return err_set(e, ERR_USAGE, "--config and --dir are mutually exclusive");
 	if (config != NULL) {
 		if (conf_absolute(s->path, NULL, config, e) < 0)
 			return -1;
@@ -201,9 +200,9 @@ static int find_source(struct source *s, const struct args *a, struct err *e)
 	if (os_exists(s->path))
 		return 0;
 	if (!args_has(a, "peer") && !conf_has_peers(s->dir)) {
-		err_set(e, ERR_USAGE, "no peer to pair with, and no config file %s", s->path);
+		err_set(e, ERR_USAGE, "no peer, and no config file %s", s->path);
 		return err_hint(e,
-				"say who: sapair run --peer ADDRESS; or pair by \"sapair invite\"");
+				"give a peer: sapair run --peer ADDRESS; or use \"sapair invite\"");
 	}
 	s->path[0] = '\0';
 	s->by_flags = args_has(a, "peer");
@@ -222,7 +221,7 @@ static int take_bundle(const struct source *s, struct config *c, struct err *e)
 	return 0;
 }
 
-/* agent_start's identity: that of the bundle never lies in a file of its own. */
+/* struct agent_start: the identity of a bundle. */
 static int bundle_identity(void *arg, const struct config *c, struct identity **out, struct err *e)
 {
 	const struct source *s = arg;
@@ -239,9 +238,9 @@ static int bundle_identity(void *arg, const struct config *c, struct identity **
 
 static int build(const struct source *s, struct config *c, struct err *e)
 {
-	if (!s->is_bundle && s->path[0] == '\0')
-		config_init(c);
-	else if ((s->is_bundle ? take_bundle(s, c, e) : conf_read(c, s->path, e)) < 0)
+	if ((s->is_bundle         ? take_bundle(s, c, e)
+	     : s->path[0] == '\0' ? config_init(c, e)
+				  : conf_read(c, s->path, e)) < 0)
 		return -1;
 	if (!s->is_bundle && !s->by_flags && conf_peers(c, s->dir, e) < 0)
 		return -1;
@@ -262,7 +261,7 @@ static void setup_log(const struct args *a, const struct config *c)
 	log_setup(log_level_of(c->log), a->json ? LOG_JSON : usual[os_log_kind()]);
 }
 
-/* agent_start's reload: the same file and flags again. */
+/* struct agent_start: reads the same file and options again. */
 static int reload(void *arg, struct config *out, struct err *e)
 {
 	const struct source *s = arg;
@@ -273,7 +272,7 @@ static int reload(void *arg, struct config *out, struct err *e)
 	return 0;
 }
 
-/* Where config and peers.d are, now or after the next reload. */
+/* Directories of config and peers.d, also of a future reload. */
 static void fill_paths(const struct source *s, char usual[OS_PATH_MAX],
 		       const char *paths[AGENT_PATHS_MAX + 1])
 {
@@ -285,7 +284,7 @@ static void fill_paths(const struct source *s, char usual[OS_PATH_MAX],
 		paths[n++] = usual;
 }
 
-/* sshd: "FROM PORT TO PORT". Only for a warning. */
+/* SSH_CONNECTION: "FROM PORT TO PORT". Used for a warning only. */
 static void find_session(struct agent_start *start)
 {
 	const char *session = getenv("SSH_CONNECTION");
@@ -299,7 +298,7 @@ static void find_session(struct agent_start *start)
 	start->session_port = n <= UINT16_MAX ? (uint16_t)n : 0;
 }
 
-/* This process is the helper of an agent that was started by the same command line. */
+/* Runs as the helper of an agent with the same command line. */
 static int help_agent(struct source *s, struct err *e)
 {
 	const char *paths[AGENT_PATHS_MAX + 1] = {NULL};
@@ -310,7 +309,7 @@ static int help_agent(struct source *s, struct err *e)
 	return privsep_serve(&source, e);
 }
 
-int v_run(const struct args *a, struct err *e)
+static int run_foreground(const struct args *a, struct err *e)
 {
 	struct agent_start *start = calloc(1, sizeof *start);
 	struct source *s = calloc(1, sizeof *s);
@@ -331,7 +330,7 @@ int v_run(const struct args *a, struct err *e)
 	if (build(s, &start->cfg, e) < 0)
 		goto free_both;
 	setup_log(a, &start->cfg);
-	/* Before anything secret is read. */
+	/* Before any secret is read. */
 	if (strcmp(start->cfg.backend, "soft") != 0 && privsep_start(&privsep, e) < 0) {
 		config_free(&start->cfg);
 		goto free_both;
@@ -345,7 +344,7 @@ int v_run(const struct args *a, struct err *e)
 		start->identity = bundle_identity;
 	find_session(start);
 	if (!os_lock_memory())
-		log_line(LOG_DEBUG, "agent: memory cannot be locked: keys may reach the swap");
+		log_line(LOG_DEBUG, "agent: cannot lock memory: keys may be swapped out");
 	rc = agent_run(start, e);
 	privsep_end(privsep);
 free_both:
@@ -353,3 +352,35 @@ free_both:
 	free(s);
 	return rc;
 }
+
+static const struct option run_options[] = {
+	{"config", "FILE", "config file (default: sapair.json in the config directory)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"bundle", "FILE", "lab bundle: identity, CA and config of one host in one file", false},
+	{"peer", "ADDRESS[:PORT]", "pair with this host; may be repeated", true},
+	{"pin", "sha256:HEX", "pin for the preceding --peer", true},
+	{"ppk", "FILE", "file with the PPK for the preceding --peer", true},
+	{"listen", "ADDRESS[:PORT]", "address to listen on (default: all, port 4510)", true},
+	{"name", "NAME", "name of this host (default: that in the certificate)", false},
+	{"cert", "FILE", "certificate (default: sapair.crt)", false},
+	{"key", "FILE", "private key (default: sapair.key)", false},
+	{"ca", "FILE", "CA certificates to verify peers against (default: ca.crt)", false},
+	{"backend", "NAME", "auto, or a back end listed by sapair version", false},
+	{"control", "PATH", "path of the control socket to create", false},
+	{"log", "LEVEL", "error, warn, info or debug", false},
+	{"esp-port", "PORT", "local UDP port for ESP (back end soft)", false},
+	{"allow-lab", NULL, "accept lab identities", false},
+	OPTION_END,
+};
+
+const struct verb verb_run = {
+	.name = "run",
+	.words = "",
+	.text = "run the agent in the foreground",
+	.more = "Without --config or --peer, sapair.json in the config directory is read.\n"
+		"Relative paths in a config file are resolved against its directory, where\n"
+		"certificate, key and CA are by default.",
+	.example = "sapair run --peer 192.0.2.2",
+	.options = {run_options},
+	.run = run_foreground,
+};

@@ -1,5 +1,6 @@
 /*
- * agent/cli/verbs/script.c - export script: the other half of a pair that is made by hand, as lines for
+ * agent/cli/verbs/script.c - export script: the other half of a pair that is made by hand, as
+ * lines for
  * iproute2 on a host that has no agent.
  *
  * `ip -batch -` reads them: keys stand in no list of processes. What the policies say is what
@@ -26,7 +27,8 @@
 
 struct script {
 	const struct args *args;
-	struct json_doc *half, *key[2]; /* of the answer; in and out as the other host sees them */
+	struct json_doc *half,
+		*key[2]; /* of the reply; in and out from the view of the other host */
 	int status;
 	char *text; /* wiped before it is freed */
 	size_t n;
@@ -70,8 +72,9 @@ static int take(struct script *s, struct json_doc *doc, struct err *e)
 
 		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
 		if (code == ERR_PERM)
-			err_hint(e, "sapair lab init makes lab identities; or run sapair on that "
-				    "host, too");
+			err_hint(
+				e,
+				"create lab identities with \"sapair lab init\", or run sapair on that host, too");
 		json_close(doc);
 		return -1;
 	} else if (strcmp(schema, "sapair.half/1") == 0) {
@@ -106,7 +109,7 @@ static int ask(struct script *s, struct err *e)
 
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 		if (rc == 0)
-			rc = err_set(e, ERR_DOWN, "the agent has ended");
+			rc = err_set(e, ERR_DOWN, "the agent has stopped");
 		if (rc < 0)
 			break;
 		rc = json_open(&doc, line, len, DEPTH, false, e);
@@ -116,7 +119,7 @@ static int ask(struct script *s, struct err *e)
 	}
 	client_close(c);
 	if (rc == 0 && (s->half == NULL || s->key[0] == NULL || s->key[1] == NULL))
-		rc = err_set(e, ERR_BUG, "the agent gave no whole pair");
+		rc = err_set(e, ERR_BUG, "the agent sent an incomplete pair");
 	return rc;
 }
 
@@ -154,7 +157,7 @@ static void add_state(struct script *s, bool is_in)
 	    (unsigned long long)PACKETS_MAX);
 }
 
-/* One selector: "proto tcp sport 445", as it stands in the direction that leaves that host. */
+/* One selector of outbound packets of that host: "proto tcp sport 445". */
 struct rule {
 	const char *proto, *sport, *dport, *type;
 	bool protects;
@@ -195,7 +198,7 @@ static void add_both(struct script *s, const struct rule *r, bool away)
 	add_rule(s, r, true, away);
 }
 
-/* "all", "proto/N", "tcp/445" (a service on either host). */
+/* text: "all", "proto/N", or "tcp/445" for a service on either host. */
 static void add_selector(struct script *s, const char *text, bool protects, bool away)
 {
 	struct rule r = {.protects = protects};
@@ -226,7 +229,7 @@ static void add_policies(struct script *s, bool away)
 	}
 	if (icmp) {
 		add_both(s, &(struct rule){.proto = six ? "ipv6-icmp" : "icmp"}, away);
-	} else if (six) { /* neighbour discovery: without it no packet finds its way */
+	} else if (six) { /* neighbour discovery must not be protected */
 		add_both(s, &(struct rule){.proto = "ipv6-icmp", .type = "135"}, away);
 		add_both(s, &(struct rule){.proto = "ipv6-icmp", .type = "136"}, away);
 	}
@@ -240,7 +243,7 @@ static void write_script(struct script *s)
 	add(s,
 	    "#!/bin/sh\n"
 	    "# For %s, %s, until %s: its half of a pair with %s.\n"
-	    "# It holds keys. \"down\" as argument takes the half away. Remove this file when it is done.\n"
+	    "# Contains keys: delete it after use. With the argument \"down\" it removes the half.\n"
 	    "if [ \"${1-up}\" = down ]; then\n",
 	    half(s, "peer"), half(s, "address"), half(s, "not_after"), half(s, "agent"));
 	add_policies(s, true);
@@ -264,15 +267,16 @@ static void tell(const struct script *s, const char *path)
 	struct json_out o;
 
 	if (!s->args->json) {
-		out_note("for %s, until %s: there, as root: sh FILE; to end it: sh FILE down",
-			 half(s, "peer"), half(s, "not_after"));
+		out_note(
+			"for %s, until %s: run it there as root: sh FILE; to remove it: sh FILE down",
+			half(s, "peer"), half(s, "not_after"));
 		return;
 	}
 	out_begin(&o, buf, sizeof buf, "sapair.script/1");
 	json_put_text(&o, "peer", half(s, "peer"));
 	json_put_text(&o, "file", path);
 	json_put_text(&o, "suite", half(s, "suite"));
-	json_put_text(&o, "in", key(s, false, "spi")); /* as this host sees them */
+	json_put_text(&o, "in", key(s, false, "spi")); /* from the view of this host */
 	json_put_text(&o, "out", key(s, true, "spi"));
 	json_put_text(&o, "not_after", half(s, "not_after"));
 	out_end(&o);
@@ -285,7 +289,7 @@ static int put(struct script *s, const char *path, struct err *e)
 		return err_set(e, ERR_BUG, "no memory for a script");
 	write_script(s);
 	if (s->n >= SCRIPT_ROOM - 1)
-		return err_set(e, ERR_BUG, "a script that is too long");
+		return err_set(e, ERR_BUG, "the script is too long");
 	if (path[0] == '\0')
 		out_text("%s", s->text);
 	else if (os_write_file(path, s->text, s->n, true, true, e) < 0)
@@ -294,7 +298,7 @@ static int put(struct script *s, const char *path, struct err *e)
 	return 0;
 }
 
-int v_export_script(const struct args *a, struct err *e)
+static int run_script(const struct args *a, struct err *e)
 {
 	struct script s = {.args = a};
 	const char *out = args_text(a, "out");
@@ -302,18 +306,16 @@ int v_export_script(const struct args *a, struct err *e)
 	int rc;
 
 	if (out == NULL) {
-		err_set(e, ERR_USAGE, "the script holds keys: say where to with --out");
-		return err_hint(e,
-				"--out FILE makes a file of its owner's alone; --out - is stdout");
+		err_set(e, ERR_USAGE, "the script contains keys: choose the output with --out");
+		return err_hint(e, "--out FILE creates a file with mode 0600; --out - is stdout");
 	}
 	if (strcmp(out, "-") == 0) {
 		if (a->json)
-			return err_set(e, ERR_USAGE,
-				       "--json and --out - would both write to stdout");
+			return err_set(e, ERR_USAGE, "--json and --out - are mutually exclusive");
 	} else if (conf_absolute(path, NULL, out, e) < 0) {
 		return -1;
-	} else if (os_exists(path)) { /* before there is a pair */
-		return err_set(e, ERR_USAGE, "%s: is there already", path);
+	} else if (os_exists(path)) { /* before the pair is made */
+		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	}
 	rc = ask(&s, e);
 	if (rc == 0)
@@ -328,3 +330,22 @@ int v_export_script(const struct args *a, struct err *e)
 	free(s.text);
 	return rc < 0 ? -1 : s.status;
 }
+
+static const struct option script_options[] = {
+	{"out", "FILE|-", "output: a new file with mode 0600, or - for stdout", false},
+	OPTION_END,
+};
+
+const struct verb verb_export_script = {
+	.name = "export script",
+	.words = "PEER",
+	.text = "pair with a host that has no agent, by a script of ip xfrm",
+	.more = "Makes one pair by hand: installs our half, and writes the other half as a\n"
+		"shell script for a Linux host with iproute2. The script removes it when run\n"
+		"with \"down\". Lab identities only.",
+	.example = "sapair export script beta --out - | ssh root@beta sh",
+	.options = {script_options, verb_control},
+	.least = 1,
+	.most = 1,
+	.run = run_script,
+};

@@ -1,10 +1,13 @@
 /*
- * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its manager.
+ * agent/cli/verbs/service_win.c - service install, remove, start, stop; service main for its
+ * manager.
  */
 #include "agent/cli/conf.h"
 #include "agent/cli/out.h"
-#include "agent/cli/verb.h"
+#include "agent/cli/verbs/list.h"
 #include "agent/os/service.h"
+
+extern const struct verb verb_run; /* run.c */
 
 static int say(const struct args *a, const char *action, bool changed)
 {
@@ -17,7 +20,7 @@ static int say(const struct args *a, const char *action, bool changed)
 		json_put_bool(&j, "changed", changed);
 		out_end(&j);
 	} else {
-		out_text("service %s: %s\n", action, changed ? "done" : "already so");
+		out_text("service %s: %s\n", action, changed ? "done" : "no change");
 	}
 	return 0;
 }
@@ -29,14 +32,14 @@ static int find_config(char path[OS_PATH_MAX], const struct args *a, struct err 
 	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
 }
 
-int v_service_install(const struct args *a, struct err *e)
+static int run_install(const struct args *a, struct err *e)
 {
 	char path[OS_PATH_MAX];
 	struct config c;
 	bool changed;
 	int rc;
 
-	/* A service that cannot start says so where nobody looks. */
+	/* The standard error of a service is lost: errors go to the event log. */
 	if (find_config(path, a, e) < 0 || conf_read(&c, path, e) < 0)
 		return -1;
 	rc = config_check(&c, e);
@@ -46,21 +49,21 @@ int v_service_install(const struct args *a, struct err *e)
 	return say(a, "install", changed);
 }
 
-int v_service_remove(const struct args *a, struct err *e)
+static int run_remove(const struct args *a, struct err *e)
 {
 	bool changed;
 
 	return service_remove(&changed, e) < 0 ? -1 : say(a, "remove", changed);
 }
 
-int v_service_start(const struct args *a, struct err *e)
+static int run_start(const struct args *a, struct err *e)
 {
 	bool changed;
 
 	return service_start(&changed, e) < 0 ? -1 : say(a, "start", changed);
 }
 
-int v_service_stop(const struct args *a, struct err *e)
+static int run_stop(const struct args *a, struct err *e)
 {
 	bool changed;
 
@@ -73,7 +76,7 @@ static int body(void *arg)
 {
 	const struct args *a = arg;
 	struct err e = {0};
-	int rc = v_run(a, &e);
+	int rc = verb_run.run(a, &e);
 
 	if (rc >= 0)
 		return rc;
@@ -82,9 +85,59 @@ static int body(void *arg)
 	return err_exit_status(e.code);
 }
 
-int v_service_main(const struct args *a, struct err *e)
+static int run_main(const struct args *a, struct err *e)
 {
 	struct args copy = *a;
 
 	return service_main(body, &copy, e);
 }
+
+static const struct option service_options[] = {
+	{"config", "FILE", "config file of the agent (default: the usual sapair.json)", false},
+	OPTION_END,
+};
+
+const struct verb verb_service_install = {
+	.name = "service install",
+	.words = "",
+	.text = "install or update the service",
+	.more = "The service starts with Windows, and restarts after a failure. It logs to\n"
+		"the event log.",
+	.example = "sapair service install",
+	.options = {service_options},
+	.run = run_install,
+};
+
+const struct verb verb_service_remove = {
+	.name = "service remove",
+	.words = "",
+	.text = "stop and remove the service",
+	.more = "Filters and SAs stay; use sapair down or sapair clean to remove them.",
+	.example = "sapair service remove",
+	.run = run_remove,
+};
+
+const struct verb verb_service_start = {
+	.name = "service start",
+	.words = "",
+	.text = "start the service",
+	.example = "sapair service start",
+	.run = run_start,
+};
+
+const struct verb verb_service_stop = {
+	.name = "service stop",
+	.words = "",
+	.text = "stop the service",
+	.example = "sapair service stop",
+	.run = run_stop,
+};
+
+const struct verb verb_service_main = {
+	.name = "service main",
+	.words = "",
+	.text = "run the agent as a service (for the service manager)",
+	.example = "sapair service main",
+	.options = {service_options},
+	.run = run_main,
+};

@@ -1,18 +1,19 @@
 /*
- * agent/daemon/control/client.h - a client of the control socket: what control.c, job.c and serve.c share.
+ * agent/daemon/control/client.h - a client of the control socket: what control.c, job.c and
+ * serve.c share.
  */
 #ifndef SAPAIR_AGENT_DAEMON_CONTROL_CLIENT_H
 #define SAPAIR_AGENT_DAEMON_CONTROL_CLIENT_H
 
 #include "agent/daemon/control/server.h"
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/completion.h"
 #include "proto/wire/ctl.h"
 
 #define END_MAX 128 /* room for "sapair.end/1" */
 
 /* One peer's part of a request. */
 struct item {
-	struct waiter w;
+	struct completion w;
 	struct job *job;
 	char peer[MSG_NAME_MAX + 1];
 	bool begun, over;
@@ -49,6 +50,7 @@ struct caller {
 
 struct control {
 	struct agent *agent;
+	const struct control_host *host;
 	struct os_control *door;
 	struct caller *clients;
 	size_t n_clients, n_watching;
@@ -71,7 +73,7 @@ void caller_serve_lines(struct caller *c);
 void serve_request(struct caller *c, const char *line, size_t n);
 
 /* job.c. Begins one that waits for a peer, or for all (only NULL). */
-void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind kind,
+void job_start(struct caller *c, const struct ctl_request *req, enum completion_kind kind,
 	       struct peer *only, bool changed);
 /* Goes on with the job of a caller, if it has one: c->deferred's. */
 void job_go_on(void *caller);

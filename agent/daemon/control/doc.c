@@ -3,9 +3,8 @@
  */
 #include "agent/daemon/control/doc.h"
 
-#include "agent/daemon/event.h"
-#include "agent/daemon/link/link.h"
-#include "agent/daemon/pair/rekey.h"
+#include "agent/daemon/link/identity_ref.h"
+#include "agent/daemon/peer/view.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,8 +71,8 @@ static void put_two(struct json_out *o, const char *name, struct spi old, struct
 	json_put_close(o);
 }
 
-static void put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct gen *g,
-		   enum ipsec_part part)
+static void put_sa(struct json_out *o, const char *name, struct ipsec *db,
+		   const struct pair_view *g, enum ipsec_part part)
 {
 	struct sa_counts c = {0};
 
@@ -92,23 +91,26 @@ static void put_sa(struct json_out *o, const char *name, struct ipsec *db, const
 	json_put_close(o);
 }
 
-size_t doc_up(char *buf, size_t size, const struct peer *p, const struct waiter *w)
+size_t doc_up(char *buf, size_t size, const struct peer *p, const struct completion *w)
 {
+	struct pair_view pair;
+	struct peer_view view;
 	struct json_out o;
 
 	begin(&o, buf, size, "sapair.up/1");
-	json_put_text(&o, "peer", p->cfg.name);
+	json_put_text(&o, "peer", peer_name(p));
 	json_put_bool(&o, "changed", w->changed);
 	json_put_text(&o, "state", peer_state_word(p));
-	if (p->current != NULL) {
-		json_put_dec64(&o, "epoch", p->current->epoch);
-		json_put_text(&o, "suite", suite_info(p->current->suite)->name);
-		put_sa(&o, "in", NULL, p->current, IPSEC_INBOUND);
-		put_sa(&o, "out", NULL, p->current, IPSEC_OUTBOUND);
+	if (pair_in_force(peer_pair(p), &pair)) {
+		json_put_dec64(&o, "epoch", pair.epoch);
+		json_put_text(&o, "suite", suite_info(pair.suite)->name);
+		put_sa(&o, "in", NULL, &pair, IPSEC_INBOUND);
+		put_sa(&o, "out", NULL, &pair, IPSEC_OUTBOUND);
 	}
+	peer_view(p, &view);
 	if (w->want_verify) {
-		json_put_bool(&o, "verified", p->verified);
-		json_put_ms(&o, "rtt_ms", p->verified_rtt_us);
+		json_put_bool(&o, "verified", view.verified);
+		json_put_ms(&o, "rtt_ms", view.rtt_us);
 	}
 	json_put_ms(&o, "ms", loop_now_us() - w->since_us);
 	return end(&o);
@@ -124,13 +126,13 @@ size_t doc_down(char *buf, size_t size, const char *peer, bool changed)
 	return end(&o);
 }
 
-size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct waiter *w)
+size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct completion *w)
 {
 	const struct receipt *r = &w->receipt;
 	struct json_out o;
 
 	begin(&o, buf, size, "sapair.rekey/1");
-	json_put_text(&o, "peer", p->cfg.name);
+	json_put_text(&o, "peer", peer_name(p));
 	json_put_bool(&o, "changed", true);
 	json_put_bool(&o, "joined", w->joined);
 	json_put_bool(&o, "limited", r->limited);
@@ -155,10 +157,10 @@ size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct wait
 	json_put_ms(&o, "total", loop_now_us() - w->since_us);
 	json_put_close(&o);
 	json_put_open(&o, "overlap_ms");
-	json_put_u64(&o, "out", p->cfg.opt.switch_ms);
-	json_put_u64(&o, "in", p->cfg.opt.drain_ms);
+	json_put_u64(&o, "out", peer_config_of(p)->opt.switch_ms);
+	json_put_u64(&o, "in", peer_config_of(p)->opt.drain_ms);
 	json_put_close(&o);
-	json_put_bool(&o, "drained", p->held == NULL);
+	json_put_bool(&o, "drained", pair_is_drained(peer_pair(p)));
 	if (w->has_result) {
 		json_put_bool(&o, "verified", w->result.verified);
 		json_put_open(&o, "probes");
@@ -175,7 +177,7 @@ size_t doc_verify(char *buf, size_t size, const struct peer *p, const struct ver
 	struct json_out o;
 
 	begin(&o, buf, size, "sapair.verify/1");
-	json_put_text(&o, "peer", p->cfg.name);
+	json_put_text(&o, "peer", peer_name(p));
 	json_put_bool(&o, "verified", r->verified);
 	json_put_dec64(&o, "epoch", r->epoch);
 	json_put_open(&o, "probes");
@@ -238,32 +240,34 @@ size_t doc_started(char *buf, size_t size, const char *verb, const char *peer)
 	return end(&o);
 }
 
-size_t doc_key(char *buf, size_t size, const struct peer *p, const struct gen *g, bool is_in)
+size_t doc_key(char *buf, size_t size, const struct agent *a, const struct peer *p,
+	       const struct pair_view *v, bool is_in)
 {
-	const struct suite_info *s = suite_info(g->suite);
-	const struct sa_policy *sp = &p->policy;
+	const struct secret *secret = is_in ? v->key_in : v->key_out;
+	const struct suite_info *s = suite_info(v->suite);
+	const struct sa_policy *sp = peer_policy_of(p);
 	struct json_out o;
 	const uint8_t *key;
 	size_t n, first = (size_t)s->enc_key_len + s->salt_len;
 
-	if (g->keys == NULL || !(is_in ? g->has_in : g->has_out))
+	if (secret == NULL || !(is_in ? v->has_in : v->has_out))
 		return 0;
-	key = secret_bytes(is_in ? &g->keys->in : &g->keys->out, &n);
+	key = secret_bytes(secret, &n);
 	if (n < first)
 		return 0;
 	begin(&o, buf, size, "sapair.key/1");
-	json_put_text(&o, "peer", p->cfg.name);
-	json_put_dec64(&o, "epoch", g->epoch);
+	json_put_text(&o, "peer", peer_name(p));
+	json_put_dec64(&o, "epoch", v->epoch);
 	json_put_text(&o, "direction", is_in ? "in" : "out");
 	json_put_addr(&o, "source", is_in ? &sp->remote : &sp->local);
 	json_put_addr(&o, "destination", is_in ? &sp->local : &sp->remote);
-	json_put_spi(&o, "spi", is_in ? g->in : g->out);
+	json_put_spi(&o, "spi", is_in ? v->in : v->out);
 	json_put_text(&o, "suite", s->name);
-	json_put_bool(&o, "esn", g->esn);
+	json_put_bool(&o, "esn", v->esn);
 	json_put_hexbytes(&o, "key", key, first);
 	if (n > first)
 		json_put_hexbytes(&o, "mac_key", key + first, n - first);
-	if (p->agent->can.datagrams)
+	if (a->can.datagrams)
 		json_put_u64(&o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
 	else if (sp->udp)
 		json_put_u64(&o, "udp_port", ipsec_udp_port(sp, is_in));
@@ -278,20 +282,20 @@ static void put_texts(struct json_out *o, const char *name, size_t n, const char
 	json_put_array_end(o);
 }
 
-size_t doc_half(char *buf, size_t size, const struct peer *p, const struct gen *g)
+size_t doc_half(char *buf, size_t size, const struct peer *p, const struct pair_view *v)
 {
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
-	const struct sa_policy *sp = &p->policy;
-	uint64_t left_s = (g->hard_ms - loop_now_ms()) / 1000;
+	const struct sa_policy *sp = peer_policy_of(p);
+	uint64_t left_s = (v->hard_ms - loop_now_ms()) / 1000;
 	struct json_out o;
 	char when[40];
 
 	begin(&o, buf, size, "sapair.half/1");
-	json_put_text(&o, "peer", p->cfg.name);
+	json_put_text(&o, "peer", peer_name(p));
 	json_put_addr(&o, "address", &sp->remote);
 	json_put_addr(&o, "agent", &sp->local);
-	json_put_text(&o, "suite", suite_info(g->suite)->name);
+	json_put_text(&o, "suite", suite_info(v->suite)->name);
 	json_put_text(&o, "mode", modes[sp->mode]);
 	json_put_text(&o, "encap", encaps[sp->encap]);
 	put_texts(&o, "protect", sp->protects, sp->protect);
@@ -327,9 +331,9 @@ static void put_identity(struct json_out *o, const uint8_t *pin, const char *nam
 	json_put_text(o, "not_after", when);
 }
 
-static void put_pair(struct json_out *o, struct agent *a, const struct peer *p)
+static void put_pair(struct json_out *o, struct agent *a, const struct pair *p,
+		     const struct pair_view *g)
 {
-	const struct gen *g = p->current;
 	uint64_t s;
 
 	json_put_dec64(o, "epoch", g->epoch);
@@ -338,52 +342,52 @@ static void put_pair(struct json_out *o, struct agent *a, const struct peer *p)
 	put_sa(o, "in", a->db, g, IPSEC_INBOUND);
 	put_sa(o, "out", a->db, g, IPSEC_OUTBOUND);
 	json_put_u64(o, "age_s", (loop_now_ms() - g->since_ms) / 1000);
-	if (gens_rekey_in(p, &s))
+	if (pair_rekey_in(p, &s))
 		json_put_u64(o, "rekey_in_s", s);
-	if (gens_hard_in(p, &s))
+	if (pair_hard_in(p, &s))
 		json_put_u64(o, "hard_in_s", s);
 }
 
 static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 {
 	static const char *const modes[] = {"required", "permissive"};
+	const struct peer_config *cfg = peer_config_of(p);
+	const struct pair *pair = peer_pair(p);
+	const struct sa_policy *sp = peer_policy_of(p);
+	struct pair_view current;
+	struct peer_view v;
 	char text[ENDPOINT_TEXT];
-	unsigned held = 0;
 
+	peer_view(p, &v);
 	json_put_open(o, NULL);
-	json_put_text(o, "name", p->cfg.name);
-	endpoint_put(text, &p->cfg.remote);
+	json_put_text(o, "name", cfg->name);
+	endpoint_put(text, &cfg->remote);
 	json_put_text(o, "address", text);
-	if (p->policy.local.len != 0)
-		json_put_addr(o, "local", &p->policy.local);
+	if (sp->local.len != 0)
+		json_put_addr(o, "local", &sp->local);
 	json_put_text(o, "state", peer_state_word(p));
-	json_put_text(o, "link",
-		      p->link != NULL       ? "up"
-		      : p->dialling != NULL ? "dialling"
-					    : "none");
-	if (p->link != NULL)
-		json_put_text(o, "role", p->link->dialled ? "leader" : "follower");
-	json_put_text(o, "mode", modes[p->cfg.opt.mode]);
-	if (p->has_facts) {
-		put_identity(o, p->peer_pin, p->peer_name, p->peer_not_after);
+	json_put_text(o, "link", v.link);
+	if (v.role != NULL)
+		json_put_text(o, "role", v.role);
+	json_put_text(o, "mode", modes[cfg->opt.mode]);
+	if (v.pin != NULL) {
+		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);
 	}
-	if (p->current != NULL)
-		put_pair(o, a, p);
-	for (const struct gen *g = p->held; g != NULL; g = g->next)
-		held++;
-	json_put_u64(o, "held", held);
-	json_put_dec64(o, "rekeys", p->rekeys);
-	json_put_bool(o, "verified", p->current != NULL && p->verified);
-	if (p->current != NULL && p->verified) {
+	if (pair_in_force(pair, &current))
+		put_pair(o, a, pair, &current);
+	json_put_u64(o, "held", pair_n_superseded(pair));
+	json_put_dec64(o, "rekeys", pair_rekeys(pair));
+	json_put_bool(o, "verified", v.verified);
+	if (v.verified) {
 		json_put_open(o, "verify");
-		json_put_u64(o, "age_s", (loop_now_ms() - p->verified_ms) / 1000);
-		json_put_ms(o, "rtt_ms", p->verified_rtt_us);
+		json_put_u64(o, "age_s", (loop_now_ms() - v.verified_ms) / 1000);
+		json_put_ms(o, "rtt_ms", v.rtt_us);
 		json_put_close(o);
 	}
-	if (p->trouble != NULL) {
+	if (peer_trouble(p) != NULL) {
 		json_put_open(o, "error");
-		put_err(o, p->trouble);
+		put_err(o, peer_trouble(p));
 		json_put_close(o);
 	}
 	json_put_close(o);
@@ -424,7 +428,7 @@ char *doc_status(struct agent *a, const struct peer *only, size_t *len)
 	if (only != NULL)
 		put_peer(&o, a, only);
 	else
-		for (const struct peer *p = a->peers; p != NULL; p = p->next)
+		for (const struct peer *p = a->peers; p != NULL; p = peer_next(p))
 			put_peer(&o, a, p);
 	json_put_array_end(&o);
 	*len = end(&o);

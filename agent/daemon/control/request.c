@@ -3,7 +3,7 @@
  */
 #include "agent/daemon/control/client.h"
 #include "agent/daemon/control/doc.h"
-#include "agent/daemon/pair/completion.h"
+#include "agent/daemon/peer/view.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ void job_free(struct job *j)
 	c->job = NULL;
 	for (size_t i = 0; i < j->n; i++)
 		if (j->items[i].begun && !j->items[i].over)
-			waiter_cancel(&j->items[i].w);
+			completion_cancel(&j->items[i].w);
 	uv_timer_stop(&c->timer);
 	loop_cancel(&c->control->agent->loop, &c->deferred);
 	if (c->closing)
@@ -50,13 +50,13 @@ static void item_document(struct item *it, struct peer *p, bool is_last)
 	size_t n = 0;
 
 	switch (it->w.kind) {
-	case WAIT_UP:
+	case COMPLETE_UP:
 		n = doc_up(doc, DOC_MAX, p, &it->w);
 		break;
-	case WAIT_REKEY:
+	case COMPLETE_REKEY:
 		n = doc_rekey(doc, DOC_MAX, p, &it->w);
 		break;
-	case WAIT_VERIFY:
+	case COMPLETE_VERIFY:
 		n = doc_verify(doc, DOC_MAX, p, &it->w.result);
 		break;
 	}
@@ -81,16 +81,16 @@ static void item_over(struct item *it, const struct err *e)
 		item_document(it, p, j->left == 0);
 		return;
 	}
-	if (it->w.kind == WAIT_VERIFY && it->w.has_result && p != NULL)
+	if (it->w.kind == COMPLETE_VERIFY && it->w.has_result && p != NULL)
 		item_document(it, p, false);
-	else if (it->w.kind == WAIT_REKEY && it->w.has_result && p != NULL)
+	else if (it->w.kind == COMPLETE_REKEY && it->w.has_result && p != NULL)
 		item_document(it, p, false); /* the receipt says that the proof failed */
 	caller_reply_error(j->client, it->peer, e);
 	if (j->exit_status == 0)
 		j->exit_status = err_exit_status(e->code);
 }
 
-static void on_waiter_done(struct waiter *w, const struct err *e)
+static void on_completion(struct completion *w, const struct err *e)
 {
 	struct item *it = w->arg;
 	struct job *j = it->job;
@@ -117,9 +117,9 @@ static void item_begin(struct item *it)
 	it->w.want_drain = j->req.wait == CTL_WAIT_DRAIN;
 	it->w.count = j->req.count;
 	it->w.interval_ms = j->req.interval_ms;
-	it->w.done = on_waiter_done;
+	it->w.done = on_completion;
 	it->w.arg = it;
-	peer_wait(p, &it->w);
+	completion_start(p, &it->w);
 }
 
 static void job_time_over(struct job *j)
@@ -135,8 +135,8 @@ static void job_time_over(struct job *j)
 			j->running++;
 			err_set(&e, ERR_TIMEOUT, "not begun: the time was over");
 		} else {
-			waiter_why(&it->w, &e);
-			waiter_cancel(&it->w);
+			completion_why(&it->w, &e);
+			completion_cancel(&it->w);
 		}
 		item_over(it, &e);
 	}
@@ -147,16 +147,18 @@ static void job_progress(struct job *j)
 {
 	struct agent *a = j->client->control->agent;
 	char text[DOC_MAX / 2], doc[DOC_MAX];
+	const struct err *why;
 
-	if (j->told_progress || j->n != 1 || j->items[0].w.kind != WAIT_UP)
+	if (j->told_progress || j->n != 1 || j->items[0].w.kind != COMPLETE_UP)
 		return;
 	j->told_progress = true;
 	struct peer *p = peer_find(a, j->items[0].peer);
 
-	if (p == NULL || p->current != NULL)
+	if (p == NULL || peer_is_up(p))
 		return;
-	snprintf(text, sizeof text, "waiting for %s%s%s", p->cfg.name,
-		 p->trouble != NULL ? ": " : "", p->trouble != NULL ? p->trouble->cause : "");
+	why = peer_trouble(p);
+	snprintf(text, sizeof text, "waiting for %s%s%s", peer_name(p), why != NULL ? ": " : "",
+		 why != NULL ? why->cause : "");
 	caller_reply(j->client, doc, doc_progress(doc, sizeof doc, text));
 }
 
@@ -218,12 +220,12 @@ static size_t count_peers(const struct agent *a, const struct peer *only)
 
 	if (only != NULL)
 		return 1;
-	for (const struct peer *p = a->peers; p != NULL; p = p->next)
+	for (const struct peer *p = a->peers; p != NULL; p = peer_next(p))
 		n++;
 	return n;
 }
 
-void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind kind,
+void job_start(struct caller *c, const struct ctl_request *req, enum completion_kind kind,
 	       struct peer *only, bool changed)
 {
 	struct agent *a = c->control->agent;
@@ -239,7 +241,7 @@ void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind
 	if (j->req.parallel == 0)
 		j->req.parallel = 16;
 	j->deadline_ms = req->timeout_ms != 0 ? loop_now_ms() + req->timeout_ms : 0;
-	for (struct peer *p = a->peers; p != NULL; p = p->next) {
+	for (struct peer *p = a->peers; p != NULL; p = peer_next(p)) {
 		struct item *it = &j->items[i];
 
 		if (only != NULL && p != only)
@@ -247,7 +249,7 @@ void job_start(struct caller *c, const struct ctl_request *req, enum waiter_kind
 		it->job = j;
 		it->w.kind = kind;
 		it->w.changed = changed;
-		memcpy(it->peer, p->cfg.name, sizeof it->peer);
+		snprintf(it->peer, sizeof it->peer, "%s", peer_name(p));
 		i++;
 	}
 	j->n = j->left = i;

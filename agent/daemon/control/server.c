@@ -1,5 +1,6 @@
 /*
- * agent/daemon/control/server.c - the control socket: one request at a time from each client, answered
+ * agent/daemon/control/server.c - the control socket: one request at a time from each client,
+ * answered
  * by documents, closed by "sapair.end/1".
  */
 #include "agent/daemon/control/server.h"
@@ -285,7 +286,28 @@ static void on_connection(void *arg)
 
 /* ---- open and close -------------------------------------------------------------------- */
 
-int control_open(struct agent *a, struct err *e)
+static bool is_watched(void *control)
+{
+	const struct control *k = control;
+
+	return k->n_watching > 0;
+}
+
+static void broadcast(void *control, char *json, size_t n)
+{
+	struct control *k = control;
+	struct caller *next;
+
+	for (struct caller *c = k->clients; c != NULL; c = next) {
+		next = c->next;
+		if (c->watching)
+			caller_reply(c, json, n);
+	}
+}
+
+static const struct event_sink sink = {.is_watched = is_watched, .broadcast = broadcast};
+
+int control_open(struct agent *a, const struct control_host *host, struct err *e)
 {
 	struct control *k = calloc(1, sizeof *k);
 	char path[OS_PATH_MAX];
@@ -293,6 +315,7 @@ int control_open(struct agent *a, struct err *e)
 	if (k == NULL)
 		return err_set(e, ERR_OS, "no memory for the control socket");
 	k->agent = a;
+	k->host = host;
 	if (a->cfg.control[0] != '\0')
 		snprintf(path, sizeof path, "%s", a->cfg.control);
 	else
@@ -304,6 +327,8 @@ int control_open(struct agent *a, struct err *e)
 	uv_prepare_init(&a->loop.uv, &k->turn);
 	k->turn.data = k;
 	a->control = k;
+	a->events.sink = &sink;
+	a->events.sink_arg = k;
 	return 0;
 }
 
@@ -339,22 +364,7 @@ void control_cut(struct agent *a)
 
 void control_free(struct agent *a)
 {
+	a->events.sink = NULL;
 	free(a->control);
 	a->control = NULL;
-}
-
-bool control_is_watched(const struct agent *a)
-{
-	return a->control != NULL && a->control->n_watching > 0;
-}
-
-void control_broadcast(struct agent *a, char *json, size_t n)
-{
-	struct caller *next;
-
-	for (struct caller *c = a->control->clients; c != NULL; c = next) {
-		next = c->next;
-		if (c->watching)
-			caller_reply(c, json, n);
-	}
 }

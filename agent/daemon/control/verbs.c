@@ -3,9 +3,8 @@
  */
 #include "agent/daemon/control/client.h"
 #include "agent/daemon/control/doc.h"
-#include "agent/daemon/event.h"
-#include "agent/daemon/pair/manual.h"
-#include "agent/daemon/pair/rekey.h"
+#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/view.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +51,7 @@ static void do_up(struct caller *c, const struct ctl_request *req)
 	bool changed = false;
 
 	if (req->peer[0] != '\0' && p == NULL) {
-		if (agent_add_address(a, req->peer, req->pin, &p, &e) < 0) {
+		if (c->control->host->add_address(a, req->peer, req->pin, &p, &e) < 0) {
 			err_in(&e, "no peer is called %s", req->peer);
 			caller_refuse(c, req->peer, &e);
 			return;
@@ -61,12 +60,12 @@ static void do_up(struct caller *c, const struct ctl_request *req)
 	}
 	if (p != NULL)
 		changed = peer_up(p) || changed;
-	for (struct peer *each = a->peers; p == NULL && each != NULL; each = each->next)
+	for (struct peer *each = a->peers; p == NULL && each != NULL; each = peer_next(each))
 		peer_up(each);
 	if (req->wait == CTL_WAIT_NONE) {
-		struct waiter none = {.kind = WAIT_UP,
-				      .changed = changed,
-				      .since_us = loop_now_us()};
+		struct completion none = {.kind = COMPLETE_UP,
+					  .changed = changed,
+					  .since_us = loop_now_us()};
 		char doc[DOC_MAX];
 
 		if (p != NULL)
@@ -74,7 +73,7 @@ static void do_up(struct caller *c, const struct ctl_request *req)
 		caller_reply_end(c, 0);
 		return;
 	}
-	job_start(c, req, WAIT_UP, p, changed);
+	job_start(c, req, COMPLETE_UP, p, changed);
 }
 
 static void do_down(struct caller *c, const struct ctl_request *req)
@@ -86,10 +85,10 @@ static void do_down(struct caller *c, const struct ctl_request *req)
 	if (!find_or_refuse(c, req, &p))
 		return;
 	for (struct peer *each = a->peers, *next; each != NULL; each = next) {
-		next = each->next;
+		next = peer_next(each);
 		if (p == NULL || p == each)
 			caller_reply(c, doc,
-				     doc_down(doc, sizeof doc, each->cfg.name, peer_down(each)));
+				     doc_down(doc, sizeof doc, peer_name(each), peer_down(each)));
 	}
 	caller_reply_end(c, 0);
 }
@@ -102,24 +101,24 @@ static void do_rekey(struct caller *c, const struct ctl_request *req)
 	if (!find_or_refuse(c, req, &p))
 		return;
 	if (req->reason[0] != '\0')
-		event_plain(c->control->agent, EVENT_REKEY_ASKED, p != NULL ? p->cfg.name : NULL,
-			    req->reason);
+		event_plain(&c->control->agent->events, EVENT_REKEY_ASKED,
+			    p != NULL ? peer_name(p) : NULL, req->reason);
 	if (req->wait != CTL_WAIT_NONE) {
-		job_start(c, req, WAIT_REKEY, p, false);
+		job_start(c, req, COMPLETE_REKEY, p, false);
 		return;
 	}
 	if (p != NULL && !peer_is_up(p)) {
 		struct err e = {0};
 
-		err_set(&e, ERR_DOWN, "the pair with %s is %s", p->cfg.name, peer_state_word(p));
-		caller_refuse(c, p->cfg.name, &e);
+		err_set(&e, ERR_DOWN, "the pair with %s is %s", peer_name(p), peer_state_word(p));
+		caller_refuse(c, peer_name(p), &e);
 		return;
 	}
-	for (struct peer *each = c->control->agent->peers; each != NULL; each = each->next) {
+	for (struct peer *each = c->control->agent->peers; each != NULL; each = peer_next(each)) {
 		if ((p != NULL && p != each) || !peer_is_up(each))
 			continue;
-		peer_want_exchange(each, REASON_REQUEST);
-		caller_reply(c, doc, doc_started(doc, sizeof doc, "rekey", each->cfg.name));
+		peer_rekey(each);
+		caller_reply(c, doc, doc_started(doc, sizeof doc, "rekey", peer_name(each)));
 	}
 	caller_reply_end(c, 0);
 }
@@ -129,7 +128,7 @@ static void do_verify(struct caller *c, const struct ctl_request *req)
 	struct peer *p;
 
 	if (find_or_refuse(c, req, &p))
-		job_start(c, req, WAIT_VERIFY, p, false);
+		job_start(c, req, COMPLETE_VERIFY, p, false);
 }
 
 static void do_reload(struct caller *c)
@@ -139,7 +138,7 @@ static void do_reload(struct caller *c)
 	size_t size, n;
 	char *doc;
 
-	if (agent_reload(c->control->agent, &r, &e) < 0) {
+	if (c->control->host->reload(c->control->agent, &r, &e) < 0) {
 		caller_refuse(c, NULL, &e);
 		return;
 	}
@@ -154,18 +153,19 @@ static void do_reload(struct caller *c)
 	caller_reply_end(c, 0);
 }
 
-static void reply_keys(struct caller *c, const struct peer *p, const struct gen *g)
+static void reply_keys(struct caller *c, const struct peer *p, const struct pair_view *v)
 {
 	char doc[DOC_MAX];
 
-	for (int is_in = 0; g != NULL && is_in < 2; is_in++)
-		caller_reply(c, doc, doc_key(doc, sizeof doc, p, g, is_in != 0));
+	for (int is_in = 0; is_in < 2; is_in++)
+		caller_reply(c, doc, doc_key(doc, sizeof doc, c->control->agent, p, v, is_in != 0));
 	wipe(doc, sizeof doc);
 }
 
 static void do_export(struct caller *c, const struct ctl_request *req)
 {
 	struct agent *a = c->control->agent;
+	struct pair_view v;
 	struct err e = {0};
 	struct peer *p;
 
@@ -177,15 +177,13 @@ static void do_export(struct caller *c, const struct ctl_request *req)
 		caller_refuse(c, NULL, &e);
 		return;
 	}
-	event_plain(a, EVENT_KEYS_EXPORTED, p != NULL ? p->cfg.name : NULL,
+	event_plain(&a->events, EVENT_KEYS_EXPORTED, p != NULL ? peer_name(p) : NULL,
 		    "keys of SAs were given out: whoever has them can read the traffic");
-	for (struct peer *each = a->peers; each != NULL; each = each->next) {
+	for (struct peer *each = a->peers; each != NULL; each = peer_next(each)) {
 		if (p != NULL && p != each)
 			continue;
-		reply_keys(c, each, each->fresh);
-		reply_keys(c, each, each->current);
-		for (const struct gen *g = each->held; g != NULL; g = g->next)
-			reply_keys(c, each, g);
+		for (size_t i = 0; pair_generation(peer_pair(each), i, &v); i++)
+			reply_keys(c, each, &v);
 	}
 	caller_reply_end(c, 0);
 }
@@ -195,20 +193,20 @@ static void do_script(struct caller *c, const struct ctl_request *req)
 	char doc[DOC_MAX];
 	struct err e = {0};
 	struct peer *p;
-	struct gen *g;
+	struct pair_view v;
 
 	if (!find_or_refuse(c, req, &p))
 		return;
-	if (manual_pair(p, &g, &e) < 0) {
-		caller_refuse(c, p->cfg.name, &e);
+	if (peer_make_manual(p, &v, &e) < 0) {
+		caller_refuse(c, peer_name(p), &e);
 		return;
 	}
 	event_plain(
-		c->control->agent, EVENT_HALF_EXPORTED, p->cfg.name,
+		&c->control->agent->events, EVENT_HALF_EXPORTED, peer_name(p),
 		"a pair was made by hand: whoever has the script can read and forge its traffic");
-	caller_reply(c, doc, doc_half(doc, sizeof doc, p, g));
-	reply_keys(c, p, g);
-	manual_told(p, g);
+	caller_reply(c, doc, doc_half(doc, sizeof doc, p, &v));
+	reply_keys(c, p, &v);
+	peer_manual_told(p, &v);
 	caller_reply_end(c, 0);
 }
 
@@ -218,7 +216,7 @@ static void do_stop(struct caller *c)
 
 	caller_reply(c, doc, doc_stop(doc, sizeof doc));
 	caller_reply_end(c, 0);
-	agent_stop(c->control->agent);
+	c->control->host->stop(c->control->agent);
 }
 
 void serve_request(struct caller *c, const char *line, size_t n)

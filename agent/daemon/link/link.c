@@ -3,16 +3,38 @@
  */
 #include "agent/daemon/link/link.h"
 
-#include "agent/daemon/event.h"
-#include "agent/daemon/link/listen.h"
-#include "agent/daemon/peer/peer.h"
-#include "agent/os/os.h"
+#include "agent/daemon/link/identity_ref.h"
+#include "agent/os/log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define BODY_MAX 4096  /* of a message of ours */
 #define LINGER_MS 1000 /* after our FIN: how long the peer may take to end its side */
+
+struct link {
+	struct agent *agent;
+	const struct link_owner *ops;
+	void *owner; /* NULL: none yet, or no more */
+	uv_tcp_t tcp;
+	uv_timer_t timer;
+	uv_connect_t connect;
+	uv_shutdown_t shutdown;
+	unsigned open_handles;
+	enum link_state state;
+	bool is_dialled;
+	bool is_feeding; /* inside the TLS engine: output waits for its return */
+	struct identity_ref *identity;
+	struct tls *tls; /* of an accepted link: made at the first byte */
+	struct frame_reader frames;
+	struct endpoint local, remote;
+	struct secret exporter;
+	uint64_t sent_epoch, sent_last; /* in our hello */
+	uint64_t heard_ms, born_ms, ping_id;
+	size_t queued;
+	struct err why;
+	enum fault bye;
+};
 
 struct write_req {
 	uv_write_t req;
@@ -24,34 +46,29 @@ struct write_req {
 static void link_lost(struct link *l);
 static void greet(struct link *l);
 
-/* ---- life and death -------------------------------------------------------------------- */
+/* ---- states, allocation ------------------------------------------------------------------ */
 
-static void drop_dial_place(struct link *l)
+/* The only assignment of l->state. */
+static void set_state(struct link *l, enum link_state state)
 {
-	if (!l->has_dial_place)
-		return;
-	l->has_dial_place = false;
-	peer_dial_place_free(l->agent);
+	static const char *const words[] = {"connecting", "handshake", "greeting", "up", "closing"};
+	char who[ENDPOINT_TEXT];
+
+	if (l->state != state && log_wants(LOG_DEBUG)) {
+		endpoint_put(who, &l->remote);
+		log_line(LOG_DEBUG, "link %s (%s): %s -> %s", who,
+			 l->is_dialled ? "dialled" : "accepted", words[l->state], words[state]);
+	}
+	l->state = state;
 }
 
-/* The peer forgets the link, the link its peer. */
 static void detach(struct link *l)
 {
-	struct peer *p = l->peer;
+	void *owner = l->owner;
 
-	if (p == NULL)
-		return;
-	if (p->link == l)
-		p->link = NULL;
-	if (p->dialling == l)
-		p->dialling = NULL;
-	for (struct link **at = &p->knocks; *at != NULL; at = &(*at)->next) {
-		if (*at == l) {
-			*at = l->next;
-			break;
-		}
-	}
-	l->peer = NULL;
+	l->owner = NULL;
+	if (owner != NULL)
+		l->ops->gone(owner, l);
 }
 
 static void on_closed(uv_handle_t *h)
@@ -75,13 +92,14 @@ static void close_handles(struct link *l)
 		uv_close((uv_handle_t *)&l->timer, on_closed);
 }
 
-static struct link *link_new(struct agent *a)
+static struct link *link_new(struct agent *a, const struct link_owner *ops)
 {
 	struct link *l = calloc(1, sizeof *l);
 
 	if (l == NULL)
 		return NULL;
 	l->agent = a;
+	l->ops = ops;
 	l->identity = identity_ref_take(a->identity);
 	l->born_ms = l->heard_ms = loop_now_ms();
 	uv_tcp_init(&a->loop.uv, &l->tcp);
@@ -138,7 +156,7 @@ static bool flush(struct link *l)
 	const uint8_t *out;
 	size_t n = 0;
 
-	if (l->tls == NULL || l->flushing)
+	if (l->tls == NULL || l->is_feeding)
 		return true;
 	out = tls_output(l->tls, &n);
 	if (n == 0)
@@ -162,11 +180,11 @@ static bool flush(struct link *l)
 
 void link_push(struct link *l)
 {
-	const bool was = l->flushing;
+	const bool was_feeding = l->is_feeding;
 
-	l->flushing = false;
-	flush(l); /* if it fails, so it does at the end */
-	l->flushing = was;
+	l->is_feeding = false;
+	flush(l); /* a failure is found again when the callback returns */
+	l->is_feeding = was_feeding;
 }
 
 bool link_send_body(struct link *l, const char *body, size_t len)
@@ -233,42 +251,40 @@ void link_close(struct link *l, enum fault fault)
 		send_end(l, fault, l->why.cause[0] != '\0' ? l->why.cause : fault_text(fault));
 	if (l->tls != NULL && tls_is_open(l->tls))
 		tls_close(l->tls);
-	l->flushing = false; /* now or never: behind the FIN nothing more goes out */
+	l->is_feeding = false; /* after the FIN nothing can be sent */
 	if (connected)
 		flush(l);
-	drop_dial_place(l);
 	detach(l);
-	l->state = LINK_CLOSING;
+	set_state(l, LINK_CLOSING);
 	secret_wipe(&l->exporter);
 	if (!connected || uv_shutdown(&l->shutdown, (uv_stream_t *)&l->tcp, on_shutdown) != 0) {
 		close_handles(l);
 		return;
 	}
-	/* Our FIN goes out behind what is queued; then the peer's end is awaited, so that no
-	 * reset from a closed port meets its last bytes. */
+	/* Our FIN follows what is queued; then wait for the peer's, since data that arrives at a
+	 * closed socket would be answered by a reset, which destroys what we sent. */
 	uv_timer_start(&l->timer, on_linger, LINGER_MS, 0);
 }
 
-/* The link ends by itself: l->why says why. */
-static void link_lost(struct link *l)
-{
-	if (l->state == LINK_CLOSING)
-		return;
-	if (l->peer != NULL)
-		peer_on_link_lost(l->peer, l);
-	link_close(l, FAULT_NONE);
-}
-
-/* ... and the peer is told why. */
+/* The link ends for a reason of its own, l->why; the fault is what the peer is told. */
 static void link_refuse(struct link *l, enum fault fault)
 {
-	struct peer *p = l->peer;
-
 	if (l->state == LINK_CLOSING)
 		return;
-	if (p != NULL)
-		peer_on_link_lost(p, l);
+	if (l->owner != NULL)
+		l->ops->lost(l->owner, l);
 	link_close(l, fault);
+}
+
+static void link_lost(struct link *l)
+{
+	link_refuse(l, FAULT_NONE);
+}
+
+void link_abort(struct link *l, enum fault fault, const struct err *why)
+{
+	l->why = *why;
+	link_refuse(l, fault);
 }
 
 /* ---- frames ---------------------------------------------------------------------------- */
@@ -280,9 +296,7 @@ static void on_hello(struct link *l, const struct msg_hello *h)
 		link_refuse(l, FAULT_PROTOCOL);
 		return;
 	}
-	memcpy(l->peer_instance, h->instance, INSTANCE_LEN);
-	drop_dial_place(l);
-	peer_on_hello(l->peer, l, h);
+	l->ops->hello(l->owner, l, h);
 }
 
 static void on_message(struct link *l, const struct msg *m, const char *body, size_t len)
@@ -320,9 +334,9 @@ static void on_message(struct link *l, const struct msg *m, const char *body, si
 		link_send(l, &pong);
 		return;
 	case MSG_PONG:
-		return; /* that it came is all that it says */
+		return; /* heard_ms is set already */
 	default:
-		peer_on_message(l->peer, l, m, body, len);
+		l->ops->message(l->owner, l, m, body, len);
 	}
 }
 
@@ -342,7 +356,7 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 {
 	struct link *l = arg;
 
-	if (l->state == LINK_SHAKING && tls_is_open(l->tls))
+	if (l->state == LINK_HANDSHAKE && tls_is_open(l->tls))
 		greet(l);
 	while (n > 0 && (l->state == LINK_GREETING || l->state == LINK_UP)) {
 		const char *body;
@@ -369,7 +383,7 @@ static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert
 {
 	const struct link *l = arg;
 
-	return l->peer == NULL ? CERT_WRONG_PEER : peer_judge(l->peer, leaf, chain);
+	return l->owner == NULL ? CERT_WRONG_PEER : l->ops->judge(l->owner, leaf, chain);
 }
 
 static const char *cert_hint(enum cert_fault f)
@@ -386,7 +400,7 @@ static const char *cert_hint(enum cert_fault f)
 	case CERT_NOT_YET_VALID:
 		return "check the clocks of both hosts";
 	case CERT_DENIED:
-		return "if that key is good after all, take its line out of the file of \"deny\"";
+		return "if that key may be used after all, remove it from the file of \"deny\"";
 	case CERT_MISSING:
 		return "give the agent there a certificate: sapair id new, or sapair ca issue";
 	default:
@@ -412,18 +426,18 @@ static void tls_failed(struct link *l, enum tls_fault f)
 		err_hint(e, cert_hint(tls_cert_fault(l->tls)));
 		break;
 	case TLS_REFUSED:
-		if (!l->dialled && peer_has_other_link(l->peer)) {
-			err_set(e, ERR_DOWN, "%s goes on with another link", who);
+		if (!l->is_dialled && l->owner != NULL && l->ops->has_other(l->owner)) {
+			err_set(e, ERR_DOWN, "%s keeps another link", who);
 			break;
 		}
-		err_set(e, ERR_AUTH, "%s most likely refused our certificate", who);
+		err_set(e, ERR_AUTH, "%s probably refused our certificate", who);
 		err_hint(e, "the log of the agent there names the failed check");
 		break;
 	case TLS_VERSION:
 	case TLS_NO_ALPN:
 	case TLS_NO_SUITE:
 		err_set(e, ERR_REFUSED, "%s: %s", who, tls_fault_text(f));
-		err_hint(e, "is that port really a sapair agent's?");
+		err_hint(e, "is a sapair agent listening on that port?");
 		break;
 	default:
 		err_set(e, ERR_DOWN, "%s: %s", who, tls_fault_text(f));
@@ -442,17 +456,17 @@ static void greet(struct link *l)
 {
 	struct msg m = {.type = MSG_HELLO};
 
-	l->state = LINK_GREETING;
-	if (l->peer == NULL || !tls_export(l->tls, &l->exporter)) {
-		err_set(&l->why, ERR_BUG, "the TLS engine gave no exporter value");
+	set_state(l, LINK_GREETING);
+	if (l->owner == NULL || !tls_export(l->tls, &l->exporter)) {
+		err_set(&l->why, ERR_BUG, "the TLS engine has no exporter value");
 		link_lost(l);
 		return;
 	}
-	peer_fill_hello(l->peer, l, &m.u.hello);
-	l->told_epoch = m.u.hello.epoch;
-	l->told_last = m.u.hello.last;
+	l->ops->fill_hello(l->owner, l, &m.u.hello);
+	l->sent_epoch = m.u.hello.epoch;
+	l->sent_last = m.u.hello.last;
 	if (!link_send(l, &m)) {
-		err_set(&l->why, ERR_DOWN, "the link takes no hello");
+		err_set(&l->why, ERR_DOWN, "cannot send hello on the link");
 		link_lost(l);
 	}
 }
@@ -471,7 +485,7 @@ static void take(struct link *l, const uint8_t *data, size_t n)
 {
 	enum tls_fault f;
 
-	if (l->tls == NULL) { /* accepted: nothing is spent on who sends nothing */
+	if (l->tls == NULL) { /* allocate the TLS state on the first byte */
 		l->tls = tls_new(l->identity->id, TLS_SERVER, judge, l);
 		if (l->tls == NULL) {
 			err_set(&l->why, ERR_OS, "no memory for a TLS session");
@@ -479,11 +493,11 @@ static void take(struct link *l, const uint8_t *data, size_t n)
 			return;
 		}
 	}
-	l->flushing = true;
+	l->is_feeding = true;
 	f = tls_feed(l->tls, data, n, on_plain, l);
-	if (f == TLS_OK && l->state == LINK_SHAKING && tls_is_open(l->tls))
+	if (f == TLS_OK && l->state == LINK_HANDSHAKE && tls_is_open(l->tls))
 		greet(l);
-	l->flushing = false;
+	l->is_feeding = false;
 	flush(l);
 	if (l->state == LINK_CLOSING)
 		return;
@@ -507,7 +521,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		take(l, (const uint8_t *)buf->base, (size_t)n);
 		return;
 	}
-	if (l->tls != NULL && (l->state == LINK_SHAKING || l->state == LINK_GREETING)) {
+	if (l->tls != NULL && (l->state == LINK_HANDSHAKE || l->state == LINK_GREETING)) {
 		enum tls_fault f = tls_feed_end(l->tls);
 
 		if (f == TLS_REFUSED) {
@@ -517,14 +531,14 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	}
 	err_set(&l->why, ERR_DOWN, "the link broke: %s",
 		n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
-	if (l->state == LINK_SHAKING && l->dialled)
+	if (l->state == LINK_HANDSHAKE && l->is_dialled)
 		err_hint(&l->why, "does the config there have a peer with our address?");
 	link_lost(l);
 }
 
-void link_is_up(struct link *l)
+void link_set_up(struct link *l)
 {
-	l->state = LINK_UP;
+	set_state(l, LINK_UP);
 	arm(l, LINK_PING_MS);
 }
 
@@ -540,8 +554,8 @@ static void on_timer(uv_timer_t *t)
 	endpoint_put(who, &l->remote);
 	if (l->state != LINK_UP) {
 		err_set(&l->why, ERR_TIMEOUT, "%s: %s", who,
-			l->state == LINK_CONNECTING ? "no answer to our connection"
-						    : "the handshake was not over in time");
+			l->state == LINK_CONNECTING ? "connection timed out"
+						    : "handshake timed out");
 		err_hint(&l->why, l->state == LINK_CONNECTING
 					  ? "is the agent there running, and its port open?"
 					  : NULL);
@@ -554,9 +568,9 @@ static void on_timer(uv_timer_t *t)
 		link_refuse(l, FAULT_QUIET);
 		return;
 	}
-	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->dialled &&
-	    l->peer->x.state == XS_IDLE) {
-		err_set(&l->why, ERR_DOWN, "a fresh link every day");
+	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->is_dialled &&
+	    l->ops->is_idle(l->owner)) {
+		err_set(&l->why, ERR_DOWN, "replaced after a day");
 		link_refuse(l, FAULT_REPLACED);
 		return;
 	}
@@ -569,7 +583,7 @@ static void on_timer(uv_timer_t *t)
 	arm(l, LINK_PING_MS - quiet);
 }
 
-/* ---- beginnings ------------------------------------------------------------------------ */
+/* ---- dialled and accepted links ------------------------------------------------------------------------ */
 
 static int to_sockaddr(const struct endpoint *ep, struct sockaddr_storage *ss)
 {
@@ -632,7 +646,7 @@ static void on_connected(uv_connect_t *req, int status)
 	}
 	both_ends(l);
 	uv_tcp_nodelay(&l->tcp, 1);
-	l->state = LINK_SHAKING;
+	set_state(l, LINK_HANDSHAKE);
 	l->heard_ms = loop_now_ms();
 	l->tls = tls_new(l->identity->id, TLS_CLIENT, judge, l);
 	if (l->tls == NULL || uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0 ||
@@ -652,101 +666,77 @@ static int exempt(struct link *l, struct err *e)
 	return ipsec_exempt_socket(l->agent->db, (intptr_t)fd, l->remote.addr.len == 16, e);
 }
 
-struct link *link_dial(struct agent *a, struct peer *p, struct err *e)
+static int connect_from(struct link *l, const struct addr *local, struct err *e)
 {
-	struct endpoint from = {.addr = p->policy.local};
+	struct endpoint from = {.addr = *local};
 	struct sockaddr_storage src, dst;
-	struct link *l = link_new(a);
-	int rc;
+	char from_text[ADDR_TEXT], to[ENDPOINT_TEXT];
+	int rc = to_sockaddr(&l->remote, &dst);
 
-	if (l == NULL) {
-		err_set(e, ERR_OS, "no memory for a link");
-		return NULL;
-	}
-	l->dialled = true;
-	l->state = LINK_CONNECTING;
-	l->remote = p->cfg.remote;
-	rc = to_sockaddr(&l->remote, &dst);
 	if (rc == 0)
 		rc = to_sockaddr(&from, &src);
 	if (rc == 0)
 		rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
-	if (rc == 0 && exempt(l, e) < 0) {
-		l->state = LINK_CLOSING;
-		close_handles(l);
-		return NULL;
-	}
+	if (rc == 0 && exempt(l, e) < 0)
+		return -1;
 	if (rc == 0)
 		rc = uv_tcp_connect(&l->connect, &l->tcp, (const struct sockaddr *)&dst,
 				    on_connected);
-	if (rc != 0) {
-		char from_text[ADDR_TEXT], to[ENDPOINT_TEXT];
+	if (rc == 0)
+		return 0;
+	addr_put(from_text, local);
+	endpoint_put(to, &l->remote);
+	return err_set(e, ERR_OS, "cannot connect from %s to %s: %s", from_text, to,
+		       uv_strerror(rc));
+}
 
-		addr_put(from_text, &from.addr);
-		endpoint_put(to, &l->remote);
-		err_set(e, ERR_OS, "cannot connect from %s to %s: %s", from_text, to,
-			uv_strerror(rc));
-		l->state = LINK_CLOSING;
+struct link *link_dial(struct agent *a, const struct link_owner *ops, void *owner,
+		       const struct addr *from, const struct endpoint *to, struct err *e)
+{
+	struct link *l = link_new(a, ops);
+
+	if (l == NULL) {
+		err_set(e, ERR_OS, "no memory for a link");
+		return NULL;
+	}
+	l->is_dialled = true;
+	l->remote = *to;
+	if (connect_from(l, from, e) < 0) {
+		set_state(l, LINK_CLOSING);
 		close_handles(l);
 		return NULL;
 	}
-	l->peer = p;
-	l->has_dial_place = true;
+	l->owner = owner;
 	arm(l, LINK_CONNECT_MS);
 	return l;
 }
 
-/* The newest knocks stay: who only holds a place loses it to who comes after. */
-static void limit_knocks(struct agent *a, struct peer *p)
+struct link *link_accept(struct agent *a, const struct link_owner *ops, void *arg,
+			 uv_stream_t *server, struct err *e)
 {
-	struct link *oldest = NULL;
-	unsigned n = 0;
-	char who[ENDPOINT_TEXT];
-
-	for (struct link *l = p->knocks; l != NULL; l = l->next) {
-		n++;
-		oldest = l; /* the list begins with the newest */
-	}
-	if (n < KNOCKS_MAX || oldest == NULL)
-		return;
-	endpoint_put(who, &oldest->remote);
-	log_limited(loop_now_ms(), LOG_WARN, "%s: too many unfinished handshakes, oldest closed",
-		    who);
-	(void)a;
-	link_close(oldest, FAULT_NONE);
-}
-
-struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e)
-{
-	struct link *l = link_new(a);
-	struct peer *p;
+	struct link *l = link_new(a, ops);
+	const char *why = NULL;
 	char who[ENDPOINT_TEXT];
 
 	if (l == NULL) {
 		err_set(e, ERR_OS, "no memory for a link");
 		return NULL;
 	}
-	l->state = LINK_SHAKING;
 	if (uv_accept(server, (uv_stream_t *)&l->tcp) != 0 || !both_ends(l)) {
-		l->state = LINK_CLOSING;
+		set_state(l, LINK_CLOSING);
 		close_handles(l);
 		return NULL;
 	}
-	p = peer_of_addresses(a, &l->local.addr, &l->remote.addr);
-	endpoint_put(who, &l->remote);
-	if (p == NULL || !p->wanted || p->cfg.opt.role == ROLE_DIAL || a->stopping) {
-		log_limited(loop_now_ms(), LOG_WARN, "connection from %s refused: %s", who,
-			    p == NULL    ? "no peer has this address"
-			    : !p->wanted ? "its pair is down here"
-					 : "this peer is only dialled");
-		l->state = LINK_CLOSING;
+	l->owner = ops->find(arg, &l->local.addr, &l->remote.addr, &why);
+	if (l->owner == NULL) {
+		endpoint_put(who, &l->remote);
+		log_limited(loop_now_ms(), LOG_WARN, "connection from %s refused: %s", who, why);
+		set_state(l, LINK_CLOSING);
 		close_handles(l);
 		return NULL;
 	}
-	limit_knocks(a, p);
-	l->peer = p;
-	l->next = p->knocks;
-	p->knocks = l;
+	set_state(l, LINK_HANDSHAKE);
+	ops->accepted(l->owner, l);
 	uv_tcp_nodelay(&l->tcp, 1);
 	if (uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0) {
 		link_close(l, FAULT_NONE);
@@ -754,4 +744,51 @@ struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e)
 	}
 	arm(l, LINK_HANDSHAKE_MS);
 	return l;
+}
+
+/* ---- accessors ------------------------------------------------------------------------- */
+
+enum link_state link_state(const struct link *l)
+{
+	return l->state;
+}
+
+bool link_is_dialled(const struct link *l)
+{
+	return l->is_dialled;
+}
+
+const struct err *link_why(const struct link *l)
+{
+	return &l->why;
+}
+
+enum fault link_bye(const struct link *l)
+{
+	return l->bye;
+}
+
+const struct secret *link_exporter(const struct link *l)
+{
+	return &l->exporter;
+}
+
+const struct cert_facts *link_own_cert(const struct link *l)
+{
+	return identity_facts(l->identity->id);
+}
+
+const struct cert_facts *link_peer_cert(const struct link *l)
+{
+	return tls_peer(l->tls);
+}
+
+uint64_t link_sent_epoch(const struct link *l)
+{
+	return l->sent_epoch;
+}
+
+uint64_t link_sent_last(const struct link *l)
+{
+	return l->sent_last;
 }

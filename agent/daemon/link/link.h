@@ -1,70 +1,90 @@
 /*
  * agent/daemon/link/link.h - one connection to a peer: TCP stream, TLS engine, frames.
  *
- *     connecting -> shaking hands -> greeting (our hello is out) -> up -> closing
+ *     connecting -> handshake -> greeting (our hello is sent) -> up -> closing
  *
- * A link knows no message's meaning but those of its own life: hello is handed to the peer, ping
- * is answered, bye and error end it. It is freed by its last close callback.
+ * A link interprets the messages about itself only: hello is passed to its owner, ping is answered,
+ * bye and error end the link. It is freed by its last close callback.
  */
 #ifndef SAPAIR_AGENT_DAEMON_LINK_LINK_H
 #define SAPAIR_AGENT_DAEMON_LINK_LINK_H
 
-#include "agent/daemon/agent.h"
+#include "agent/daemon/state.h"
 #include "crypto/tls.h"
 #include "proto/wire/msg.h"
 
 #define LINK_HANDSHAKE_MS 10000 /* from the first byte to the peer's hello (S8) */
 #define LINK_CONNECT_MS 5000
-#define LINK_PING_MS 3000                 /* quiet for so long: ask */
-#define LINK_DEAD_MS 9000                 /* quiet for so long: dead */
-#define LINK_AGE_MS (24u * 3600u * 1000u) /* a fresh TLS session every day (no KeyUpdate) */
+#define LINK_PING_MS 3000                 /* silent for so long: send a ping */
+#define LINK_DEAD_MS 9000                 /* silent for so long: the link is dead */
+#define LINK_AGE_MS (24u * 3600u * 1000u) /* a new TLS session every day (no KeyUpdate) */
 #define LINK_QUEUE_MAX (256 * 1024)
 
-enum link_state { LINK_CONNECTING, LINK_SHAKING, LINK_GREETING, LINK_UP, LINK_CLOSING };
+enum link_state { LINK_CONNECTING, LINK_HANDSHAKE, LINK_GREETING, LINK_UP, LINK_CLOSING };
 
-struct link {
-	struct agent *agent;
-	struct peer *peer; /* NULL: not known yet, or let go */
-	struct link *next; /* in the agent's list of accepted links without a peer */
-	uv_tcp_t tcp;
-	uv_timer_t timer;
-	uv_connect_t connect;
-	uv_shutdown_t shutdown;
-	unsigned open_handles;
-	enum link_state state;
-	bool dialled; /* by us: we are the TLS client, and lead */
-	bool has_dial_place;
-	bool flushing; /* inside the TLS engine: output waits for its return */
-	struct identity_ref *identity;
-	struct tls *tls; /* made at the first byte of an accepted link */
-	struct frame_reader frames;
-	struct endpoint local, remote;
-	struct secret exporter;
-	uint8_t peer_instance[INSTANCE_LEN];
-	uint64_t told_epoch, told_last; /* in our hello */
-	uint64_t heard_ms, born_ms, ping_id;
-	size_t queued;
-	struct err why; /* first reason of the end */
-	enum fault bye; /* that the peer told, or FAULT_NONE */
+struct link;
+
+/*
+ * What a link needs of the peer that it belongs to; owner is what link_dial() was given, or find()
+ * returned. After gone() the link calls its owner no more.
+ */
+struct link_owner {
+	/* The owner of a connection from remote to local; NULL: refuse it, *why is for the log. */
+	void *(*find)(void *arg, const struct addr *local, const struct addr *remote,
+		      const char **why);
+	/* A connection of this owner was accepted; its handshake begins. */
+	void (*accepted)(void *owner, struct link *l);
+	/* Is this certificate the peer's? chain: what its chain is worth. */
+	enum cert_fault (*judge)(void *owner, const struct cert_facts *leaf, enum cert_fault chain);
+	/* The hello to send on this link. */
+	void (*fill_hello)(void *owner, const struct link *l, struct msg_hello *h);
+	/* The peer's hello: the owner calls link_set_up(), or ends the link. */
+	void (*hello)(void *owner, struct link *l, const struct msg_hello *h);
+	/* A message on a link that is up; body is its text as it was received. */
+	void (*message)(void *owner, struct link *l, const struct msg *m, const char *body,
+			size_t len);
+	/* The link ends for a reason of its own, link_why(); gone() follows. */
+	void (*lost)(void *owner, struct link *l);
+	/* The link is closed, by whatever side: forget it. */
+	void (*gone)(void *owner, struct link *l);
+	/* Another link of the owner is up, or its hello is sent: the peer may give up this one. */
+	bool (*has_other)(void *owner);
+	/* No exchange is running: a link that has become old may be replaced. */
+	bool (*is_idle)(void *owner);
 };
 
-/* Dials. NULL and e: no address, no descriptor. Counts as one of DIALS_MAX until it is up. */
-struct link *link_dial(struct agent *a, struct peer *p, struct err *e);
-/* Takes over an accepted connection. */
-struct link *link_accept(struct agent *a, uv_stream_t *server, struct err *e);
+/* Connects from an address of this host. NULL and e: no address, no descriptor. */
+struct link *link_dial(struct agent *a, const struct link_owner *ops, void *owner,
+		       const struct addr *from, const struct endpoint *to, struct err *e);
+/* Takes over a connection that server has accepted; arg is that of ops->find. NULL: refused, and e
+ * is set if that is an error of ours. */
+struct link *link_accept(struct agent *a, const struct link_owner *ops, void *arg,
+			 uv_stream_t *server, struct err *e);
 
-/* Sends one message body (copied, encrypted); false: the link is going down. */
+/* Sends one message (copied, encrypted); false: the link is going down. */
 bool link_send(struct link *l, const struct msg *m);
 bool link_send_body(struct link *l, const char *body, size_t len);
-/* The hellos agree: messages of all kinds go to and fro from now on. */
-void link_is_up(struct link *l);
-/* What was sent within a callback of the link goes out when that ends; or now. */
+/* The hellos agree: the link is up. */
+void link_set_up(struct link *l);
+/* Output of a callback of the link is sent when that returns; or now. */
 void link_push(struct link *l);
 
 /*
  * Ends the link; idempotent. With a fault other than FAULT_NONE a bye (or error, for faults of
- * the protocol) goes out first. The peer is not told: the caller is the peer, or has told it.
+ * the protocol) is sent first. lost() is not called; link_abort() calls it, and sets the reason.
  */
 void link_close(struct link *l, enum fault fault);
+void link_abort(struct link *l, enum fault fault, const struct err *why);
+
+enum link_state link_state(const struct link *l);
+bool link_is_dialled(const struct link *l);       /* by us: we are the TLS client, and lead */
+const struct err *link_why(const struct link *l); /* first reason of its end */
+enum fault link_bye(const struct link *l); /* what the peer's bye or error says, or FAULT_NONE */
+const struct secret *link_exporter(const struct link *l);
+const struct cert_facts *link_own_cert(const struct link *l);
+const struct cert_facts *link_peer_cert(const struct link *l); /* once the handshake is over */
+/* Epochs of the hello that we sent. */
+uint64_t link_sent_epoch(const struct link *l);
+uint64_t link_sent_last(const struct link *l);
 
 #endif

@@ -1,45 +1,34 @@
 /*
- * agent/daemon/pair/driver.c - events into the exchange machine, its actions into the system and the link.
+ * agent/daemon/pair/driver.c - exchange driver.
  */
 #include "agent/daemon/pair/driver.h"
 
-#include "agent/daemon/link/link.h"
+#include "agent/os/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int reserve(struct peer *p, struct step *st)
+static int reserve(struct pair *p, struct driver_result *r)
 {
-	/* Who follows installs before it tells: one that is drawn here is reserved by that. */
-	const bool draws = !p->x.is_leader && ipsec_takes_spi(p->agent->db);
-	struct gen *g = draws ? NULL : gens_take_ahead(p);
+	struct generation *g = generation_new(p->agent);
 
 	assert(p->fresh == NULL);
-	if (g != NULL) {
-		st->spi = g->in;
-		p->fresh = g;
-		return 0;
-	}
-	g = gen_new(p->agent);
 	if (g == NULL)
-		return err_set(&st->system, ERR_OS, "no memory for an SA");
-	if (draws) {
-		g->in = st->spi = p->drawn;
-		p->fresh = g;
-		return 0;
-	}
-	if (ipsec_reserve(p->agent->db, &p->policy, &g->ctx, &g->in, &st->system) < 0) {
-		gen_free(p->agent, g);
-		return err_in(&st->system, "reserve an SPI");
+		return err_set(&r->system, ERR_OS, "no memory for an SA");
+	if (ipsec_reserve(p->agent->db, p->policy, &g->ctx, &g->in, &r->system) < 0) {
+		generation_free(p->agent, g);
+		return err_in(&r->system, "reserve an SPI");
 	}
 	p->fresh = g;
-	st->spi = g->in;
+	r->spi = g->in;
+	log_line(LOG_DEBUG, "peer %s: in %08x reserved", p->name, g->in.n);
 	return 0;
 }
 
-/* The key of one half, if the config says that it may be exported. */
-static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, bool is_in)
+/* Keeps the key of one SA, if the config allows that it is exported. */
+static void keep_key(struct pair *p, struct generation *g, const struct sa_keys *k, bool is_in)
 {
 	if (!p->agent->cfg.export_keys)
 		return;
@@ -49,16 +38,20 @@ static void keep_key(struct peer *p, struct gen *g, const struct sa_keys *k, boo
 		*(is_in ? &g->keys->in : &g->keys->out) = k->key;
 }
 
-static uint64_t since_start(const struct peer *p)
+static uint64_t since_start(const struct pair *p)
 {
 	return loop_now_us() - p->receipt.started_us;
 }
 
-static void added_in(struct peer *p)
+static int install(struct pair *p, struct driver_result *r)
 {
 	const struct sa_keys *k = &p->x.sa_in;
-	struct gen *g = p->fresh;
+	struct generation *g = p->fresh;
 
+	generations_set_limits(p, k->esn);
+	if (ipsec_install(p->agent->db, g->ctx, k, &p->x.sa_out, &r->system) < 0)
+		return err_in(&r->system, "install the SAs of epoch %llu",
+			      (unsigned long long)k->epoch);
 	g->has_in = true;
 	keep_key(p, g, k, true);
 	g->epoch = k->epoch;
@@ -68,96 +61,50 @@ static void added_in(struct peer *p)
 	wipe(&p->x.probe_key, sizeof p->x.probe_key);
 	g->hard_ms = loop_now_ms() + (uint64_t)k->lifetime_s * 1000;
 	p->receipt.inbound_us = since_start(p);
+	log_line(LOG_DEBUG, "peer %s: epoch %llu: in %08x installed, out %08x prepared", p->name,
+		 (unsigned long long)g->epoch, k->spi.n, p->x.sa_out.spi.n);
+	return 0;
 }
 
-static void added_out(struct peer *p)
+static int activate(struct pair *p, struct driver_result *r)
 {
 	const struct sa_keys *k = &p->x.sa_out;
-	struct gen *g = p->fresh;
+	struct generation *g = p->fresh;
 
+	generations_set_limits(p, k->esn);
+	if (ipsec_activate(p->agent->db, g->ctx, k, &r->system) < 0)
+		return err_in(&r->system, "activate the outbound SA %08x", k->spi.n);
 	g->has_out = true;
 	keep_key(p, g, k, false);
 	g->out = k->spi;
 	g->since_ms = loop_now_ms();
 	p->receipt.switch_us = since_start(p);
-}
-
-static int not_added(struct step *st, const struct sa_keys *k, bool is_in)
-{
-	return err_in(&st->system, "install the %s SA %08x", is_in ? "inbound" : "outbound",
-		      k->spi.n);
-}
-
-static int add_in(struct peer *p, struct step *st)
-{
-	const struct sa_keys *k = &p->x.sa_in;
-	const struct sa_keys *out = &p->x.sa_out;
-	enum ipsec_part failed = IPSEC_INBOUND;
-	struct gen *g = p->fresh;
-	int rc;
-
-	gens_set_limits(p, k->esn);
-	if (g->ctx.id != 0)
-		rc = ipsec_add_inbound(p->agent->db, g->ctx, k, &st->system);
-	else
-		rc = ipsec_open_pair(p->agent->db, &p->policy, &g->ctx, k, out, &failed,
-				     &st->system);
-	if (rc < 0)
-		return not_added(st, failed == IPSEC_INBOUND ? k : out, failed == IPSEC_INBOUND);
-	added_in(p);
+	log_line(LOG_DEBUG, "peer %s: epoch %llu: out %08x activated", p->name,
+		 (unsigned long long)g->epoch, g->out.n);
 	return 0;
 }
 
-static int add_out(struct peer *p, struct step *st)
-{
-	const struct sa_keys *k = &p->x.sa_out;
-
-	if (ipsec_add_outbound(p->agent->db, p->fresh->ctx, k, &st->system) < 0)
-		return not_added(st, k, false);
-	added_out(p);
-	return 0;
-}
-
-static int add_both(struct peer *p, struct step *st)
-{
-	const struct sa_keys *in = &p->x.sa_in, *out = &p->x.sa_out;
-	struct ipsec_next next = {.ctx = {0}};
-	enum ipsec_part failed;
-
-	st->answer = true;
-	gens_set_limits(p, in->esn);
-	if (ipsec_add_both(p->agent->db, p->fresh->ctx, in, out,
-			   p->follows && p->ahead == NULL ? &next : NULL, &failed, &st->system) < 0)
-		return not_added(st, failed == IPSEC_INBOUND ? in : out, failed == IPSEC_INBOUND);
-	added_in(p);
-	added_out(p);
-	if (next.ctx.id != 0)
-		gens_keep_ahead(p, &next);
-	return 0;
-}
-
-static void commit(struct peer *p)
+static void commit(struct pair *p)
 {
 	if (p->current != NULL)
-		gen_hold(p, p->current);
+		generation_supersede(p, p->current);
 	p->current = p->fresh;
 	p->fresh = NULL;
-	p->verified = false;
-	gens_due_by(p, p->current->hard_ms);
-	gens_schedule_rekey(p);
+	deadline_set_by(&p->generations_due, p->current->hard_ms);
+	generations_schedule_rekey(p);
 }
 
-static void uncommit(struct peer *p)
+static void uncommit(struct pair *p)
 {
-	gen_remove(p, p->current); /* the system falls back to the former outbound */
+	generation_remove(p, p->current); /* the system falls back to the former outbound */
 	p->current = NULL;
-	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
-		struct gen *g = *at;
+	for (struct generation **at = &p->superseded; *at != NULL; at = &(*at)->next) {
+		struct generation *g = *at;
 
 		if (g->epoch != p->x.current.epoch || !g->has_out)
 			continue;
 		*at = g->next;
-		gen_unheld(p, g);
+		generation_uncount(p, g);
 		g->retired = false;
 		g->next = NULL;
 		p->current = g;
@@ -165,30 +112,30 @@ static void uncommit(struct peer *p)
 	}
 	if (p->current == NULL)
 		exchange_forget(&p->x);
-	gens_schedule_rekey(p);
+	generations_schedule_rekey(p);
 }
 
-static void hold_fresh(struct peer *p)
+static void supersede_fresh(struct pair *p)
 {
-	gen_remove_part(p, p->fresh, IPSEC_OUTBOUND); /* one that only waits, too */
-	gen_hold(p, p->fresh);
-	gens_due_by(p, p->fresh->hard_ms);
+	generation_remove_part(p, p->fresh, IPSEC_OUTBOUND); /* also one that was not activated */
+	generation_supersede(p, p->fresh);
+	deadline_set_by(&p->generations_due, p->fresh->hard_ms);
 	p->fresh = NULL;
 }
 
-static int perform_one(struct peer *p, const struct xactions *out, const struct xaction *a,
-		       struct step *st)
+static int perform_one(struct pair *p, const struct xactions *out, const struct xaction *a,
+		       struct driver_result *r)
 {
 	switch (a->kind) {
 	case XA_RESERVE:
-		st->answer = true;
-		return reserve(p, st);
-	case XA_ADD_IN:
-		st->answer = true;
-		return add_in(p, st);
-	case XA_ADD_OUT:
-		st->answer = true;
-		return add_out(p, st);
+		r->answer = true;
+		return reserve(p, r);
+	case XA_INSTALL:
+		r->answer = true;
+		return install(p, r);
+	case XA_ACTIVATE:
+		r->answer = true;
+		return activate(p, r);
 	case XA_COMMIT:
 		commit(p);
 		break;
@@ -196,68 +143,78 @@ static int perform_one(struct peer *p, const struct xactions *out, const struct 
 		uncommit(p);
 		break;
 	case XA_RETIRE:
-		gens_retire(p);
+		generations_retire(p);
 		break;
-	case XA_DROP:
+	case XA_REMOVE:
 		if (p->fresh != NULL)
-			gen_remove(p, p->fresh);
+			generation_remove(p, p->fresh);
 		p->fresh = NULL;
 		break;
 	case XA_HOLD:
-		hold_fresh(p);
+		supersede_fresh(p);
 		break;
 	case XA_SEND:
-		if (p->link == NULL || !link_send_body(p->link, out->send, out->send_len))
-			st->send_failed = true;
+		if (!p->is_linked || !p->host->send(p->host_arg, out->send, out->send_len))
+			r->send_failed = true;
 		break;
 	case XA_TIMER:
-		peer_due(p, DUE_EXCHANGE, loop_now_ms() + a->ms);
+		deadline_set(&p->exchange_due, loop_now_ms() + a->ms);
 		break;
 	case XA_NO_TIMER:
-		peer_due(p, DUE_EXCHANGE, 0);
+		deadline_set(&p->exchange_due, 0);
 		break;
 	case XA_CLOSE:
-		st->close = true;
-		st->close_fault = a->fault;
+		r->close = true;
+		r->close_fault = a->fault;
 		break;
 	case XA_END:
-		st->ended = true;
-		st->result = a->fault;
+		r->ended = true;
+		r->result = a->fault;
 		break;
 	}
 	return 0;
 }
 
-void step_run(struct peer *p, const struct xevent *first, struct step *st)
+/* Feeds one event into the machine. Logs the transition, as the trace of tests/sim does. */
+static void feed(struct pair *p, const struct xevent *ev, struct xactions *out)
+{
+	const char *from = xstate_name(p->x.state);
+	char actions[XACTIONS_MAX * 16] = "";
+	size_t len = 0;
+
+	exchange_step(&p->x, ev, out);
+	if (!log_wants(LOG_DEBUG))
+		return;
+	for (size_t i = 0; i < out->n && len < sizeof actions; i++)
+		len += (size_t)snprintf(actions + len, sizeof actions - len, " %s",
+					xaction_name(out->v[i].kind));
+	log_line(LOG_DEBUG, "peer %s: exchange %s + %s -> %s:%s", p->name, from,
+		 xevent_name(ev->kind), xstate_name(p->x.state), actions);
+}
+
+void driver_run(struct pair *p, const struct xevent *first, struct driver_result *r)
 {
 	struct agent *a = p->agent;
 	struct xactions *out = &a->scratch;
 	struct xevent ev = *first;
 
-	*st = (struct step){.result = FAULT_NONE};
-	assert(!a->stepping);
-	a->stepping = true;
+	*r = (struct driver_result){.result = FAULT_NONE};
+	assert(!a->is_driving);
+	a->is_driving = true;
 	for (;;) {
 		bool failed = false;
 
-		st->answer = false;
-		exchange_step(&p->x, &ev, out);
-		st->acted = st->acted || out->n > 0;
-		for (size_t i = 0; i < out->n && !failed; i++) {
-			if (out->v[i].kind == XA_ADD_IN && i + 1 < out->n &&
-			    out->v[i + 1].kind == XA_ADD_OUT) {
-				failed = add_both(p, st) < 0;
-				i++;
-			} else {
-				failed = perform_one(p, out, &out->v[i], st) < 0;
-			}
-		}
+		r->answer = false;
+		feed(p, &ev, out);
+		r->acted = r->acted || out->n > 0;
+		for (size_t i = 0; i < out->n && !failed; i++)
+			failed = perform_one(p, out, &out->v[i], r) < 0;
 		xactions_wipe(out);
-		if (!st->answer)
+		if (!r->answer)
 			break;
 		memset(&ev, 0, sizeof ev);
 		ev.kind = failed ? XE_IPSEC_FAILED : XE_IPSEC_OK;
-		ev.spi = st->spi;
+		ev.spi = r->spi;
 	}
-	a->stepping = false;
+	a->is_driving = false;
 }

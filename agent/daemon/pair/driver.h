@@ -1,29 +1,28 @@
 /*
- * agent/daemon/pair/driver.h - runs the exchange machine of a peer, and performs its actions: the only place
- * where it meets the link and the system.
+ * agent/daemon/pair/driver.h - exchange driver: performs the actions of the exchange machine.
  */
 #ifndef SAPAIR_AGENT_DAEMON_PAIR_DRIVER_H
 #define SAPAIR_AGENT_DAEMON_PAIR_DRIVER_H
 
 #include "agent/daemon/pair/generation.h"
 
-/* What one event came to. */
-struct step {
-	bool acted;        /* it changed something */
-	struct err system; /* of the system action that failed */
-	bool send_failed;  /* the link takes no more bytes */
+/* The outcome of one event. */
+struct driver_result {
+	bool acted;        /* the machine did something */
+	struct err system; /* why an action of the back end failed */
+	bool send_failed;  /* the send queue of the link is full */
 	bool ended;        /* the exchange is over */
 	enum fault result;
 	bool close; /* the link is to be closed */
 	enum fault close_fault;
 
 	/* private */
-	bool answer;    /* a system action was asked for */
+	bool answer;    /* an action of the back end is to be answered */
 	struct spi spi; /* of XA_RESERVE */
 };
 
-/* Runs one event and all that follows from it inside the system. What has to be done with the link and
- * with who waits is the caller's. */
-void step_run(struct peer *p, const struct xevent *first, struct step *st);
+/* Feeds one event to the machine, performs the actions, and feeds the results of the back end, until the
+ * machine waits for the peer or is idle. Closing the link and ending the exchange is the caller's. */
+void driver_run(struct pair *p, const struct xevent *first, struct driver_result *r);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * agent/daemon/pair/generation.c - generations: the SAs of a peer, what becomes of them and when.
+ * agent/daemon/pair/generation.c - SA generations of a peer, and when their SAs are removed.
  */
 #include "agent/daemon/pair/generation.h"
 
@@ -9,104 +9,73 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_MS 1000 /* so long an SPI waits for the next rekey */
-#define TOGETHER_MS 32
-#define TRIM_GENS 100 /* smaller bursts leave nothing worth the trouble */
+#define TOGETHER_MS 32       /* ends are rounded up to a multiple of this */
+#define TRIM_GENERATIONS 100 /* smaller bursts leave too little to give back */
 #define NON_ESN_SOFT (UINT64_C(1) << 31)
 #define NON_ESN_HARD ((UINT64_C(1) << 32) - (UINT64_C(1) << 20))
 
-void gen_remove_part(struct peer *p, struct gen *g, enum ipsec_part part)
+void generation_remove_part(struct pair *p, struct generation *g, enum ipsec_part part)
 {
 	struct err e = {0};
 
-	if (g->ctx.id == 0)
-		return; /* drawn, and nothing came of it */
 	if (ipsec_remove(p->agent->db, g->ctx, part, &e) < 0) {
 		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
-		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
+		event_fail(&p->agent->events, EVENT_SYSTEM, p->name, &e);
 	}
+	log_line(LOG_DEBUG, "peer %s: epoch %llu: removed%s%s (in %08x, out %08x)", p->name,
+		 (unsigned long long)g->epoch, part & IPSEC_INBOUND ? " in" : "",
+		 part & IPSEC_OUTBOUND ? " out" : "", g->in.n, g->out.n);
 	if (part & IPSEC_INBOUND)
 		g->has_in = false;
 	if (part & IPSEC_OUTBOUND)
 		g->has_out = false;
 }
 
-struct gen *gen_new(struct agent *a)
+struct generation *generation_new(struct agent *a)
 {
-	struct gen *g = calloc(1, sizeof *g);
+	struct generation *g = calloc(1, sizeof *g);
 
-	if (g != NULL && ++a->gens > a->gens_most)
-		a->gens_most = a->gens;
+	if (g != NULL && ++a->generations > a->generations_max)
+		a->generations_max = a->generations;
 	return g;
 }
 
-void gen_free(struct agent *a, struct gen *g)
+void generation_free(struct agent *a, struct generation *g)
 {
 	if (g->keys != NULL)
 		wipe(g->keys, sizeof *g->keys);
 	free(g->keys);
 	wipe(g, sizeof *g);
 	free(g);
-	/* After a burst of rekeys the heap is mostly free, and scattered: give it back. */
-	if (--a->gens < a->gens_most / 8 && a->gens_most > TRIM_GENS) {
-		a->gens_most = a->gens;
+	/* After a burst of rekeys most of the heap is free: return it to the system. */
+	if (--a->generations < a->generations_max / 8 && a->generations_max > TRIM_GENERATIONS) {
+		a->generations_max = a->generations;
 		os_trim_memory();
 	}
 }
 
-void gen_remove(struct peer *p, struct gen *g)
+void generation_remove(struct pair *p, struct generation *g)
 {
-	gen_remove_part(p, g, IPSEC_BOTH);
-	gen_free(p->agent, g);
+	generation_remove_part(p, g, IPSEC_BOTH);
+	generation_free(p->agent, g);
 }
 
-void gens_keep_ahead(struct peer *p, const struct ipsec_next *next)
+void generation_supersede(struct pair *p, struct generation *g)
 {
-	struct gen *g = gen_new(p->agent);
-
-	if (g == NULL) {
-		ipsec_remove(p->agent->db, next->ctx, IPSEC_BOTH, NULL);
-		return;
-	}
-	g->ctx = next->ctx;
-	g->in = next->in;
-	g->hard_ms = loop_now_ms() + AHEAD_MS;
-	p->ahead = g;
-	gens_due_by(p, g->hard_ms);
+	g->next = p->superseded;
+	p->superseded = g;
+	p->n_superseded++;
 }
 
-struct gen *gens_take_ahead(struct peer *p)
-{
-	struct gen *g = p->ahead;
-
-	p->ahead = NULL;
-	return g;
-}
-
-void gens_drop_ahead(struct peer *p)
-{
-	struct gen *g = gens_take_ahead(p);
-
-	if (g != NULL)
-		gen_remove(p, g);
-}
-
-void gen_hold(struct peer *p, struct gen *g)
-{
-	g->next = p->held;
-	p->held = g;
-	p->n_held++;
-}
-
-void gen_unheld(struct peer *p, const struct gen *g)
+void generation_uncount(struct pair *p, const struct generation *g)
 {
 	if (g->retired)
 		p->n_retired--;
-	else if (!g->adopted)
-		p->n_held--;
+	else if (!g->recovered)
+		p->n_superseded--;
 }
 
-struct gen *gen_find(struct peer *p, struct ipsec_ctx ctx)
+struct generation *generation_find(struct pair *p, struct ipsec_ctx ctx)
 {
 	if (ctx.id == 0)
 		return NULL;
@@ -114,87 +83,79 @@ struct gen *gen_find(struct peer *p, struct ipsec_ctx ctx)
 		return p->fresh;
 	if (p->current != NULL && p->current->ctx.id == ctx.id)
 		return p->current;
-	for (struct gen *g = p->held; g != NULL; g = g->next)
+	for (struct generation *g = p->superseded; g != NULL; g = g->next)
 		if (g->ctx.id == ctx.id)
 			return g;
 	return NULL;
 }
 
-const struct secret *peer_probe_key(const struct peer *p, uint64_t epoch)
+const struct secret *pair_probe_key(const struct pair *p, uint64_t epoch)
 {
 	if (p->fresh != NULL && p->fresh->epoch == epoch && p->fresh->has_in)
 		return &p->fresh->probe_key;
 	if (p->current != NULL && p->current->epoch == epoch)
 		return &p->current->probe_key;
-	for (const struct gen *g = p->held; g != NULL; g = g->next)
-		if (g->epoch == epoch && !g->adopted)
+	for (const struct generation *g = p->superseded; g != NULL; g = g->next)
+		if (g->epoch == epoch && !g->recovered)
 			return &g->probe_key;
 	return NULL;
 }
 
-uint64_t gens_sooner(uint64_t a, uint64_t b)
+uint64_t generation_sooner(uint64_t a, uint64_t b)
 {
 	return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-uint64_t gen_out_end(const struct gen *g)
+uint64_t generation_out_end(const struct generation *g)
 {
-	return g->retired ? gens_sooner(g->out_ms, g->hard_ms) : g->hard_ms;
+	return g->retired ? generation_sooner(g->out_ms, g->hard_ms) : g->hard_ms;
 }
 
-uint64_t gen_in_end(const struct gen *g)
+uint64_t generation_in_end(const struct generation *g)
 {
 	uint64_t hard = g->hard_ms + EXCHANGE_GRACE_S * 1000;
 
-	return g->retired ? gens_sooner(g->in_ms, hard) : hard;
+	return g->retired ? generation_sooner(g->in_ms, hard) : hard;
 }
 
-void gens_due_by(struct peer *p, uint64_t at)
-{
-	if (p->due[DUE_GENS] == 0 || at < p->due[DUE_GENS])
-		peer_due(p, DUE_GENS, at);
-}
-
-void gens_schedule(struct peer *p)
+void generations_schedule(struct pair *p)
 {
 	uint64_t at = p->current != NULL ? p->current->hard_ms : 0;
 
-	if (p->ahead != NULL)
-		at = gens_sooner(at, p->ahead->hard_ms);
-	for (const struct gen *g = p->held; g != NULL; g = g->next) {
-		at = gens_sooner(at, gen_in_end(g));
+	for (const struct generation *g = p->superseded; g != NULL; g = g->next) {
+		at = generation_sooner(at, generation_in_end(g));
 		if (g->has_out)
-			at = gens_sooner(at, gen_out_end(g));
+			at = generation_sooner(at, generation_out_end(g));
 	}
-	peer_due(p, DUE_GENS, at);
+	deadline_set(&p->generations_due, at);
 }
 
-void gens_schedule_rekey(struct peer *p)
+void generations_schedule_rekey(struct pair *p)
 {
-	const struct gen *g = p->current;
-	uint64_t time_ms = (uint64_t)p->cfg.opt.rekey_time_s * 1000;
+	const struct generation *g = p->current;
+	uint64_t time_ms = (uint64_t)p->opt->rekey_time_s * 1000;
 	uint64_t hard = g != NULL ? (g->hard_ms - g->since_ms) / 10 * 8 : 0;
 
-	time_ms = gens_sooner(time_ms, hard);
+	time_ms = generation_sooner(time_ms, hard);
 	if (g == NULL || time_ms == 0) {
-		peer_due(p, DUE_REKEY, 0);
+		deadline_set(&p->rekey_due, 0);
 		return;
 	}
-	/* Jitter: peers that started together do not rekey together (RFC 7296 2.8). The SPI is as
-	 * random as that needs. */
+	/* Jitter, so that peers that started together do not rekey together (RFC 7296 2.8). The SPI
+	 * is random enough for that. */
 	time_ms -= time_ms / 10 * (g->in.n % 1024) / 1024;
-	peer_due(p, DUE_REKEY, g->since_ms + time_ms);
+	deadline_set(&p->rekey_due, g->since_ms + time_ms);
 }
 
-bool gens_rekey_in(const struct peer *p, uint64_t *s)
+bool pair_rekey_in(const struct pair *p, uint64_t *s)
 {
-	uint64_t now = loop_now_ms(), at = p->due[DUE_REKEY];
+	uint64_t now = loop_now_ms(), at = p->rekey_due.at_ms;
 
 	*s = at > now ? (at - now) / 1000 : 0;
 	return p->current != NULL && at != 0;
 }
 
-bool gens_hard_in(const struct peer *p, uint64_t *s)
+bool pair_hard_in(const struct pair *p, uint64_t *s)
 {
 	uint64_t now = loop_now_ms();
 
@@ -204,33 +165,34 @@ bool gens_hard_in(const struct peer *p, uint64_t *s)
 	return true;
 }
 
-void gens_set_limits(struct peer *p, bool esn)
+void generations_set_limits(struct pair *p, bool esn)
 {
-	const struct peer_options *o = &p->cfg.opt;
+	const struct peer_options *o = p->opt;
 
-	p->policy.soft_bytes = o->rekey_bytes;
-	p->policy.hard_bytes = o->hard_bytes;
-	p->policy.soft_packets = esn ? o->rekey_packets
-				     : gens_sooner(o->rekey_packets, NON_ESN_SOFT);
-	p->policy.hard_packets = esn ? o->hard_packets : gens_sooner(o->hard_packets, NON_ESN_HARD);
+	p->policy->soft_bytes = o->rekey_bytes;
+	p->policy->hard_bytes = o->hard_bytes;
+	p->policy->soft_packets = esn ? o->rekey_packets
+				      : generation_sooner(o->rekey_packets, NON_ESN_SOFT);
+	p->policy->hard_packets = esn ? o->hard_packets
+				      : generation_sooner(o->hard_packets, NON_ESN_HARD);
 }
 
-/* Ends that are close to each other come together: fewer turns where rekeys are many. */
-static uint64_t together(uint64_t ms)
+/* Ends that are close to each other share one deadline. */
+static uint64_t round_up(uint64_t ms)
 {
 	return ms + TOGETHER_MS - ms % TOGETHER_MS;
 }
 
-/* Where rekeys come in quick succession: the kernel looks at each SA of the pair for each new one. */
-static void drain_no_more(struct peer *p)
+/* The kernel compares each new SA with all of the pair: keep a limited number of retired ones. */
+static void limit_retired(struct pair *p)
 {
-	struct gen **at = &p->held;
+	struct generation **at = &p->superseded;
 	unsigned retired = 0;
 
 	if (p->n_retired <= EXCHANGE_DRAIN_MAX + EXCHANGE_DRAIN_MORE)
 		return;
 	while (*at != NULL) {
-		struct gen *g = *at;
+		struct generation *g = *at;
 
 		retired += g->retired;
 		if (retired <= EXCHANGE_DRAIN_MAX) {
@@ -238,26 +200,109 @@ static void drain_no_more(struct peer *p)
 			continue;
 		}
 		*at = g->next;
-		gen_unheld(p, g);
-		gen_remove(p, g);
+		generation_uncount(p, g);
+		generation_remove(p, g);
 	}
 }
 
-void gens_retire(struct peer *p)
+void generations_retire(struct pair *p)
 {
 	uint64_t now = loop_now_ms();
-	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->cfg.opt.switch_ms;
-	uint64_t in_ms = together(now + p->cfg.opt.drain_ms);
+	uint64_t out_ms = (p->current != NULL ? p->current->since_ms : now) + p->opt->switch_ms;
+	uint64_t in_ms = round_up(now + p->opt->drain_ms);
 
-	out_ms = together(out_ms > now ? out_ms : now);
-	/* Newest first: behind one that is retired, all are. */
-	for (struct gen *g = p->held; g != NULL && !g->retired; g = g->next) {
-		gen_unheld(p, g);
+	out_ms = round_up(out_ms > now ? out_ms : now);
+	/* Newest first: those after a retired one are retired, too. */
+	for (struct generation *g = p->superseded; g != NULL && !g->retired; g = g->next) {
+		generation_uncount(p, g);
 		g->retired = true;
 		p->n_retired++;
 		g->out_ms = out_ms;
 		g->in_ms = in_ms;
-		gens_due_by(p, gens_sooner(g->has_out ? out_ms : 0, in_ms));
+		deadline_set_by(&p->generations_due,
+				generation_sooner(g->has_out ? out_ms : 0, in_ms));
 	}
-	drain_no_more(p);
+	limit_retired(p);
+}
+
+/* ---- views ----------------------------------------------------------------------------- */
+
+void generation_view(const struct generation *g, struct pair_view *v)
+{
+	*v = (struct pair_view){.epoch = g->epoch,
+				.suite = g->suite,
+				.esn = g->esn,
+				.has_in = g->has_in,
+				.has_out = g->has_out,
+				.in = g->in,
+				.out = g->out,
+				.ctx = g->ctx,
+				.key_in = g->keys != NULL ? &g->keys->in : NULL,
+				.key_out = g->keys != NULL ? &g->keys->out : NULL,
+				.since_ms = g->since_ms,
+				.hard_ms = g->hard_ms};
+}
+
+bool pair_in_force(const struct pair *p, struct pair_view *v)
+{
+	if (p->current == NULL)
+		return false;
+	generation_view(p->current, v);
+	return true;
+}
+
+bool pair_is_up(const struct pair *p)
+{
+	return p->current != NULL;
+}
+
+bool pair_generation(const struct pair *p, size_t i, struct pair_view *v)
+{
+	const struct generation *g = p->superseded;
+
+	if (p->fresh != NULL && i-- == 0)
+		g = p->fresh;
+	else if (p->current != NULL && i-- == 0)
+		g = p->current;
+	else
+		while (g != NULL && i-- > 0)
+			g = g->next;
+	if (g == NULL)
+		return false;
+	generation_view(g, v);
+	return true;
+}
+
+bool pair_is_drained(const struct pair *p)
+{
+	return p->superseded == NULL;
+}
+
+unsigned pair_n_superseded(const struct pair *p)
+{
+	unsigned n = 0;
+
+	for (const struct generation *g = p->superseded; g != NULL; g = g->next)
+		n++;
+	return n;
+}
+
+uint64_t pair_rekeys(const struct pair *p)
+{
+	return p->rekeys;
+}
+
+const struct receipt *pair_receipt(const struct pair *p)
+{
+	return &p->receipt;
+}
+
+const struct pair_state *pair_state(const struct pair *p)
+{
+	return &p->x.current;
+}
+
+uint64_t pair_last_epoch(const struct pair *p)
+{
+	return p->x.last;
 }

@@ -1,54 +1,42 @@
 /*
- * agent/daemon/pair/generation.h - generations: the SAs of a peer, what becomes of them and when.
+ * agent/daemon/pair/generation.h - SA generations of a peer.
  *
- * p->fresh is NEW, p->current is CURRENT, p->held is the list of HELD and RETIRED ones, newest first
- * (proto/exchange/exchange.h). A generation leaves through gen_remove(), or gen_free() where its SAs stay.
+ * p->fresh is NEW, p->current is CURRENT, p->superseded is the list of HELD and RETIRED ones, newest
+ * first (proto/exchange/exchange.h). generation_remove() ends one; generation_free() leaves its SAs in
+ * the system.
  */
 #ifndef SAPAIR_AGENT_DAEMON_PAIR_GENERATION_H
 #define SAPAIR_AGENT_DAEMON_PAIR_GENERATION_H
 
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/pair/inner.h"
 
-/* NULL: no memory. gen_free() wipes its keys; gen_remove() takes its SAs away, too. */
-struct gen *gen_new(struct agent *a);
-void gen_free(struct agent *a, struct gen *g);
-void gen_remove(struct peer *p, struct gen *g);
-/* What cannot be removed is an event. */
-void gen_remove_part(struct peer *p, struct gen *g, enum ipsec_part part);
+/* NULL: no memory. generation_free() wipes its keys. */
+struct generation *generation_new(struct agent *a);
+void generation_free(struct agent *a, struct generation *g);
+void generation_remove(struct pair *p, struct generation *g);
+/* Removes one SA or both. A failure is an event. */
+void generation_remove_part(struct pair *p, struct generation *g, enum ipsec_part part);
 /* The generation with this context, or NULL. */
-struct gen *gen_find(struct peer *p, struct ipsec_ctx ctx);
+struct generation *generation_find(struct pair *p, struct ipsec_ctx ctx);
 
-/*
- * Where rekeys follow each other, the SPI of the next one is reserved together with the SAs of this one,
- * and waits as p->ahead; for as long as gen.c says, or gens_drop_ahead(). gens_take_ahead(): NULL if
- * there is none.
- */
-void gens_keep_ahead(struct peer *p, const struct ipsec_next *next);
-struct gen *gens_take_ahead(struct peer *p);
-void gens_drop_ahead(struct peer *p);
-
-/* Puts it in front of the HELD ones; one that was HELD no longer counts as such. */
-void gen_hold(struct peer *p, struct gen *g);
-void gen_unheld(struct peer *p, const struct gen *g);
+void generation_view(const struct generation *g, struct pair_view *v);
+/* Puts it at the front of the list, as HELD. */
+void generation_supersede(struct pair *p, struct generation *g);
+/* It leaves the list, or becomes RETIRED: updates the counters. */
+void generation_uncount(struct pair *p, const struct generation *g);
 
 /* The sooner of two times, 0 meaning never. */
-uint64_t gens_sooner(uint64_t a, uint64_t b);
-/* When the halves of a held generation end: retired, or at the end of their lifetime; ms as of
- * loop_now_ms(), 0: never. */
-uint64_t gen_out_end(const struct gen *g);
-uint64_t gen_in_end(const struct gen *g);
-/* Looks again when the next generation ends or loses a half; at the time given, if that is sooner. */
-void gens_schedule(struct peer *p);
-void gens_due_by(struct peer *p, uint64_t at);
-/* The peer is known to send on the pair in force: the older ones start their clocks. */
-void gens_retire(struct peer *p);
-/* The next rekey by time of the pair in force. */
-void gens_schedule_rekey(struct peer *p);
-/* Seconds until that, and until the hard end of the pair in force; false: none set. */
-bool gens_rekey_in(const struct peer *p, uint64_t *s);
-bool gens_hard_in(const struct peer *p, uint64_t *s);
-
-/* The policy's limits are those of SAs to come: without ESN the numbers end at 2^32. */
-void gens_set_limits(struct peer *p, bool esn);
+uint64_t generation_sooner(uint64_t a, uint64_t b);
+/* When the SAs of a superseded generation are removed; times of loop_now_ms(), 0: never. */
+uint64_t generation_out_end(const struct generation *g);
+uint64_t generation_in_end(const struct generation *g);
+/* Sets the deadline of the next generation that ends or loses an SA. */
+void generations_schedule(struct pair *p);
+/* The peer is known to send on the pair in force: the older ones become RETIRED. */
+void generations_retire(struct pair *p);
+/* Sets the deadline of the next rekey by time. */
+void generations_schedule_rekey(struct pair *p);
+/* Sets the limits of the next SAs: without ESN, sequence numbers end at 2^32. */
+void generations_set_limits(struct pair *p, bool esn);
 
 #endif

@@ -1,16 +1,17 @@
 /*
- * agent/daemon/pair/manual.h - a pair with a host that has no agent, whose half somebody carries there.
+ * agent/daemon/pair/manual.h - a pair with a host that has no agent: its half is carried there by hand.
  */
 #ifndef SAPAIR_AGENT_DAEMON_PAIR_MANUAL_H
 #define SAPAIR_AGENT_DAEMON_PAIR_MANUAL_H
 
-#include "agent/daemon/pair/generation.h"
+#include "agent/daemon/pair/pair.h"
 
 /*
- * All of it is chosen here, and our half installed. Only with a lab identity (ERR_PERM), and while the
- * peer is not paired (ERR_USAGE). (*out)->keys are there until manual_told().
+ * Chooses SPIs and keys of both halves, and installs ours until the certificate ends at the latest
+ * (not_after: seconds since 1970). ERR_USAGE while the peer is paired. The keys of *out are there
+ * until manual_told().
  */
-int manual_pair(struct peer *p, struct gen **out, struct err *e);
-void manual_told(struct peer *p, struct gen *g);
+int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct err *e);
+void manual_told(struct pair *p, struct ipsec_ctx ctx);
 
 #endif

@@ -1,56 +1,47 @@
 /*
- * agent/daemon/pair/rekey.c - the exchanges of one peer: when they begin, what their ends mean, what becomes of
- * the SAs that they made.
- *
- * Whatever becomes of links and exchanges, a generation leaves only through gen_remove().
+ * agent/daemon/pair/rekey.c - the exchanges of one peer: when they begin, what their ends mean, and the
+ * ends of the SAs that they made.
  */
-#include "agent/daemon/pair/rekey.h"
-
-#include "agent/daemon/event.h"
-#include "agent/daemon/link/link.h"
 #include "agent/daemon/pair/driver.h"
-#include "agent/daemon/pair/completion.h"
-#include "agent/os/os.h"
+
 #include "crypto/random.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define RETRY_FIRST_MS 250
 #define RETRY_MAX_MS 30000
-#define ASK_AGAIN_MS 3000 /* a follower's `rekey` that nobody answered */
-#define OFFERS_BURST 8    /* offers that a leader may send beyond the agreed pace */
-#define FOLLOWS_MS 100    /* behind the one before: another rekey is likely to follow */
-#define CERT_LOOK_MS 1000 /* so often is the wall clock asked whether a certificate has ended */
+#define ASK_AGAIN_MS 3000 /* interval at which a follower that waits for an offer checks */
+#define OFFERS_BURST 8    /* offers that a leader may send beyond the minimum interval */
 
-static void exchange_over(struct peer *p, const struct step *st);
+static void end_exchange(struct pair *p, const struct driver_result *r);
 
-/* One event, and what it means for the link and for who waits. False: it changed nothing. */
-static bool run(struct peer *p, const struct xevent *ev)
+/* Feeds the machine one event; ends the exchange or the link if that follows. False: no change. */
+static bool run_event(struct pair *p, const struct xevent *ev)
 {
-	struct step st;
+	struct driver_result r;
 
-	step_run(p, ev, &st);
-	if (st.ended && p->link != NULL)
-		link_push(p->link); /* the peer need not wait for our log */
-	if (st.ended)
-		exchange_over(p, &st);
-	if (p->link != NULL && (st.close || st.send_failed)) {
-		struct link *l = p->link;
+	driver_run(p, ev, &r);
+	if (r.ended && p->is_linked)
+		p->host->push(p->host_arg); /* before time is spent on the log */
+	if (r.ended)
+		end_exchange(p, &r);
+	if (p->is_linked && (r.close || r.send_failed)) {
+		struct err why = {0};
 
-		if (st.send_failed)
-			err_set(&l->why, ERR_DOWN, "the link takes no more bytes");
+		if (r.send_failed)
+			err_set(&why, ERR_DOWN, "the send queue of the link is full");
 		else
-			err_set(&l->why, fault_class(st.close_fault), "exchange: %s",
-				fault_text(st.close_fault));
-		peer_on_link_lost(p, l);
-		link_close(l, st.close ? st.close_fault : FAULT_NONE);
+			err_set(&why, fault_class(r.close_fault), "exchange: %s",
+				fault_text(r.close_fault));
+		p->host->close_link(p->host_arg, r.close ? r.close_fault : FAULT_NONE, &why);
 	}
-	return st.acted;
+	return r.acted;
 }
 
 /* ---- begin and end of exchanges -------------------------------------------------------- */
 
-static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
+static void begin_receipt(struct pair *p, bool leader, enum rekey_reason reason, uint64_t xid)
 {
 	struct event_out ev;
 
@@ -62,25 +53,27 @@ static void begin_receipt(struct peer *p, bool leader, enum rekey_reason reason)
 	p->receipt.old_epoch = p->x.current.epoch;
 	p->receipt.old_in = p->x.current.in;
 	p->receipt.old_out = p->x.current.out;
-	p->follows = p->last_start_ms != 0 && loop_now_ms() - p->last_start_ms < FOLLOWS_MS;
 	if (p->x.current.epoch != 0) /* the first pairing is no rekey */
 		p->last_start_ms = loop_now_ms();
 	p->limited = false;
-	event_begin(&ev, p->agent, EVENT_REKEY_BEGIN, p->cfg.name);
+	event_begin(&ev, &p->agent->events, EVENT_REKEY_BEGIN, p->name);
 	if (ev.wanted) {
 		json_put_text(&ev.json, "reason", reason_word(reason));
 		json_put_dec64(&ev.json, "epoch", p->x.current.epoch);
 		json_put_text(&ev.json, "role", leader ? "leader" : "follower");
 	}
-	event_end(&ev, "exchange begins: %s", reason_word(reason));
+	event_end(&ev, "exchange begins: %s, %s, xid %016llx, epoch %llu in force",
+		  reason_word(reason), leader ? "leader" : "follower", (unsigned long long)xid,
+		  (unsigned long long)p->x.current.epoch);
 }
 
-static void told_done(struct peer *p)
+static void report_success(struct pair *p)
 {
 	const struct receipt *r = &p->receipt;
 	struct event_out ev;
 
-	event_begin(&ev, p->agent, r->old_epoch == 0 ? EVENT_UP : EVENT_REKEY_DONE, p->cfg.name);
+	event_begin(&ev, &p->agent->events, r->old_epoch == 0 ? EVENT_UP : EVENT_REKEY_DONE,
+		    p->name);
 	if (ev.wanted) {
 		json_put_text(&ev.json, "reason", reason_word(r->reason));
 		json_put_dec64(&ev.json, "old_epoch", r->old_epoch);
@@ -100,20 +93,20 @@ static void told_done(struct peer *p)
 			  (unsigned long long)r->epoch, r->in.n, r->out.n);
 }
 
-static void succeeded(struct peer *p)
+static void succeeded(struct pair *p)
 {
 	p->failures = 0;
 	p->rekeys++;
 	p->want_exchange = p->asked = false;
-	peer_due(p, DUE_START, 0);
+	deadline_set(&p->start_due, 0);
 	p->receipt.epoch = p->x.current.epoch;
 	p->receipt.in = p->x.current.in;
 	p->receipt.out = p->x.current.out;
 	p->receipt.suite = p->current->suite;
 	p->receipt.total_us = loop_now_us() - p->receipt.started_us;
-	peer_trouble(p, NULL);
-	told_done(p);
-	waiters_on_exchange(p, NULL);
+	p->host->trouble(p->host_arg, NULL);
+	report_success(p);
+	p->host->ended(p->host_arg, NULL);
 }
 
 static uint64_t backoff(unsigned failures)
@@ -125,22 +118,22 @@ static uint64_t backoff(unsigned failures)
 	return ms / 2 + random_u32() % (unsigned)ms; /* half to one and a half of it */
 }
 
-/* Turned down for a reason that goes away by itself. Of two links that came up at once one goes,
- * and a first exchange on it begins anew on the other. */
-static bool passes(const struct peer *p, enum fault f)
+/* Rejected for a temporary reason. FAULT_LINK: of two links that came up at once one was closed, and
+ * the first exchange is repeated on the other. */
+static bool is_temporary(const struct pair *p, enum fault f)
 {
 	return f == FAULT_EPOCH || f == FAULT_BUSY || f == FAULT_LIMIT || f == FAULT_SPI ||
 	       (f == FAULT_LINK && p->x.current.epoch == 0);
 }
 
-static void failed(struct peer *p, const struct step *st)
+static void failed(struct pair *p, const struct driver_result *r)
 {
 	struct err e = p->x.why;
 
-	if (st->system.code != ERR_NONE)
-		e = st->system;
+	if (r->system.code != ERR_NONE)
+		e = r->system;
 	if (e.code == ERR_NONE)
-		err_set(&e, fault_class(st->result), "%s", fault_text(st->result));
+		err_set(&e, fault_class(r->result), "%s", fault_text(r->result));
 	if (p->x.current.epoch != 0)
 		err_in(&e, "rekey failed, epoch %llu is in force",
 		       (unsigned long long)p->x.current.epoch);
@@ -148,57 +141,37 @@ static void failed(struct peer *p, const struct step *st)
 		err_in(&e, "pairing");
 	p->failures++;
 	p->asked = false;
-	peer_trouble(p, &e);
-	event_fail(p->agent, EVENT_REKEY_FAILED, p->cfg.name, &e);
-	if (!passes(p, st->result))
-		waiters_on_exchange(p, &e);
-	/* Try again where the pair needs it; on demand alone is for the user to repeat. */
-	if (passes(p, st->result) || p->x.current.epoch == 0 ||
+	p->host->trouble(p->host_arg, &e);
+	event_fail(&p->agent->events, EVENT_REKEY_FAILED, p->name, &e);
+	if (!is_temporary(p, r->result))
+		p->host->ended(p->host_arg, &e);
+	/* A rekey on demand is the user's to repeat, unless the pair needs it anyway. */
+	if (is_temporary(p, r->result) || p->x.current.epoch == 0 ||
 	    p->receipt.reason != REASON_REQUEST) {
 		p->want_exchange = true;
 		p->want_reason = p->receipt.reason;
-		peer_due(p, DUE_START, loop_now_ms() + backoff(p->failures - 1));
+		deadline_set(&p->start_due, loop_now_ms() + backoff(p->failures - 1));
 	}
 }
 
-static void exchange_over(struct peer *p, const struct step *st)
+static void end_exchange(struct pair *p, const struct driver_result *r)
 {
-	if (st->result == FAULT_NONE)
+	if (r->result == FAULT_NONE)
 		succeeded(p);
 	else
-		failed(p, st);
+		failed(p, r);
 }
 
-static bool peer_cert_expired(struct peer *p)
-{
-	struct link *l = p->link;
-
-	const uint64_t now = loop_now_ms();
-
-	if (p->cert_good_ms != 0 && now - p->cert_good_ms < CERT_LOOK_MS)
-		return false;
-	if (p->peer_not_after > os_wall_ms() / 1000) {
-		p->cert_good_ms = now;
-		return false;
-	}
-	err_set(&l->why, ERR_AUTH, "the peer's certificate has expired: no new keys for it");
-	err_hint(&l->why, "renew it there: sapair ca issue, or sapair id new");
-	event_fail(p->agent, EVENT_EXPIRED, p->cfg.name, &l->why);
-	peer_on_link_lost(p, l);
-	link_close(l, FAULT_EXPIRED);
-	return true;
-}
-
-static void lead(struct peer *p)
+static void lead(struct pair *p)
 {
 	uint8_t fresh[SHARE_LEN + sizeof(uint64_t)];
 	SECRET(share);
 	struct xevent ev = {.kind = XE_START,
 			    .peer_last = p->peer_last,
-			    .held = p->n_held,
+			    .held = p->n_superseded,
 			    .reason = p->want_reason};
 
-	if (peer_cert_expired(p))
+	if (!p->host->may_rekey(p->host_arg))
 		return;
 	random_bytes(fresh, sizeof fresh);
 	secret_set(&share, fresh, SHARE_LEN);
@@ -206,71 +179,86 @@ static void lead(struct peer *p)
 	wipe(fresh, sizeof fresh);
 	ev.xid |= ev.xid == 0;
 	ev.share = &share;
-	begin_receipt(p, true, p->want_reason);
+	begin_receipt(p, true, p->want_reason, ev.xid);
 	p->want_exchange = false;
-	if (run(p, &ev) || p->link == NULL)
+	if (run_event(p, &ev) || !p->is_linked)
 		return;
-	/* Too many old pairs are still held: once some are gone. */
+	/* Too many superseded generations: wait until some have been removed. */
 	p->want_exchange = true;
-	peer_due(p, DUE_START, loop_now_ms() + RETRY_MAX_MS / 4);
-	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "too many unfinished rekeys: waiting");
+	deadline_set(&p->start_due, loop_now_ms() + RETRY_MAX_MS / 4);
+	event_plain(&p->agent->events, EVENT_LIMIT, p->name, "too many unfinished rekeys: waiting");
 }
 
-static void ask_leader(struct peer *p)
+/* A link that cannot send is closed by its own write callback. */
+static void send_message(struct pair *p, const struct msg *m)
+{
+	char body[512];
+	size_t n = msg_encode(m, body, sizeof body);
+
+	if (n > 0)
+		(void)p->host->send(p->host_arg, body, n);
+}
+
+static void ask_leader(struct pair *p)
 {
 	struct msg m = {.type = MSG_REKEY};
 
 	if (!p->asked) {
 		m.u.rekey.reason = (int)p->want_reason;
-		link_send(p->link, &m); /* a link that is going down says so by itself */
+		send_message(p, &m);
 		p->asked = true;
 	} else {
-		p->asked = false; /* nobody offered: once more at the next turn */
+		p->asked = false; /* no offer came: ask again at the next check */
 	}
-	peer_due(p, DUE_START, loop_now_ms() + ASK_AGAIN_MS);
+	deadline_set(&p->start_due, loop_now_ms() + ASK_AGAIN_MS);
 }
 
-void pair_due_start(struct peer *p)
+static void start_exchange(struct pair *p)
 {
-	peer_due(p, DUE_START, 0);
-	if (!p->want_exchange || p->link == NULL || p->x.state != XS_IDLE || !p->has_policy)
+	deadline_set(&p->start_due, 0);
+	if (!p->want_exchange || !p->is_linked || p->x.state != XS_IDLE)
 		return;
-	if (p->link->dialled)
+	if (p->leads)
 		lead(p);
 	else
 		ask_leader(p);
 }
 
-void peer_want_exchange(struct peer *p, enum rekey_reason reason)
+static void on_start_due(void *arg)
+{
+	start_exchange(arg);
+}
+
+void pair_want(struct pair *p, enum rekey_reason reason)
 {
 	uint64_t now = loop_now_ms(), at = now;
 	bool paced = reason != REASON_START && reason != REASON_MISMATCH;
 
-	if (p->x.state != XS_IDLE || !p->wanted)
-		return; /* the running one serves */
+	if (p->x.state != XS_IDLE)
+		return; /* the running exchange makes a new pair, too */
 	if (!p->want_exchange)
 		p->want_reason = reason;
 	p->want_exchange = true;
-	if (p->link == NULL)
+	if (!p->is_linked)
 		return; /* begins when the link is up */
-	if (p->link->dialled && paced && p->last_start_ms != 0 &&
-	    p->last_start_ms + p->cfg.opt.rekey_min_interval_ms > now) {
-		at = p->last_start_ms + p->cfg.opt.rekey_min_interval_ms;
+	if (p->leads && paced && p->last_start_ms != 0 &&
+	    p->last_start_ms + p->opt->rekey_min_interval_ms > now) {
+		at = p->last_start_ms + p->opt->rekey_min_interval_ms;
 		p->limited = true;
 	}
-	if (p->failures > 1 && !paced) /* the first one tries again at once */
+	if (p->failures > 1 && !paced) /* after the first failure, retry at once */
 		at = now + backoff(p->failures - 2);
-	if (p->due[DUE_START] == 0 || at < p->due[DUE_START])
-		peer_due(p, DUE_START, at);
-	if (at == now && !p->agent->stepping && !p->asked)
-		pair_due_start(p);
+	if (p->start_due.at_ms == 0 || at < p->start_due.at_ms)
+		deadline_set(&p->start_due, at);
+	if (at == now && !p->agent->is_driving && !p->asked)
+		start_exchange(p);
 }
 
 /* ---- events ---------------------------------------------------------------------------- */
 
-void pair_configure(struct peer *p)
+void pair_configure(struct pair *p)
 {
-	const struct peer_options *o = &p->cfg.opt;
+	const struct peer_options *o = p->opt;
 	struct exchange_config cfg = {.lifetime_s = o->hard_time_s,
 				      .window = o->window,
 				      .esn = o->esn && p->agent->can.esn};
@@ -287,40 +275,59 @@ void pair_configure(struct peer *p)
 	exchange_configure(&p->x, &cfg);
 }
 
-void pair_link_up(struct peer *p)
+void pair_link_up(struct pair *p, const struct pair_link *l)
 {
-	struct link *l = p->link;
-	const struct cert_facts *own = identity_facts(l->identity->id);
-
-	exchange_link(&p->x, l->dialled, &l->exporter, secret_len(&p->ppk) > 0 ? &p->ppk : NULL,
-		      own->pin, p->peer_pin);
+	p->is_linked = true;
+	p->leads = l->leads;
+	p->peer_last = l->peer_last;
 	p->asked = false;
+	exchange_link(&p->x, l->leads, l->exporter, secret_len(p->ppk) > 0 ? p->ppk : NULL,
+		      l->own_pin, l->peer_pin);
 }
 
-void pair_link_lost(struct peer *p)
+void pair_on_hello(struct pair *p, bool is_equal, bool is_stale)
+{
+	if (is_equal) {
+		generations_retire(p);
+		/* Wanted only because the last link was lost before both hosts knew that they agree. */
+		if (p->want_reason == REASON_START || p->want_reason == REASON_MISMATCH)
+			p->want_exchange = false;
+	}
+	deadline_set(&p->generations_due, loop_now_ms());
+	if (!is_equal && p->leads)
+		pair_want(p, p->x.current.epoch == 0 ? REASON_START : REASON_MISMATCH);
+	else if (!is_equal && is_stale)
+		pair_want(p, REASON_MISMATCH); /* tell the leader */
+	else if (p->want_exchange)
+		pair_want(p, p->want_reason);
+}
+
+void pair_link_lost(struct pair *p)
 {
 	struct xevent ev = {.kind = XE_LINK_LOST};
 
 	p->asked = false;
-	peer_due(p, DUE_EXCHANGE, 0);
-	run(p, &ev);
+	deadline_set(&p->exchange_due, 0);
+	run_event(p, &ev);
+	p->is_linked = false;
 }
 
-static bool out_spi_known(const struct peer *p, struct spi spi)
+static bool out_spi_known(const struct pair *p, struct spi spi)
 {
 	if (p->current != NULL && p->current->has_out && spi_equal(p->current->out, spi))
 		return true;
-	/* Newest first: behind a retired one without outbound, none has one. */
-	for (const struct gen *g = p->held; g != NULL && (g->has_out || !g->retired); g = g->next)
+	/* Newest first: once a retired one has no outbound SA, no older one has. */
+	for (const struct generation *g = p->superseded; g != NULL && (g->has_out || !g->retired);
+	     g = g->next)
 		if (g->has_out && spi_equal(g->out, spi))
 			return true;
 	return false;
 }
 
-/* Guard against a leader that offers without end; the pace is our own config's. */
-static bool offer_allowed(struct peer *p, uint64_t xid)
+/* Token bucket against a leader that floods us with offers. */
+static bool offer_allowed(struct pair *p, uint64_t xid)
 {
-	uint32_t every = p->cfg.opt.rekey_min_interval_ms;
+	uint32_t every = p->opt->rekey_min_interval_ms;
 	uint64_t now = loop_now_ms();
 	struct msg m = {.type = MSG_REJECT};
 
@@ -341,27 +348,14 @@ static bool offer_allowed(struct peer *p, uint64_t xid)
 		p->offers_left--;
 		return true;
 	}
-	event_plain(p->agent, EVENT_LIMIT, p->cfg.name, "offers come too fast: refused");
+	event_plain(&p->agent->events, EVENT_LIMIT, p->name, "offers arrive too fast: rejected");
 	m.u.reject.xid = xid;
 	m.u.reject.reason = (int)FAULT_LIMIT;
-	link_send(p->link, &m);
+	send_message(p, &m);
 	return false;
 }
 
-/* What a follower needs, in one go: its share, and an SPI that nobody could foretell. */
-static void draw(struct peer *p, struct secret *share)
-{
-	uint8_t fresh[SHARE_LEN + sizeof p->drawn.n];
-
-	random_bytes(fresh, sizeof fresh);
-	secret_set(share, fresh, SHARE_LEN);
-	memcpy(&p->drawn.n, fresh + SHARE_LEN, sizeof p->drawn.n);
-	wipe(fresh, sizeof fresh);
-	if (!spi_usable(p->drawn))
-		p->drawn.n += SPI_MIN; /* 256 of 2^32 are twice as likely as the others */
-}
-
-void pair_on_message(struct peer *p, const struct msg *m, const char *body, size_t len)
+void pair_on_message(struct pair *p, const struct msg *m, const char *body, size_t len)
 {
 	static const enum xevent_kind kinds[MSG_COUNT] = {[MSG_OFFER] = XE_OFFER,
 							  [MSG_ANSWER] = XE_ANSWER,
@@ -374,110 +368,116 @@ void pair_on_message(struct peer *p, const struct msg *m, const char *body, size
 	if (m->type == MSG_OFFER) {
 		bool idle = p->x.state == XS_IDLE;
 
-		if (peer_cert_expired(p) || !offer_allowed(p, m->u.offer.xid))
+		if (!p->host->may_rekey(p->host_arg) || !offer_allowed(p, m->u.offer.xid))
 			return;
-		draw(p, &share);
+		random_secret(&share, SHARE_LEN);
 		ev.share = &share;
-		ev.held = p->n_held;
+		ev.held = p->n_superseded;
 		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
-		if (idle && !p->link->dialled)
-			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason);
+		if (idle && !p->leads)
+			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason,
+				      m->u.offer.xid);
 	} else if (m->type == MSG_ANSWER) {
 		ev.spi_in_use = out_spi_known(p, m->u.answer.spi);
 	}
-	run(p, &ev);
+	run_event(p, &ev);
 }
 
-void pair_due_exchange(struct peer *p)
+static void on_exchange_due(void *arg)
 {
+	struct pair *p = arg;
 	struct xevent ev = {.kind = XE_TIMEOUT};
 
-	peer_due(p, DUE_EXCHANGE, 0);
-	run(p, &ev);
+	run_event(p, &ev);
 }
 
-void pair_due_rekey(struct peer *p)
+static void on_rekey_due(void *arg)
 {
-	peer_due(p, DUE_REKEY, loop_now_ms() + RETRY_MAX_MS); /* if this one comes to nothing */
-	peer_want_exchange(p, REASON_TIME);
+	struct pair *p = arg;
+
+	/* Again, in case no exchange can begin. */
+	deadline_set(&p->rekey_due, loop_now_ms() + RETRY_MAX_MS);
+	pair_want(p, REASON_TIME);
 }
 
-/* The pair in force is gone: traffic waits behind the policy until there is a new one. */
-static void current_ended(struct peer *p, const char *why)
+/* No pair is in force any more: the policy blocks traffic until a new one is. */
+static void current_ended(struct pair *p, const char *why)
 {
-	struct gen *g = p->current;
+	struct generation *g = p->current;
 	struct err e = {0};
 
-	/* The peer's outbound may have some seconds left: our inbound outlives it (I1). */
-	gen_remove_part(p, g, IPSEC_OUTBOUND);
-	gen_hold(p, g);
+	/* The peer may send on its outbound SA for some seconds more: keep our inbound (I1). */
+	generation_remove_part(p, g, IPSEC_OUTBOUND);
+	generation_supersede(p, g);
 	p->current = NULL;
-	p->verified = p->was_up = false;
-	/* An exchange that is under way now brings the pair up: there is no old one any more. */
+	/* The running exchange, if any, is now one that brings the pair up. */
 	p->receipt.old_epoch = 0;
 	p->receipt.old_in = p->receipt.old_out = (struct spi){0};
-	peer_due(p, DUE_REKEY, 0);
+	deadline_set(&p->rekey_due, 0);
 	exchange_forget(&p->x);
 	err_set(&e, ERR_DOWN, "%s: the pair is down until a new one is agreed", why);
-	peer_trouble(p, &e);
-	event_fail(p->agent, EVENT_DOWN, p->cfg.name, &e);
-	peer_want_exchange(p, REASON_REPAIR);
+	p->host->trouble(p->host_arg, &e);
+	event_fail(&p->agent->events, EVENT_DOWN, p->name, &e);
+	pair_want(p, REASON_REPAIR);
 }
 
-void pair_due_gens(struct peer *p)
+static void on_generations_due(void *arg)
 {
+	struct pair *p = arg;
 	uint64_t now = loop_now_ms();
-	struct gen **at = &p->held;
+	struct generation **at = &p->superseded;
 
-	if (p->ahead != NULL && now >= p->ahead->hard_ms)
-		gens_drop_ahead(p);
 	while (*at != NULL) {
-		struct gen *g = *at;
+		struct generation *g = *at;
 
-		if (now >= gen_in_end(g)) {
+		if (now >= generation_in_end(g)) {
 			*at = g->next;
-			gen_unheld(p, g);
-			gen_remove(p, g);
+			generation_uncount(p, g);
+			generation_remove(p, g);
 			continue;
 		}
-		if (g->has_out && now >= gen_out_end(g))
-			gen_remove_part(p, g, IPSEC_OUTBOUND);
+		if (g->has_out && now >= generation_out_end(g))
+			generation_remove_part(p, g, IPSEC_OUTBOUND);
 		at = &g->next;
 	}
 	if (p->current != NULL && now >= p->current->hard_ms)
 		current_ended(p, "the hard lifetime of the SAs has ended");
-	gens_schedule(p);
-	if (p->held == NULL)
-		waiters_on_drained(p);
+	generations_schedule(p);
+	if (p->superseded == NULL)
+		p->host->drained(p->host_arg);
 }
 
-void pair_lost_gen(struct peer *p, struct gen *g)
+void pair_on_sa_lost(struct pair *p, struct ipsec_ctx ctx)
 {
+	struct generation *g = generation_find(p, ctx);
+
+	if (g == NULL)
+		return;
 	if (g == p->current) {
 		current_ended(p, "the system ended an SA of the pair");
-		gens_schedule(p);
+		generations_schedule(p);
 		return;
 	}
 	if (g == p->fresh)
-		return; /* the exchange that makes it will fail by itself, or its timer ends it */
-	for (struct gen **at = &p->held; *at != NULL; at = &(*at)->next) {
+		return; /* its exchange fails, or times out */
+	for (struct generation **at = &p->superseded; *at != NULL; at = &(*at)->next) {
 		if (*at != g)
 			continue;
 		*at = g->next;
-		gen_unheld(p, g);
-		gen_remove(p, g);
+		generation_uncount(p, g);
+		generation_remove(p, g);
 		break;
 	}
-	gens_schedule(p);
+	generations_schedule(p);
 }
 
-int pair_adopt(struct peer *p, const struct ipsec_leftover *l, struct err *e)
+int pair_recover(struct pair *p, const struct ipsec_leftover *l, struct err *e)
 {
-	struct gen *g = gen_new(p->agent), **at = &p->held;
+	struct generation *g = generation_new(p->agent), **at = &p->superseded;
 
 	if (g == NULL)
 		return err_set(e, ERR_OS, "no memory for an SA");
-	g->adopted = true;
+	g->recovered = true;
 	g->ctx = l->ctx;
 	g->has_in = (l->part & IPSEC_INBOUND) != 0;
 	g->has_out = (l->part & IPSEC_OUTBOUND) != 0;
@@ -486,53 +486,116 @@ int pair_adopt(struct peer *p, const struct ipsec_leftover *l, struct err *e)
 	else
 		g->out = l->spi;
 	g->hard_ms = loop_now_ms() + (uint64_t)l->left_s * 1000;
-	while (*at != NULL) /* older than all that is to come */
+	while (*at != NULL) /* newest first: this is the oldest */
 		at = &(*at)->next;
 	*at = g;
-	gens_due_by(p, g->hard_ms);
+	deadline_set_by(&p->generations_due, g->hard_ms);
 	return 0;
 }
 
-static void forget_all(struct peer *p, bool take_away)
+static void forget_all(struct pair *p, bool remove_sas)
 {
-	struct gen *g;
+	struct generation *g;
 
-	gens_drop_ahead(p); /* nothing in force */
-	while ((g = p->held) != NULL) {
-		p->held = g->next;
-		if (take_away)
-			gen_remove(p, g);
+	while ((g = p->superseded) != NULL) {
+		p->superseded = g->next;
+		if (remove_sas)
+			generation_remove(p, g);
 		else
-			gen_free(p->agent, g);
+			generation_free(p->agent, g);
 	}
-	p->n_held = p->n_retired = 0;
+	p->n_superseded = p->n_retired = 0;
 	if (p->current != NULL) {
-		if (take_away)
-			gen_remove(p, p->current);
+		if (remove_sas)
+			generation_remove(p, p->current);
 		else
-			gen_free(p->agent, p->current);
+			generation_free(p->agent, p->current);
 	}
 	if (p->fresh != NULL) {
-		if (take_away)
-			gen_remove(p, p->fresh);
+		if (remove_sas)
+			generation_remove(p, p->fresh);
 		else
-			gen_free(p->agent, p->fresh);
+			generation_free(p->agent, p->fresh);
 	}
 	p->current = p->fresh = NULL;
-	p->verified = p->was_up = false;
 	exchange_forget(&p->x);
-	peer_due(p, DUE_REKEY, 0);
-	peer_due(p, DUE_GENS, 0);
+	deadline_set(&p->rekey_due, 0);
+	deadline_set(&p->generations_due, 0);
 }
 
-void pair_clear(struct peer *p)
+void pair_clear(struct pair *p)
 {
 	if (p->x.state != XS_IDLE)
 		pair_link_lost(p);
 	forget_all(p, true);
 }
 
-void pair_leave(struct peer *p)
+void pair_leave(struct pair *p)
 {
 	forget_all(p, false);
+	exchange_wipe(&p->x);
+}
+
+void pair_calm(struct pair *p)
+{
+	p->want_exchange = false;
+	p->failures = 0;
+}
+
+void pair_demand(struct pair *p)
+{
+	if (!pair_has_demand(p) || (p->x.state == XS_IDLE && !p->asked))
+		pair_want(p, REASON_REQUEST);
+}
+
+bool pair_is_exchanging(const struct pair *p)
+{
+	return p->x.state != XS_IDLE;
+}
+
+bool pair_has_demand(const struct pair *p)
+{
+	return p->x.state != XS_IDLE || p->want_exchange;
+}
+
+void pair_on_soft_limit(struct pair *p, struct ipsec_ctx ctx, enum rekey_reason reason)
+{
+	const struct generation *g = generation_find(p, ctx);
+
+	if (g != NULL && g == p->current)
+		pair_want(p, reason);
+}
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+struct pair *pair_new(const struct pair_env *env)
+{
+	struct pair *p = calloc(1, sizeof *p);
+	struct exchange_config none = {.lifetime_s = 0};
+
+	if (p == NULL)
+		return NULL;
+	p->agent = env->agent;
+	p->name = env->name;
+	p->opt = env->opt;
+	p->policy = env->policy;
+	p->ppk = env->ppk;
+	p->host = env->host;
+	p->host_arg = env->host_arg;
+	deadlines_add(env->deadlines, &p->exchange_due, on_exchange_due, p);
+	deadlines_add(env->deadlines, &p->start_due, on_start_due, p);
+	deadlines_add(env->deadlines, &p->rekey_due, on_rekey_due, p);
+	deadlines_add(env->deadlines, &p->generations_due, on_generations_due, p);
+	exchange_init(&p->x, &none);
+	pair_configure(p);
+	return p;
+}
+
+void pair_free(struct pair *p)
+{
+	if (p == NULL)
+		return;
+	pair_leave(p);
+	wipe(p, sizeof *p);
+	free(p);
 }

@@ -1,57 +1,22 @@
 /*
- * agent/daemon/peer/peer.c - one configured peer: policy, links, hellos, clocks.
+ * agent/daemon/peer/peer.c - one configured peer: connects its parts.
  */
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/inner.h"
 
-#include "agent/daemon/verify/transport.h"
-#include "agent/daemon/event.h"
-#include "agent/daemon/link/link.h"
-#include "agent/daemon/pair/rekey.h"
-#include "agent/daemon/pair/completion.h"
-#include "agent/os/creds.h"
-#include "crypto/random.h"
-#include "agent/privsep/policy.h"
+#include "agent/daemon/link/identity_ref.h"
+#include "agent/daemon/pair/manual.h"
+#include "agent/daemon/peer/view.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DIAL_FIRST_MS 250
-#define DIAL_MAX_MS 30000
-#define DIAL_COURTESY_MS 20 /* the host with the greater address lets the other one dial first */
 #define POLICY_RETRY_MS 1000
 
-/* ---- clocks ---------------------------------------------------------------------------- */
-
-static void on_timer(uv_timer_t *t);
-
-/* A timer that goes off too early is set anew then: most of these times are put off before they come. */
-static void arm(struct peer *p)
+static void set_trouble(void *peer, const struct err *e)
 {
-	uint64_t now, at = 0;
+	struct peer *p = peer;
 
-	if (uv_is_closing((uv_handle_t *)&p->timer))
-		return;
-	for (int i = 0; i < DUE_COUNT; i++)
-		if (p->due[i] != 0 && (at == 0 || p->due[i] < at))
-			at = p->due[i];
-	if (at == 0 || (p->armed_ms != 0 && p->armed_ms <= at))
-		return;
-	p->armed_ms = at;
-	now = loop_now_ms();
-	uv_timer_start(&p->timer, on_timer, at > now ? at - now : 0, 0);
-}
-
-void peer_due(struct peer *p, enum peer_timer which, uint64_t at_ms)
-{
-	if (p->due[which] == at_ms)
-		return;
-	p->due[which] = at_ms;
-	arm(p);
-}
-
-void peer_trouble(struct peer *p, const struct err *e)
-{
 	if (e == NULL) {
 		free(p->trouble);
 		p->trouble = NULL;
@@ -63,655 +28,70 @@ void peer_trouble(struct peer *p, const struct err *e)
 		*p->trouble = *e;
 }
 
-/* ---- dialling -------------------------------------------------------------------------- */
-
-static void dial(struct peer *p)
+static void report_system_error(void *peer, const struct err *e)
 {
-	struct err e = {0};
+	struct peer *p = peer;
 
-	if (p->link != NULL || p->dialling != NULL || p->removed || !p->wanted ||
-	    p->agent->stopping || !p->has_policy)
-		return;
-	p->dial_deferred = false;
-	p->dialling = link_dial(p->agent, p, &e);
-	if (p->dialling != NULL) {
-		p->agent->dials++;
-		return;
-	}
-	peer_trouble(p, &e);
-	event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-	p->dial_failures++;
-	peer_due(p, DUE_DIAL, loop_now_ms() + DIAL_MAX_MS / 4);
-}
-
-/* The peer is at the door: see what comes of it, but not twice in a row. */
-static bool defer_to_knock(struct peer *p)
-{
-	if (p->knocks == NULL || p->dial_deferred)
-		return false;
-	p->dial_deferred = true;
-	peer_due(p, DUE_DIAL, loop_now_ms() + DIAL_FIRST_MS);
-	return true;
-}
-
-void peer_dial_place_free(struct agent *a)
-{
-	a->dials--;
-	while (a->dials < DIALS_MAX && a->dial_first != NULL) {
-		struct peer *p = a->dial_first;
-
-		a->dial_first = p->dial_next;
-		if (a->dial_first == NULL)
-			a->dial_last = NULL;
-		p->dial_next = NULL;
-		p->dial_queued = false;
-		if (!defer_to_knock(p))
-			dial(p);
-	}
-}
-
-static void leave_queue(struct peer *p)
-{
-	struct agent *a = p->agent;
-	struct peer *before = NULL;
-
-	if (!p->dial_queued)
-		return;
-	for (struct peer **at = &a->dial_first; *at != NULL; at = &(*at)->dial_next) {
-		if (*at == p) {
-			*at = p->dial_next;
-			if (a->dial_last == p)
-				a->dial_last = before;
-			break;
-		}
-		before = *at;
-	}
-	p->dial_next = NULL;
-	p->dial_queued = false;
-}
-
-/* Of the two hosts, the one that lets the other dial first. */
-static bool is_courteous(const struct peer *p)
-{
-	int order = addr_compare(&p->policy.local, &p->cfg.remote.addr);
-
-	if (order == 0)
-		order = (int)p->policy.control_port - (int)p->cfg.remote.port;
-	return order > 0;
-}
-
-static void join_queue(struct peer *p)
-{
-	struct agent *a = p->agent;
-	/* Two hosts that share many pairs go through them from opposite ends, so that they
-	 * seldom dial each other at once. Only new ones may overtake: those that failed wait. */
-	bool first = is_courteous(p) && p->dial_failures == 0;
-
-	p->dial_queued = true;
-	if (first || a->dial_last == NULL) {
-		p->dial_next = a->dial_first;
-		a->dial_first = p;
-		if (a->dial_last == NULL)
-			a->dial_last = p;
-		return;
-	}
-	a->dial_last->dial_next = p;
-	a->dial_last = p;
-}
-
-static void due_dial(struct peer *p)
-{
-	struct agent *a = p->agent;
-
-	peer_due(p, DUE_DIAL, 0);
-	if (p->cfg.opt.role == ROLE_LISTEN || p->link != NULL || p->dialling != NULL ||
-	    p->dial_queued || !p->wanted || p->removed || a->stopping)
-		return;
-	if (defer_to_knock(p))
-		return;
-	if (a->dials < DIALS_MAX)
-		dial(p);
-	else
-		join_queue(p);
-}
-
-static void dial_later(struct peer *p)
-{
-	uint64_t ms = (uint64_t)DIAL_FIRST_MS << (p->dial_failures > 7 ? 7 : p->dial_failures);
-
-	if (ms > DIAL_MAX_MS)
-		ms = DIAL_MAX_MS;
-	ms = ms / 2 + random_u32() % ((unsigned)ms / 2); /* half of it to the whole */
-	peer_due(p, DUE_DIAL, loop_now_ms() + ms);
-}
-
-/* Both sides dial; a little courtesy saves most of the double handshakes. */
-static void dial_first(struct peer *p)
-{
-	peer_due(p, DUE_DIAL, loop_now_ms() + (is_courteous(p) ? DIAL_COURTESY_MS : 0));
-}
-
-/* ---- policy ---------------------------------------------------------------------------- */
-
-/* The address that this host sends to the peer from, by asking the routing table. */
-static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr *from,
-			struct err *e)
-{
-	uv_udp_t *udp = malloc(sizeof *udp);
-	struct sockaddr_storage ss;
-	char text[ADDR_TEXT] = "", dst[ADDR_TEXT];
-	int len = sizeof ss, rc;
-
-	if (udp == NULL)
-		return err_set(e, ERR_OS, "no memory");
-	uv_udp_init(loop, udp);
-	addr_put(dst, &to->addr);
-	rc = to->addr.len == 4 ? uv_ip4_addr(dst, to->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(dst, to->port, (struct sockaddr_in6 *)&ss);
-	if (rc == 0)
-		rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
-	if (rc == 0)
-		rc = uv_udp_getsockname(udp, (struct sockaddr *)&ss, &len);
-	if (rc == 0)
-		rc = to->addr.len == 4 ? uv_ip4_name((struct sockaddr_in *)&ss, text, sizeof text)
-				       : uv_ip6_name((struct sockaddr_in6 *)&ss, text, sizeof text);
-	uv_close((uv_handle_t *)udp, (uv_close_cb)(void (*)(void))free);
-	if (rc != 0) {
-		err_set(e, ERR_OS, "no route to %s: %s", dst, uv_strerror(rc));
-		return err_hint(e, "is the network up? the agent tries again by itself");
-	}
-	return addr_parse(from, text, e);
-}
-
-int peer_fill_policy(struct sa_policy *s, const struct config *c, const struct peer_config *pc,
-		     uv_loop_t *loop, struct err *e)
-{
-	struct privsep_peer p;
-
-	privsep_peer_of(&p, c, pc);
-	ipsec_policy_of(s, &p.policy);
-	s->peer = pc->name;
-	return s->local.len != 0 ? 0 : route_source(loop, &pc->remote, &s->local, e);
-}
-
-/* A pair that cannot be proven protects all the same. */
-static void open_carrier(struct peer *p)
-{
-	struct err e = {0};
-
-	if (carrier_open(p, &e) < 0)
-		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-}
-
-static int adopt(void *count, const struct ipsec_leftover *l, struct err *e)
-{
-	++*(unsigned *)count;
-	return pair_adopt(l->owner, l, e);
-}
-
-/* What an earlier run left for this policy carries traffic until the new pair does (I5). */
-static void adopt_leftovers(struct peer *p)
-{
-	struct err e = {0};
-	unsigned n = 0;
-	char text[96];
-
-	if (ipsec_leftovers(p->agent->db, adopt, &n, &e) < 0)
-		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-	if (n == 0)
-		return;
-	snprintf(text, sizeof text, "%u SAs of an earlier run stay in force until a new pair is",
-		 n);
-	event_plain(p->agent, EVENT_ADOPTED, p->cfg.name, text);
-}
-
-static int make_policy(struct peer *p, struct err *e)
-{
-	struct agent *a = p->agent;
-	struct sa_policy *s = &p->policy;
-
-	if (peer_fill_policy(s, &a->cfg, &p->cfg, &a->loop.uv, e) < 0)
-		return -1;
-	s->owner = p;
-	if (ipsec_policy_add(a->db, s, e) < 0)
-		return err_in(e, "policy for %s", p->cfg.name);
-	p->has_policy = true;
-	open_carrier(p);
-	adopt_leftovers(p);
-	return 0;
-}
-
-static void due_policy(struct peer *p)
-{
-	struct err e = {0};
-
-	peer_due(p, DUE_POLICY, 0);
-	if (p->has_policy || !p->wanted || p->removed || p->agent->stopping)
-		return;
-	if (make_policy(p, &e) < 0) {
-		peer_trouble(p, &e);
-		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-		peer_due(p, DUE_POLICY, loop_now_ms() + POLICY_RETRY_MS);
-		return;
-	}
-	if (p->cfg.opt.role != ROLE_LISTEN)
-		dial_first(p);
-}
-
-static void drop_policy(struct peer *p)
-{
-	struct err e = {0};
-
-	if (!p->has_policy)
-		return;
-	p->has_policy = false;
-	carrier_close(p);
-	if (ipsec_policy_remove(p->agent->db, &p->policy, &e) < 0) {
-		err_in(&e, "remove the policy");
-		event_fail(p->agent, EVENT_SYSTEM, p->cfg.name, &e);
-	}
-}
-
-static void on_timer(uv_timer_t *t)
-{
-	static void (*const handlers[DUE_COUNT])(
-		struct peer *) = {[DUE_DIAL] = due_dial,        [DUE_EXCHANGE] = pair_due_exchange,
-				  [DUE_START] = pair_due_start, [DUE_REKEY] = pair_due_rekey,
-				  [DUE_GENS] = pair_due_gens,   [DUE_POLICY] = due_policy};
-	struct peer *p = t->data;
-	uint64_t now = loop_now_ms();
-
-	p->armed_ms = 0;
-	for (int i = 0; i < DUE_COUNT && !p->removed; i++)
-		if (p->due[i] != 0 && p->due[i] <= now)
-			handlers[i](p);
-	arm(p);
-}
-
-/* ---- coming and going ------------------------------------------------------------------ */
-
-static void on_timer_closed(uv_handle_t *h)
-{
-	struct peer *p = h->data;
-
-	peer_trouble(p, NULL);
-	wipe(p, sizeof *p);
-	free(p);
-}
-
-int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, struct err *e)
-{
-	struct peer *p = calloc(1, sizeof *p), **at = &a->peers;
-	struct exchange_config none = {.lifetime_s = 0};
-
-	if (p == NULL)
-		return err_set(e, ERR_OS, "no memory for a peer");
-	p->agent = a;
-	p->cfg = *cfg;
-	if (creds_ppk(&p->ppk, cfg->ppk, e) < 0) {
-		err_in(e, "peer %s", cfg->name);
-		wipe(p, sizeof *p);
-		free(p);
-		return -1;
-	}
-	p->wanted = true;
-	uv_timer_init(&a->loop.uv, &p->timer);
-	p->timer.data = p;
-	exchange_init(&p->x, &none);
-	pair_configure(p);
-	while (*at != NULL)
-		at = &(*at)->next;
-	*at = p;
-	a->n_peers++;
-	peer_due(p, DUE_POLICY, loop_now_ms());
-	if (out != NULL)
-		*out = p;
-	return 0;
-}
-
-static void close_links(struct peer *p, enum fault fault)
-{
-	struct link *l;
-
-	if (p->link != NULL) {
-		pair_link_lost(p);
-		link_close(p->link, fault);
-	}
-	if (p->dialling != NULL)
-		link_close(p->dialling, FAULT_NONE);
-	while ((l = p->knocks) != NULL)
-		link_close(l, FAULT_NONE);
-}
-
-static void quiet_all(struct peer *p)
-{
-	leave_queue(p);
-	for (int i = 0; i < DUE_COUNT; i++)
-		p->due[i] = 0;
-	uv_timer_stop(&p->timer);
-	p->armed_ms = 0;
-	while (p->verifies != NULL)
-		verify_cancel(p->verifies);
-	p->auto_run = NULL;
-}
-
-static void unlist(struct peer *p)
-{
-	for (struct peer **at = &p->agent->peers; *at != NULL; at = &(*at)->next) {
-		if (*at == p) {
-			*at = p->next;
-			p->agent->n_peers--;
-			break;
-		}
-	}
-}
-
-/* Nothing comes to it any more. What is secret goes at once, the rest when the loop lets go of it. */
-static void leave(struct peer *p)
-{
-	p->removed = true;
-	quiet_all(p);
-	unlist(p);
-	exchange_wipe(&p->x);
-	secret_wipe(&p->ppk);
-	uv_close((uv_handle_t *)&p->timer, on_timer_closed);
-}
-
-void peer_remove(struct peer *p)
-{
-	struct err gone = {0};
-
-	if (p->removed)
-		return;
-	p->wanted = false;
-	err_set(&gone, ERR_DOWN, "%s was removed", p->cfg.name);
-	waiters_fail(p, &gone);
-	close_links(p, FAULT_REMOVED);
-	pair_clear(p);
-	drop_policy(p);
-	leave(p);
-	event_plain(p->agent, EVENT_DOWN, p->cfg.name, "removed: no SA and no policy is left");
-}
-
-void peer_drop_denied(struct peer *p)
-{
-	struct err e = {0};
-
-	if (p->link == NULL && p->current == NULL && p->held == NULL)
-		return;
-	err_set(&e, ERR_AUTH, "%s", cert_fault_text(CERT_DENIED));
-	waiters_fail(p, &e);
-	close_links(p, FAULT_REMOVED);
-	pair_clear(p);
-	peer_trouble(p, &e);
-	event_fail(p->agent, EVENT_AUTH_REFUSED, p->cfg.name, &e);
-	p->dial_failures = 3;
-	dial_later(p);
-}
-
-void peer_stop(struct peer *p)
-{
-	struct err gone = {0};
-
-	if (p->removed)
-		return;
-	err_set(&gone, ERR_DOWN, "the agent is stopping");
-	waiters_fail(p, &gone);
-	close_links(p, FAULT_SHUTDOWN);
-	pair_leave(p);
-	carrier_close(p);
-	leave(p);
-}
-
-void peer_options_set(struct peer *p, const struct peer_config *cfg)
-{
-	p->cfg.opt = cfg->opt;
-	pair_configure(p);
-}
-
-bool peer_down(struct peer *p)
-{
-	struct err gone = {0};
-
-	if (!p->wanted)
-		return false;
-	p->wanted = false;
-	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
-	waiters_fail(p, &gone);
-	close_links(p, FAULT_REMOVED);
-	pair_clear(p);
-	drop_policy(p);
-	quiet_all(p);
-	p->want_exchange = false;
-	p->dial_failures = p->failures = 0;
-	peer_trouble(p, NULL);
-	event_plain(p->agent, EVENT_DOWN, p->cfg.name, "down: no SA and no policy is left");
-	return true;
-}
-
-bool peer_up(struct peer *p)
-{
-	if (p->wanted) {
-		/* Somebody waits: a long back-off is cut short. */
-		if (p->link == NULL && p->dialling == NULL && p->has_policy &&
-		    p->due[DUE_DIAL] > loop_now_ms() + DIAL_FIRST_MS)
-			peer_due(p, DUE_DIAL, loop_now_ms());
-		return false;
-	}
-	p->wanted = true;
-	peer_due(p, DUE_POLICY, loop_now_ms());
-	return true;
-}
-
-bool peer_is_up(const struct peer *p)
-{
-	return p->current != NULL;
-}
-
-const char *peer_state_word(const struct peer *p)
-{
-	if (!p->wanted)
-		return "down";
-	if (p->current != NULL)
-		return "up";
-	return p->link != NULL ? "pairing" : "waiting";
-}
-
-struct peer *peer_find(struct agent *a, const char *name)
-{
-	struct addr addr;
-
-	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (strcmp(p->cfg.name, name) == 0)
-			return p;
-	if (addr_parse(&addr, name, NULL) < 0)
-		return NULL;
-	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (addr_equal(&p->cfg.remote.addr, &addr))
-			return p;
-	return NULL;
-}
-
-struct peer *peer_of_addresses(struct agent *a, const struct addr *local, const struct addr *remote)
-{
-	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (addr_equal(&p->cfg.remote.addr, remote) && p->has_policy &&
-		    addr_equal(&p->policy.local, local))
-			return p;
-	return NULL;
+	set_trouble(p, e);
+	event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, e);
 }
 
 /* ---- links ----------------------------------------------------------------------------- */
 
-enum cert_fault peer_judge(const struct peer *p, const struct cert_facts *leaf,
-			   enum cert_fault chain)
+static void *on_find(void *agent, const struct addr *local, const struct addr *remote,
+		     const char **why)
 {
-	const struct peer_config *c = &p->cfg;
+	struct agent *a = agent;
+	struct peer *p = peer_of_addresses(a, local, remote);
 
-	if (deny_has(&p->agent->identity->deny, leaf->pin))
-		return CERT_DENIED;
-	if (c->has_pin)
-		return bytes_equal(leaf->pin, c->pin, PIN_LEN) ? CERT_OK : CERT_WRONG_PIN;
-	if (chain != CERT_OK)
-		return chain;
-	if (leaf->is_lab && !p->agent->cfg.allow_lab)
-		return CERT_UNTRUSTED;
-	if (c->identity[0] != '\0')
-		return strcmp(leaf->name, c->identity) == 0 ? CERT_OK : CERT_WRONG_PEER;
-	if (leaf->name[0] != '\0' && strcmp(leaf->name, c->name) == 0)
-		return CERT_OK;
-	for (size_t i = 0; i < leaf->addrs; i++)
-		if (leaf->addr[i].len == c->remote.addr.len &&
-		    memcmp(leaf->addr[i].bytes, c->remote.addr.bytes, c->remote.addr.len) == 0)
-			return CERT_OK;
-	return CERT_WRONG_PEER;
+	if (p == NULL)
+		*why = "no peer has this address";
+	else if (!p->is_wanted)
+		*why = "its pair was taken down";
+	else if (p->cfg.opt.role == ROLE_DIAL)
+		*why = "the config lets only us connect (role dial)";
+	else if (a->stopping)
+		*why = "the agent is stopping";
+	else
+		return p;
+	return NULL;
 }
 
-static void ppk_checks(const struct peer *p, const struct link *l, struct hello_own *own)
+static void on_accepted(void *peer, struct link *l)
 {
-	own->has_ppk = secret_len(&p->ppk) > 0;
-	own->sent.has_ppk = own->has_ppk;
-	if (!own->has_ppk)
-		return;
-	keysched_ppk_check(&l->exporter, &p->ppk, l->dialled, own->sent.ppk_check);
-	keysched_ppk_check(&l->exporter, &p->ppk, !l->dialled, own->peer_check);
+	struct peer *p = peer;
+
+	dialler_accept(&p->dialler, l);
 }
 
-static void own_hello(struct peer *p, const struct link *l, struct hello_own *own)
+static enum cert_fault on_judge(void *peer, const struct cert_facts *leaf, enum cert_fault chain)
 {
-	struct msg_hello *h = &own->sent;
-
-	memset(own, 0, sizeof *own);
-	h->version = PROTO_VERSION;
-	memcpy(h->instance, p->agent->instance, INSTANCE_LEN);
-	strcpy(h->agent, "sapair/" SAPAIR_VERSION);
-	memcpy(h->name, p->agent->cfg.name, sizeof h->name);
-	h->local = p->policy.local;
-	h->remote = p->policy.remote;
-	h->mode = (int)p->policy.mode;
-	h->encap = (int)p->policy.encap;
-	h->udp = p->policy.udp;
-	h->protects = p->policy.protects;
-	memcpy(h->protect, p->policy.protect, sizeof h->protect);
-	h->epoch = p->x.current.epoch;
-	h->last = p->x.last > h->epoch ? p->x.last : h->epoch;
-	h->in = p->x.current.in;
-	h->out = p->x.current.out;
-	ppk_checks(p, l, own);
+	return hello_judge(peer, leaf, chain);
 }
 
-void peer_fill_hello(struct peer *p, const struct link *l, struct msg_hello *h)
+static void on_fill_hello(void *peer, const struct link *l, struct msg_hello *h)
 {
-	struct hello_own own;
-
-	own_hello(p, l, &own);
-	*h = own.sent;
+	hello_fill(peer, l, h);
 }
 
-static void to_knocks_end(struct peer *p, struct link *l)
+static void on_hello(void *peer, struct link *l, const struct msg_hello *h)
 {
-	for (struct link **at = &p->knocks; *at != NULL; at = &(*at)->next) {
-		if (*at == l) {
-			*at = l->next;
-			l->next = NULL;
-			return;
-		}
-	}
-	if (p->dialling == l)
-		p->dialling = NULL;
-}
-
-static void refuse_hello(struct peer *p, struct link *l, enum fault fault)
-{
-	peer_on_link_lost(p, l);
-	link_close(l, fault);
-}
-
-static void take_facts(struct peer *p, struct link *l)
-{
-	const struct cert_facts *facts = tls_peer(l->tls);
-
-	memcpy(p->peer_pin, facts->pin, PIN_LEN);
-	memcpy(p->peer_name, facts->name, sizeof p->peer_name);
-	p->peer_not_after = facts->not_after;
-	p->cert_good_ms = 0;
-	p->has_facts = true;
-}
-
-/* True when l is the link that stays. */
-static bool elect(struct peer *p, struct link *l, bool same_instance)
-{
-	const struct cert_facts *own = identity_facts(l->identity->id);
-	struct link *old = p->link;
-
-	if (old == NULL)
-		return true;
-	if (election_of(own->pin, tls_peer(l->tls)->pin, old->dialled, l->dialled, same_instance) ==
-	    ELECT_OLD) {
-		link_close(l, FAULT_DUPLICATE);
-		return false;
-	}
-	pair_link_lost(p);
-	link_close(old, same_instance ? FAULT_DUPLICATE : FAULT_REPLACED);
-	return true;
-}
-
-void peer_on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
-{
-	bool same = p->has_instance && bytes_equal(p->instance, h->instance, INSTANCE_LEN);
-	struct hello_own own;
+	struct peer *p = peer;
 	enum hello_verdict verdict;
-	enum fault fault = FAULT_NONE;
 
-	own_hello(p, l, &own);
-	if (hello_compare(&own, &p->x.current, h, &fault, &l->why) == HELLO_REFUSED) {
-		wipe(&own, sizeof own);
-		refuse_hello(p, l, fault);
+	if (!hello_take(p, l, h, &verdict))
 		return;
-	}
-	if (!elect(p, l, same))
-		return;
-	own_hello(p, l, &own); /* the election may have ended an exchange */
-	verdict = hello_compare(&own, &p->x.current, h, &fault, &l->why);
-	wipe(&own, sizeof own);
-	to_knocks_end(p, l);
-	memcpy(p->instance, h->instance, INSTANCE_LEN);
-	p->has_instance = true;
-	p->peer_last = h->last;
-	take_facts(p, l);
-	p->link = l;
-	link_is_up(l);
-	p->dial_failures = 0;
-	peer_due(p, DUE_DIAL, 0);
-	leave_queue(p);
-	/* A dial whose hello is out may be up at the peer: that is for the election, on both ends
-	 * alike. Before that it is not needed any more. */
-	if (p->dialling != NULL && p->dialling->state < LINK_GREETING)
-		link_close(p->dialling, FAULT_NONE);
-	pair_link_up(p);
-	event_plain(p->agent, EVENT_LINK_UP, p->cfg.name,
-		    l->dialled ? "link is up, we lead" : "link is up, the peer leads");
-	if (verdict == HELLO_EQUAL) {
-		gens_retire(p);
-		/* Wanted only because the last link went before both were known to agree. */
-		if (p->want_reason == REASON_START || p->want_reason == REASON_MISMATCH)
-			p->want_exchange = false;
-		waiters_on_agreed(p);
-	}
-	peer_due(p, DUE_GENS, loop_now_ms());
-	if (verdict == HELLO_DIFFERS && l->dialled)
-		peer_want_exchange(p, p->x.current.epoch == 0 ? REASON_START : REASON_MISMATCH);
-	else if (verdict == HELLO_DIFFERS &&
-		 (p->x.current.epoch != l->told_epoch || p->x.last != l->told_last))
-		peer_want_exchange(p, REASON_MISMATCH); /* our hello was old news: say so */
-	else if (p->want_exchange)
-		peer_want_exchange(p, p->want_reason);
+	if (verdict == HELLO_EQUAL)
+		completions_on_agreed(&p->completions);
+	pair_on_hello(p->pair, verdict == HELLO_EQUAL, hello_is_stale(p, l));
 }
 
-void peer_on_message(struct peer *p, struct link *l, const struct msg *m, const char *body,
-		     size_t len)
+static void on_message(void *peer, struct link *l, const struct msg *m, const char *body,
+		       size_t len)
 {
-	if (p->link != l)
+	struct peer *p = peer;
+
+	if (dialler_link(&p->dialler) != l)
 		return;
 	switch (m->type) {
 	case MSG_OFFER:
@@ -719,121 +99,507 @@ void peer_on_message(struct peer *p, struct link *l, const struct msg *m, const 
 	case MSG_CONFIRMATION:
 	case MSG_DONE:
 	case MSG_REJECT:
-		pair_on_message(p, m, body, len);
+		pair_on_message(p->pair, m, body, len);
 		break;
 	case MSG_REKEY:
-		if (l->dialled)
-			peer_want_exchange(p, (enum rekey_reason)m->u.rekey.reason);
+		if (link_is_dialled(l))
+			pair_want(p->pair, (enum rekey_reason)m->u.rekey.reason);
 		break;
 	case MSG_PROBE:
-		verify_on_probe(p, &m->u.probe);
+		verify_on_probe(p->prober, &m->u.probe);
 		break;
 	case MSG_REPORT:
-		verify_on_report(p, &m->u.report);
+		verify_on_report(p->prober, &m->u.report);
 		break;
 	default:
 		break;
 	}
 }
 
-bool peer_has_other_link(const struct peer *p)
+static void report_lost(struct peer *p, const struct link *l)
 {
-	return p != NULL &&
-	       (p->link != NULL || (p->dialling != NULL && p->dialling->state == LINK_GREETING));
+	const struct err *why = link_why(l);
+	struct events *to = &p->agent->events;
+
+	if (why->code == ERR_AUTH)
+		event_fail(to, EVENT_AUTH_REFUSED, p->cfg.name, why);
+	else if (link_state(l) == LINK_UP)
+		event_fail(to, EVENT_LINK_DOWN, p->cfg.name, why);
+	else if (link_is_dialled(l) && dialler_is_first_failure(&p->dialler))
+		event_fail(to, EVENT_UNREACHABLE, p->cfg.name, why);
 }
 
-static void told_lost(struct peer *p, const struct link *l)
+static void on_lost(void *peer, struct link *l)
 {
-	if (l->why.code == ERR_AUTH) {
-		event_fail(p->agent, EVENT_AUTH_REFUSED, p->cfg.name, &l->why);
+	struct peer *p = peer;
+	struct dialler *d = &p->dialler;
+	const struct err *why = link_why(l);
+	bool was_up = dialler_link(d) == l;
+	bool is_up = dialler_link(d) != NULL;
+	bool was_refused = why->code == ERR_AUTH || why->code == ERR_REFUSED;
+
+	if (was_up)
+		pair_link_lost(p->pair);
+	if (link_bye(l) == FAULT_DUPLICATE) { /* another link replaces it */
+		if (was_up)
+			dialler_retry(d);
 		return;
 	}
-	if (l->state == LINK_UP) {
-		event_fail(p->agent, EVENT_LINK_DOWN, p->cfg.name, &l->why);
+	dialler_on_lost(d, l);
+	report_lost(p, l);
+	if (was_up || (!is_up && (link_is_dialled(l) || was_refused)))
+		set_trouble(p, why);
+	if (was_up && link_bye(l) == FAULT_REMOVED) {
+		/* The peer has removed its SAs: packets on ours are lost. The policy stays. */
+		pair_clear(p->pair);
+		dialler_retry_slowly(d);
 		return;
 	}
-	if (l->dialled && p->dial_failures == 1)
-		event_fail(p->agent, EVENT_UNREACHABLE, p->cfg.name, &l->why);
+	if (was_refused && !is_up && (link_is_dialled(l) || p->cfg.opt.role == ROLE_LISTEN))
+		completions_on_exchange(&p->completions, why);
+	/* An accepted connection that fails does not delay our own dialling. */
+	if (was_up || (!is_up && (link_is_dialled(l) || !dialler_is_waiting(d))))
+		dialler_retry(d);
 }
 
-void peer_on_link_lost(struct peer *p, struct link *l)
+static void on_gone(void *peer, struct link *l)
 {
-	bool was_link = p->link == l;
-	bool judged = l->why.code == ERR_AUTH || l->why.code == ERR_REFUSED;
+	struct peer *p = peer;
 
-	if (l->bye == FAULT_DUPLICATE) {
-		if (was_link) {
-			pair_link_lost(p);
-			dial_later(p);
-		}
-		return; /* another link takes its place */
-	}
-	if (was_link)
-		pair_link_lost(p);
-	if (l == p->dialling)
-		p->dial_failures++;
-	told_lost(p, l);
-	if (was_link || (p->link == NULL && (l->dialled || judged)))
-		peer_trouble(p, &l->why);
-	if (was_link && l->bye == FAULT_REMOVED) {
-		/* The peer says that its SAs are gone: ours lead nowhere. The policy stays. */
-		pair_clear(p);
-		p->dial_failures = 3;
-	}
-	if (judged && p->link == NULL && (l->dialled || p->cfg.opt.role == ROLE_LISTEN))
-		waiters_on_exchange(p, &l->why);
-	/* What knocks and fails does not put our own dialling off. */
-	if (was_link || (p->link == NULL && (l->dialled || p->due[DUE_DIAL] == 0)))
-		dial_later(p);
+	dialler_on_gone(&p->dialler, l);
 }
 
-void peer_on_ipsec(void *agent, const struct ipsec_event *ev)
+static bool on_has_other(void *peer)
 {
-	struct agent *a = agent;
+	const struct peer *p = peer;
+
+	return dialler_has_other(&p->dialler);
+}
+
+static bool on_is_idle(void *peer)
+{
+	const struct peer *p = peer;
+
+	return !pair_is_exchanging(p->pair);
+}
+
+const struct link_owner peer_link_owner = {.find = on_find,
+					   .accepted = on_accepted,
+					   .judge = on_judge,
+					   .fill_hello = on_fill_hello,
+					   .hello = on_hello,
+					   .message = on_message,
+					   .lost = on_lost,
+					   .gone = on_gone,
+					   .has_other = on_has_other,
+					   .is_idle = on_is_idle};
+
+/* ---- pair ------------------------------------------------------------------------------ */
+
+static bool on_pair_send(void *peer, const char *body, size_t len)
+{
+	const struct peer *p = peer;
+	struct link *l = dialler_link(&p->dialler);
+
+	return l != NULL && link_send_body(l, body, len);
+}
+
+static void on_pair_push(void *peer)
+{
+	const struct peer *p = peer;
+
+	if (dialler_link(&p->dialler) != NULL)
+		link_push(dialler_link(&p->dialler));
+}
+
+static void on_pair_close_link(void *peer, enum fault fault, const struct err *why)
+{
+	const struct peer *p = peer;
+
+	if (dialler_link(&p->dialler) != NULL)
+		link_abort(dialler_link(&p->dialler), fault, why);
+}
+
+static bool on_pair_may_rekey(void *peer)
+{
+	struct peer *p = peer;
+	struct err why = {0};
+
+	if (!hello_cert_expired(p))
+		return true;
+	err_set(&why, ERR_AUTH, "the peer's certificate has expired: no new keys for it");
+	err_hint(&why, "renew it there: sapair ca issue, or sapair id new");
+	event_fail(&p->agent->events, EVENT_EXPIRED, p->cfg.name, &why);
+	on_pair_close_link(p, FAULT_EXPIRED, &why);
+	return false;
+}
+
+static void on_pair_ended(void *peer, const struct err *e)
+{
+	struct peer *p = peer;
+
+	completions_on_exchange(&p->completions, e);
+}
+
+static void on_pair_drained(void *peer)
+{
+	struct peer *p = peer;
+
+	completions_on_drained(&p->completions);
+}
+
+static const struct pair_host pair_host = {.send = on_pair_send,
+					   .push = on_pair_push,
+					   .close_link = on_pair_close_link,
+					   .may_rekey = on_pair_may_rekey,
+					   .ended = on_pair_ended,
+					   .drained = on_pair_drained,
+					   .trouble = set_trouble};
+
+/* ---- probes ---------------------------------------------------------------------------- */
+
+static bool on_verify_pair(void *peer, struct verify_pair *out)
+{
+	const struct peer *p = peer;
+	struct pair_view v;
+
+	if (!pair_in_force(p->pair, &v))
+		return false;
+	*out = (struct verify_pair){.epoch = v.epoch, .in = v.in, .out = v.out, .ctx = v.ctx};
+	return true;
+}
+
+static const struct secret *on_verify_key(void *peer, uint64_t epoch)
+{
+	const struct peer *p = peer;
+
+	return pair_probe_key(p->pair, epoch);
+}
+
+static bool on_verify_send(void *peer, const struct msg *m)
+{
+	const struct peer *p = peer;
+	struct link *l = dialler_link(&p->dialler);
+
+	return l != NULL && link_send(l, m);
+}
+
+static const struct verify_host verify_host = {.pair = on_verify_pair,
+					       .probe_key = on_verify_key,
+					       .send = on_verify_send,
+					       .trouble = set_trouble};
+
+/* ---- policy ---------------------------------------------------------------------------- */
+
+static int recover(void *count, const struct ipsec_leftover *l, struct err *e)
+{
+	const struct peer *p = l->owner;
+
+	++*(unsigned *)count;
+	return pair_recover(p->pair, l, e);
+}
+
+/* What an earlier run left for this policy carries traffic until the new pair does (I5). */
+static void recover_pairs(struct peer *p)
+{
+	struct events *to = &p->agent->events;
+	struct err e = {0};
+	unsigned n = 0;
+	char text[96];
+
+	if (ipsec_recover(p->agent->db, recover, &n, &e) < 0)
+		event_fail(to, EVENT_SYSTEM, p->cfg.name, &e);
+	if (n == 0)
+		return;
+	snprintf(text, sizeof text, "%u SAs of an earlier run stay in force until a new pair is",
+		 n);
+	event_plain(to, EVENT_ADOPTED, p->cfg.name, text);
+}
+
+static void on_policy_due(void *peer)
+{
+	struct peer *p = peer;
+	struct err e = {0};
+
+	if (policy_is_installed(&p->policy) || !p->is_wanted || p->agent->stopping)
+		return;
+	if (policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
+		report_system_error(p, &e);
+		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
+		return;
+	}
+	/* A pair that cannot be verified protects all the same. */
+	if (prober_open(p->prober, &e) < 0)
+		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
+	recover_pairs(p);
+	dialler_enable(&p->dialler);
+}
+
+static void drop_policy(struct peer *p)
+{
+	prober_close(p->prober);
+	policy_remove(&p->policy, p->agent);
+}
+
+/* ---- coming and going ------------------------------------------------------------------ */
+
+static void free_peer(struct peer *p)
+{
+	set_trouble(p, NULL);
+	pair_free(p->pair);
+	prober_free(p->prober);
+	wipe(p, sizeof *p);
+	free(p);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	free_peer(h->data);
+}
+
+/* Allocates the parts; no handle of the loop is open yet. */
+static int make_parts(struct peer *p, struct err *e)
+{
+	struct pair_env env = {.agent = p->agent,
+			       .name = p->cfg.name,
+			       .opt = &p->cfg.opt,
+			       .policy = &p->policy.sa,
+			       .ppk = &p->ppk,
+			       .deadlines = &p->deadlines,
+			       .host = &pair_host,
+			       .host_arg = p};
+
+	if (creds_ppk(&p->ppk, p->cfg.ppk, e) < 0)
+		return err_in(e, "peer %s", p->cfg.name);
+	dialler_init(&p->dialler, p->agent, &p->cfg, &p->policy.sa, &p->deadlines, &peer_link_owner,
+		     p, report_system_error);
+	completions_init(&p->completions, p);
+	p->prober = prober_new(p->agent, p->cfg.name, &p->policy.sa, &verify_host, p);
+	p->pair = pair_new(&env);
+	deadlines_add(&p->deadlines, &p->policy_due, on_policy_due, p);
+	if (p->prober == NULL || p->pair == NULL)
+		return err_set(e, ERR_OS, "no memory for a peer");
+	return 0;
+}
+
+int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, struct err *e)
+{
+	struct peer *p = calloc(1, sizeof *p), **at = &a->peers;
+
+	if (p == NULL)
+		return err_set(e, ERR_OS, "no memory for a peer");
+	p->agent = a;
+	p->cfg = *cfg;
+	if (make_parts(p, e) < 0) {
+		free_peer(p);
+		return -1;
+	}
+	deadlines_open(&p->deadlines, &a->loop);
+	p->is_wanted = true;
+	while (*at != NULL)
+		at = &(*at)->next;
+	*at = p;
+	a->n_peers++;
+	deadline_set(&p->policy_due, loop_now_ms());
+	if (out != NULL)
+		*out = p;
+	return 0;
+}
+
+int peer_add_temporary(struct agent *a, const struct peer_config *cfg, struct peer **out,
+		       struct err *e)
+{
+	if (peer_add(a, cfg, out, e) < 0)
+		return -1;
+	(*out)->is_temporary = true;
+	return 0;
+}
+
+/* Neither links, exchanges nor probes: nothing happens by itself any more. */
+static void rest(struct peer *p)
+{
+	dialler_disable(&p->dialler);
+	deadlines_clear(&p->deadlines);
+	completions_stop_run(&p->completions);
+	verify_cancel_all(p->prober);
+}
+
+static void close_links(struct peer *p, enum fault fault)
+{
+	if (dialler_link(&p->dialler) != NULL)
+		pair_link_lost(p->pair);
+	dialler_close_links(&p->dialler, fault);
+}
+
+/* Its secrets are wiped now, the storage is freed when the loop has closed the timer. */
+static void discard(struct peer *p)
+{
+	struct peer **at = &p->agent->peers;
+
+	p->is_removed = true;
+	rest(p);
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	p->agent->n_peers--;
+	pair_leave(p->pair);
+	secret_wipe(&p->ppk);
+	deadlines_close(&p->deadlines, on_closed, p);
+}
+
+/* Ends all that there is of a pair on this host but the policy. */
+static void drop_pair(struct peer *p, const struct err *why)
+{
+	completions_fail(&p->completions, why);
+	close_links(p, FAULT_REMOVED);
+	pair_clear(p->pair);
+}
+
+void peer_remove(struct peer *p)
+{
+	struct err gone = {0};
+
+	if (p->is_removed)
+		return;
+	p->is_wanted = false;
+	err_set(&gone, ERR_DOWN, "%s was removed", p->cfg.name);
+	drop_pair(p, &gone);
+	drop_policy(p);
+	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
+		    "removed: no SA and no policy is left");
+	discard(p);
+}
+
+void peers_drop_denied(struct agent *a, const struct deny *deny)
+{
+	struct err e = {0};
+
+	err_set(&e, ERR_AUTH, "%s", cert_fault_text(CERT_DENIED));
+	for (struct peer *p = a->peers; p != NULL; p = p->next) {
+		if (!hello_is_denied(p, deny) || (dialler_link(&p->dialler) == NULL &&
+						  !pair_is_up(p->pair) && pair_is_drained(p->pair)))
+			continue;
+		drop_pair(p, &e);
+		set_trouble(p, &e);
+		event_fail(&a->events, EVENT_AUTH_REFUSED, p->cfg.name, &e);
+		dialler_retry_slowly(&p->dialler);
+	}
+}
+
+void peers_stop(struct agent *a)
+{
+	struct err gone = {0};
+
+	err_set(&gone, ERR_DOWN, "the agent is stopping");
+	while (a->peers != NULL) {
+		struct peer *p = a->peers;
+
+		completions_fail(&p->completions, &gone);
+		close_links(p, FAULT_SHUTDOWN);
+		prober_close(p->prober);
+		discard(p);
+	}
+}
+
+void peer_set_options(struct peer *p, const struct peer_config *cfg)
+{
+	p->cfg.opt = cfg->opt;
+	pair_configure(p->pair);
+}
+
+/* ---- the user's wishes ----------------------------------------------------------------- */
+
+bool peer_down(struct peer *p)
+{
+	struct err gone = {0};
+
+	if (!p->is_wanted)
+		return false;
+	p->is_wanted = false;
+	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
+	drop_pair(p, &gone);
+	drop_policy(p);
+	rest(p);
+	pair_calm(p->pair);
+	dialler_reset_failures(&p->dialler);
+	set_trouble(p, NULL);
+	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
+		    "down: no SA and no policy is left");
+	return true;
+}
+
+bool peer_up(struct peer *p)
+{
+	if (p->is_wanted) {
+		dialler_hurry(&p->dialler);
+		return false;
+	}
+	p->is_wanted = true;
+	deadline_set(&p->policy_due, loop_now_ms());
+	return true;
+}
+
+void peer_rekey(struct peer *p)
+{
+	if (p->is_wanted)
+		pair_want(p->pair, REASON_REQUEST);
+}
+
+int peer_make_manual(struct peer *p, struct pair_view *v, struct err *e)
+{
+	const struct cert_facts *own = identity_facts(p->agent->identity->id);
+
+	if (!own->is_lab) {
+		err_set(e, ERR_PERM,
+			"this agent has no lab identity: keys of a pair are exported in labs only");
+		return err_hint(
+			e, "sapair lab init makes lab identities; or run sapair on that host, too");
+	}
+	if (!policy_is_installed(&p->policy))
+		return err_set(e, ERR_DOWN, "%s is %s: nothing is protected towards it",
+			       p->cfg.name, peer_state_word(p));
+	return manual_pair(p->pair, own->not_after, v, e);
+}
+
+void peer_manual_told(struct peer *p, const struct pair_view *v)
+{
+	manual_told(p->pair, v->ctx);
+}
+
+/* ---- the back end ---------------------------------------------------------------------- */
+
+void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
+{
 	struct peer *p = ev->owner;
-	struct gen *g;
 
-	if (ev->kind == IPSEC_EV_LOST) {
-		struct err why = {0};
-
-		err_set(&why, ERR_OS, "%s", ev->text);
-		err_hint(&why, "start the agent again: it takes over what is in force");
-		agent_give_up(a, &why);
-		return;
-	}
-	if (p == NULL || p->removed) {
+	if (p == NULL || p->is_removed) {
 		if (ev->kind == IPSEC_EV_DROPPED)
-			event_plain(a, EVENT_DROPS, NULL,
-				    ev->text != NULL ? ev->text : "packets that no SA took");
+			event_plain(&a->events, EVENT_DROPS, NULL,
+				    ev->text != NULL ? ev->text : "packets without an SA");
 		return;
 	}
 	switch (ev->kind) {
 	case IPSEC_EV_DATAGRAM:
-		verify_on_datagram(p, ev->data, ev->n);
+		verify_on_datagram(p->prober, ev->data, ev->n);
 		break;
 	case IPSEC_EV_SOFT:
-		g = gen_find(p, ev->ctx);
-		if (g != NULL && g == p->current)
-			peer_want_exchange(p, ev->reason);
+		pair_on_soft_limit(p->pair, ev->ctx, ev->reason);
 		break;
 	case IPSEC_EV_HARD:
-		g = gen_find(p, ev->ctx);
-		if (g != NULL)
-			pair_lost_gen(p, g);
+		pair_on_sa_lost(p->pair, ev->ctx);
 		break;
 	case IPSEC_EV_ACQUIRE:
-		peer_want_exchange(p, REASON_REPAIR);
+		if (p->is_wanted)
+			pair_want(p->pair, REASON_REPAIR);
 		break;
 	case IPSEC_EV_REMOVED:
-		event_plain(a, EVENT_FOREIGN, p->cfg.name,
+		event_plain(&a->events, EVENT_FOREIGN, p->cfg.name,
 			    ev->text != NULL ? ev->text
-					     : "somebody removed an SA or policy of ours");
-		g = gen_find(p, ev->ctx);
-		if (g != NULL)
-			pair_lost_gen(p, g);
+					     : "another program removed an SA or policy of ours");
+		pair_on_sa_lost(p->pair, ev->ctx);
 		break;
 	case IPSEC_EV_DROPPED:
-		event_plain(a, EVENT_DROPS, p->cfg.name,
+		event_plain(&a->events, EVENT_DROPS, p->cfg.name,
 			    ev->text != NULL ? ev->text : "packets dropped");
 		break;
 	case IPSEC_EV_LOST:

@@ -3,23 +3,20 @@
  */
 #include "agent/daemon/verify/transport.h"
 
-#include "agent/daemon/verify/verify.h"
-#include "agent/os/log.h"
 #include "agent/os/os.h"
 #include "proto/exchange/probe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define DRAIN_MAX 4096 /* datagrams of one turn: other work waits meanwhile */
+#define DRAIN_MAX 4096 /* datagrams of one callback: other work waits meanwhile */
 
-struct carrier {
-	struct carrier *next;
-	struct agent *agent;
+struct probe_socket {
+	struct probe_socket *next;
 	uv_udp_t udp;
 	unsigned burst; /* datagrams since the socket was last empty */
 	struct endpoint at;
-	unsigned peers;
+	struct transport *users;
 	char room[PROBE_LEN + 1]; /* a longer datagram is no probe */
 };
 
@@ -36,36 +33,38 @@ static void to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint1
 
 static void on_room(uv_handle_t *h, size_t wish, uv_buf_t *buf)
 {
-	struct carrier *c = h->data;
+	struct probe_socket *c = h->data;
 
 	(void)wish;
 	*buf = uv_buf_init(c->room, sizeof c->room);
 }
 
-static void take_datagram(struct carrier *c, size_t n, const struct sockaddr *sa)
+static void take_datagram(struct probe_socket *c, size_t n, const struct sockaddr *sa)
 {
 	struct addr from = {{0}, 0};
 	char text[ADDR_TEXT] = "";
-	struct peer *p;
 
 	if (uv_ip_name(sa, text, sizeof text) != 0 || addr_parse(&from, text, NULL) < 0)
 		return;
-	p = peer_of_addresses(c->agent, &c->at.addr, &from);
-	if (p != NULL && p->carrier == c)
-		verify_on_datagram(p, (const uint8_t *)c->room, n);
+	for (const struct transport *t = c->users; t != NULL; t = t->next) {
+		if (addr_equal(&t->policy->remote, &from)) {
+			t->receive(t->arg, (const uint8_t *)c->room, n);
+			return;
+		}
+	}
 }
 
 static void on_received(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *sa,
 			unsigned flags)
 {
-	struct carrier *c = h->data;
+	struct probe_socket *c = h->data;
 	struct sockaddr_storage from;
 	unsigned more = DRAIN_MAX;
 	long got;
 
 	(void)buf;
 	(void)flags;
-	if (sa == NULL) { /* nothing more for now, or an ICMP error */
+	if (sa == NULL) { /* the socket is empty, or an ICMP error */
 		c->burst = 0;
 		return;
 	}
@@ -94,12 +93,12 @@ static int no_socket(struct err *e, int rc, const struct endpoint *at)
 		uv_strerror(rc));
 	if (e != NULL)
 		e->os = (uint32_t)-rc;
-	return err_hint(e, "pairs work, but cannot be proven: choose another port with \"listen\"");
+	return err_hint(e, "pairs work, but cannot be verified: choose another port with \"listen\"");
 }
 
-static struct carrier *new_carrier(struct agent *a, const struct endpoint *at, struct err *e)
+static struct probe_socket *open_socket(struct agent *a, const struct endpoint *at, struct err *e)
 {
-	struct carrier *c = calloc(1, sizeof *c);
+	struct probe_socket *c = calloc(1, sizeof *c);
 	struct sockaddr_storage ss;
 	int rc;
 
@@ -107,7 +106,6 @@ static struct carrier *new_carrier(struct agent *a, const struct endpoint *at, s
 		err_set(e, ERR_OS, "no memory for a socket");
 		return NULL;
 	}
-	c->agent = a;
 	c->at = *at;
 	uv_udp_init(&a->loop.uv, &c->udp);
 	c->udp.data = c;
@@ -121,56 +119,62 @@ static struct carrier *new_carrier(struct agent *a, const struct endpoint *at, s
 		no_socket(e, rc, at);
 		return NULL;
 	}
-	c->next = a->carriers;
-	a->carriers = c;
+	c->next = a->probe_sockets;
+	a->probe_sockets = c;
 	return c;
 }
 
-int carrier_open(struct peer *p, struct err *e)
+int transport_open(struct transport *t, struct err *e)
 {
-	const struct endpoint at = {p->policy.local, p->policy.control_port};
-	struct agent *a = p->agent;
-	struct carrier *c = a->carriers;
+	const struct endpoint at = {t->policy->local, t->policy->control_port};
+	struct probe_socket *s = t->agent->probe_sockets;
 
-	if (ipsec_sends(a->db) || p->carrier != NULL)
+	if (ipsec_sends(t->agent->db) || t->socket != NULL)
 		return 0;
-	while (c != NULL && (c->at.port != at.port || !addr_equal(&c->at.addr, &at.addr)))
-		c = c->next;
-	if (c == NULL)
-		c = new_carrier(a, &at, e);
-	if (c == NULL)
+	while (s != NULL && (s->at.port != at.port || !addr_equal(&s->at.addr, &at.addr)))
+		s = s->next;
+	if (s == NULL)
+		s = open_socket(t->agent, &at, e);
+	if (s == NULL)
 		return -1;
-	c->peers++;
-	p->carrier = c;
+	t->next = s->users;
+	s->users = t;
+	t->socket = s;
 	return 0;
 }
 
-void carrier_close(struct peer *p)
+void transport_close(struct transport *t)
 {
-	struct carrier *c = p->carrier, **at = &p->agent->carriers;
+	struct probe_socket *s = t->socket, **at = &t->agent->probe_sockets;
+	struct transport **user;
 
-	p->carrier = NULL;
-	if (c == NULL || --c->peers > 0)
+	if (s == NULL)
 		return;
-	while (*at != c)
+	for (user = &s->users; *user != t;)
+		user = &(*user)->next;
+	*user = t->next;
+	t->socket = NULL;
+	if (s->users != NULL)
+		return;
+	while (*at != s)
 		at = &(*at)->next;
-	*at = c->next;
-	uv_close((uv_handle_t *)&c->udp, on_closed);
+	*at = s->next;
+	uv_close((uv_handle_t *)&s->udp, on_closed);
 }
 
-int carrier_send(struct peer *p, const uint8_t *data, size_t n, struct err *e)
+int transport_send(struct transport *t, const uint8_t *data, size_t n, struct err *e)
 {
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)n);
 	struct sockaddr_storage ss;
 	int rc;
 
-	if (ipsec_sends(p->agent->db))
-		return ipsec_send(p->agent->db, &p->policy, data, n, e);
-	if (carrier_open(p, e) < 0)
+	if (ipsec_sends(t->agent->db))
+		return ipsec_send(t->agent->db, t->policy, data, n, e);
+	if (transport_open(t, e) < 0)
 		return -1;
-	to_sockaddr(&ss, &p->policy.remote, p->policy.peer_port);
-	rc = uv_udp_try_send(&p->carrier->udp, &buf, 1, (const struct sockaddr *)&ss);
+	to_sockaddr(&ss, &t->policy->remote, t->policy->peer_port);
+	rc = uv_udp_try_send(&t->socket->udp, &buf, 1, (const struct sockaddr *)&ss);
 	if (rc >= 0 || rc == UV_EAGAIN)
-		return 0; /* no room: lost, as on the wire */
+		return 0;
 	return err_set(e, ERR_DOWN, "a probe could not be sent: %s", uv_strerror(rc));
 }

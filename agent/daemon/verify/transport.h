@@ -7,12 +7,22 @@
 #ifndef SAPAIR_AGENT_DAEMON_VERIFY_TRANSPORT_H
 #define SAPAIR_AGENT_DAEMON_VERIFY_TRANSPORT_H
 
-#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/state.h"
 
-/* Ready to receive; behind ipsec_policy_add(). Already open is no error. */
-int carrier_open(struct peer *p, struct err *e);
-void carrier_close(struct peer *p);
-/* What arrives goes to verify_on_datagram(). */
-int carrier_send(struct peer *p, const uint8_t *data, size_t n, struct err *e);
+/* Of one peer; part of struct prober. */
+struct transport {
+	struct transport *next; /* that shares the socket */
+	struct agent *agent;
+	struct sa_policy *policy;    /* between which hosts */
+	struct probe_socket *socket; /* NULL: closed, or the back end carries the datagrams */
+	void (*receive)(void *arg, const uint8_t *data, size_t n);
+	void *arg;
+};
+
+/* Ready to receive; after ipsec_policy_add(). No effect if it is open. */
+int transport_open(struct transport *t, struct err *e);
+void transport_close(struct transport *t);
+/* A full buffer is no error: the datagram is lost, as on the wire. */
+int transport_send(struct transport *t, const uint8_t *data, size_t n, struct err *e);
 
 #endif

@@ -1,27 +1,40 @@
 /*
  * agent/daemon/verify/verify.c - probes through the SAs.
  *
- * A run sends its probes on whatever outbound SA is selected, so a run that spans rekeys shows
- * whether one packet was lost. The peer echoes each; then it is asked over the link how many
- * arrived, and what its counters say.
+ * A run sends its probes on the outbound SA that is selected at the time, so that a run that spans
+ * rekeys shows whether a packet was lost. The peer echoes each one. Then it is asked over the link how
+ * many arrived, and for its counters.
  */
 #include "agent/daemon/verify/verify.h"
 
 #include "agent/daemon/verify/transport.h"
-#include "agent/daemon/event.h"
-#include "agent/daemon/link/link.h"
-#include "agent/daemon/peer/peer.h"
 #include "crypto/random.h"
 #include "proto/exchange/probe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define BURST 64 /* probes sent in one turn of the loop */
+#define BURST 64    /* probes sent in one callback */
+#define SEEN_RUNS 4 /* of the peer that may overlap: its users' and that of each new pair */
+
+struct prober {
+	struct agent *agent;
+	const char *name;
+	const struct verify_host *host;
+	void *host_arg;
+	struct transport transport;
+	struct verify *runs;
+	struct verify_state last;
+	uint64_t last_epoch; /* that it is about */
+	struct {
+		uint64_t id;
+		uint32_t count;
+	} seen[SEEN_RUNS]; /* probes of the peer that arrived, by run: last one first */
+};
 
 struct verify {
-	struct verify *next; /* of the peer's runs */
-	struct peer *peer;
+	struct verify *next;   /* of the prober's runs */
+	struct prober *prober; /* NULL: cancelled */
 	uv_timer_t timer;
 	uint64_t id;
 	uint32_t count, interval_ms;
@@ -31,7 +44,7 @@ struct verify {
 	void *arg;
 	struct verify_result r;
 	uint32_t rtts;
-	uint32_t samples; /* places in both, at most VERIFY_SAMPLES: small runs stay small */
+	uint32_t samples; /* length of s, at most VERIFY_SAMPLES */
 	struct {
 		uint64_t sent_us; /* by number modulo samples; 0: echoed or free */
 		uint32_t rtt_us;  /* in order of arrival, modulo samples */
@@ -47,19 +60,17 @@ static void on_closed(uv_handle_t *h)
 
 static void unlist(struct verify *v)
 {
-	struct peer *p = v->peer;
+	struct prober *p = v->prober;
 
 	if (p == NULL)
 		return;
-	for (struct verify **at = &p->verifies; *at != NULL; at = &(*at)->next) {
+	for (struct verify **at = &p->runs; *at != NULL; at = &(*at)->next) {
 		if (*at == v) {
 			*at = v->next;
 			break;
 		}
 	}
-	if (p->auto_run == v)
-		p->auto_run = NULL;
-	v->peer = NULL;
+	v->prober = NULL;
 }
 
 void verify_cancel(struct verify *v)
@@ -76,13 +87,20 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static bool current_pair(const struct prober *p, struct verify_pair *out)
+{
+	*out = (struct verify_pair){.epoch = 0};
+	return p->host->pair(p->host_arg, out);
+}
+
 /* ---- the result ------------------------------------------------------------------------ */
 
-static void why_not(struct verify *v)
+static void explain_failure(struct verify *v)
 {
 	struct verify_result *r = &v->r;
-	const struct gen *g = v->peer->current;
+	struct verify_pair pair;
 
+	(void)current_pair(v->prober, &pair);
 	if (r->sent == 0) {
 		if (r->why.code == ERR_NONE)
 			err_set(&r->why, ERR_VERIFY, "no probe could be sent");
@@ -92,54 +110,52 @@ static void why_not(struct verify *v)
 		err_set(&r->why, ERR_VERIFY,
 			"SAs are installed on both hosts, but nothing arrived: our out %08x sent %u "
 			"probes, the peer received 0",
-			g != NULL ? g->out.n : 0, r->sent);
+			pair.out.n, r->sent);
 		err_hint(&r->why, "is ESP (with the soft back end: its UDP port) filtered between "
 				  "the hosts?");
 	} else if (r->arrived_known) {
 		err_set(&r->why, ERR_VERIFY,
 			"our probes arrive (%u of %u), but no echo comes back: our in %08x received "
 			"0",
-			r->arrived, r->sent, g != NULL ? g->in.n : 0);
+			r->arrived, r->sent, pair.in.n);
 		err_hint(&r->why, "is ESP filtered on the way from the peer to this host?");
 	} else {
 		err_set(&r->why, ERR_VERIFY,
 			"%u probes sent on %08x, no echo, and no report from the peer either",
-			r->sent, g != NULL ? g->out.n : 0);
+			r->sent, pair.out.n);
 		err_hint(&r->why, "is the link up? see sapair status");
 	}
 }
 
-static void own_counts(struct verify *v)
+/* Both counters of packets of the pair in force; false where the system does not know them. */
+static bool count_packets(const struct prober *p, uint64_t *in_packets, uint64_t *out_packets)
 {
-	struct agent *a = v->peer->agent;
-	const struct gen *g = v->peer->current;
+	struct verify_pair pair;
 	struct sa_counts in, out;
 
-	if (!v->r.counts_known)
-		return;
-	v->r.counts_known = g != NULL &&
-			    ipsec_query(a->db, g->ctx, IPSEC_INBOUND, &in, NULL) == 0 &&
-			    ipsec_query(a->db, g->ctx, IPSEC_OUTBOUND, &out, NULL) == 0 &&
-			    (in.known & out.known & IPSEC_KNOWS_PACKETS) != 0;
-	if (!v->r.counts_known)
-		return;
-	v->r.in_packets = in.packets;
-	v->r.out_packets = out.packets;
+	if (!current_pair(p, &pair) ||
+	    ipsec_query(p->agent->db, pair.ctx, IPSEC_INBOUND, &in, NULL) < 0 ||
+	    ipsec_query(p->agent->db, pair.ctx, IPSEC_OUTBOUND, &out, NULL) < 0 ||
+	    (in.known & out.known & IPSEC_KNOWS_PACKETS) == 0)
+		return false;
+	*in_packets = in.packets;
+	*out_packets = out.packets;
+	return true;
 }
 
-static void told(struct verify *v, bool was)
+static void report_result(struct verify *v, bool was_verified)
 {
-	struct peer *p = v->peer;
+	struct prober *p = v->prober;
 	struct event_out ev;
 
 	if (!v->r.verified) {
-		event_fail(p->agent, EVENT_VERIFY_FAILED, p->cfg.name, &v->r.why);
-		peer_trouble(p, &v->r.why);
+		event_fail(&p->agent->events, EVENT_VERIFY_FAILED, p->name, &v->r.why);
+		p->host->trouble(p->host_arg, &v->r.why);
 		return;
 	}
-	if (was)
+	if (was_verified)
 		return;
-	event_begin(&ev, p->agent, EVENT_VERIFIED, p->cfg.name);
+	event_begin(&ev, &p->agent->events, EVENT_VERIFIED, p->name);
 	if (ev.wanted) {
 		json_put_dec64(&ev.json, "epoch", v->r.epoch);
 		json_put_u64(&ev.json, "sent", v->r.sent);
@@ -151,66 +167,74 @@ static void told(struct verify *v, bool was)
 		  (unsigned long long)v->r.rtt_median_us % 1000);
 }
 
+static uint64_t median_rtt(const struct verify *v)
+{
+	uint32_t n = v->rtts < v->samples ? v->rtts : v->samples;
+	uint32_t rtt[VERIFY_SAMPLES] = {0};
+
+	if (n == 0)
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+		rtt[i] = v->s[i].rtt_us;
+	qsort(rtt, n, sizeof rtt[0], by_size);
+	return rtt[n / 2];
+}
+
 static void finish(struct verify *v)
 {
-	struct peer *p = v->peer;
+	struct prober *p = v->prober;
 	verify_done *done = v->done;
+	void *arg = v->arg;
 	struct verify_result r;
-	bool was = p->verified && p->verify_epoch == p->x.current.epoch;
+	struct verify_pair pair;
+	bool is_up = current_pair(p, &pair);
+	bool was_verified = p->last.verified && p->last_epoch == pair.epoch;
 
-	if (v->rtts > 0) {
-		uint32_t n = v->rtts < v->samples ? v->rtts : v->samples;
-		uint32_t rtt[VERIFY_SAMPLES] = {0};
-
-		for (uint32_t i = 0; i < n; i++)
-			rtt[i] = v->s[i].rtt_us;
-		qsort(rtt, n, sizeof rtt[0], by_size);
-		v->r.rtt_median_us = rtt[n / 2];
-	}
-	v->r.epoch = p->x.current.epoch;
-	v->r.verified = v->r.echoed > 0 && p->current != NULL;
+	v->r.rtt_median_us = median_rtt(v);
+	v->r.epoch = pair.epoch;
+	v->r.verified = v->r.echoed > 0 && is_up;
 	if (!v->r.verified)
-		why_not(v);
-	own_counts(v);
-	p->verified = v->r.verified;
-	p->verified_ms = loop_now_ms();
-	p->verified_rtt_us = v->r.rtt_median_us;
-	p->verify_epoch = v->r.epoch;
-	told(v, was);
+		explain_failure(v);
+	v->r.counts_known = v->r.counts_known &&
+			    count_packets(p, &v->r.in_packets, &v->r.out_packets);
+	p->last = (struct verify_state){v->r.verified, loop_now_ms(), v->r.rtt_median_us};
+	p->last_epoch = pair.epoch;
+	report_result(v, was_verified);
 	r = v->r;
-	if (done != NULL) {
-		void *arg = v->arg;
-
-		verify_cancel(v);
-		done(arg, &r);
-		return;
-	}
 	verify_cancel(v);
+	if (done != NULL)
+		done(arg, &r);
+}
+
+void prober_state(const struct prober *p, uint64_t epoch, struct verify_state *s)
+{
+	*s = p->last;
+	s->verified = s->verified && p->last_epoch == epoch;
 }
 
 /* ---- sending --------------------------------------------------------------------------- */
 
-static bool send_probe(struct peer *p, const struct probe *probe, struct err *e)
+static bool send_probe(struct prober *p, const struct probe *probe, struct err *e)
 {
-	const struct secret *key = peer_probe_key(p, probe->epoch);
+	const struct secret *key = p->host->probe_key(p->host_arg, probe->epoch);
 	uint8_t packet[PROBE_LEN];
 
 	if (key == NULL || !probe_make(packet, probe, key)) {
 		err_set(e, ERR_DOWN, "no pair is in force");
 		return false;
 	}
-	return carrier_send(p, packet, sizeof packet, e) == 0;
+	return transport_send(&p->transport, packet, sizeof packet, e) == 0;
 }
 
 static void send_next(struct verify *v)
 {
-	struct probe probe = {.kind = PROBE_ASK,
-			      .id = v->id,
-			      .number = v->r.sent + 1,
-			      .epoch = v->peer->x.current.epoch};
+	struct probe probe = {.kind = PROBE_ASK, .id = v->id, .number = v->r.sent + 1};
+	struct verify_pair pair;
 
+	(void)current_pair(v->prober, &pair); /* no key for epoch 0: send_probe() fails */
+	probe.epoch = pair.epoch;
 	v->in_round++;
-	if (!send_probe(v->peer, &probe, &v->r.why))
+	if (!send_probe(v->prober, &probe, &v->r.why))
 		return;
 	v->r.sent++;
 	v->s[v->r.sent % v->samples].sent_us = loop_now_us();
@@ -218,17 +242,19 @@ static void send_next(struct verify *v)
 
 static void ask_report(struct verify *v)
 {
+	struct prober *p = v->prober;
 	struct msg m = {.type = MSG_PROBE};
+	struct verify_pair pair;
 
 	v->reporting = true;
-	if (v->peer->link == NULL) {
+	(void)current_pair(p, &pair);
+	m.u.probe.id = v->id;
+	m.u.probe.epoch = pair.epoch;
+	m.u.probe.sent = v->r.sent;
+	if (!p->host->send(p->host_arg, &m)) {
 		finish(v);
 		return;
 	}
-	m.u.probe.id = v->id;
-	m.u.probe.epoch = v->peer->x.current.epoch;
-	m.u.probe.sent = v->r.sent;
-	link_send(v->peer->link, &m);
 	uv_timer_start(&v->timer, on_tick, VERIFY_REPORT_MS, 0);
 }
 
@@ -241,7 +267,7 @@ static void on_tick(uv_timer_t *t)
 		return;
 	}
 	if (v->in_round < v->count) {
-		/* What the interval has made due, without bursts after a stall of the loop. */
+		/* One for each interval: no burst after a stall of the loop. */
 		uint32_t due = v->interval_ms == 0 ? BURST : 1;
 
 		while (due-- > 0 && v->in_round < v->count)
@@ -258,20 +284,20 @@ static void on_tick(uv_timer_t *t)
 	ask_report(v);
 }
 
-struct verify *verify_start(struct peer *p, uint32_t count, uint32_t interval_ms, verify_done *done,
-			    void *arg)
+struct verify *verify_start(struct prober *p, uint32_t count, uint32_t interval_ms,
+			    verify_done *done, void *arg)
 {
 	uint32_t samples = count < VERIFY_SAMPLES / VERIFY_ROUNDS ? count * VERIFY_ROUNDS + 1
 								  : VERIFY_SAMPLES;
 	struct verify *v = calloc(1, sizeof *v + samples * sizeof v->s[0]);
 
-	if (v == NULL) { /* times of the last probes only */
+	if (v == NULL) { /* keep the times of the last probes only */
 		samples = VERIFY_ROUNDS + 1;
 		v = calloc(1, sizeof *v + samples * sizeof v->s[0]);
 	}
 	if (v == NULL)
-		abort(); /* bounded by the number of peers and clients: out of memory for good */
-	v->peer = p;
+		abort(); /* out of memory: runs are bounded by the number of peers and clients */
+	v->prober = p;
 	v->count = count;
 	v->samples = samples;
 	v->interval_ms = interval_ms;
@@ -280,17 +306,17 @@ struct verify *verify_start(struct peer *p, uint32_t count, uint32_t interval_ms
 	v->id = random_u64();
 	uv_timer_init(&p->agent->loop.uv, &v->timer);
 	v->timer.data = v;
-	v->next = p->verifies;
-	p->verifies = v;
+	v->next = p->runs;
+	p->runs = v;
 	uv_timer_start(&v->timer, on_tick, 0, 0);
 	return v;
 }
 
 /* ---- receiving ------------------------------------------------------------------------- */
 
-static void on_echo(struct peer *p, const struct probe *probe)
+static void on_echo(struct prober *p, const struct probe *probe)
 {
-	struct verify *v = p->verifies;
+	struct verify *v = p->runs;
 	uint64_t *sent;
 	uint32_t rtt;
 
@@ -314,8 +340,8 @@ static void on_echo(struct peer *p, const struct probe *probe)
 		ask_report(v);
 }
 
-/* The run moves to the front; the one that was quiet for longest makes room for a new one. */
-static void count_seen(struct peer *p, uint64_t id)
+/* Moves the run to the front; a new one replaces the run that was silent for longest. */
+static void count_seen(struct prober *p, uint64_t id)
 {
 	uint32_t count;
 	size_t i = 0;
@@ -328,14 +354,14 @@ static void count_seen(struct peer *p, uint64_t id)
 	p->seen[0].count = count + 1;
 }
 
-void verify_on_datagram(struct peer *p, const uint8_t *data, size_t n)
+void verify_on_datagram(struct prober *p, const uint8_t *data, size_t n)
 {
 	const struct secret *key;
 	struct probe probe;
 
 	if (!probe_peek(data, n, &probe))
 		return;
-	key = peer_probe_key(p, probe.epoch);
+	key = p->host->probe_key(p->host_arg, probe.epoch);
 	if (key == NULL || !probe_check(data, key))
 		return;
 	if (probe.kind == PROBE_ECHO) {
@@ -347,45 +373,85 @@ void verify_on_datagram(struct peer *p, const uint8_t *data, size_t n)
 	send_probe(p, &probe, NULL);
 }
 
-void verify_on_probe(struct peer *p, const struct msg_probe *m)
+void verify_on_probe(struct prober *p, const struct msg_probe *m)
 {
 	struct msg out = {.type = MSG_REPORT};
 	struct msg_report *r = &out.u.report;
-	const struct gen *g = p->current;
-	struct sa_counts in, up;
+	struct verify_pair pair;
 
+	(void)current_pair(p, &pair);
 	r->id = m->id;
-	r->epoch = p->x.current.epoch;
+	r->epoch = pair.epoch;
 	for (int i = 0; i < SEEN_RUNS; i++)
 		if (p->seen[i].id == m->id)
 			r->received = p->seen[i].count;
-	r->in = p->x.current.in;
-	r->out = p->x.current.out;
-	if (g != NULL && ipsec_query(p->agent->db, g->ctx, IPSEC_INBOUND, &in, NULL) == 0 &&
-	    ipsec_query(p->agent->db, g->ctx, IPSEC_OUTBOUND, &up, NULL) == 0 &&
-	    (in.known & up.known & IPSEC_KNOWS_PACKETS) != 0) {
-		r->has_counts = true;
-		r->in_packets = in.packets;
-		r->out_packets = up.packets;
-	}
-	link_send(p->link, &out);
+	r->in = pair.in;
+	r->out = pair.out;
+	r->has_counts = count_packets(p, &r->in_packets, &r->out_packets);
+	(void)p->host->send(p->host_arg, &out); /* the run there ends without a report */
 }
 
-void verify_on_report(struct peer *p, const struct msg_report *m)
+void verify_on_report(struct prober *p, const struct msg_report *m)
 {
-	struct verify *v = p->verifies;
+	struct verify *v = p->runs;
+	struct verify_pair pair;
 
 	while (v != NULL && v->id != m->id)
 		v = v->next;
 	if (v == NULL || !v->reporting)
 		return;
-	/* An echo shows that its probe has arrived, also where the peer has lost count. */
+	(void)current_pair(p, &pair);
+	/* An echo shows that its probe has arrived, even if the peer no longer counts the run. */
 	v->r.arrived = m->received > v->r.echoed ? m->received : v->r.echoed;
 	v->r.arrived_known = true;
-	if (m->has_counts && m->epoch == p->x.current.epoch) {
+	if (m->has_counts && m->epoch == pair.epoch) {
 		v->r.counts_known = true;
 		v->r.peer_in_packets = m->in_packets;
 		v->r.peer_out_packets = m->out_packets;
 	}
 	finish(v);
+}
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+static void on_datagram(void *arg, const uint8_t *data, size_t n)
+{
+	verify_on_datagram(arg, data, n);
+}
+
+struct prober *prober_new(struct agent *a, const char *name, struct sa_policy *policy,
+			  const struct verify_host *host, void *host_arg)
+{
+	struct prober *p = calloc(1, sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	p->agent = a;
+	p->name = name;
+	p->host = host;
+	p->host_arg = host_arg;
+	p->transport =
+		(struct transport){.agent = a, .policy = policy, .receive = on_datagram, .arg = p};
+	return p;
+}
+
+void prober_free(struct prober *p)
+{
+	free(p);
+}
+
+int prober_open(struct prober *p, struct err *e)
+{
+	return transport_open(&p->transport, e);
+}
+
+void prober_close(struct prober *p)
+{
+	transport_close(&p->transport);
+}
+
+void verify_cancel_all(struct prober *p)
+{
+	while (p->runs != NULL)
+		verify_cancel(p->runs);
 }

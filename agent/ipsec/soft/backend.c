@@ -117,7 +117,7 @@ static void select_newest(struct policy *pol)
 {
 	pol->selected = NULL;
 	for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next_of_policy)
-		if (pair->out != NULL &&
+		if (pair->out != NULL && pair->out->order > 0 &&
 		    (pol->selected == NULL || pair->out->order > pol->selected->out->order))
 			pol->selected = pair;
 }
@@ -321,41 +321,79 @@ static int soft_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 	return 0;
 }
 
-static int soft_add_inbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-			    struct err *e)
+static struct inbound *new_inbound(const struct sa_keys *k)
 {
-	struct soft *db = of(ipsec);
-	struct pair *pair = pair_of_ctx(db, ctx);
 	const size_t words = replay_words(k->window);
-	struct inbound *in;
+	struct inbound *in = calloc(1, sizeof *in + words * sizeof in->words[0]);
 
-	if (pair == NULL)
-		return no_context(db, ctx, e);
+	if (in == NULL)
+		return NULL;
+	in->esp.spi = k->spi;
+	in->esp.suite = k->suite;
+	in->esp.key = k->key;
+	replay_init(&in->esp.replay, k->window, k->esn, in->words);
+	return in;
+}
+
+static struct outbound *new_outbound(const struct sa_keys *k)
+{
+	struct outbound *out = calloc(1, sizeof *out);
+
+	if (out == NULL)
+		return NULL;
+	out->esp.spi = k->spi;
+	out->esp.suite = k->suite;
+	out->esp.key = k->key;
+	out->esp.esn = k->esn;
+	random_bytes(out->esp.iv_salt, sizeof out->esp.iv_salt);
+	return out;
+}
+
+static int check_install(const struct pair *pair, const struct sa_keys *in,
+			 const struct sa_keys *out, struct err *e)
+{
 	if (pair->in != NULL)
 		return err_set(e, ERR_BUG, "inbound SA of SPI %08" PRIx32 " installed twice",
 			       pair->spi.n);
 	if (pair->out != NULL)
 		return err_set(e, ERR_BUG, "inbound SA of SPI %08" PRIx32 " was removed already",
 			       pair->spi.n);
-	if (!spi_equal(k->spi, pair->spi))
+	if (!spi_equal(in->spi, pair->spi))
 		return err_set(e, ERR_BUG, "inbound SPI %08" PRIx32 "; %08" PRIx32 " was reserved",
-			       k->spi.n, pair->spi.n);
-	if (check_unused(pair, k, false, e) < 0)
-		return -1;
+			       in->spi.n, pair->spi.n);
+	if (secret_equal(&in->key, &out->key))
+		return err_set(e, ERR_BUG,
+			       "one key for both SAs of SPI %08" PRIx32 ": one key, one SA",
+			       pair->spi.n);
+	return check_unused(pair, in, false, e) < 0 ? -1 : check_unused(pair, out, true, e);
+}
 
-	in = calloc(1, sizeof *in + words * sizeof in->words[0]);
-	if (in == NULL)
+static int soft_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
+			const struct sa_keys *out, struct err *e)
+{
+	struct soft *db = of(ipsec);
+	struct pair *pair = pair_of_ctx(db, ctx);
+	struct inbound *inbound;
+	struct outbound *outbound;
+
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if (check_install(pair, in, out, e) < 0)
+		return -1;
+	inbound = new_inbound(in);
+	outbound = new_outbound(out);
+	if (inbound == NULL || outbound == NULL) {
+		free_inbound(inbound);
+		wipe_free(outbound, sizeof *outbound);
 		return err_set(e, ERR_OS, "no memory");
-	in->esp.spi = k->spi;
-	in->esp.suite = k->suite;
-	in->esp.key = k->key;
-	replay_init(&in->esp.replay, k->window, k->esn, in->words);
-	pair->in = in;
+	}
+	pair->in = inbound;
+	pair->out = outbound;
 	return 0;
 }
 
-static int soft_add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-			     struct err *e)
+static int soft_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
+			 struct err *e)
 {
 	struct soft *db = of(ipsec);
 	struct pair *pair = pair_of_ctx(db, ctx);
@@ -363,42 +401,19 @@ static int soft_add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const st
 
 	if (pair == NULL)
 		return no_context(db, ctx, e);
-	if (pair->out != NULL)
-		return err_set(e, ERR_BUG, "outbound SA of context %" PRIx64 " installed twice",
-			       ctx.id);
-	if (pair->in == NULL)
-		return err_set(e, ERR_BUG, "outbound SA before the inbound one (SPI %08" PRIx32 ")",
-			       pair->spi.n);
-	if (check_unused(pair, k, true, e) < 0)
-		return -1;
-
-	out = calloc(1, sizeof *out);
+	out = pair->out;
 	if (out == NULL)
-		return err_set(e, ERR_OS, "no memory");
-	out->esp.spi = k->spi;
-	out->esp.suite = k->suite;
-	out->esp.key = k->key;
-	out->esp.esn = k->esn;
-	random_bytes(out->esp.iv_salt, sizeof out->esp.iv_salt);
-	out->order = ++db->installed;
-	pair->out = out;
+		return err_set(e, ERR_BUG, "no outbound SA to activate (inbound SPI %08" PRIx32 ")",
+			       pair->spi.n);
+	if (out->order > 0)
+		return err_set(e, ERR_BUG, "outbound SA of context %" PRIx64 " activated twice",
+			       ctx.id);
+	if (!spi_equal(out->esp.spi, k->spi) || !secret_equal(&out->esp.key, &k->key))
+		return err_set(e, ERR_BUG,
+			       "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed", k->spi.n,
+			       out->esp.spi.n);
+	out->order = ++db->activated;
 	pair->policy->selected = pair;
-	return 0;
-}
-
-static int soft_add_both(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
-			 const struct sa_keys *out, struct ipsec_next *next,
-			 enum ipsec_part *failed, struct err *e)
-{
-	*failed = IPSEC_INBOUND;
-	if (soft_add_inbound(ipsec, ctx, in, e) < 0)
-		return -1;
-	*failed = IPSEC_OUTBOUND;
-	if (soft_add_outbound(ipsec, ctx, out, e) < 0)
-		return -1;
-	if (next != NULL)
-		soft_reserve(ipsec, pair_of_ctx(of(ipsec), ctx)->policy->p, &next->ctx, &next->in,
-			     NULL);
 	return 0;
 }
 
@@ -448,7 +463,7 @@ static int soft_query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part
 		       part == IPSEC_INBOUND ? "inbound" : "outbound");
 }
 
-static int soft_leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
+static int soft_recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
 	(void)ipsec, (void)found, (void)arg, (void)e; /* nothing outlives the process */
 	return 0;
@@ -490,7 +505,7 @@ static int soft_send(struct ipsec *ipsec, struct sa_policy *p, const uint8_t *da
 
 	memcpy(inner + UDP_HEAD, data, n);
 	udp_put(inner, inner_len,
-		&(struct udp_way){p->local, p->remote, p->local_esp_port, p->remote_esp_port});
+		&(struct udp_flow){p->local, p->remote, p->local_esp_port, p->remote_esp_port});
 
 	switch (esp_seal(&out->esp, ESP_NEXT_UDP, inner, inner_len, db->sent, sizeof db->sent,
 			 &len)) {
@@ -541,11 +556,10 @@ const struct ipsec_ops ipsec_soft = {
 	.policy_add = soft_policy_add,
 	.policy_remove = soft_policy_remove,
 	.reserve = soft_reserve,
-	.add_inbound = soft_add_inbound,
-	.add_outbound = soft_add_outbound,
-	.add_both = soft_add_both,
+	.install = soft_install,
+	.activate = soft_activate,
 	.remove = soft_remove,
 	.query = soft_query,
-	.leftovers = soft_leftovers,
+	.recover = soft_recover,
 	.send = soft_send,
 };

@@ -25,7 +25,7 @@ struct inbound {
 struct outbound {
 	struct esp_out esp;
 	uint64_t packets, bytes;
-	uint64_t order; /* of installation, for "the newest that is left" */
+	uint64_t order; /* of activation, 0 before it; for "the newest that is left" */
 	bool soft_told;
 };
 
@@ -80,7 +80,7 @@ struct soft {
 	struct chain *buckets; /* a power of two of them */
 	size_t n_buckets, n_pairs;
 	uint32_t reserved;  /* contexts so far */
-	uint64_t installed; /* outbound SAs so far */
+	uint64_t activated; /* outbound SAs so far */
 
 	struct waiting *waiting, **last_waiting;
 	uv_timer_t wake;

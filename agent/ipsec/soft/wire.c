@@ -170,8 +170,8 @@ void soft_timer_closed(uv_handle_t *h)
 static bool inner_is_ours(const struct sa_policy *p, const uint8_t *udp, size_t n)
 {
 	return udp_is(udp, n,
-		      &(struct udp_way){p->remote, p->local, p->remote_esp_port,
-					p->local_esp_port});
+		      &(struct udp_flow){p->remote, p->local, p->remote_esp_port,
+					 p->local_esp_port});
 }
 
 /* A packet for an SA that is there, from where it should be. */

@@ -1,8 +1,8 @@
 /*
- * agent/ipsec/wfp/api.h - the Windows Filtering Platform as MinGW's headers leave it: the identifiers
- * and constants that they lack, under names of our own, and the sizes that must be right.
+ * agent/ipsec/wfp/api.h - identifiers and constants of the Windows Filtering Platform that MinGW's
+ * headers lack, under names of our own, and checks of structure sizes.
  *
- * Values: SDK headers. GUIDs are static, since no import library has them.
+ * Values are those of the SDK. GUIDs are static, since no import library has them.
  */
 #ifndef SAPAIR_AGENT_IPSEC_WFP_API_H
 #define SAPAIR_AGENT_IPSEC_WFP_API_H
@@ -34,7 +34,7 @@ WFP_GUID(wfp_cond_remote, {0xb235ae9a, 0x1d64, 0x49b8, {0xa4, 0x4c, 0x5f, 0xf3, 
 WFP_GUID(wfp_cond_protocol, {0x3971ef2b, 0x623e, 0x4f9a, {0x8c, 0xb1, 0x6e, 0x79, 0xb8, 0x06, 0xb9, 0xa7}});
 WFP_GUID(wfp_cond_local_port, {0x0c1ba1af, 0x5765, 0x453f, {0xaf, 0x22, 0xa8, 0xf7, 0x91, 0xac, 0x77, 0x5b}});
 WFP_GUID(wfp_cond_remote_port, {0xc35a604d, 0xd22b, 0x4e1a, {0x91, 0xb4, 0x68, 0xf6, 0x74, 0xee, 0x67, 0x4b}});
-/* Ours: the provider that every object of this program names. */
+/* Our provider, which every object of this program names. */
 WFP_GUID(wfp_provider, {0x7a1f3c52, 0x5d0b, 0x4b8e, {0x9c, 0x41, 0x53, 0x41, 0x50, 0x41, 0x49, 0x52}});
 /* clang-format on */
 

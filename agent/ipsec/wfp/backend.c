@@ -1,13 +1,12 @@
 /*
- * agent/ipsec/wfp/backend.c - security associations of the Windows Filtering Platform: the "Manual SA"
- * scenario. Who has which filters and contexts, on the loop's thread; the calls are in the other
- * files of db_wfp.h.
+ * agent/ipsec/wfp/backend.c - IPsec of the Windows Filtering Platform ("Manual SA"): the operations, and the
+ * state of filters and contexts, on the loop's thread. The other files call the engine (db.h).
  *
- *     policy: 8 filters ── pairs: one SA context each (of an earlier run: one entry for each half)
+ *     policy: 8 filters ── pairs: one SA context each (of an earlier run: one entry for each SA)
  *
- * What the platform has not: counters and the rest of the lifetime of an SA, the choice between two
- * outbound SAs, an end of one half alone. "Outbound away" is Expire (the inbound lives about a minute
- * then), "inbound away" is DeleteById.
+ * The platform does not have counters or the remaining lifetime of an SA, the choice between two outbound
+ * SAs, or the removal of one SA of a context. The outbound SA is removed by Expire (the inbound lives
+ * about a minute longer), the inbound by DeleteById.
  */
 #include "agent/os/log.h"
 #include "agent/ipsec/wfp/db.h"
@@ -18,18 +17,18 @@
 #include <string.h>
 #include <uv.h>
 
-#define LOOK_MS 10000 /* for what was removed behind our back: not all of it is told */
-#define PATIENCE_MS 30000
-#define DROPS_MS 1000 /* drops are told at most so often */
-#define WINDOW_MAX 64 /* Windows' own is not told and cannot be set */
+#define CHECK_MS 10000 /* to check for removed objects: not all removals are notified */
+#define CLEAN_WAIT_MS 30000
+#define DROPS_MS 1000 /* least time between reports of dropped packets */
+#define WINDOW_MAX 64 /* Windows' window is unknown and cannot be set */
 
 struct pair {
 	struct pair *next;
 	uint64_t id, context;
 	bool has_in, has_out;
 	struct spi in, out;
-	/* Of an earlier run: this entry is one half, and has not been told yet. */
-	bool old, untold;
+	/* Of an earlier run: this entry is one SA, and is not reported yet. */
+	bool recovered, unreported;
 	uint32_t left_s;
 };
 
@@ -37,12 +36,12 @@ struct policy {
 	struct policy *next;
 	struct sa_policy *p;
 	uint64_t number;
-	struct wfp_rules rules;
+	struct wfp_filters filters;
 	struct pair *pairs;
-	bool looking; /* a job of on_looked() is on its way */
+	bool checking; /* a job of on_checked() is queued */
 	unsigned drops;
-	struct wfp_news drop; /* the last one */
-	uint64_t drops_told_ms;
+	struct wfp_event drop; /* the last one */
+	uint64_t drops_reported_ms;
 };
 
 struct wfp {
@@ -98,7 +97,7 @@ static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t contex
 	return pair;
 }
 
-/* The result of a job that was waited for; frees it. */
+/* The result of a job of wfp_do(); frees it. */
 static int result_of(struct wfp_job *j, struct err *e)
 {
 	int rc = j == NULL ? -1 : j->rc;
@@ -119,15 +118,15 @@ static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
 
 		if (pair == NULL)
 			continue;
-		pair->old = pair->untold = true;
+		pair->recovered = pair->unreported = true;
 		pair->has_in = half == 0;
 		pair->has_out = half == 1;
 		pair->in = pair->out = spi;
-		pair->left_s = f->lifetime_s; /* at most: nobody says since when */
+		pair->left_s = f->lifetime_s; /* at most; the start is unknown */
 	}
 }
 
-static void put_rules(struct wfp_rules *r, const struct sa_policy *p)
+static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
 {
 	r->local = p->local;
 	r->remote = p->remote;
@@ -139,7 +138,7 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
 	struct policy *pol = calloc(1, sizeof *pol);
-	struct wfp_job *j = wfp_job_new(wfp_rules_add, e);
+	struct wfp_job *j = wfp_job_new(wfp_filters_add, e);
 
 	if (pol == NULL || j == NULL) {
 		free(pol);
@@ -148,15 +147,15 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 	}
 	pol->p = p;
 	pol->number = ++db->numbers;
-	put_rules(&pol->rules, p);
-	j->rules = pol->rules;
-	j->undo = wfp_rules_undo;
+	put_filters(&pol->filters, p);
+	j->filters = pol->filters;
+	j->undo = wfp_filters_undo;
 	j = wfp_do(db->work, j, e);
 	if (j == NULL || j->rc < 0) {
 		free(pol);
 		return result_of(j, e);
 	}
-	pol->rules = j->rules;
+	pol->filters = j->filters;
 	pol->next = db->policies;
 	db->policies = pol;
 	for (size_t i = 0; i < j->n_found; i++)
@@ -178,7 +177,7 @@ static int put_contexts(struct wfp_job *j, const struct policy *pol)
 		return -1;
 	for (const struct pair *pair = pol->pairs; pair != NULL; pair = pair->next)
 		j->ids[j->n_ids++] = pair->context;
-	j->rules = pol->rules;
+	j->filters = pol->filters;
 	j->policy = pol->number;
 	return 0;
 }
@@ -191,7 +190,7 @@ static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e
 
 	if (pol == NULL)
 		return 0;
-	j = wfp_job_new(wfp_rules_remove, e);
+	j = wfp_job_new(wfp_filters_remove, e);
 	if (j == NULL || put_contexts(j, pol) < 0) {
 		wfp_job_free(j);
 		return err_set(e, ERR_OS, "no memory to remove a policy");
@@ -227,7 +226,7 @@ static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *c
 			free_pair(pol, pair);
 		return err_set(e, ERR_OS, "no memory for an SA");
 	}
-	j->rules = pol->rules;
+	j->filters = pol->filters;
 	j->undo = wfp_pair_unreserve;
 	j = wfp_do(db->work, j, e);
 	if (j == NULL || j->rc < 0) {
@@ -249,12 +248,12 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	struct pair *pair = find_pair(db, ctx, &pol);
 	struct wfp_job *j;
 
-	if (pair == NULL || pair->old)
-		return err_set(e, ERR_BUG, "context %u is not there", (unsigned)ctx.id);
+	if (pair == NULL || pair->recovered)
+		return err_set(e, ERR_BUG, "there is no context %u", (unsigned)ctx.id);
 	j = wfp_job_new(wfp_pair_add, e);
 	if (j == NULL)
 		return -1;
-	j->rules = pol->rules;
+	j->filters = pol->filters;
 	j->context = pair->context;
 	j->keys = *k;
 	j->outbound = outbound;
@@ -270,23 +269,25 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	return 0;
 }
 
-static int add_inbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-		       struct err *e)
+/* The engine sends on an outbound SA at once, so activate() adds it. */
+static int install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
+		   const struct sa_keys *out, struct err *e)
 {
-	return add(ipsec, ctx, k, false, e);
+	(void)out;
+	return add(ipsec, ctx, in, false, e);
 }
 
-static int add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-			struct err *e)
+static int activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *out,
+		    struct err *e)
 {
-	return add(ipsec, ctx, k, true, e);
+	return add(ipsec, ctx, out, true, e);
 }
 
 static void on_removed(void *db, struct wfp_job *j)
 {
 	(void)db;
 	if (j->rc < 0)
-		log_line(LOG_ERROR, "an SA context that is no longer needed stays: %s", j->e.cause);
+		log_line(LOG_ERROR, "cannot remove an SA context: %s", j->e.cause);
 }
 
 static int post_removal(struct wfp *db, uint64_t context, bool expire, struct err *e)
@@ -301,7 +302,7 @@ static int post_removal(struct wfp *db, uint64_t context, bool expire, struct er
 	return 0;
 }
 
-/* Never waits: what follows on the same context stands behind it in the queue. */
+/* Does not wait: later jobs for the same context follow it in the queue. */
 static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		       struct err *e)
 {
@@ -315,8 +316,8 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 	in = pair->has_in && (part & IPSEC_INBOUND) == 0;
 	out = pair->has_out && (part & IPSEC_OUTBOUND) == 0;
 	all = !in && !out;
-	/* The other half of an earlier run's context is an entry of its own, and goes later. */
-	expire = pair->has_out && !out && (in || (pair->old && part != IPSEC_BOTH));
+	/* The other SA of a recovered context is an entry of its own, and is removed later. */
+	expire = pair->has_out && !out && (in || (pair->recovered && part != IPSEC_BOTH));
 	if ((expire || all) && post_removal(db, pair->context, expire, e) < 0)
 		return -1;
 	pair->has_in = in;
@@ -332,13 +333,13 @@ static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part
 	struct policy *pol;
 	const struct pair *pair = find_pair(of(ipsec), ctx, &pol);
 
-	(void)counts; /* there are none for one SA: absent, not 0 */
+	(void)counts; /* no counters of one SA: absent, not 0 */
 	if (pair == NULL || !(part == IPSEC_INBOUND ? pair->has_in : pair->has_out))
-		return err_set(e, ERR_DOWN, "the SA is not there");
+		return err_set(e, ERR_DOWN, "there is no such SA");
 	return 0;
 }
 
-static int leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
+static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
 	for (struct policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
@@ -352,9 +353,9 @@ static int leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct 
 				.left_s = pair->left_s,
 			};
 
-			if (!pair->untold)
+			if (!pair->unreported)
 				continue;
-			pair->untold = false;
+			pair->unreported = false;
 			if (found(arg, &l, e) < 0)
 				return -1;
 		}
@@ -362,9 +363,9 @@ static int leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct 
 	return 0;
 }
 
-/* ---- what happens behind our back -------------------------------------------------------- */
+/* ---- changes by others and notifications ------------------------------------------------- */
 
-static void tell_removed(struct wfp *db, struct policy *pol, struct pair *pair, const char *text)
+static void report_removed(struct wfp *db, struct policy *pol, struct pair *pair, const char *text)
 {
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
 				 .owner = pol->p->owner,
@@ -375,24 +376,24 @@ static void tell_removed(struct wfp *db, struct policy *pol, struct pair *pair, 
 	db->env.on_event(db->env.arg, &ev);
 }
 
-/* Filters are put back at once, with new numbers: no SA stands on them any more. */
-static bool put_back(struct wfp *db, struct policy *pol)
+/* Restores filters, with new ids: no SA uses them any more. */
+static bool restore_filters(struct wfp *db, struct policy *pol)
 {
 	struct wfp_job *j;
 	struct err e = {0};
 
-	j = wfp_job_new(wfp_rules_add, &e);
+	j = wfp_job_new(wfp_filters_add, &e);
 	if (j == NULL)
 		return false;
-	j->rules = pol->rules;
+	j->filters = pol->filters;
 	j = wfp_do(db->work, j, &e);
 	if (j == NULL || j->rc < 0) {
 		result_of(j, &e);
-		log_line(LOG_ERROR, "peer %s: filters that somebody removed: %s", pol->p->peer,
+		log_line(LOG_ERROR, "peer %s: restoring removed filters: %s", pol->p->peer,
 			 e.cause);
 		return false;
 	}
-	pol->rules = j->rules;
+	pol->filters = j->filters;
 	wfp_job_free(j);
 	return true;
 }
@@ -405,8 +406,8 @@ static bool is_listed(const struct wfp_job *j, uint64_t context)
 	return false;
 }
 
-/* Each call tells one and may change the list: from its beginning again. */
-static bool tell_one(struct wfp *db, const struct wfp_job *j, bool all, uint64_t up_to)
+/* Reports one pair. The callback may change the list, so start from its beginning each time. */
+static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64_t up_to)
 {
 	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (pol->number != j->policy)
@@ -415,17 +416,17 @@ static bool tell_one(struct wfp *db, const struct wfp_job *j, bool all, uint64_t
 			if (pair->id > up_to || !(pair->has_in || pair->has_out) ||
 			    !(all || is_listed(j, pair->context)))
 				continue;
-			pair->has_in = pair->has_out = false; /* told once */
-			tell_removed(db, pol, pair,
-				     all ? "somebody removed our filters: they are back"
-					 : "an SA context ended, or somebody removed it");
+			pair->has_in = pair->has_out = false; /* reported once */
+			report_removed(db, pol, pair,
+				       all ? "another program removed our filters; restored"
+					   : "an SA context expired or was removed");
 			return true;
 		}
 	}
 	return false;
 }
 
-static void on_looked(void *arg, struct wfp_job *j)
+static void on_checked(void *arg, struct wfp_job *j)
 {
 	struct wfp *db = arg;
 	struct policy *pol = db->policies;
@@ -436,44 +437,45 @@ static void on_looked(void *arg, struct wfp_job *j)
 		pol = pol->next;
 	if (pol == NULL)
 		return;
-	pol->looking = false;
+	pol->checking = false;
 	if (j->rc < 0 || db->closing)
 		return;
-	all = (j->changed || j->met) && put_back(db, pol) && j->changed;
+	all = (j->changed || j->existed) && restore_filters(db, pol) && j->changed;
 	if (all || j->n_ids > 0)
-		while (tell_one(db, j, all, up_to))
+		while (report_one(db, j, all, up_to))
 			;
 }
 
-static void look_at(struct wfp *db, struct policy *pol)
+static void start_check(struct wfp *db, struct policy *pol)
 {
-	struct wfp_job *j = pol->looking ? NULL : wfp_job_new(wfp_look, NULL);
+	struct wfp_job *j = pol->checking ? NULL : wfp_job_new(wfp_check, NULL);
 
 	if (j == NULL || put_contexts(j, pol) < 0) {
 		wfp_job_free(j);
 		return;
 	}
-	pol->looking = true;
-	j->done = on_looked;
+	pol->checking = true;
+	j->done = on_checked;
 	wfp_post(db->work, j);
 }
 
-static void tell_drops(struct wfp *db, struct policy *pol)
+static void report_drops(struct wfp *db, struct policy *pol)
 {
 	const uint64_t now = uv_now(db->env.loop);
 	struct ipsec_event ev = {.kind = IPSEC_EV_DROPPED, .owner = pol->p->owner};
 	char text[128];
 
-	if (pol->drops == 0 || (pol->drops_told_ms != 0 && now - pol->drops_told_ms < DROPS_MS))
+	if (pol->drops == 0 ||
+	    (pol->drops_reported_ms != 0 && now - pol->drops_reported_ms < DROPS_MS))
 		return;
 	snprintf(text, sizeof text,
-		 "%u packets that no SA took; the last: SPI %08" PRIx32 ", status 0x%08" PRIx32,
-		 pol->drops, pol->drop.spi.n, pol->drop.status);
+		 "%u packets dropped; the last: SPI %08" PRIx32 ", status 0x%08" PRIx32, pol->drops,
+		 pol->drop.spi.n, pol->drop.status);
 	ev.spi = pol->drop.spi;
 	ev.n = pol->drops;
 	ev.text = text;
 	pol->drops = 0;
-	pol->drops_told_ms = now;
+	pol->drops_reported_ms = now;
 	db->env.on_event(db->env.arg, &ev);
 }
 
@@ -482,13 +484,13 @@ static void on_look(uv_timer_t *t)
 	struct wfp *db = t->data;
 
 	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
-		look_at(db, pol);
-		tell_drops(db, pol);
+		start_check(db, pol);
+		report_drops(db, pol);
 	}
 }
 
-/* What we take away ourselves is not in the books any more when it is told. */
-static bool concerns(const struct policy *pol, const struct wfp_news *n)
+/* Our own removals are not listed any more when they are notified. */
+static bool concerns(const struct policy *pol, const struct wfp_event *n)
 {
 	switch (n->kind) {
 	case WFP_CONTEXT_GONE:
@@ -498,19 +500,19 @@ static bool concerns(const struct policy *pol, const struct wfp_news *n)
 		return false;
 	case WFP_FILTER_GONE:
 		for (size_t i = 0; i < WFP_FILTERS; i++)
-			if (pol->rules.id[i] == n->id)
+			if (pol->filters.id[i] == n->id)
 				return true;
 		return false;
 	case WFP_DROP:
-		return addr_equal(&pol->rules.remote, &n->remote);
-	case WFP_NEWS_KINDS:
+		return addr_equal(&pol->filters.remote, &n->remote);
+	case WFP_EVENT_KINDS:
 		break;
 	}
 	return false;
 }
 
-/* Nothing is believed: what is said to be gone is looked at. */
-static void on_news(void *arg, const struct wfp_news *news, size_t n)
+/* Notifications are not trusted: the objects are checked. */
+static void on_event(void *arg, const struct wfp_event *news, size_t n)
 {
 	struct wfp *db = arg;
 
@@ -523,12 +525,12 @@ static void on_news(void *arg, const struct wfp_news *news, size_t n)
 			if (!concerns(pol, &news[i]))
 				continue;
 			if (news[i].kind != WFP_DROP) {
-				look_at(db, pol);
+				start_check(db, pol);
 				continue;
 			}
 			pol->drops++;
 			pol->drop = news[i];
-			tell_drops(db, pol);
+			report_drops(db, pol);
 		}
 }
 
@@ -538,7 +540,7 @@ static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told
 		struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct wfp_rules rules = {0};
+	struct wfp_filters filters = {0};
 
 	if (db->list == NULL) {
 		struct wfp_job *j = wfp_job_new(wfp_list, e);
@@ -552,8 +554,8 @@ static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told
 		wfp_plan_rest(db->list, IPSEC_STALE, told, arg);
 		return 0;
 	}
-	put_rules(&rules, p);
-	wfp_plan_policy(db->list, &rules, told, arg);
+	put_filters(&filters, p);
+	wfp_plan_policy(db->list, &filters, told, arg);
 	return 0;
 }
 
@@ -592,16 +594,16 @@ static int open_wfp(struct ipsec **out, const struct ipsec_env *env, struct err 
 		return err_set(e, ERR_OS, "no memory");
 	db->db.ops = &ipsec_wfp;
 	db->env = *env;
-	if (wfp_work_open(&db->work, env->loop, db, env->looks_only ? NULL : on_news, e) < 0) {
+	if (wfp_work_open(&db->work, env->loop, db, env->looks_only ? NULL : on_event, e) < 0) {
 		free(db);
 		return -1;
 	}
 	uv_timer_init(env->loop, &db->look);
 	db->look.data = db;
 	if (env->looks_only)
-		wfp_work_patience(db->work, PATIENCE_MS);
+		wfp_work_set_wait(db->work, CLEAN_WAIT_MS);
 	else
-		uv_timer_start(&db->look, on_look, LOOK_MS, LOOK_MS);
+		uv_timer_start(&db->look, on_look, CHECK_MS, CHECK_MS);
 	uv_unref((uv_handle_t *)&db->look);
 	*out = &db->db;
 	return 0;
@@ -612,7 +614,7 @@ static void close_wfp(struct ipsec *ipsec)
 	struct wfp *db = of(ipsec);
 
 	db->closing = true;
-	wfp_work_close(db->work); /* what is queued is done */
+	wfp_work_close(db->work); /* finishes queued jobs */
 	wfp_job_free(db->list);
 	while (db->policies != NULL) {
 		struct policy *pol = db->policies;
@@ -644,11 +646,11 @@ const struct ipsec_ops ipsec_wfp = {
 	.policy_add = policy_add,
 	.policy_remove = policy_remove,
 	.reserve = reserve,
-	.add_inbound = add_inbound,
-	.add_outbound = add_outbound,
+	.install = install,
+	.activate = activate,
 	.remove = remove_part,
 	.query = query,
-	.leftovers = leftovers,
+	.recover = recover,
 	.plan = plan,
 	.clean = clean,
 	.statistics = statistics,

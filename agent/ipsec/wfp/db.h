@@ -1,18 +1,18 @@
 /*
  * agent/ipsec/wfp/db.h - the parts of the Windows back end.
  *
- *     ipsec_wfp.c   the operations, on the loop's thread: who has which filters and contexts
- *     work_wfp.c   the one thread that calls the engine, and what waits for it
- *     rule_wfp.c   filters: in one transaction in, in one out
- *     pair_wfp.c   SA contexts
- *     old_wfp.c    what an earlier run left
- *     event_wfp.c  what the engine tells by itself
- *     plan_wfp.c   what a config would change; how all goes
- *     err_wfp.c    the engine's codes, by name and meaning
+ *     backend.c   the operations, on the loop's thread, and the state of filters and contexts
+ *     engine.c    the thread that calls the engine, and its queue of jobs
+ *     policy.c    filters, added and removed in one transaction
+ *     state.c     SA contexts
+ *     recover.c   SA contexts of an earlier run, objects that were removed
+ *     events.c    notifications of the engine
+ *     plan.c      the changes that a config needs; removing everything
+ *     errors.c    the engine's error codes
  *
- * Every call of the engine is a remote procedure call that may wait for a lock which any program
- * can hold: none is made on the loop's thread. The loop waits WAIT_MS for a result, then goes on;
- * what comes later is undone.
+ * Every call of the engine is a remote procedure call that may wait for a lock that any program can
+ * hold, so the loop's thread makes none. The loop waits for a result for WAIT_MS; a later success is
+ * undone.
  */
 #ifndef SAPAIR_AGENT_IPSEC_WFP_DB_H
 #define SAPAIR_AGENT_IPSEC_WFP_DB_H
@@ -22,12 +22,12 @@
 #include <stddef.h>
 
 #define WFP_FILTERS 8
-#define WFP_LIFE_MIN_S 300 /* what is known to be taken for the lifetime of a bundle */
+#define WFP_LIFE_MIN_S 300 /* limits of the lifetime of a bundle that are known to work */
 #define WFP_LIFE_MAX_S 172799
 #define WFP_PACKETS 0x7fffffffu /* 0 would also switch the replay check off */
 
-/* What the filters of one pair of hosts are made of, and their run-time numbers. */
-struct wfp_rules {
+/* The filters of a pair of hosts: their contents and run-time ids. */
+struct wfp_filters {
 	struct addr local, remote;
 	uint16_t control_port, peer_port;
 	uint64_t id[WFP_FILTERS]; /* order of enum wfp_role */
@@ -37,16 +37,16 @@ enum wfp_role {
 	WFP_OUT,
 	WFP_IN_ICMP,
 	WFP_OUT_ICMP,
-	WFP_IN_LISTEN, /* our port here */
+	WFP_IN_LISTEN, /* our local port */
 	WFP_OUT_LISTEN,
-	WFP_IN_DIAL, /* the peer's port there */
+	WFP_IN_DIAL, /* the peer's port */
 	WFP_OUT_DIAL
 };
 
-/* An SA context that is there. */
+/* An existing SA context. */
 struct wfp_found {
 	uint64_t context, in_filter, out_filter;
-	struct spi in, out; /* 0: no such part */
+	struct spi in, out; /* 0: no SA in this direction */
 	uint32_t lifetime_s;
 };
 
@@ -54,46 +54,46 @@ struct wfp_found {
 struct wfp_object {
 	struct ipsec_object o;
 	uint8_t guid[16]; /* of a filter: its key */
-	uint64_t filter;  /* of an SA: the one that it stands on */
-	bool taken;
+	uint64_t filter;  /* of an SA: its filter */
+	bool matched;
 };
 
-/* What the engine tells by itself. */
-enum wfp_news_kind { WFP_CONTEXT_GONE, WFP_FILTER_GONE, WFP_DROP, WFP_NEWS_KINDS };
-struct wfp_news {
-	enum wfp_news_kind kind;
-	uint64_t id; /* of what is gone */
-	/* of a packet that was dropped */
+/* Notifications of the engine. */
+enum wfp_event_kind { WFP_CONTEXT_GONE, WFP_FILTER_GONE, WFP_DROP, WFP_EVENT_KINDS };
+struct wfp_event {
+	enum wfp_event_kind kind;
+	uint64_t id; /* of the context or filter */
+	/* of a dropped packet */
 	struct addr remote;
 	struct spi spi;
 	uint32_t status; /* the kernel's reason, an NTSTATUS */
 };
-/* On the loop's thread; n 0: more was told than could be kept, look at all. */
-typedef void wfp_on_news(void *db, const struct wfp_news *news, size_t n);
+/* On the loop's thread. n 0: notifications were lost, check everything. */
+typedef void wfp_on_event(void *db, const struct wfp_event *news, size_t n);
 
-/* Words of the environment variable SAPAIR_WFP, for what Windows does not document. */
+/* Words of the environment variable SAPAIR_WFP, for behaviour that Windows does not document. */
 struct wfp_switches {
-	bool ipv6_network; /* addresses of SAs in network order, not turned round */
-	bool own_deletion; /* lets the kernel delete older SAs of the pair by itself */
+	bool ipv6_network; /* addresses of SAs in network byte order, not reversed */
+	bool own_deletion; /* the kernel deletes older SAs of the pair */
 };
 
-/* One piece of work for the engine's thread: what goes in and what comes out. */
+/* A job for the engine's thread, with arguments and results. */
 struct wfp_engine;
 struct wfp_job {
-	/* On the engine's thread. 0, or -1 with e set and everything as it was. */
+	/* On the engine's thread. 0, or -1 with e set and nothing changed. */
 	int (*run)(struct wfp_engine *g, struct wfp_job *j);
-	/* Nobody waited for the good result of run: take it back. May be NULL. */
+	/* Undoes a success of run that came too late. May be NULL. */
 	void (*undo)(struct wfp_engine *g, struct wfp_job *j);
-	/* On the loop's thread, of a posted one; may be NULL. */
+	/* On the loop's thread, for a job of wfp_post(); may be NULL. */
 	void (*done)(void *db, struct wfp_job *j);
 	struct err e;
 	int rc;
 
-	struct wfp_rules rules;
+	struct wfp_filters filters;
 	uint64_t context, policy;
 	struct spi spi;
-	struct sa_keys keys; /* wiped behind run */
-	bool outbound, changed, met, any;
+	struct sa_keys keys; /* wiped after run */
+	bool outbound, changed, existed, any;
 	struct wfp_found *found; /* freed with the job */
 	size_t n_found;
 	uint64_t *ids; /* likewise */
@@ -104,86 +104,87 @@ struct wfp_job {
 	struct wfp_object *objects; /* likewise */
 	size_t n_objects;
 
-	struct wfp_job *next_; /* of work_wfp.c */
+	struct wfp_job *next_; /* of engine.c */
 	bool finished_, waited_, given_up_;
 };
 
-/* ---- work_wfp.c -------------------------------------------------------------------------- */
+/* ---- engine.c ---------------------------------------------------------------------------- */
 
 struct wfp_work;
-/* on_news NULL: nothing is to be told. */
-int wfp_work_open(struct wfp_work **w, struct uv_loop_s *loop, void *db, wfp_on_news *on_news,
+/* on_event NULL: no notifications. */
+int wfp_work_open(struct wfp_work **w, struct uv_loop_s *loop, void *db, wfp_on_event *on_event,
 		  struct err *e);
-/* Ends what is queued, closes the engine. Handles of the loop are closed: run it after. */
+/* Finishes queued jobs and closes the engine. Run the loop afterwards, to close its handles. */
 void wfp_work_close(struct wfp_work *w);
 struct wfp_job *wfp_job_new(int (*run)(struct wfp_engine *, struct wfp_job *), struct err *e);
 void wfp_job_free(struct wfp_job *j);
-/* Takes j over and gives it back when it was done in time (with any result), else NULL and e. */
+/* Runs j and returns it, whatever its result; NULL and e: not in time. Owns j meanwhile. */
 struct wfp_job *wfp_do(struct wfp_work *w, struct wfp_job *j, struct err *e);
-/* For a program that has nothing else to do. */
-void wfp_work_patience(struct wfp_work *w, unsigned ms);
-/* Takes j over; its done() is called later. */
+/* Sets how long wfp_do() waits. */
+void wfp_work_set_wait(struct wfp_work *w, unsigned ms);
+/* Queues and owns j; its done() is called later. */
 void wfp_post(struct wfp_work *w, struct wfp_job *j);
 
 /* ---- on the engine's thread -------------------------------------------------------------- */
 
 struct wfp_engine {
 	void *handle; /* NULL: to be opened */
-	/* Called on any thread. NULL: nothing is subscribed to. */
-	void (*news)(void *arg, const struct wfp_news *n);
-	void *news_arg;
-	void *subscribed[WFP_NEWS_KINDS];
+	/* Called on any thread. NULL: no subscriptions. */
+	void (*news)(void *arg, const struct wfp_event *n);
+	void *on_event_arg;
+	void *subscribed[WFP_EVENT_KINDS];
 	struct wfp_switches sw;
 };
 int wfp_engine_open(struct wfp_engine *g, struct err *e);
 void wfp_engine_close(struct wfp_engine *g);
 
-/* Of event_wfp.c, with the engine's handle; what cannot be had is left out. */
+/* Subscribes to notifications; those that fail are left out. */
 void wfp_subscribe(struct wfp_engine *g);
-/* Waits for callbacks that run: no lock that they take may be held. */
+/* Waits for running callbacks: do not hold a lock that they take. */
 void wfp_unsubscribe(struct wfp_engine *g);
 
-/* A code of the engine as an error: class, name, meaning, next step. Always -1. */
+/* Sets the error for a code of the engine. Returns -1. */
 int wfp_failed(struct err *e, uint32_t code, const char *call);
-/* Whether the engine's handle is of no more use after this code. */
+/* Whether the engine's handle is unusable after this code. */
 bool wfp_is_dead(uint32_t code);
 
-/* Filters of j->rules: finds those that are there with this content, adds the others; their numbers
- * stand in j->rules.id then. changed: some had to be added; met: some were there, and the contexts
- * on them are in j->found. */
-int wfp_rules_add(struct wfp_engine *g, struct wfp_job *j);
-void wfp_rules_undo(struct wfp_engine *g, struct wfp_job *j);
-/* The contexts of j->ids and the filters of j->rules, then the provider if it was the last. */
-int wfp_rules_remove(struct wfp_engine *g, struct wfp_job *j);
+/* Adds those of j->filters that do not exist, and sets j->filters.id. changed: some were added.
+ * existed: some existed, and j->found has the contexts that use them. */
+int wfp_filters_add(struct wfp_engine *g, struct wfp_job *j);
+void wfp_filters_undo(struct wfp_engine *g, struct wfp_job *j);
+/* Removes the contexts of j->ids, j->filters, and the provider if nothing uses it any more. */
+int wfp_filters_remove(struct wfp_engine *g, struct wfp_job *j);
 
-/* A context on the filters of j->rules, and its SPI. */
+/* Creates a context that uses j->filters, and its SPI. */
 int wfp_pair_reserve(struct wfp_engine *g, struct wfp_job *j);
 void wfp_pair_unreserve(struct wfp_engine *g, struct wfp_job *j);
-/* One half from j->keys. */
+/* Adds one SA from j->keys. */
 int wfp_pair_add(struct wfp_engine *g, struct wfp_job *j);
 void wfp_pair_unadd(struct wfp_engine *g, struct wfp_job *j);
-/* Outbound at once, inbound about a minute later. Not there (any more) is no error. */
+/* Expires the outbound SA at once, the inbound about a minute later. No error if it is gone. */
 int wfp_pair_expire(struct wfp_engine *g, struct wfp_job *j);
 int wfp_pair_delete(struct wfp_engine *g, struct wfp_job *j);
 int wfp_delete_context(struct wfp_engine *g, uint64_t context, struct err *e);
 
-/* Which of j->ids are gone (they stay in ids; the others are taken out), and whether a protecting
- * filter of j->rules is (changed), or an exemption (met). */
-int wfp_look(struct wfp_engine *g, struct wfp_job *j);
-/* The contexts on the filters of j->rules (any: all there are), in j->found. */
-int wfp_find_old(struct wfp_engine *g, struct wfp_job *j);
+/* Reduces j->ids to the contexts that are gone. changed: a protecting filter is gone. existed: an
+ * exemption is gone. */
+int wfp_check(struct wfp_engine *g, struct wfp_job *j);
+/* Stores the contexts that use j->filters (any: all contexts) in j->found. */
+int wfp_find_contexts(struct wfp_engine *g, struct wfp_job *j);
 
-/* What the kernel counts for the whole machine, in j->text. */
+/* Stores counters of the whole machine in j->text. */
 int wfp_statistics(struct wfp_engine *g, struct wfp_job *j);
-/* All that is ours, in j->objects; clean takes it away. */
+/* Stores all objects of this program in j->objects; wfp_clean() removes them. */
 int wfp_list(struct wfp_engine *g, struct wfp_job *j);
 int wfp_clean(struct wfp_engine *g, struct wfp_job *j);
 
 /* ---- on any thread ----------------------------------------------------------------------- */
 
-bool wfp_filter_key(const struct wfp_rules *r, enum wfp_role role, uint8_t key[16]);
-/* What is wanted for r beside what list has, which is marked taken; then what nobody took. */
-void wfp_plan_policy(struct wfp_job *list, const struct wfp_rules *r, ipsec_told *told, void *arg);
+bool wfp_filter_key(const struct wfp_filters *r, enum wfp_role role, uint8_t key[16]);
+/* Reports the objects that r needs, and marks those of list that match; wfp_plan_rest() reports the
+ * others of list. */
+void wfp_plan_policy(struct wfp_job *list, const struct wfp_filters *r, ipsec_told *told,
+		     void *arg);
 void wfp_plan_rest(const struct wfp_job *list, enum ipsec_change change, ipsec_told *told,
 		   void *arg);
 

@@ -1,9 +1,9 @@
 /*
  * agent/ipsec/wfp/engine.c - the thread that calls the filter engine, one job after the other.
  *
- * The loop's thread puts jobs in at the end. It may wait for one, but never long: a job that is late
- * is given up, and so is every other that would have to wait behind it. The engine's thread undoes
- * what it finds given up; the order of the queue makes later removals right by themselves.
+ * The loop's thread appends jobs to a queue. It may wait for one for a limited time; then the job is
+ * abandoned, and so are jobs queued after it that would have to wait. The engine's thread undoes
+ * abandoned jobs that succeed. Since the queue is in order, later removals need no special care.
  */
 #include "agent/ipsec/wfp/db.h"
 #include "crypto/secret.h"
@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#define WAIT_MS 500   /* of the loop, for one job: a call takes well below 10 */
-#define OPEN_MS 5000  /* at the start, when nothing else is to do yet */
-#define CLOSE_MS 5000 /* at the end */
-#define NEWS 32       /* kept until the loop takes them */
+#define WAIT_MS 500   /* of the loop for a job; a call takes less than 10 ms */
+#define OPEN_MS 5000  /* of the loop at start */
+#define CLOSE_MS 5000 /* of the loop at exit */
+#define EVENTS 32     /* stored for the loop */
 #define NS_PER_MS 1000000u
 
 struct wfp_work {
@@ -22,15 +22,15 @@ struct wfp_work {
 	void *db;
 	uv_thread_t thread;
 	uv_mutex_t lock;
-	uv_cond_t wake;  /* of the engine's thread */
-	uv_cond_t ended; /* of a job, or of the thread */
+	uv_cond_t wake;  /* signals the engine's thread */
+	uv_cond_t ended; /* a job or the thread has ended */
 	uv_async_t async;
-	struct wfp_job *first, **last;     /* to do */
-	struct wfp_job *done, **last_done; /* posted ones, to be told */
-	struct wfp_job *late;              /* given up, and still running */
-	wfp_on_news *on_news;
-	struct wfp_news news[NEWS];
-	size_t n_news; /* NEWS + 1: more than could be kept */
+	struct wfp_job *first, **last;     /* queue */
+	struct wfp_job *done, **last_done; /* posted jobs whose done() is to be called */
+	struct wfp_job *late;              /* abandoned, but still running */
+	wfp_on_event *on_event;
+	struct wfp_event news[EVENTS];
+	size_t n_events; /* EVENTS + 1: some were lost */
 	uint64_t wait_ms;
 	bool stop, stopped;
 };
@@ -67,7 +67,7 @@ static void run_job(struct wfp_engine *g, struct wfp_job *j)
 		j->rc = j->run(g, j);
 	if (j->rc < 0 && wfp_is_dead(j->e.os)) {
 		wfp_engine_close(g);
-		/* Once more on a new session: the engine was restarted since the last call. */
+		/* The engine was restarted since the last call: retry in a new session. */
 		if (wfp_engine_open(g, NULL) == 0) {
 			memset(&j->e, 0, sizeof j->e);
 			j->rc = j->run(g, j);
@@ -168,7 +168,7 @@ struct wfp_job *wfp_do(struct wfp_work *w, struct wfp_job *j, struct err *e)
 	return do_within(w, j, w->wait_ms, e);
 }
 
-void wfp_work_patience(struct wfp_work *w, unsigned ms)
+void wfp_work_set_wait(struct wfp_work *w, unsigned ms)
 {
 	w->wait_ms = ms;
 }
@@ -180,40 +180,40 @@ void wfp_post(struct wfp_work *w, struct wfp_job *j)
 	uv_mutex_unlock(&w->lock);
 }
 
-/* On a thread of the engine's. */
-static void keep_news(void *arg, const struct wfp_news *n)
+/* On one of the engine's threads. */
+static void keep_news(void *arg, const struct wfp_event *n)
 {
 	struct wfp_work *w = arg;
 
 	uv_mutex_lock(&w->lock);
-	if (w->n_news < NEWS)
-		w->news[w->n_news++] = *n;
+	if (w->n_events < EVENTS)
+		w->news[w->n_events++] = *n;
 	else
-		w->n_news = NEWS + 1;
+		w->n_events = EVENTS + 1;
 	if (!w->stop)
 		uv_async_send(&w->async);
 	uv_mutex_unlock(&w->lock);
 }
 
-static void tell_news(struct wfp_work *w)
+static void report_events(struct wfp_work *w)
 {
-	struct wfp_news news[NEWS];
+	struct wfp_event news[EVENTS];
 	size_t n;
 
 	uv_mutex_lock(&w->lock);
-	n = w->n_news;
-	w->n_news = 0;
+	n = w->n_events;
+	w->n_events = 0;
 	memcpy(news, w->news, sizeof news);
 	uv_mutex_unlock(&w->lock);
-	if (n > 0 && w->on_news != NULL)
-		w->on_news(w->db, news, n <= NEWS ? n : 0);
+	if (n > 0 && w->on_event != NULL)
+		w->on_event(w->db, news, n <= EVENTS ? n : 0);
 }
 
 static void on_async(uv_async_t *a)
 {
 	struct wfp_work *w = a->data;
 
-	tell_news(w);
+	report_events(w);
 	for (;;) {
 		struct wfp_job *j;
 
@@ -245,7 +245,7 @@ static void on_closed(uv_handle_t *h)
 static int nothing(struct wfp_engine *g, struct wfp_job *j)
 {
 	(void)g, (void)j;
-	return 0; /* the engine is open, and lets us write: that was the question */
+	return 0; /* wfp_engine_open() has checked that we may write */
 }
 
 static void read_switches(struct wfp_work *w)
@@ -262,7 +262,7 @@ static void read_switches(struct wfp_work *w)
 		w->wait_ms = strtoul(wait + 8, NULL, 10);
 }
 
-int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, wfp_on_news *on_news,
+int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, wfp_on_event *on_event,
 		  struct err *e)
 {
 	struct wfp_work *w = calloc(1, sizeof *w);
@@ -273,9 +273,9 @@ int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, wfp_o
 	if (w == NULL)
 		return err_set(e, ERR_OS, "no memory for the filter engine");
 	w->db = db;
-	w->on_news = on_news;
-	w->engine.news = on_news != NULL ? keep_news : NULL;
-	w->engine.news_arg = w;
+	w->on_event = on_event;
+	w->engine.news = on_event != NULL ? keep_news : NULL;
+	w->engine.on_event_arg = w;
 	w->last = &w->first;
 	w->last_done = &w->done;
 	read_switches(w);
@@ -314,7 +314,7 @@ void wfp_work_close(struct wfp_work *w)
 		uv_cond_timedwait(&w->ended, &w->lock, end - uv_hrtime());
 	stopped = w->stopped;
 	uv_mutex_unlock(&w->lock);
-	if (!stopped) { /* hangs in the engine: it ends with the process, w stays for it */
+	if (!stopped) { /* the thread hangs in the engine until the process ends, and uses w */
 		uv_close((uv_handle_t *)&w->async, NULL);
 		return;
 	}

@@ -1,9 +1,9 @@
 /*
- * agent/ipsec/wfp/events.c - what the filter engine tells by itself: SA contexts and filters that go, packets
- * that IPsec drops.
+ * agent/ipsec/wfp/events.c - notifications of the filter engine: removed SA contexts and filters, packets
+ * that IPsec dropped.
  *
- * The engine calls on threads of its own: a note is taken, nothing else, and no call is made there. A
- * subscription that fails is none: what goes is seen by looking, a little later (ipsec_wfp.c).
+ * The engine calls on its own threads, where a notification is only stored. If a subscription fails, the
+ * periodic check in backend.c finds removed objects a little later.
  */
 #include "agent/ipsec/wfp/api.h"
 
@@ -22,11 +22,12 @@ struct context_subscription {
 typedef void CALLBACK on_context_change(void *arg, const struct context_change *change);
 
 typedef DWORD WINAPI subscribe_contexts(HANDLE engine, const struct context_subscription *what,
-					on_context_change *told, void *arg, HANDLE *out);
+					on_context_change *callback, void *arg, HANDLE *out);
 typedef DWORD WINAPI subscribe_filters(HANDLE engine, const FWPM_FILTER_SUBSCRIPTION0 *what,
-				       FWPM_FILTER_CHANGE_CALLBACK0 told, void *arg, HANDLE *out);
+				       FWPM_FILTER_CHANGE_CALLBACK0 callback, void *arg,
+				       HANDLE *out);
 typedef DWORD WINAPI subscribe_drops(HANDLE engine, const FWPM_NET_EVENT_SUBSCRIPTION0 *what,
-				     FWPM_NET_EVENT_CALLBACK0 told, void *arg, HANDLE *out);
+				     FWPM_NET_EVENT_CALLBACK0 callback, void *arg, HANDLE *out);
 typedef DWORD WINAPI unsubscribe(HANDLE engine, HANDLE subscription);
 
 #define NOTIFY_ON_DELETE 2u /* FWPM_SUBSCRIPTION_FLAG_NOTIFY_ON_DELETE */
@@ -41,26 +42,26 @@ _Static_assert(sizeof(FWPM_NET_EVENT_IPSEC_KERNEL_DROP0) == 32, "as in the SDK")
 static void CALLBACK on_context(void *arg, const struct context_change *change)
 {
 	const struct wfp_engine *g = arg;
-	const struct wfp_news n = {.kind = WFP_CONTEXT_GONE, .id = change->id};
+	const struct wfp_event n = {.kind = WFP_CONTEXT_GONE, .id = change->id};
 
 	if (change->type == FWPM_CHANGE_DELETE)
-		g->news(g->news_arg, &n);
+		g->news(g->on_event_arg, &n);
 }
 
 static void CALLBACK on_filter(void *arg, const FWPM_FILTER_CHANGE0 *change)
 {
 	const struct wfp_engine *g = arg;
-	const struct wfp_news n = {.kind = WFP_FILTER_GONE, .id = change->filterId};
+	const struct wfp_event n = {.kind = WFP_FILTER_GONE, .id = change->filterId};
 
 	if (change->changeType == FWPM_CHANGE_DELETE)
-		g->news(g->news_arg, &n);
+		g->news(g->on_event_arg, &n);
 }
 
 static void CALLBACK on_net_event(void *arg, const FWPM_NET_EVENT1 *event)
 {
 	const struct wfp_engine *g = arg;
 	const FWPM_NET_EVENT_HEADER1 *h = &event->header;
-	struct wfp_news n = {.kind = WFP_DROP};
+	struct wfp_event n = {.kind = WFP_DROP};
 
 	if (event->type != FWPM_NET_EVENT_TYPE_IPSEC_KERNEL_DROP || event->ipsecDrop == NULL ||
 	    (h->flags & REMOTE_ADDR_SET) == 0)
@@ -75,7 +76,7 @@ static void CALLBACK on_net_event(void *arg, const FWPM_NET_EVENT1 *event)
 		n.remote.len = 16;
 		memcpy(n.remote.bytes, h->remoteAddrV6.byteArray16, 16);
 	}
-	g->news(g->news_arg, &n);
+	g->news(g->on_event_arg, &n);
 }
 
 static uintptr_t find(const char *name)
@@ -108,13 +109,13 @@ void wfp_subscribe(struct wfp_engine *g)
 
 void wfp_unsubscribe(struct wfp_engine *g)
 {
-	static const char *const names[WFP_NEWS_KINDS] = {
+	static const char *const names[WFP_EVENT_KINDS] = {
 		[WFP_CONTEXT_GONE] = "IPsecSaContextUnsubscribe0",
 		[WFP_FILTER_GONE] = "FwpmFilterUnsubscribeChanges0",
 		[WFP_DROP] = "FwpmNetEventUnsubscribe0",
 	};
 
-	for (int i = 0; i < WFP_NEWS_KINDS; i++) {
+	for (int i = 0; i < WFP_EVENT_KINDS; i++) {
 		unsubscribe *end = (unsubscribe *)find(names[i]);
 
 		if (g->subscribed[i] != NULL && end != NULL)

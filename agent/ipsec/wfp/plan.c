@@ -1,6 +1,6 @@
 /*
- * agent/ipsec/wfp/plan.c - what a config would put into the filter engine, beside what is there; and
- * how all that is ours goes.
+ * agent/ipsec/wfp/plan.c - the filters and SAs that a config needs, compared with the existing ones; and
+ * the removal of all objects of this program.
  */
 #include "agent/ipsec/wfp/api.h"
 
@@ -11,14 +11,14 @@
 #define BATCH 64
 #define ANY_ACTION 0xffffffffu
 
-/* ---- on the engine's thread: what is there ------------------------------------------------- */
+/* ---- on the engine's thread: existing objects ---------------------------------------------- */
 
 static struct wfp_object *one_more(struct wfp_job *j)
 {
 	struct wfp_object *grown = realloc(j->objects, (j->n_objects + 1) * sizeof *grown);
 
 	if (grown == NULL) {
-		err_set(&j->e, ERR_OS, "no memory for what is there");
+		err_set(&j->e, ERR_OS, "no memory for the existing objects");
 		return NULL;
 	}
 	j->objects = grown;
@@ -110,7 +110,7 @@ static int list_layer(struct wfp_engine *g, struct wfp_job *j, const GUID *layer
 	return rc;
 }
 
-/* The ends of the filter with this number; NULL: none of ours has it. */
+/* Our filter with this id, or NULL. */
 static const struct wfp_object *filter_of(const struct wfp_job *j, uint64_t id)
 {
 	for (size_t i = 0; i < j->n_objects; i++)
@@ -130,7 +130,7 @@ static int take_half(struct wfp_job *j, const struct wfp_found *c, bool is_out)
 		return 0;
 	src = f->o.src;
 	dst = f->o.dst;
-	w = one_more(j); /* f is void now */
+	w = one_more(j); /* f is invalid now */
 	if (w == NULL)
 		return -1;
 	w->o.is_out = is_out;
@@ -159,9 +159,9 @@ int wfp_list(struct wfp_engine *g, struct wfp_job *j)
 		if (list_layer(g, j, layers[i].layer, layers[i].is_out) < 0)
 			return -1;
 	if (j->n_objects == 0)
-		return 0; /* and without a filter no SA can be ours */
+		return 0; /* without a filter no SA can be ours */
 	j->any = true;
-	if (wfp_find_old(g, j) < 0)
+	if (wfp_find_contexts(g, j) < 0)
 		return -1;
 	for (size_t i = 0; i < j->n_found; i++)
 		if (take_half(j, &j->found[i], true) < 0 || take_half(j, &j->found[i], false) < 0)
@@ -169,7 +169,7 @@ int wfp_list(struct wfp_engine *g, struct wfp_job *j)
 	return 0;
 }
 
-/* SAs first: until its filters are gone, too, traffic stops and is not in clear. */
+/* SAs first: until the filters are removed, traffic is blocked, not in clear. */
 int wfp_clean(struct wfp_engine *g, struct wfp_job *j)
 {
 	const char *call = "FwpmTransactionBegin0";
@@ -213,8 +213,8 @@ int wfp_clean(struct wfp_engine *g, struct wfp_job *j)
 
 /* ---- on the loop's thread ------------------------------------------------------------------ */
 
-static void tell(const struct ipsec_object *what, enum ipsec_change change, ipsec_told *told,
-		 void *arg)
+static void report(const struct ipsec_object *what, enum ipsec_change change, ipsec_told *told,
+		   void *arg)
 {
 	struct ipsec_object o = *what;
 
@@ -222,8 +222,8 @@ static void tell(const struct ipsec_object *what, enum ipsec_change change, ipse
 	told(arg, &o);
 }
 
-/* A filter that is wanted, as it would be listed. */
-static void wanted(struct ipsec_object *o, const struct wfp_rules *r, enum wfp_role role)
+/* A filter to be added, as plan shows it. */
+static void wanted(struct ipsec_object *o, const struct wfp_filters *r, enum wfp_role role)
 {
 	const bool out = role == WFP_OUT || role == WFP_OUT_ICMP || role == WFP_OUT_LISTEN ||
 			 role == WFP_OUT_DIAL;
@@ -248,7 +248,7 @@ static void wanted(struct ipsec_object *o, const struct wfp_rules *r, enum wfp_r
 	*(o->has_sport ? &o->sport : &o->dport) = here ? r->control_port : r->peer_port;
 }
 
-static void plan_sas(struct wfp_job *list, const uint64_t filters[2], const struct wfp_rules *r,
+static void plan_sas(struct wfp_job *list, const uint64_t filters[2], const struct wfp_filters *r,
 		     ipsec_told *told, void *arg)
 {
 	for (int out = 1; out >= 0; out--) {
@@ -263,15 +263,15 @@ static void plan_sas(struct wfp_job *list, const uint64_t filters[2], const stru
 			if (w->o.is_policy || w->o.is_out != (out == 1) || filters[out] == 0 ||
 			    w->filter != filters[out])
 				continue;
-			tell(&w->o, IPSEC_KEEP, told, arg);
-			w->taken = any = true;
+			report(&w->o, IPSEC_KEEP, told, arg);
+			w->matched = any = true;
 		}
 		if (!any)
-			tell(&none, IPSEC_ADD, told, arg);
+			report(&none, IPSEC_ADD, told, arg);
 	}
 }
 
-void wfp_plan_policy(struct wfp_job *list, const struct wfp_rules *r, ipsec_told *told, void *arg)
+void wfp_plan_policy(struct wfp_job *list, const struct wfp_filters *r, ipsec_told *told, void *arg)
 {
 	uint64_t filters[2] = {0, 0}; /* that protect: in, out */
 
@@ -288,12 +288,12 @@ void wfp_plan_policy(struct wfp_job *list, const struct wfp_rules *r, ipsec_told
 				there = &list->objects[i];
 		wanted(&o, r, (enum wfp_role)role);
 		if (there != NULL) {
-			there->taken = true;
+			there->matched = true;
 			o.id = there->o.id;
 			if (o.protects)
 				filters[o.is_out ? 1 : 0] = o.id;
 		}
-		tell(&o, there != NULL ? IPSEC_KEEP : IPSEC_ADD, told, arg);
+		report(&o, there != NULL ? IPSEC_KEEP : IPSEC_ADD, told, arg);
 	}
 	plan_sas(list, filters, r, told, arg);
 }
@@ -302,6 +302,6 @@ void wfp_plan_rest(const struct wfp_job *list, enum ipsec_change change, ipsec_t
 		   void *arg)
 {
 	for (size_t i = 0; i < list->n_objects; i++)
-		if (!list->objects[i].taken)
-			tell(&list->objects[i].o, change, told, arg);
+		if (!list->objects[i].matched)
+			report(&list->objects[i].o, change, told, arg);
 }

@@ -1,9 +1,9 @@
 /*
  * agent/ipsec/wfp/policy.c - sessions with the engine, and the filters of a pair of hosts.
  *
- * Eight filters a pair, in the default sublayer, in one transaction: nobody ever sees a protecting
- * filter without the exemptions that keep our own connection alive. A filter's key is made of its
- * content: one that is there already under its key is the wanted one.
+ * Eight filters for a pair, in the default sublayer, added in one transaction, so that a protecting
+ * filter never exists without the exemptions for our own connection. A filter's key is derived from its
+ * content: a filter with this key is the same filter.
  */
 #include "agent/ipsec/wfp/api.h"
 
@@ -12,8 +12,8 @@
 
 #include <stdio.h>
 
-#define LOCK_WAIT_MS 5000 /* for another program's transaction, on our own thread */
-#define TRIES 3           /* of what is put right or taken away, when it fails */
+#define LOCK_WAIT_MS 5000 /* for another program's transaction */
+#define TRIES 3           /* of restoring and removing */
 #define PAUSE_MS 20
 
 static const FWP_ACTION_TYPE permit = FWP_ACTION_PERMIT;
@@ -31,13 +31,13 @@ int wfp_engine_open(struct wfp_engine *g, struct err *e)
 	memset(&session, 0, sizeof session);
 	session.displayData.name = name;
 	session.txnWaitTimeoutInMSec = LOCK_WAIT_MS;
-	/* Not dynamic: SA contexts cannot be, and the filters must stay when the agent dies. */
+	/* Not dynamic: SA contexts cannot be, and the filters must survive the agent. */
 	code = FwpmEngineOpen0(NULL, RPC_C_AUTHN_WINNT, NULL, &session, &g->handle);
 	if (code != ERROR_SUCCESS) {
 		g->handle = NULL;
 		return wfp_failed(e, code, "FwpmEngineOpen0");
 	}
-	/* Everybody may open it. Whether we may write shows here. */
+	/* Everybody may open it. Check that we may write. */
 	code = FwpmTransactionBegin0(g->handle, 0);
 	if (code == ERROR_SUCCESS)
 		code = FwpmTransactionAbort0(g->handle);
@@ -66,7 +66,7 @@ static bool is_inbound(enum wfp_role role)
 	       role == WFP_IN_DIAL;
 }
 
-bool wfp_filter_key(const struct wfp_rules *r, enum wfp_role role, uint8_t key[16])
+bool wfp_filter_key(const struct wfp_filters *r, enum wfp_role role, uint8_t key[16])
 {
 	static const char what[] = "sapair filter 1";
 	const uint8_t rest[5] = {(uint8_t)role, (uint8_t)(r->control_port >> 8),
@@ -87,7 +87,7 @@ bool wfp_filter_key(const struct wfp_rules *r, enum wfp_role role, uint8_t key[1
 	return true;
 }
 
-static bool key_of(const struct wfp_rules *r, enum wfp_role role, GUID *key)
+static bool key_of(const struct wfp_filters *r, enum wfp_role role, GUID *key)
 {
 	uint8_t bytes[16];
 
@@ -97,7 +97,7 @@ static bool key_of(const struct wfp_rules *r, enum wfp_role role, GUID *key)
 	return true;
 }
 
-/* A filter, and all that it points to. */
+/* A filter, and what it points to. */
 struct made {
 	FWPM_FILTER0 f;
 	FWPM_FILTER_CONDITION0 cond[5];
@@ -133,7 +133,7 @@ static void address_condition(struct made *m, const GUID *field, const struct ad
 	condition(m, field, FWP_BYTE_ARRAY16_TYPE)->byteArray16 = room;
 }
 
-static void name_filter(struct made *m, const struct wfp_rules *r, enum wfp_role role)
+static void name_filter(struct made *m, const struct wfp_filters *r, enum wfp_role role)
 {
 	static const char *const texts[WFP_FILTERS] = {"protect inbound",
 						       "protect outbound",
@@ -152,7 +152,7 @@ static void name_filter(struct made *m, const struct wfp_rules *r, enum wfp_role
 	m->f.displayData.name = m->name;
 }
 
-static bool make_filter(struct made *m, const struct wfp_rules *r, enum wfp_role role)
+static bool make_filter(struct made *m, const struct wfp_filters *r, enum wfp_role role)
 {
 	const bool v4 = r->local.len == 4, in = is_inbound(role);
 	const bool protects = role == WFP_IN || role == WFP_OUT;
@@ -171,7 +171,7 @@ static bool make_filter(struct made *m, const struct wfp_rules *r, enum wfp_role
 	condition(m, &wfp_cond_local_type, FWP_UINT8)->uint8 = NlatUnicast;
 	address_condition(m, &wfp_cond_local, &r->local, &m->v6[0]);
 	address_condition(m, &wfp_cond_remote, &r->remote, &m->v6[1]);
-	if (protects) { /* the weight stays FWP_EMPTY: below all exemptions */
+	if (protects) { /* weight FWP_EMPTY: below all exemptions */
 		m->f.action.type = FWP_ACTION_CALLOUT_TERMINATING;
 		if (v4)
 			m->f.action.calloutKey = in ? wfp_callout_in_v4 : wfp_callout_out_v4;
@@ -195,7 +195,7 @@ static bool make_filter(struct made *m, const struct wfp_rules *r, enum wfp_role
 	return true;
 }
 
-/* ---- all of a pair ----------------------------------------------------------------------- */
+/* ---- a pair of hosts --------------------------------------------------------------------- */
 
 static DWORD add_provider(struct wfp_engine *g)
 {
@@ -219,7 +219,7 @@ static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role r
 	UINT64 id = 0;
 	DWORD code;
 
-	if (!make_filter(&m, &j->rules, role))
+	if (!make_filter(&m, &j->filters, role))
 		return ERROR_NOT_ENOUGH_MEMORY;
 	code = FwpmFilterAdd0(g->handle, &m.f, NULL, &id);
 	if (code == (DWORD)FWP_E_ALREADY_EXISTS) {
@@ -228,20 +228,20 @@ static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role r
 			return code;
 		id = there->filterId;
 		FwpmFreeMemory0((void **)&there);
-		j->met = true;
+		j->existed = true;
 	} else if (code == ERROR_SUCCESS) {
 		j->changed = true;
 	}
-	j->rules.id[role] = id;
+	j->filters.id[role] = id;
 	return code;
 }
 
-int wfp_rules_add(struct wfp_engine *g, struct wfp_job *j)
+int wfp_filters_add(struct wfp_engine *g, struct wfp_job *j)
 {
 	const char *call = "FwpmTransactionBegin0";
 	DWORD code = FwpmTransactionBegin0(g->handle, 0);
 
-	j->changed = j->met = false;
+	j->changed = j->existed = false;
 	if (code != ERROR_SUCCESS)
 		return wfp_failed(&j->e, code, call);
 	call = "FwpmProviderAdd0";
@@ -254,9 +254,9 @@ int wfp_rules_add(struct wfp_engine *g, struct wfp_job *j)
 		call = "FwpmTransactionCommit0";
 		code = FwpmTransactionCommit0(g->handle);
 	}
-	if (code == ERROR_SUCCESS) /* of an earlier run: its SAs may stand on them */
-		return j->met ? wfp_find_old(g, j) : 0;
-	FwpmTransactionAbort0(g->handle); /* none any more, where the commit aborted it */
+	if (code == ERROR_SUCCESS) /* of an earlier run: SAs may use them */
+		return j->existed ? wfp_find_contexts(g, j) : 0;
+	FwpmTransactionAbort0(g->handle); /* fails if the commit has aborted it */
 	return wfp_failed(&j->e, code, call);
 }
 
@@ -266,7 +266,7 @@ static bool is_gone(DWORD code)
 	       code == (DWORD)FWP_E_NOT_FOUND;
 }
 
-/* The provider stays as long as another pair's filters name it. */
+/* The provider stays while filters of another pair use it. */
 static DWORD remove_provider(struct wfp_engine *g)
 {
 	DWORD code = FwpmProviderDeleteByKey0(g->handle, &wfp_provider);
@@ -274,7 +274,7 @@ static DWORD remove_provider(struct wfp_engine *g)
 	return is_gone(code) || code == (DWORD)FWP_E_IN_USE ? ERROR_SUCCESS : code;
 }
 
-static int remove_filters(struct wfp_engine *g, const struct wfp_rules *r, struct err *e)
+static int remove_filters(struct wfp_engine *g, const struct wfp_filters *r, struct err *e)
 {
 	const char *call = "FwpmTransactionBegin0";
 	DWORD code = FwpmTransactionBegin0(g->handle, 0);
@@ -310,8 +310,8 @@ static int remove_contexts(struct wfp_engine *g, struct wfp_job *j)
 	for (size_t i = 0; i < j->n_ids; i++)
 		if (wfp_delete_context(g, j->ids[i], &j->e) < 0)
 			return -1;
-	/* What nobody knows of any more, but stands on these filters. */
-	if (wfp_find_old(g, j) < 0)
+	/* contexts that we do not know, but that use these filters */
+	if (wfp_find_contexts(g, j) < 0)
 		return -1;
 	for (size_t i = 0; i < j->n_found; i++)
 		if (wfp_delete_context(g, j->found[i].context, &j->e) < 0)
@@ -319,7 +319,7 @@ static int remove_contexts(struct wfp_engine *g, struct wfp_job *j)
 	return 0;
 }
 
-int wfp_rules_remove(struct wfp_engine *g, struct wfp_job *j)
+int wfp_filters_remove(struct wfp_engine *g, struct wfp_job *j)
 {
 	int rc = -1;
 
@@ -328,15 +328,15 @@ int wfp_rules_remove(struct wfp_engine *g, struct wfp_job *j)
 			Sleep(PAUSE_MS);
 		rc = remove_contexts(g, j);
 		if (rc == 0)
-			rc = remove_filters(g, &j->rules, &j->e);
+			rc = remove_filters(g, &j->filters, &j->e);
 		if (rc < 0 && wfp_is_dead(j->e.os))
 			break;
 	}
 	return rc;
 }
 
-void wfp_rules_undo(struct wfp_engine *g, struct wfp_job *j)
+void wfp_filters_undo(struct wfp_engine *g, struct wfp_job *j)
 {
-	if (j->changed && !j->met)
-		wfp_rules_remove(g, j);
+	if (j->changed && !j->existed)
+		wfp_filters_remove(g, j);
 }

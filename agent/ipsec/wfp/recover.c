@@ -1,6 +1,5 @@
 /*
- * agent/ipsec/wfp/recover.c - looking at what is there: contexts of an earlier run, objects that somebody
- * else took away.
+ * agent/ipsec/wfp/recover.c - finds SA contexts of an earlier run, and objects that were removed.
  */
 #include "agent/ipsec/wfp/api.h"
 
@@ -11,7 +10,7 @@
 
 #define BATCH 64
 
-/* Nobody says whether the keys come back; they would be all over the heap. */
+/* The engine may return keys (not documented): wipe them. */
 static void wipe_keys(IPSEC_SA_DETAILS0 *d)
 {
 	if (d == NULL)
@@ -40,7 +39,7 @@ static struct spi spi_of(const IPSEC_SA_DETAILS0 *d)
 	return (struct spi){d != NULL && d->saBundle.numSAs > 0 ? d->saBundle.saList[0].spi : 0};
 }
 
-static bool is_on(const IPSEC_SA_CONTEXT0 *c, const struct wfp_rules *r)
+static bool uses_filters(const IPSEC_SA_CONTEXT0 *c, const struct wfp_filters *r)
 {
 	return (c->inboundSa != NULL && c->inboundSa->traffic.ipsecFilterId == r->id[WFP_IN]) ||
 	       (c->outboundSa != NULL && c->outboundSa->traffic.ipsecFilterId == r->id[WFP_OUT]);
@@ -51,7 +50,7 @@ static bool is_any(const IPSEC_SA_CONTEXT0 *c)
 	return c->inboundSa != NULL || c->outboundSa != NULL;
 }
 
-static int keep(struct wfp_job *j, const IPSEC_SA_CONTEXT0 *c)
+static int add_found(struct wfp_job *j, const IPSEC_SA_CONTEXT0 *c)
 {
 	const IPSEC_SA_DETAILS0 *any = c->inboundSa != NULL ? c->inboundSa : c->outboundSa;
 	struct wfp_found *grown = realloc(j->found, (j->n_found + 1) * sizeof *grown);
@@ -70,7 +69,7 @@ static int keep(struct wfp_job *j, const IPSEC_SA_CONTEXT0 *c)
 	return 0;
 }
 
-int wfp_find_old(struct wfp_engine *g, struct wfp_job *j)
+int wfp_find_contexts(struct wfp_engine *g, struct wfp_job *j)
 {
 	HANDLE list = NULL;
 	UINT32 n = BATCH;
@@ -91,8 +90,9 @@ int wfp_find_old(struct wfp_engine *g, struct wfp_job *j)
 			break;
 		}
 		for (UINT32 i = 0; i < n; i++) {
-			if (rc == 0 && (j->any ? is_any(entries[i]) : is_on(entries[i], &j->rules)))
-				rc = keep(j, entries[i]);
+			if (rc == 0 &&
+			    (j->any ? is_any(entries[i]) : uses_filters(entries[i], &j->filters)))
+				rc = add_found(j, entries[i]);
 			wipe_keys(entries[i]->inboundSa);
 			wipe_keys(entries[i]->outboundSa);
 		}
@@ -103,20 +103,20 @@ int wfp_find_old(struct wfp_engine *g, struct wfp_job *j)
 	return rc;
 }
 
-int wfp_look(struct wfp_engine *g, struct wfp_job *j)
+int wfp_check(struct wfp_engine *g, struct wfp_job *j)
 {
 	size_t kept = 0;
 	DWORD code;
 
-	j->changed = j->met = false;
+	j->changed = j->existed = false;
 	for (int i = 0; i < WFP_FILTERS; i++) {
 		FWPM_FILTER0 *f = NULL;
 
-		code = FwpmFilterGetById0(g->handle, j->rules.id[i], &f);
+		code = FwpmFilterGetById0(g->handle, j->filters.id[i], &f);
 		if (code == (DWORD)FWP_E_FILTER_NOT_FOUND && (i == WFP_IN || i == WFP_OUT))
 			j->changed = true;
 		else if (code == (DWORD)FWP_E_FILTER_NOT_FOUND)
-			j->met = true;
+			j->existed = true;
 		else if (code != ERROR_SUCCESS)
 			return wfp_failed(&j->e, code, "FwpmFilterGetById0");
 		if (f != NULL)
@@ -151,7 +151,7 @@ int wfp_statistics(struct wfp_engine *g, struct wfp_job *j)
 	if (code != ERROR_SUCCESS)
 		return wfp_failed(&j->e, code, "IPsecGetStatistics0");
 	snprintf(j->text, sizeof j->text,
-		 "%u SAs of the whole machine are active; dropped so far: %u unknown SPI, %u "
+		 "%u SAs active on the whole machine; dropped so far: %u unknown SPI, %u "
 		 "integrity, %u decryption, %u replay, %u in clear",
 		 n.aggregateSaStatistics.activeSas, drops->invalidSpisOnInbound,
 		 drops->authenticationFailuresOnInbound, drops->decryptionFailuresOnInbound,

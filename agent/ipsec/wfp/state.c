@@ -1,18 +1,19 @@
 /*
  * agent/ipsec/wfp/state.c - SA contexts: two SAs on a pair's two protecting filters.
  *
- * Each call by itself, never inside a transaction: Create, GetSpi, AddInbound, AddOutbound; Expire
- * when the peer has switched; DeleteById when it goes at once.
+ * Calls, never in a transaction: Create, GetSpi, AddInbound, AddOutbound; Expire when the peer has
+ * switched; DeleteById to remove both SAs at once.
  */
 #include "agent/ipsec/wfp/api.h"
 
 #include "agent/ipsec/wfp/db.h"
 
-#define TRIES 3 /* to take something away */
+#define TRIES 3 /* of a removal */
 #define PAUSE_MS 20
-#define GRACE_S 60 /* the agent ends an SA by its own clock; this one is for a dead agent's */
+#define GRACE_S \
+	60 /* beyond the agent's own lifetime of an SA; only SAs of a dead agent live that long */
 
-/* ---- what traffic ------------------------------------------------------------------------ */
+/* ---- traffic ----------------------------------------------------------------------------- */
 
 static uint32_t v4_number(const struct addr *a)
 {
@@ -20,14 +21,14 @@ static uint32_t v4_number(const struct addr *a)
 	       (uint32_t)a->bytes[2] << 8 | a->bytes[3];
 }
 
-/* Not documented: the one program that is known to run turns the bytes round. */
+/* Not documented; the one program known to work reverses the bytes. */
 static void put_v6(UINT8 out[16], const struct addr *a, bool network_order)
 {
 	for (size_t i = 0; i < 16; i++)
 		out[i] = a->bytes[network_order ? i : 15 - i];
 }
 
-static void put_traffic(const struct wfp_engine *g, IPSEC_TRAFFIC0 *t, const struct wfp_rules *r,
+static void put_traffic(const struct wfp_engine *g, IPSEC_TRAFFIC0 *t, const struct wfp_filters *r,
 			enum wfp_role filter)
 {
 	memset(t, 0, sizeof *t);
@@ -62,7 +63,7 @@ int wfp_delete_context(struct wfp_engine *g, uint64_t context, struct err *e)
 	return wfp_failed(e, code, "IPsecSaContextDeleteById0");
 }
 
-static DWORD create(struct wfp_engine *g, const struct wfp_rules *r, UINT64 *context)
+static DWORD create(struct wfp_engine *g, const struct wfp_filters *r, UINT64 *context)
 {
 	IPSEC_TRAFFIC0 traffic;
 	DWORD code;
@@ -72,7 +73,7 @@ static DWORD create(struct wfp_engine *g, const struct wfp_rules *r, UINT64 *con
 	if (r->local.len == 4 ||
 	    (code != (DWORD)FWP_E_INVALID_PARAMETER && code != (DWORD)FWP_E_TRAFFIC_MISMATCH))
 		return code;
-	/* Addresses that the filter does not cover? Then the other order is this system's. */
+	/* The filter does not cover these addresses: try the other byte order. */
 	g->sw.ipv6_network = !g->sw.ipv6_network;
 	put_traffic(g, &traffic, r, WFP_OUT);
 	if (IPsecSaContextCreate0(g->handle, &traffic, NULL, context) == ERROR_SUCCESS)
@@ -86,12 +87,12 @@ int wfp_pair_reserve(struct wfp_engine *g, struct wfp_job *j)
 	IPSEC_GETSPI0 get;
 	IPSEC_SA_SPI spi = 0;
 	UINT64 context = 0;
-	DWORD code = create(g, &j->rules, &context);
+	DWORD code = create(g, &j->filters, &context);
 
 	if (code != ERROR_SUCCESS)
 		return wfp_failed(&j->e, code, "IPsecSaContextCreate0");
 	memset(&get, 0, sizeof get);
-	put_traffic(g, &get.inboundIpsecTraffic, &j->rules, WFP_IN);
+	put_traffic(g, &get.inboundIpsecTraffic, &j->filters, WFP_IN);
 	get.ipVersion = get.inboundIpsecTraffic.ipVersion;
 	code = IPsecSaContextGetSpi0(g->handle, context, &get, &spi);
 	j->context = context;
@@ -100,7 +101,7 @@ int wfp_pair_reserve(struct wfp_engine *g, struct wfp_job *j)
 		return 0;
 	wfp_delete_context(g, context, NULL);
 	if (code == ERROR_SUCCESS)
-		return err_set(&j->e, ERR_OS, "IPsecSaContextGetSpi0: gave the reserved SPI %u",
+		return err_set(&j->e, ERR_OS, "IPsecSaContextGetSpi0 returned the reserved SPI %u",
 			       (unsigned)spi);
 	return wfp_failed(&j->e, code, "IPsecSaContextGetSpi0");
 }
@@ -133,7 +134,7 @@ int wfp_pair_expire(struct wfp_engine *g, struct wfp_job *j)
 
 /* ---- bundles ----------------------------------------------------------------------------- */
 
-/* How this program's suites are called there. cipher 0: integrity alone. */
+/* The suites as authentication and cipher transforms. cipher 0: authentication only. */
 static const struct transform {
 	int auth, auth_config, cipher, cipher_config;
 } transforms[SUITE_COUNT] = {
@@ -154,15 +155,15 @@ static const struct transform {
 	[SUITE_AES128GMAC] = {IPSEC_AUTH_AES_128, WFP_AUTHCFG_GCM_128, 0, 0},
 };
 
-/* A bundle of one SA, and all that it points to: has the key, is wiped. */
-struct made {
+/* A bundle of one SA, and what it points to. Contains the key: wipe it. */
+struct bundle {
 	IPSEC_SA_BUNDLE0 bundle;
 	IPSEC_SA0 sa;
 	IPSEC_SA_AUTH_AND_CIPHER_INFORMATION0 both;
 	UINT8 key[SECRET_MAX];
 };
 
-static void put_keys(struct made *m, const struct sa_keys *k)
+static void put_keys(struct bundle *m, const struct sa_keys *k)
 {
 	const struct suite_info *s = suite_info(k->suite);
 	const struct transform *t = &transforms[k->suite];
@@ -178,7 +179,7 @@ static void put_keys(struct made *m, const struct sa_keys *k)
 	cipher->cipherTransform.cipherTransformId.cipherType = (IPSEC_CIPHER_TYPE)t->cipher;
 	cipher->cipherTransform.cipherTransformId.cipherConfig =
 		(IPSEC_CIPHER_CONFIG)t->cipher_config;
-	/* GCM: the same key and salt in both halves. CBC: the MAC's key stands behind the other. */
+	/* GCM: both transforms have the same key and salt. CBC: the MAC key follows the cipher key. */
 	auth->authKey.data = s->kind == SUITE_CBC ? m->key + sealing : m->key;
 	auth->authKey.size = s->kind == SUITE_CBC ? s->mac_key_len : sealing;
 	cipher->cipherKey.data = m->key;
@@ -193,7 +194,7 @@ static void put_keys(struct made *m, const struct sa_keys *k)
 	}
 }
 
-static void put_bundle(const struct wfp_engine *g, struct made *m, const struct wfp_rules *r,
+static void put_bundle(const struct wfp_engine *g, struct bundle *m, const struct wfp_filters *r,
 		       const struct sa_keys *k)
 {
 	uint32_t life = k->lifetime_s + GRACE_S;
@@ -216,12 +217,12 @@ static void put_bundle(const struct wfp_engine *g, struct made *m, const struct 
 
 int wfp_pair_add(struct wfp_engine *g, struct wfp_job *j)
 {
-	struct made m;
+	struct bundle m;
 	DWORD code;
 
 	if (j->keys.said == 0)
-		return err_set(&j->e, ERR_BUG, "the pair has no number of its own (qmSaId)");
-	put_bundle(g, &m, &j->rules, &j->keys);
+		return err_set(&j->e, ERR_BUG, "the pair has no qmSaId");
+	put_bundle(g, &m, &j->filters, &j->keys);
 	code = j->outbound ? IPsecSaContextAddOutbound0(g->handle, j->context, &m.bundle)
 			   : IPsecSaContextAddInbound0(g->handle, j->context, &m.bundle);
 	SecureZeroMemory(&m, sizeof m);
@@ -231,8 +232,8 @@ int wfp_pair_add(struct wfp_engine *g, struct wfp_job *j)
 			  j->outbound ? "IPsecSaContextAddOutbound0" : "IPsecSaContextAddInbound0");
 }
 
-/* The caller has been told that it failed: nothing may go out on it. An inbound alone is harmless,
- * and its context is removed by the caller. */
+/* The caller was told that it failed, so nothing may be sent on it. An inbound SA alone is harmless;
+ * the caller removes its context. */
 void wfp_pair_unadd(struct wfp_engine *g, struct wfp_job *j)
 {
 	if (j->outbound)

@@ -1,15 +1,15 @@
 /*
  * agent/ipsec/xfrm/backend.c - security associations and policies of the Linux kernel, by netlink.
  *
- *     reserve       ALLOCSPI             the kernel chooses the SPI: an SA without a key
- *     add_inbound   UPDSA                gives it one
- *     open_pair     NEWSA, NEWSA         the SPI is ours if the kernel takes it: nobody has it then
- *     add_outbound  (NEWSA,) UPDPOLICY   the out policies name its SPI from now on
- *     remove        (UPDPOLICY,) DELSA   what is still selected never goes first
+ *     reserve   ALLOCSPI             the kernel chooses the SPI: an SA without a key
+ *     install   (NEWSA,) UPDSA       the outbound SA, if the out policies name another SPI and so
+ *                                    do not use it yet; then the key of the reserved inbound SA
+ *     activate  (NEWSA,) UPDPOLICY   the out policies name its SPI from now on
+ *     remove    (UPDPOLICY,) DELSA   no policy names the SPI of an SA that is deleted
  *
- * Two sockets: requests, each answered before the next one (but for removals, which wait for the
- * next one, or the end of the loop's turn, and go with it); events, read when the loop says so. A
- * filter in the kernel keeps our own doings, and every key, out of the second.
+ * Two sockets: one for requests, each answered before the next one is sent; one for events, read
+ * when the loop says so. A socket filter keeps the events of our own requests, and every key, out
+ * of the second.
  *
  * All is tagged: SAs by reqid, policies by index (and reqid or priority), both with the number of
  * the pair of hosts in it. So an earlier run's are known again, and nobody else's are touched.
@@ -99,7 +99,7 @@ static int find_suites(struct xfrm *db, struct err *e)
 	return 0;
 }
 
-static int xfrm_leftovers(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
+static int xfrm_recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 
@@ -242,14 +242,6 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct e
 	return rc;
 }
 
-static void put_reserve(const struct xfrm_pair *pair, union xfrm_msg *m, uint32_t seq)
-{
-	struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
-
-	sa.reqid = TAG_RESERVED << 16 | pair->policy->number;
-	xfrm_put_allocspi(m, seq, &sa, SPI_MIN);
-}
-
 static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, struct err *e)
 {
 	if (!spi_usable(got->spi))
@@ -267,8 +259,8 @@ static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 	struct xfrm_policy *pol = policy_of(p, e);
 	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
 	struct err why = {0};
+	struct xfrm_sa sa, got;
 	union xfrm_msg m;
-	struct xfrm_sa got;
 	unsigned tries = 0;
 	int rc;
 
@@ -276,7 +268,9 @@ static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
 	do {
 		memset(&why, 0, sizeof why);
-		put_reserve(pair, &m, ++db->seq);
+		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+		sa.reqid = TAG_RESERVED << 16 | pol->number;
+		xfrm_put_allocspi(&m, ++db->seq, &sa, SPI_MIN);
 		rc = xfrm_ask(db, &m, true, &why);
 	} while (rc < 0 && (why.os == EEXIST || why.os == ENOENT) && ++tries < RESERVE_TRIES);
 	if (rc == 0 && !xfrm_get_sa((const void *)db->answer, &got))
@@ -311,63 +305,6 @@ static void hint_at_spi(struct err *e)
 		err_hint(e, "another SA has the SPI that the peer chose: try again");
 }
 
-/* What did not become a pair: a lost answer is no answer, each SA may be there. */
-static void give_up(struct xfrm *db, struct xfrm_pair *pair, const struct err *in,
-		    const struct err *out)
-{
-	struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
-
-	if (in->os != EEXIST)
-		xfrm_delete_sa(db, &sa, NULL);
-	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-	if (out != NULL && out->os != EEXIST)
-		xfrm_delete_sa(db, &sa, NULL);
-	xfrm_free_pair(db, pair);
-}
-
-/* The outbound SA waits beside the selected one, where there is one: policies that name no SPI would
- * take it at once. */
-static int xfrm_open_pair(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
-			  const struct sa_keys *in, const struct sa_keys *out,
-			  enum ipsec_part *failed, struct err *e)
-{
-	struct xfrm *db = xfrm_of(ipsec);
-	struct xfrm_policy *pol = policy_of(p, e);
-	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
-	struct err why[2] = {{0}};
-	union xfrm_msg m[2];
-	struct xfrm_sa sa;
-	bool waits;
-
-	*failed = IPSEC_INBOUND;
-	if (pair == NULL)
-		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
-	waits = pol->selected != NULL;
-	pair->in = in->spi;
-	pair->out = out->spi;
-	sa = xfrm_sa_of(pair, IPSEC_INBOUND);
-	set_limits(&sa, p, in);
-	xfrm_put_sa(&m[0], 0, XFRM_MSG_NEWSA, &sa, in, true);
-	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-	set_limits(&sa, p, out);
-	if (waits)
-		xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &sa, out, false);
-	if (xfrm_ask_each(db, m, waits ? 2 : 1, NULL, why) < 0) {
-		if (why[0].code == ERR_NONE) {
-			*failed = IPSEC_OUTBOUND;
-			hint_at_spi(&why[1]);
-		}
-		if (e != NULL)
-			*e = why[0].code != ERR_NONE ? why[0] : why[1];
-		give_up(db, pair, &why[0], waits ? &why[1] : NULL);
-		return -1;
-	}
-	pair->has_in = pair->in_seen = true;
-	pair->has_out = pair->out_seen = pair->out_waits = waits;
-	ctx->id = pair->id;
-	return 0;
-}
-
 /* The kernel takes a second key without a word, and goes on with the first. */
 static int check_inbound(const struct xfrm_pair *pair, const struct sa_keys *k, struct err *e)
 {
@@ -391,163 +328,117 @@ static int add_anew(struct xfrm *db, const struct xfrm_sa *sa, const struct sa_k
 	return xfrm_ask(db, &m, false, e);
 }
 
-static int xfrm_add_inbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-			    struct err *e)
+static int install_inbound(struct xfrm *db, struct xfrm_pair *pair, const struct sa_keys *k,
+			   struct err *e)
 {
-	struct xfrm *db = xfrm_of(ipsec);
-	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
 	struct err why = {0};
-	struct xfrm_sa sa;
 	union xfrm_msg m;
 	int rc;
 
-	if (pair == NULL)
-		return no_context(db, ctx, e);
-	if (check_inbound(pair, k, e) < 0)
-		return -1;
-	sa = xfrm_sa_of(pair, IPSEC_INBOUND);
 	set_limits(&sa, pair->policy->p, k);
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_UPDSA, &sa, k, true);
 	rc = xfrm_ask(db, &m, false, &why);
 	if (rc < 0 && why.os == ESRCH)
 		rc = add_anew(db, &sa, k, &why);
-	if (rc < 0) {
-		if (e != NULL)
-			*e = why;
-		return -1;
-	}
-	pair->is_reserved = false;
-	pair->has_in = pair->in_seen = true;
-	return 0;
-}
-
-static void take_out_back(struct xfrm *db, struct xfrm_pair *pair)
-{
-	const struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-
-	xfrm_delete_sa(db, &sa, NULL);
-	pair->has_out = pair->out_waits = false;
-}
-
-/* The outbound SA is in: from now on it is what the policies send on. All or nothing. */
-static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
-{
-	struct xfrm_pair *before = pair->policy->selected;
-
-	pair->has_out = pair->out_seen = true;
-	pair->out_waits = false;
-	pair->order = ++db->installed;
-	if (xfrm_pin(db, pair->policy, pair, e) == 0)
+	if (rc == 0) {
+		pair->is_reserved = false;
+		pair->has_in = pair->in_seen = true;
 		return 0;
-	xfrm_pin(db, pair->policy, before, NULL);
-	take_out_back(db, pair);
-	return -1;
+	}
+	if (e != NULL)
+		*e = why;
+	return err_in(e, "inbound SA %08" PRIx32, k->spi.n);
 }
 
-static int xfrm_add_outbound(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *k,
-			     struct err *e)
+/* After an answer that was lost the SA may be there, so it is deleted, unless it is another's. */
+static int install_outbound(struct xfrm *db, struct xfrm_pair *pair, const struct sa_keys *k,
+			    struct err *e)
 {
-	struct xfrm *db = xfrm_of(ipsec);
-	struct xfrm_pair *pair = xfrm_pair(db, ctx);
 	struct err why = {0};
 	struct xfrm_sa sa;
 	union xfrm_msg m;
 
-	if (pair == NULL)
-		return no_context(db, ctx, e);
-	if ((pair->has_out && !pair->out_waits) || !pair->has_in)
-		return err_set(e, ERR_BUG, "outbound SA of context %" PRIu64 " %s", ctx.id,
-			       pair->has_out ? "installed twice" : "before the inbound one");
-	if (pair->out_waits && spi_equal(pair->out, k->spi))
-		return select_pair(db, pair, e);
-	if (pair->out_waits)
-		return err_set(e, ERR_BUG, "outbound SPI %08" PRIx32 "; %08" PRIx32 " waits",
-			       k->spi.n, pair->out.n);
 	pair->out = k->spi;
 	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
 	set_limits(&sa, pair->policy->p, k);
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, k, false);
-	if (xfrm_ask(db, &m, false, &why) == 0)
-		return select_pair(db, pair, e);
+	if (xfrm_ask(db, &m, false, &why) == 0) {
+		pair->has_out = pair->out_seen = pair->out_waits = true;
+		return 0;
+	}
 	hint_at_spi(&why);
-	if (why.os != EEXIST) /* it may be the answer that is lost, with the SA in place */
+	if (why.os != EEXIST)
 		xfrm_delete_sa(db, &sa, NULL);
 	if (e != NULL)
 		*e = why;
-	return -1;
+	return err_in(e, "outbound SA %08" PRIx32, k->spi.n);
 }
 
-static void give_back(struct xfrm *db, struct xfrm_pair *pair)
+static void remove_outbound(struct xfrm *db, struct xfrm_pair *pair)
 {
-	const struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_INBOUND);
+	const struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
 
-	if (pair->is_reserved)
+	if (pair->has_out)
 		xfrm_delete_sa(db, &sa, NULL);
-	xfrm_free_pair(db, pair);
+	pair->has_out = pair->out_waits = false;
 }
 
-/* Both SAs go in, and more (or NULL) is reserved; why is empty before. */
-static void put_both(struct xfrm *db, struct xfrm_pair *pair, struct xfrm_pair *more,
-		     const struct sa_keys *in, const struct sa_keys *out, struct err why[3])
-{
-	struct xfrm_sa to, from, got = {.spi = {0}};
-	union xfrm_msg m[3];
-
-	pair->out = out->spi;
-	to = xfrm_sa_of(pair, IPSEC_INBOUND);
-	from = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-	set_limits(&to, pair->policy->p, in);
-	set_limits(&from, pair->policy->p, out);
-	xfrm_put_sa(&m[0], 0, XFRM_MSG_UPDSA, &to, in, true);
-	xfrm_put_sa(&m[1], 0, XFRM_MSG_NEWSA, &from, out, false);
-	if (more != NULL)
-		put_reserve(more, &m[2], 0);
-	xfrm_ask_each(db, m, more != NULL ? 3 : 2, more != NULL ? &got : NULL, why);
-	if (why[0].os == ESRCH)
-		add_anew(db, &to, in, &why[0]);
-	if (more != NULL && why[2].code == ERR_NONE)
-		take_reserved(more, &got, NULL);
-}
-
-/* Both SAs in one go. Only when they are in is the outbound one selected: a request of those that go
- * together is done whatever became of the others. */
-static int xfrm_add_both(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
-			 const struct sa_keys *out, struct ipsec_next *next,
-			 enum ipsec_part *failed, struct err *e)
+/* Policies that name no SPI would send on the outbound SA at once: activate() installs it then. The
+ * inbound SA comes last, since a reservation that was given a key cannot be had back. */
+static int xfrm_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
+			const struct sa_keys *out, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
-	struct xfrm_pair *pair = xfrm_pair(db, ctx), *more;
-	struct err why[3] = {{0}};
-	int rc = -1;
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
 
-	*failed = IPSEC_INBOUND;
 	if (pair == NULL)
 		return no_context(db, ctx, e);
 	if (check_inbound(pair, in, e) < 0)
 		return -1;
-	more = next != NULL ? xfrm_new_pair(db, pair->policy) : NULL;
-	put_both(db, pair, more, in, out, why);
-	if (why[0].code == ERR_NONE) {
-		pair->is_reserved = false;
-		pair->has_in = pair->in_seen = true;
-		*failed = IPSEC_OUTBOUND;
-	}
-	if (why[0].code == ERR_NONE && why[1].code == ERR_NONE) {
-		rc = select_pair(db, pair, e);
-	} else {
-		hint_at_spi(&why[1]);
-		if (why[1].os != EEXIST)
-			take_out_back(db, pair);
-		if (e != NULL)
-			*e = why[0].code != ERR_NONE ? why[0] : why[1];
-	}
-	if (rc == 0 && more != NULL && more->is_reserved)
-		*next = (struct ipsec_next){.ctx = {more->id}, .in = more->in};
-	else if (more != NULL)
-		give_back(db, more);
-	return rc;
+	if (pair->policy->selected != NULL && install_outbound(db, pair, out, e) < 0)
+		return -1;
+	if (install_inbound(db, pair, in, e) == 0)
+		return 0;
+	remove_outbound(db, pair);
+	return -1;
 }
 
+/* The outbound SA is in: from now on the policies send on it. All or nothing. */
+static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
+{
+	struct xfrm_pair *before = pair->policy->selected;
+
+	pair->out_waits = false;
+	pair->order = ++db->activated;
+	if (xfrm_pin(db, pair->policy, pair, e) == 0)
+		return 0;
+	xfrm_pin(db, pair->policy, before, NULL);
+	remove_outbound(db, pair);
+	return -1;
+}
+
+static int xfrm_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *out,
+			 struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+
+	if (pair == NULL)
+		return no_context(db, ctx, e);
+	if ((pair->has_out && !pair->out_waits) || !pair->has_in)
+		return err_set(e, ERR_BUG, "outbound SA of context %" PRIu64 " activated %s",
+			       ctx.id, pair->has_out ? "twice" : "before the inbound is installed");
+	if (pair->out_waits && !spi_equal(pair->out, out->spi))
+		return err_set(e, ERR_BUG,
+			       "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed",
+			       out->spi.n, pair->out.n);
+	if (!pair->has_out && install_outbound(db, pair, out, e) < 0)
+		return -1;
+	return select_pair(db, pair, e);
+}
+
+/* Both parts are tried, whatever becomes of the first; e is the first error. */
 static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		       struct err *e)
 {
@@ -559,16 +450,18 @@ static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 	if (pair == NULL)
 		return ctx.id != 0 && ctx.id <= db->reserved ? 0 : no_context(db, ctx, e);
 	if ((part & IPSEC_OUTBOUND) != 0 && pair->has_out) {
-		/* Deleting what is selected makes senders fail: measured on Linux 7.2. */
+		/* Senders fail while a policy names an SA that is gone: measured on Linux 7.2. */
 		if (pair->policy->selected == pair)
 			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
 		sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-		xfrm_delete_later(db, &sa);
+		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
+			rc = -1;
 		pair->has_out = pair->out_waits = false;
 	}
 	if ((part & IPSEC_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
-		xfrm_delete_later(db, &sa);
+		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
+			rc = -1;
 		pair->has_in = pair->is_reserved = false;
 	}
 	if (!pair->has_in && !pair->has_out && !pair->is_reserved)
@@ -680,9 +573,7 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 		err_set(&why, ERR_OS, "the loop does not take the socket of events");
 		goto free_all;
 	}
-	uv_prepare_init(env->loop, &db->turn);
-	db->poll.data = db->turn.data = db;
-	db->open_handles = 2;
+	db->poll.data = db;
 	*out = &db->db;
 	return 0;
 
@@ -695,10 +586,7 @@ free_all:
 
 static void on_closed(uv_handle_t *h)
 {
-	struct xfrm *db = h->data;
-
-	if (--db->open_handles == 0)
-		free_all(db);
+	free_all(h->data);
 }
 
 /* Policies and SAs stay in the kernel: what was closed stays closed. */
@@ -706,12 +594,10 @@ static void xfrm_close(struct ipsec *ipsec)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 
-	xfrm_flush(db);
 	db->closing = true;
 	while (db->policies != NULL)
 		free_policy(db, db->policies);
 	uv_close((uv_handle_t *)&db->poll, on_closed);
-	uv_close((uv_handle_t *)&db->turn, on_closed);
 }
 
 const struct ipsec_ops ipsec_xfrm = {
@@ -722,13 +608,11 @@ const struct ipsec_ops ipsec_xfrm = {
 	.policy_add = xfrm_policy_add,
 	.policy_remove = xfrm_policy_remove,
 	.reserve = xfrm_reserve,
-	.add_inbound = xfrm_add_inbound,
-	.open_pair = xfrm_open_pair,
-	.add_outbound = xfrm_add_outbound,
-	.add_both = xfrm_add_both,
+	.install = xfrm_install,
+	.activate = xfrm_activate,
 	.remove = xfrm_remove,
 	.query = xfrm_query,
-	.leftovers = xfrm_leftovers,
+	.recover = xfrm_recover,
 	.exempt_socket = xfrm_exempt_socket,
 	.plan = xfrm_plan,
 	.clean = xfrm_clean,

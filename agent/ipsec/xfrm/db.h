@@ -25,7 +25,6 @@
 #define SAFETY_S 86400
 
 #define ANSWER_ROOM 16384
-#define LATER_MAX 64 /* removals that one message to the kernel carries */
 #define RULES_MAX 72
 
 /* One context. */
@@ -33,11 +32,11 @@ struct xfrm_pair {
 	struct xfrm_pair *next_in_bucket, *next_of_policy, *prev_of_policy;
 	struct xfrm_policy *policy;
 	uint64_t id;
-	uint64_t order; /* of installation, for "the newest that is left" */
+	uint64_t order; /* of activation, for "the newest that is left" */
 	struct spi in, out;
 	uint32_t left_s; /* of an earlier run's: what is left of its lifetime */
 	bool is_reserved, has_in, has_out;
-	bool out_waits;         /* the outbound SA is there, and was never selected */
+	bool out_waits;         /* the outbound SA is installed and not activated */
 	bool in_seen, out_seen; /* by the dump that looks for what is gone */
 	bool is_old;            /* of an earlier run, not told yet */
 };
@@ -62,33 +61,21 @@ struct xfrm_policy {
 	struct xfrm_rule rules[];
 };
 
-/* A request without acknowledgement: only an error is answered. */
-struct xfrm_removal {
-	struct nlmsghdr head;
-	struct xfrm_usersa_id id;
-};
-
 struct xfrm {
 	struct ipsec db;
 	struct ipsec_env env;
 	struct mnl_socket *ask, *events;
 	uv_poll_t poll;
-	uv_prepare_t turn; /* the loop waits: what may come later goes out */
-	unsigned open_handles;
 	bool closing, has_ipv6;
 	int lock;     /* against other processes of sapair; -1: not held */
 	uint32_t seq; /* of requests */
-
-	/* Removals that nobody waits for: they go ahead of the next request, or at the turn's end. */
-	struct xfrm_removal later[LATER_MAX];
-	size_t n_later;
 
 	struct xfrm_policy *policies;
 	struct xfrm_door *doors;
 	uint8_t taken[NUMBERS / 8]; /* numbers of our policies */
 	struct xfrm_pair **buckets; /* a power of two of them */
 	size_t n_buckets, n_pairs;
-	uint64_t reserved, installed; /* so far */
+	uint64_t reserved, activated; /* so far */
 	struct suite_list suites;
 
 	/* What was there when we came, by number; what is adopted is ours from then on. */
@@ -157,20 +144,9 @@ int xfrm_said(struct err *e, int os, const char *text);
  * message, which stays in db->answer: wipe it when it is an SA. Wipes m in any case.
  */
 int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e);
-/*
- * The same for up to XFRM_TOGETHER requests that are acknowledged, sent in one go and numbered here. Each
- * is done whether the others are or not, and has its own e (empty before); -1 when any failed. got not
- * NULL: the last one is answered by an SA.
- */
-#define XFRM_TOGETHER 8
-int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct xfrm_sa *got, struct err *e);
 typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
 /* Calls each for what a dump request brings; it may ask nothing itself. */
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);
-/* Sends the removals that wait. */
-void xfrm_flush(struct xfrm *db);
-/* The same as xfrm_delete_sa(), some time in this turn of the loop; the log tells if it fails. */
-void xfrm_delete_later(struct xfrm *db, const struct xfrm_sa *sa);
 /* Not there is no error. */
 int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e);
 /* Not there is none either; and only when it is still ours. */

@@ -1,12 +1,8 @@
 /*
  * agent/ipsec/xfrm/netlink.c - dialogue with the kernel: requests, answers, dumps, sockets.
  */
-#define _GNU_SOURCE /* for recvmmsg. NOLINT */
 #include "agent/ipsec/xfrm/db.h"
 
-#include "agent/os/log.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -22,9 +18,6 @@
 #ifndef NETLINK_EXT_ACK
 #define NETLINK_EXT_ACK 11
 #endif
-
-#define ACK_ROOM 512 /* an error with the kernel's own words */
-#define SEQ_LATER 0  /* of requests that nobody waits for; others count from 1 */
 
 int xfrm_said(struct err *e, int os, const char *text)
 {
@@ -47,72 +40,17 @@ int xfrm_said(struct err *e, int os, const char *text)
 	}
 }
 
-/* Sends n requests, and what waits ahead of them. */
-static ssize_t put_out(struct xfrm *db, union xfrm_msg *m, size_t count)
+/* Sends one request. */
+static ssize_t put_out(struct xfrm *db, union xfrm_msg *m)
 {
-	struct iovec parts[1 + XFRM_TOGETHER] = {{db->later, db->n_later * sizeof db->later[0]}};
-	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	struct msghdr msg = {.msg_name = &kernel,
-			     .msg_namelen = sizeof kernel,
-			     .msg_iov = parts,
-			     .msg_iovlen = 1 + count};
 	ssize_t n;
 
-	/* Events bear the number that their cause bore: filter_events() knows ours by it. */
-	for (size_t i = 0; i < count; i++) {
-		m[i].head.nlmsg_pid = mnl_socket_get_portid(db->ask);
-		parts[1 + i] = (struct iovec){&m[i], NLMSG_ALIGN(m[i].head.nlmsg_len)};
-	}
+	/* Events carry the port of the request that caused them: filter_events() looks for it. */
+	m->head.nlmsg_pid = mnl_socket_get_portid(db->ask);
 	do
-		n = sendmsg(mnl_socket_get_fd(db->ask), &msg, 0);
+		n = mnl_socket_sendto(db->ask, m, m->head.nlmsg_len);
 	while (n < 0 && errno == EINTR);
-	if (n >= 0)
-		db->n_later = 0;
 	return n;
-}
-
-/* An answer that nobody waits for: a removal failed, or the rest of something that was given up. */
-static void hear_later(const struct nlmsghdr *h, int left)
-{
-	char text[160];
-	int os;
-
-	if (mnl_nlmsg_ok(h, left) && h->nlmsg_seq == SEQ_LATER &&
-	    xfrm_get_error(h, &os, text, sizeof text) && os != ESRCH)
-		log_line(LOG_WARN, "the kernel did not remove an SA: %s %s", strerror(os), text);
-}
-
-static void on_turn(uv_prepare_t *h)
-{
-	xfrm_flush(h->data);
-}
-
-void xfrm_flush(struct xfrm *db)
-{
-	if (db->n_later > 0)
-		put_out(db, NULL, 0); /* if it fails, at the next turn */
-	if (db->n_later == 0)
-		uv_prepare_stop(&db->turn);
-}
-
-void xfrm_delete_later(struct xfrm *db, const struct xfrm_sa *sa)
-{
-	struct xfrm_removal *r;
-	union xfrm_msg m;
-
-	if (db->n_later == LATER_MAX)
-		xfrm_flush(db);
-	if (db->n_later == LATER_MAX) {
-		xfrm_delete_sa(db, sa, NULL);
-		return;
-	}
-	xfrm_put_sa_id(&m, SEQ_LATER, XFRM_MSG_DELSA, sa);
-	m.head.nlmsg_flags &= (uint16_t)~NLM_F_ACK;
-	m.head.nlmsg_pid = mnl_socket_get_portid(db->ask);
-	r = &db->later[db->n_later++];
-	assert(m.head.nlmsg_len == sizeof *r);
-	memcpy(r, &m, sizeof *r);
-	uv_prepare_start(&db->turn, on_turn);
 }
 
 /*
@@ -126,24 +64,20 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 	ssize_t n;
 	int os;
 
-	n = put_out(db, m, 1);
+	n = put_out(db, m);
 	wipe(m, sizeof *m);
 	if (n < 0)
 		return xfrm_said(e, errno, "send by netlink");
 	for (;;) {
 		const struct nlmsghdr *h = (const void *)db->answer;
-		int left;
 
 		n = mnl_socket_recvfrom(db->ask, db->answer, sizeof db->answer);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return xfrm_said(e, errno, "receive by netlink");
-		left = (int)n;
-		if (!mnl_nlmsg_ok(h, left) || h->nlmsg_seq != seq) {
-			hear_later(h, left);
-			continue;
-		}
+		if (!mnl_nlmsg_ok(h, (int)n) || h->nlmsg_seq != seq)
+			continue; /* the rest of an answer that was given up */
 		if (has_answer && h->nlmsg_type != NLMSG_ERROR)
 			return 0;
 		if (!xfrm_get_error(h, &os, text, sizeof text))
@@ -153,80 +87,13 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 	}
 }
 
-/* The answer to one of n requests, numbered from first on; others are heard. */
-static unsigned take_answer(const struct nlmsghdr *h, size_t len, uint32_t first, size_t n,
-			    struct xfrm_sa *got, struct err *e)
-{
-	const uint32_t i = h->nlmsg_seq - first;
-	char text[160];
-	int os;
-
-	if (!mnl_nlmsg_ok(h, (int)len) || h->nlmsg_seq == SEQ_LATER || i >= n) {
-		hear_later(h, (int)len);
-		return 0;
-	}
-	if (xfrm_get_error(h, &os, text, sizeof text)) {
-		if (os != 0)
-			xfrm_said(&e[i], os, text);
-	} else if (got == NULL || i != n - 1 || !xfrm_get_sa(h, got)) {
-		err_set(&e[i], ERR_OS, "an answer of type %u by netlink", (unsigned)h->nlmsg_type);
-	}
-	return 1u << i;
-}
-
-static int fail_each(struct err *e, size_t n, int os, const char *what)
-{
-	for (size_t i = 0; i < n; i++)
-		xfrm_said(&e[i], os, what);
-	return -1;
-}
-
-int xfrm_ask_each(struct xfrm *db, union xfrm_msg *m, size_t n, struct xfrm_sa *got, struct err *e)
-{
-	const uint32_t first = db->seq + 1;
-	uint32_t room[XFRM_TOGETHER][ACK_ROOM / 4];
-	struct iovec parts[XFRM_TOGETHER];
-	struct mmsghdr answers[XFRM_TOGETHER] = {{.msg_len = 0}};
-	unsigned missing = (1u << n) - 1;
-	int os = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		parts[i] = (struct iovec){&room[i], sizeof room[i]};
-		answers[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
-		m[i].head.nlmsg_seq = first + (uint32_t)i;
-	}
-	db->seq += (uint32_t)n;
-	if (put_out(db, m, n) < 0)
-		os = errno;
-	wipe(m, n * sizeof *m);
-	if (os != 0)
-		return fail_each(e, n, os, "send by netlink");
-	while (missing != 0) {
-		/* The kernel has answered all before it came back from the request. */
-		int come = recvmmsg(mnl_socket_get_fd(db->ask), answers, (unsigned)n,
-				    MSG_WAITFORONE, NULL);
-
-		if (come < 0 && errno == EINTR)
-			continue;
-		if (come < 0)
-			return fail_each(e, n, errno, "receive by netlink");
-		for (int i = 0; i < come; i++)
-			missing &= ~take_answer((const void *)&room[i], answers[i].msg_len, first,
-						n, got, e);
-	}
-	for (size_t i = 0; i < n; i++)
-		if (e[i].code != ERR_NONE)
-			return -1;
-	return 0;
-}
-
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e)
 {
 	const uint32_t seq = m->head.nlmsg_seq;
 	bool over = false;
 	int rc = 0;
 
-	if (put_out(db, m, 1) < 0)
+	if (put_out(db, m) < 0)
 		return xfrm_said(e, errno, "send by netlink");
 	while (!over) {
 		ssize_t n = mnl_socket_recvfrom(db->ask, db->answer, sizeof db->answer);
@@ -239,10 +106,8 @@ int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, st
 		if (n < 0)
 			return xfrm_said(e, errno, "receive by netlink");
 		for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-			if (h->nlmsg_seq != seq) {
-				hear_later(h, left);
+			if (h->nlmsg_seq != seq)
 				continue;
-			}
 			if (h->nlmsg_type == NLMSG_DONE) {
 				over = true;
 			} else if (xfrm_get_error(h, &os, text, sizeof text)) {

@@ -147,54 +147,38 @@ void xfrm_make_rules(struct xfrm_policy *pol)
 
 /* ---- in the kernel ----------------------------------------------------------------------- */
 
-/* What waits would be taken by policies that name no SPI. */
-static void drop_waiting(struct xfrm *db, struct xfrm_policy *pol)
+/* Policies that name no SPI would send on an outbound SA that was not activated. */
+static int remove_waiting(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 {
 	for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy) {
 		const struct xfrm_sa sa = xfrm_sa_of(q, IPSEC_OUTBOUND);
 
 		if (!q->out_waits)
 			continue;
-		xfrm_delete_sa(db, &sa, NULL);
+		if (xfrm_delete_sa(db, &sa, e) < 0)
+			return -1;
 		q->has_out = q->out_waits = false;
 	}
-}
-
-/* As many as there is room for; how many. What a rule is said to name changes at once: it may be the
- * answer that gets lost, and who names the former one again has to do so in the kernel. */
-static size_t put_pins(struct xfrm_policy *pol, struct spi spi, union xfrm_msg *m)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < pol->n_rules && n < XFRM_TOGETHER; i++) {
-		struct xfrm_rule *r = &pol->rules[i];
-
-		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
-			continue;
-		r->pin = spi;
-		xfrm_put_rule(&m[n++], 0, XFRM_MSG_UPDPOLICY, r);
-	}
-	return n;
+	return 0;
 }
 
 /* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e)
 {
 	const struct spi spi = {pair != NULL ? pair->out.n : 0};
-	union xfrm_msg m[XFRM_TOGETHER];
-	size_t n;
 
-	if (pair == NULL)
-		drop_waiting(db, pol);
-	while ((n = put_pins(pol, spi, m)) > 0) {
-		struct err why[XFRM_TOGETHER] = {{0}};
+	if (pair == NULL && remove_waiting(db, pol, e) < 0)
+		return -1;
+	for (size_t i = 0; i < pol->n_rules; i++) {
+		struct xfrm_rule *r = &pol->rules[i];
 
-		if (xfrm_ask_each(db, m, n, NULL, why) == 0)
+		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
 			continue;
-		for (size_t i = 0; i < n && e != NULL; i++)
-			if (why[i].code != ERR_NONE)
-				*e = why[i];
-		return err_in(e, "select the SA %08" PRIx32, spi.n);
+		/* Noted before it is done: if the answer is lost, naming the former SPI again
+		 * must not be left out. */
+		r->pin = spi;
+		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, e) < 0)
+			return err_in(e, "name the SA %08" PRIx32 " in the policies", spi.n);
 	}
 	pol->selected = pair;
 	return 0;

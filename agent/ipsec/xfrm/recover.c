@@ -118,7 +118,7 @@ static void adopt_sa(struct xfrm *db, struct xfrm_policy *pol, const struct xfrm
 		return;
 	pair->is_old = true;
 	pair->left_s = left_of(sa);
-	pair->order = ++db->installed;
+	pair->order = ++db->activated;
 	if (in) {
 		pair->has_in = pair->in_seen = true;
 		pair->in = sa->spi;

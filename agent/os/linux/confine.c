@@ -61,7 +61,7 @@ static void say(char *text, size_t size, const char *what)
 
 /* ---- capabilities ---------------------------------------------------------------------- */
 
-/* Locked memory that is still to come needs the right to lock, or no limit to it. */
+/* Locking memory that is allocated later needs CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK. */
 static bool may_lock_more(void)
 {
 	struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
@@ -114,7 +114,7 @@ static void keep_capabilities(const struct confinement *c, char *text, size_t si
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-/* As old as Linux 5.1; the numbers are those of every architecture. */
+/* Since Linux 5.1; the same numbers on all architectures. */
 #ifndef SYS_io_uring_setup
 #define SYS_io_uring_setup 425
 #define SYS_io_uring_enter 426
@@ -138,9 +138,9 @@ struct call {
 	{SYS_##nr, 2, {{arg, mask, value}, {arg2, mask2, value2}}}
 /* clang-format on */
 #define ALL 0xffffffffu
-#define WRITES (O_ACCMODE | O_CREAT | O_TRUNC) /* none of these flags: to read only */
+#define WRITES (O_ACCMODE | O_CREAT | O_TRUNC) /* O_RDONLY under this mask: read only */
 
-/* What libc and libuv do in any process that has a loop, reads files and logs. */
+/* Calls of libc and libuv in a process that has a loop, reads files and logs. */
 static const struct call common[] = {
 	ANY(read),
 	ANY(write),
@@ -173,7 +173,7 @@ static const struct call common[] = {
 	ANY(getrandom),
 	ANY(futex),
 	ANY(brk),
-	/* memory, none of it to be executed */
+	/* memory that is not executable */
 	ONE(mmap, 2, PROT_EXEC, 0),
 	ONE(mprotect, 2, PROT_EXEC, 0),
 	ANY(munmap),
@@ -240,8 +240,7 @@ static const struct call agent_only[] = {
 #endif
 };
 
-/* The helper: sockets that take ESP out of UDP, and the options that they have; and the one that takes
- * a socket past IPsec. */
+/* The helper: encapsulation sockets with their options, and the option that exempts a socket from IPsec. */
 static const struct call helper_only[] = {
 	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
 	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
@@ -272,10 +271,10 @@ static bool install(struct sock_filter *code, size_t n)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) == 0;
 }
 
-/* libuv may have a ring by now, and ends the process when that is forbidden afterwards. */
+/* libuv may have a ring already, and aborts if io_uring is forbidden afterwards. */
 static bool rings_open;
 
-/* "Not there", which is what callers are ready for. */
+/* The calls fail with ENOSYS, which callers handle. */
 bool os_confine_rings(void)
 {
 	struct sock_filter code[] = {
@@ -294,15 +293,14 @@ bool os_confine_rings(void)
 	return !rings_open;
 }
 
-/* The number is loaded when each begins, and when it ends without a match. */
+/* The accumulator holds the number of the call before this code, and after it if nothing matched. */
 static unsigned put_call(struct sock_filter *code, const struct call *c)
 {
 	unsigned n = 0, left = c->tests > 0 ? 3u * c->tests + 2 : 1;
 
 	code[n++] = IS(c->nr, 0, left);
 	for (unsigned i = 0; i < c->tests; i++) {
-		/* Arguments of these calls have 32 bits: the upper half is not looked at by the
-		 * kernel either. */
+		/* These arguments have 32 bits; the kernel ignores the upper half too. */
 		code[n++] = LOAD(args[0]);
 		code[n - 1].k += 8 * c->test[i].arg;
 		code[n++] = AND(c->test[i].mask);
@@ -363,7 +361,7 @@ static bool filter_calls(enum confine_role role)
 
 #define TO_READ_FILES (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 
-/* What came after the first version of it. */
+/* Access rights that Landlock got after its first version. */
 static uint64_t newer_accesses(void)
 {
 	int version =
@@ -451,12 +449,12 @@ void os_confine(const struct confinement *c, char *text, size_t size)
 	text[0] = '\0';
 	keep_capabilities(c, text, size);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return; /* what follows needs it */
+		return; /* the rest requires it */
 	say(text, size, "no new privileges");
 	if (TRACED_BY_SANITIZER)
-		return; /* its leak check is a tracer */
+		return; /* the leak check is a tracer */
 	if (close_files(c))
-		say(text, size, "files but its own closed");
+		say(text, size, "file access restricted");
 	if (filter_calls(c->role))
 		say(text, size, "system calls filtered");
 }

@@ -1,5 +1,5 @@
 /*
- * agent/os/linux/control.c - Linux: the control socket, from both ends.
+ * agent/os/linux/control.c - Linux: the control socket, server and client side.
  */
 /* For struct ucred. NOLINTNEXTLINE(bugprone-reserved-identifier) */
 #define _GNU_SOURCE
@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define START_WAIT_MS 2000 /* for another agent that is about to take the same control socket */
+#define START_WAIT_MS 2000 /* wait for another agent that starts at the same control socket */
 
 static int socket_address(struct sockaddr_un *sa, const char *path, struct err *e)
 {
@@ -29,7 +29,7 @@ static int socket_address(struct sockaddr_un *sa, const char *path, struct err *
 	sa->sun_family = AF_UNIX;
 	if (n == 0 || n >= sizeof sa->sun_path) {
 		err_set(e, ERR_USAGE,
-			"control socket %s: a path of %zu bytes; 1 to %zu can be used", path, n,
+			"control socket %s: the path has %zu bytes, must have 1 to %zu", path, n,
 			sizeof sa->sun_path - 1);
 		return err_hint(e, "choose a shorter one with --control");
 	}
@@ -48,25 +48,25 @@ int os_control_dir_check(const char *path, struct err *e)
 	os_dir_of(dir, path);
 	if (lstat(dir, &st) != 0) {
 		if (errno != ENOENT)
-			return os_failed(e, errno, "look at", dir);
+			return os_failed(e, errno, "stat", dir);
 		if (os_make_dir(dir, e) < 0)
 			return -1;
 		if (lstat(dir, &st) != 0)
-			return os_failed(e, errno, "look at", dir);
+			return os_failed(e, errno, "stat", dir);
 	}
-	/* A link in /tmp is somebody's trap; one that root or we made is ours to follow. */
+	/* Another user may have made a symbolic link in /tmp: follow only links of root and our own. */
 	if (S_ISLNK(st.st_mode) && (!os_is_ours(&st) || stat(dir, &st) != 0)) {
-		err_set(e, ERR_PERM, "%s: a link that another user made", dir);
-		return err_hint(e, "remove it, or choose another place with --control");
+		err_set(e, ERR_PERM, "%s: a symbolic link of another user", dir);
+		return err_hint(e, "remove it, or choose another path with --control");
 	}
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, ERR_USAGE, "%s: not a directory", dir);
 	if (!os_is_ours(&st)) {
-		err_set(e, ERR_PERM, "%s: owned by user %u, wanted %u or root", dir,
+		err_set(e, ERR_PERM, "%s: owned by user %u, must be %u or root", dir,
 			(unsigned)st.st_uid, (unsigned)geteuid());
-		return err_hint(e, "choose another place with --control");
+		return err_hint(e, "choose another path with --control");
 	}
-	/* In a sticky directory nobody else can replace our socket, whose own mode is 0700. */
+	/* In a sticky directory other users cannot replace our socket, whose mode is 0700. */
 	if ((st.st_mode & 022) != 0 && (st.st_mode & S_ISVTX) == 0) {
 		err_set(e, ERR_PERM, "%s: mode %04o lets others replace the control socket", dir,
 			(unsigned)(st.st_mode & 07777));
@@ -99,22 +99,22 @@ int os_control_clear_stale(const char *path, struct err *e)
 	if (socket_address(&sa, path, e) < 0)
 		return -1;
 	if (lstat(path, &st) != 0)
-		return errno == ENOENT ? 0 : os_failed(e, errno, "look at", path);
+		return errno == ENOENT ? 0 : os_failed(e, errno, "stat", path);
 	if (!S_ISSOCK(st.st_mode)) {
-		err_set(e, ERR_USAGE, "%s: is there, but is not a socket", path);
-		return err_hint(e, "remove it, or choose another place with --control");
+		err_set(e, ERR_USAGE, "%s: exists and is not a socket", path);
+		return err_hint(e, "remove it, or choose another path with --control");
 	}
 	fd = connect_to(&sa, SOCK_NONBLOCK);
 	if (fd < 0 && errno == ECONNREFUSED)
 		return os_remove_file(path, e);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
-	if (fd < 0 && errno != EAGAIN) /* EAGAIN: alive, and busy */
+	if (fd < 0 && errno != EAGAIN) /* EAGAIN: the agent is alive and busy */
 		return os_failed(e, errno, "connect to", path);
 	if (fd >= 0)
 		close(fd);
-	err_set(e, ERR_USAGE, "an agent is running already: it answers at %s", path);
-	return err_hint(e, "stop it first, or give this one another --control");
+	err_set(e, ERR_USAGE, "an agent is already running at %s", path);
+	return err_hint(e, "stop it, or choose another path with --control");
 }
 
 static bool peer_of(int fd, unsigned *uid)
@@ -133,10 +133,9 @@ bool os_control_peer_ok(int fd, unsigned *uid)
 	return peer_of(fd, uid) && (*uid == 0 || *uid == geteuid());
 }
 
-/* A lock file beside the socket, held from the look at what is there until we answer: of agents
- * that start at once, none takes the socket of another for a stale one. It goes before the lock
- * does, so that nothing is left; who then gets the lock of a file that is gone tries again. Where
- * files cannot be locked, only one start at a time is safe. */
+/* Takes a lock on a file beside the socket. It is held from the check of an existing socket until ours
+ * listens, so that an agent that starts at the same time does not take our socket for a stale one. The file
+ * is removed before the lock is released; an agent that then gets the lock of the removed file tries again. */
 static int starting_lock(const char *path, char lock[OS_PATH_MAX], struct err *e)
 {
 	const uint64_t end_ns = os_now_ns() + START_WAIT_MS * UINT64_C(1000000);
@@ -148,15 +147,15 @@ static int starting_lock(const char *path, char lock[OS_PATH_MAX], struct err *e
 	for (;;) {
 		fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 		if (fd < 0)
-			return os_failed(e, errno, "make the lock", lock);
+			return os_failed(e, errno, "create the lock file", lock);
 		if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
 			close(fd);
 			if (os_now_ns() >= end_ns) {
 				err_set(e, ERR_USAGE,
-					"%s: another agent has been starting there for %d s", lock,
-					START_WAIT_MS / 1000);
-				return err_hint(
-					e, "stop it first, or give this one another --control");
+					"%s: locked for %d s by another agent that is starting",
+					lock, START_WAIT_MS / 1000);
+				return err_hint(e,
+						"stop it, or choose another path with --control");
 			}
 			os_sleep_ms(5);
 			continue;
@@ -193,7 +192,7 @@ static void on_unlistened(uv_handle_t *h)
 	free(h->data);
 }
 
-/* What is at the path is ours to replace: nobody else starts there now. */
+/* Called with the lock: no other agent starts at this path. */
 static int take_path(struct os_control **out, struct uv_loop_s *loop, const char *path,
 		     os_control_knock *on_client, void *arg, struct err *e)
 {
@@ -274,13 +273,12 @@ int os_control_connect(const char *path, struct err *e)
 
 		if (no != ENOENT && no != ECONNREFUSED && no != ENOTDIR)
 			return os_failed(e, no, "connect to the agent at", path);
-		err_set(e, ERR_DOWN, "no agent is running: nobody answers at %s", path);
+		err_set(e, ERR_DOWN, "no agent is running at %s", path);
 		if (e != NULL)
 			e->os = (uint32_t)no;
-		return err_hint(e, "start it with \"sapair run\", or say where it is: --control");
+		return err_hint(e, "start it with \"sapair run\", or give its path with --control");
 	}
-	/* The socket may stand in a directory where others could have been first; root may also
-	 * drive the agent of a user. */
+	/* Another user may have created the socket. Root may use the agent of any user. */
 	if (geteuid() != 0 && !os_control_peer_ok(fd, &uid)) {
 		close(fd);
 		return err_set(e, ERR_PERM, "%s: belongs to a process of user %u", path, uid);

@@ -1,5 +1,5 @@
 /*
- * agent/os/linux/file.c - Linux: files, and whom to trust with them.
+ * agent/os/linux/file.c - Linux: files and their permissions.
  */
 /* For renameat2, mkostemp. NOLINTNEXTLINE(bugprone-reserved-identifier) */
 #define _GNU_SOURCE
@@ -54,7 +54,7 @@ bool os_is_ours(const struct stat *st)
 	return st->st_uid == 0 || st->st_uid == geteuid();
 }
 
-/* Who can replace the file decides as much as who can write it. */
+/* Permission to replace the file is as good as permission to write it. */
 static int judge_dir_of(const char *path, struct err *e)
 {
 	char dir[OS_PATH_MAX];
@@ -62,11 +62,11 @@ static int judge_dir_of(const char *path, struct err *e)
 
 	os_dir_of(dir, path);
 	if (stat(dir, &st) != 0)
-		return os_failed(e, errno, "look at", dir);
+		return os_failed(e, errno, "stat", dir);
 	if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0) {
 		err_set(e, ERR_PERM, "%s: mode %04o of the directory lets everybody replace %s",
 			dir, (unsigned)(st.st_mode & 07777), path);
-		return err_hint(e, "take that right away: chmod o-w on the directory");
+		return err_hint(e, "chmod o-w the directory");
 	}
 	return 0;
 }
@@ -82,14 +82,14 @@ static int judge(const struct stat *st, const char *path, enum os_trust trust, s
 	if (trust == OS_ANYONE)
 		return 0;
 	if (!os_is_ours(st)) {
-		err_set(e, ERR_PERM, "%s: owned by user %u, wanted %u or root", path,
+		err_set(e, ERR_PERM, "%s: owned by user %u, must be %u or root", path,
 			(unsigned)st->st_uid, (unsigned)geteuid());
 		return err_hint(e, "chown the file to the user that the agent runs as");
 	}
 	if (trust == OS_SECRET && (mode & 077) != 0) {
 		err_set(e, ERR_PERM, "%s: mode %04o lets others read or write a secret", path,
 			mode);
-		return err_hint(e, "chmod 600 the file; if others saw it, make a new one");
+		return err_hint(e, "chmod 600 the file; if others may have read it, replace it");
 	}
 	if ((mode & 022) != 0) {
 		err_set(e, ERR_PERM, "%s: mode %04o lets others write it", path, mode);
@@ -98,7 +98,7 @@ static int judge(const struct stat *st, const char *path, enum os_trust trust, s
 	return judge_dir_of(path, e);
 }
 
-/* Reads to the end; room for one byte too many shows a file that grew, one for the NUL. */
+/* Reads to the end. One byte more than expected shows that the file has grown; one is for the NUL. */
 static int slurp(char **text, size_t *len, int fd, size_t expected, const char *path, struct err *e)
 {
 	const size_t size = expected + 2;
@@ -121,7 +121,7 @@ static int slurp(char **text, size_t *len, int fd, size_t expected, const char *
 		have += (size_t)n;
 	}
 	if (have > expected) {
-		err_set(e, ERR_USAGE, "%s: changes while it is read", path);
+		err_set(e, ERR_USAGE, "%s: changed while it was read", path);
 		goto free_buf;
 	}
 	buf[have] = '\0';
@@ -141,12 +141,12 @@ int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust
 
 	*text = NULL;
 	*len = 0;
-	/* Not blocking: a FIFO in the place of a file must not hold the agent. */
+	/* Non-blocking: a FIFO must not block the agent. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return os_failed(e, errno, "open", path);
 	if (fstat(fd, &st) != 0)
-		os_failed(e, errno, "look at", path);
+		os_failed(e, errno, "stat", path);
 	else if (judge(&st, path, trust, e) == 0)
 		result = slurp(text, len, fd, (size_t)st.st_size, path, e);
 	close(fd);
@@ -176,7 +176,7 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-/* Moves tmp to path unless something is there. Old file systems know only link(). */
+/* Renames tmp to path unless path exists. Old file systems support only link(). */
 static int place_new(const char *tmp, const char *path)
 {
 	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
@@ -198,7 +198,7 @@ static void sync_dir_of(const char *path)
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	fsync(fd); /* some file systems can't: the file's own fsync has said what matters */
+	fsync(fd); /* some file systems do not support it; the file itself is synced */
 	close(fd);
 }
 
@@ -214,7 +214,7 @@ int os_write_file(const char *path, const char *text, size_t len, bool secret, b
 		return os_failed(e, ENAMETOOLONG, "write", path);
 	if (stat(path, &st) == 0) {
 		if (exclusive)
-			return err_set(e, ERR_USAGE, "%s: is there already", path);
+			return err_set(e, ERR_USAGE, "%s: already exists", path);
 		if (!S_ISREG(st.st_mode)) /* never rename over /dev/null */
 			return err_set(e, ERR_USAGE, "%s: not a regular file", path);
 	}
@@ -243,7 +243,7 @@ int os_write_file(const char *path, const char *text, size_t len, bool secret, b
 remove_tmp:
 	unlink(tmp);
 	if (no == EEXIST)
-		return err_set(e, ERR_USAGE, "%s: is there already", path);
+		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	return os_failed(e, no, "write", path);
 }
 
@@ -254,7 +254,7 @@ int os_remove_file(const char *path, struct err *e)
 	return 0;
 }
 
-/* One level. What we make has exactly that mode, whatever the umask. */
+/* Creates one directory, with exactly this mode, regardless of the umask. */
 static int make_one(const char *path, mode_t mode, struct err *e)
 {
 	struct stat st;
@@ -265,11 +265,11 @@ static int make_one(const char *path, mode_t mode, struct err *e)
 		return 0;
 	}
 	if (errno != EEXIST)
-		return os_failed(e, errno, "make the directory", path);
+		return os_failed(e, errno, "create the directory", path);
 	if (stat(path, &st) != 0)
-		return os_failed(e, errno, "look at", path);
+		return os_failed(e, errno, "stat", path);
 	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ERR_USAGE, "%s: is there, but is not a directory", path);
+		return err_set(e, ERR_USAGE, "%s: exists and is not a directory", path);
 	return 0;
 }
 
@@ -279,7 +279,7 @@ int os_make_dir(const char *path, struct err *e)
 	size_t n = strlen(path);
 
 	if (n == 0 || n >= sizeof part)
-		return os_failed(e, n == 0 ? ENOENT : ENAMETOOLONG, "make the directory", path);
+		return os_failed(e, n == 0 ? ENOENT : ENAMETOOLONG, "create the directory", path);
 	memcpy(part, path, n + 1);
 	while (n > 1 && part[n - 1] == '/')
 		part[--n] = '\0';
@@ -288,7 +288,7 @@ int os_make_dir(const char *path, struct err *e)
 		int made;
 
 		*slash = '\0';
-		/* An existing parent may be one that we could not make: look first. */
+		/* mkdir() of an existing parent may fail with EACCES: check first. */
 		made = stat(part, &st) == 0 && S_ISDIR(st.st_mode) ? 0 : make_one(part, 0755, e);
 		*slash = '/';
 		if (made < 0)
@@ -333,7 +333,7 @@ void os_dir_of(char out[OS_PATH_MAX], const char *path)
 	}
 	n = slash == path ? 1 : (size_t)(slash - path);
 	if (n >= OS_PATH_MAX)
-		n = OS_PATH_MAX - 1; /* such a path opens nowhere */
+		n = OS_PATH_MAX - 1; /* such a path cannot be opened */
 	memcpy(out, path, n);
 	out[n] = '\0';
 }

@@ -1,5 +1,5 @@
 /*
- * agent/os/linux/inner.h - what the files of agent/os for Linux share.
+ * agent/os/linux/inner.h - shared by the files of agent/os/linux.
  */
 #ifndef SAPAIR_AGENT_OS_LINUX_INNER_H
 #define SAPAIR_AGENT_OS_LINUX_INNER_H
@@ -10,10 +10,9 @@
 
 struct stat;
 
-/* "WHAT PATH: strerror(no)", its class by what the user can do about it, with a hint where rights are
- * missing. -1. */
+/* Sets "WHAT PATH: strerror(no)", with a class and, if permissions are missing, a hint. Returns -1. */
 int os_failed(struct err *e, int no, const char *what, const char *path);
-/* Nobody but us and root could have put it there. */
+/* True if the owner is the process's user or root. */
 bool os_is_ours(const struct stat *st);
 
 #endif

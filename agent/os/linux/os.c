@@ -1,5 +1,5 @@
 /*
- * agent/os/linux/os.c - Linux: the process itself, clocks, where things are, the service manager.
+ * agent/os/linux/os.c - Linux: the process, clocks, default paths, the service manager.
  */
 #include "agent/os/os.h"
 
@@ -42,7 +42,7 @@ static void fill_std_descriptors(void)
 {
 	int fd;
 
-	do { /* else the first socket becomes "stderr" and log lines go to a peer */
+	do { /* or the first socket would become stderr, and log lines would go to a peer */
 		fd = open("/dev/null", O_RDWR);
 	} while (fd >= 0 && fd <= 2);
 	if (fd > 2)
@@ -62,15 +62,15 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
-/* Nothing of ours into a core, should somebody make one after all. */
+/* No memory of this process in a core dump, in case one is made anyway. */
 static void leave_out_of_cores(void)
 {
 	int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return; /* no /proc: none is made anyway */
+		return; /* no /proc: RLIMIT_CORE has to do */
 	if (write(fd, "0", 1) < 0)
-		errno = 0; /* likewise */
+		errno = 0;
 	close(fd);
 }
 
@@ -82,15 +82,15 @@ void os_harden(void)
 	fill_std_descriptors();
 	setrlimit(RLIMIT_CORE, &no_core);
 	leave_out_of_cores();
-	if (!TRACED_BY_SANITIZER) /* the leak check attaches to us as a tracer */
+	if (!TRACED_BY_SANITIZER) /* the leak check attaches as a tracer */
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	umask(077);
 	ignore.sa_handler = SIG_IGN;
 	sigaction(SIGPIPE, &ignore, NULL);
 	raise_descriptor_limit();
 #if defined(__GLIBC__)
-	/* One arena, and fixed thresholds (glibc raises them by itself): the record buffers of
-	 * closed links go back to the system. */
+	/* One arena, and fixed thresholds, which glibc would raise: record buffers of closed links
+	 * are returned to the system. */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_MMAP_THRESHOLD, HEAP_KEEP);
 	mallopt(M_TRIM_THRESHOLD, HEAP_KEEP);
@@ -113,7 +113,7 @@ static bool may_lock_without_limit(void)
 
 static bool is_locked;
 
-/* On fault: a reserved page that nobody touched stays unbacked (thread stacks: 8 MiB). */
+/* MCL_ONFAULT: untouched pages of thread stacks (8 MiB) stay unbacked. */
 static bool lock_all(void)
 {
 	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
@@ -121,7 +121,7 @@ static bool lock_all(void)
 
 bool os_lock_memory(void)
 {
-	/* Under a limit, locking what is to come turns a later malloc into a failure. */
+	/* With a limit, MCL_FUTURE would make later allocations fail. */
 	if (!may_lock_without_limit())
 		return false;
 	is_locked = lock_all();
@@ -131,8 +131,7 @@ bool os_lock_memory(void)
 void os_trim_memory(void)
 {
 #if defined(__GLIBC__)
-	/* Free pages amid the heap that are locked cannot be given back. They are unlocked for
-	 * the moment of it only, in which nothing has a reason to be swapped out. */
+	/* Locked pages cannot be returned: unlock them during the call only. */
 	if (is_locked && munlockall() != 0)
 		return;
 	malloc_trim(0);
@@ -206,7 +205,7 @@ void os_sleep_ms(unsigned ms)
 		;
 }
 
-/* Where things are. */
+/* Default paths. */
 
 /* An absolute path from the environment, or NULL. */
 static const char *env_dir(const char *name)
@@ -306,9 +305,9 @@ void os_notify(const char *state)
 		return;
 	memcpy(sa.sun_path, path, n);
 	if (path[0] == '@')
-		sa.sun_path[0] = '\0'; /* abstract: no NUL at the end, so the length counts */
+		sa.sun_path[0] = '\0'; /* abstract: the length counts, there is no final NUL */
 
-	/* systemd's Type=notify-reload wants the moment of the reload with it. */
+	/* systemd's Type=notify-reload requires the time of the reload. */
 	if (strcmp(state, "RELOADING=1") == 0) {
 		struct timespec t = {0, 0};
 

@@ -1,5 +1,5 @@
 /*
- * agent/os/windows/confine.c - Windows: nothing yet; the service's account is what limits the agent.
+ * agent/os/windows/confine.c - Windows: does nothing; the account of the service limits the agent.
  */
 #include "agent/os/confine.h"
 

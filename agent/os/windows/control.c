@@ -1,5 +1,5 @@
 /*
- * agent/os/windows/control.c - Windows: the control pipe, from both ends.
+ * agent/os/windows/control.c - Windows: the control pipe, server and client side.
  */
 #include "agent/os/windows/inner.h"
 
@@ -11,14 +11,13 @@
 #include <string.h>
 #include <uv.h>
 
-#define PIPE_NAME_MAX 240 /* the system takes 256 */
+#define PIPE_NAME_MAX 240 /* the system's limit is 256 */
 #define PIPE_BUFFER 65536
-#define PIPE_BUSY_MS 2000 /* all instances taken: for so long somebody else is being let in */
+#define PIPE_BUSY_MS 2000 /* wait while the agent accepts another client */
 
 /* ---- client --------------------------------------------------------------------------- */
 
-/* A path that is no pipe's name ("C:\lab\a.sock") stands for one that is made of it, so that the
- * same commands work on every system. */
+/* Makes the name of a pipe from a path like "C:\lab\a.sock", so that the same commands work on all systems. */
 static int pipe_name(wchar_t out[OS_PATH_MAX], const char *path, struct err *e)
 {
 	char name[OS_PATH_MAX + sizeof PIPE_PREFIX + 16];
@@ -34,7 +33,7 @@ static int pipe_name(wchar_t out[OS_PATH_MAX], const char *path, struct err *e)
 	}
 	if (path[0] == '\0' || strlen(name) <= from || strlen(name) > PIPE_NAME_MAX ||
 	    !win_wide(out, name)) {
-		err_set(e, ERR_USAGE, "control pipe %s: a name of %zu bytes; 1 to %d can be used",
+		err_set(e, ERR_USAGE, "control pipe %s: the name has %zu bytes, must have 1 to %d",
 			path, strlen(path), PIPE_NAME_MAX - 20);
 		return err_hint(e, "choose a shorter one with --control");
 	}
@@ -54,16 +53,16 @@ static HANDLE open_pipe(const wchar_t *name)
 		if (h != INVALID_HANDLE_VALUE || GetLastError() != ERROR_PIPE_BUSY ||
 		    os_now_ns() >= end_ns)
 			return h;
-		Sleep(2); /* the agent is letting somebody else in */
+		Sleep(2); /* the agent is accepting another client */
 	}
 }
 
-/* Nobody but us, SYSTEM and administrators may have made the pipe that we talk to. */
+/* The pipe must have been created by the process's user, SYSTEM or an administrator. */
 static int judge_pipe(HANDLE h, const char *path, struct err *e)
 {
 	PSECURITY_DESCRIPTOR sd = NULL;
 	TOKEN_USER *us = win_token_user();
-	TOKEN_OWNER *usual = win_token_part(TokenOwner); /* of what we make ourselves */
+	TOKEN_OWNER *usual = win_token_part(TokenOwner); /* default owner of our own objects */
 	PSID owner = NULL;
 	char who[SID_TEXT];
 	int rc = 0;
@@ -96,10 +95,10 @@ int os_control_connect(const char *path, struct err *e)
 		code = GetLastError();
 		if (code != ERROR_FILE_NOT_FOUND && code != ERROR_PATH_NOT_FOUND)
 			return win_failed(e, code, "connect to the agent at", path);
-		err_set(e, ERR_DOWN, "no agent is running: nobody answers at %s", path);
+		err_set(e, ERR_DOWN, "no agent is running at %s", path);
 		if (e != NULL)
 			e->os = code;
-		return err_hint(e, "start it with \"sapair run\", or say where it is: --control");
+		return err_hint(e, "start it with \"sapair run\", or give its path with --control");
 	}
 	if (judge_pipe(h, path, e) < 0) {
 		CloseHandle(h);
@@ -108,7 +107,7 @@ int os_control_connect(const char *path, struct err *e)
 	fd = _open_osfhandle((intptr_t)h, _O_RDWR | _O_BINARY);
 	if (fd < 0) {
 		CloseHandle(h);
-		return err_set(e, ERR_OS, "connect to the agent at %s: no descriptor left", path);
+		return err_set(e, ERR_OS, "connect to the agent at %s: no free descriptor", path);
 	}
 	return fd;
 }
@@ -118,7 +117,7 @@ static HANDLE handle_of(int fd)
 	return (HANDLE)_get_osfhandle(fd);
 }
 
-/* Waits for what was begun on h. ERROR_TIMEOUT: it was called off. */
+/* Waits for the operation on h. ERROR_TIMEOUT: it was cancelled. */
 static DWORD finish(HANDLE h, OVERLAPPED *o, BOOL begun, DWORD *n, DWORD timeout_ms)
 {
 	DWORD code = begun ? ERROR_SUCCESS : GetLastError();
@@ -130,7 +129,7 @@ static DWORD finish(HANDLE h, OVERLAPPED *o, BOOL begun, DWORD *n, DWORD timeout
 		CancelIoEx(h, o);
 		late = true;
 	}
-	/* Cancelling may have come too late: then there is a result. */
+	/* If the cancellation came too late, there is a result. */
 	if (GetOverlappedResult(h, o, n, TRUE))
 		return ERROR_SUCCESS;
 	code = GetLastError();
@@ -197,9 +196,9 @@ void os_control_close(int fd)
 /* ---- server --------------------------------------------------------------------------- */
 
 /*
- * One instance waits for a client at any time: we make it ourselves, since the loop's library makes
- * pipes that everybody may open. A thread of the system's pool sees the client come and wakes the
- * loop; all else happens on the loop's thread.
+ * One instance of the pipe waits for a client at any time. It is not created by libuv, whose pipes every
+ * user may open. A thread of the system's pool notices the client and wakes the loop; everything else runs on
+ * the loop's thread.
  */
 struct os_control {
 	uv_async_t woken;
@@ -207,8 +206,8 @@ struct os_control {
 	void *arg;
 	wchar_t name[OS_PATH_MAX];
 	PSECURITY_DESCRIPTOR sd;
-	HANDLE waiting; /* the instance; connected when o says so */
-	HANDLE watch;   /* of the pool */
+	HANDLE waiting; /* the instance; connected when o is signalled */
+	HANDLE watch;   /* registered wait of the pool */
 	OVERLAPPED o;
 	bool closing;
 };
@@ -240,7 +239,7 @@ static DWORD await_client(struct os_control *c)
 	ResetEvent(c->o.hEvent);
 	if (!ConnectNamedPipe(c->waiting, &c->o)) {
 		code = GetLastError();
-		if (code == ERROR_PIPE_CONNECTED) /* between making and waiting */
+		if (code == ERROR_PIPE_CONNECTED) /* a client connected already */
 			SetEvent(c->o.hEvent);
 		else if (code != ERROR_IO_PENDING)
 			return code;
@@ -265,10 +264,10 @@ static void on_woken(uv_async_t *h)
 	if (c->closing || c->watch == NULL || WaitForSingleObject(c->o.hEvent, 0) != WAIT_OBJECT_0)
 		return;
 	stop_watching(c);
-	c->on_client(c->arg); /* takes it by os_control_accept() */
+	c->on_client(c->arg); /* calls os_control_accept() */
 	if (c->closing || c->watch != NULL)
 		return;
-	/* Not taken. */
+	/* Not accepted. */
 	DisconnectNamedPipe(c->waiting);
 	await_client(c);
 }
@@ -281,7 +280,7 @@ int os_control_accept(struct os_control *c, struct uv_pipe_s *client, unsigned *
 	*uid = 0;
 	c->waiting = make_instance(c, false);
 	if (c->waiting == INVALID_HANDLE_VALUE) {
-		c->waiting = h; /* lets this one go, then waits on it again */
+		c->waiting = h; /* on_woken() disconnects it and waits again */
 		return UV_ENOMEM;
 	}
 	await_client(c);
@@ -310,12 +309,12 @@ int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const cha
 	int fd;
 
 	*out = NULL;
-	/* The first-instance flag would say so, too, but as "access denied". */
+	/* FILE_FLAG_FIRST_PIPE_INSTANCE would fail too, but with "access denied". */
 	fd = os_control_connect(path, NULL);
 	if (fd >= 0) {
 		os_control_close(fd);
-		err_set(e, ERR_USAGE, "an agent is running already: it answers at %s", path);
-		return err_hint(e, "stop it first, or give this one another --control");
+		err_set(e, ERR_USAGE, "an agent is already running at %s", path);
+		return err_hint(e, "stop it, or choose another path with --control");
 	}
 	c = calloc(1, sizeof *c);
 	if (c == NULL)
@@ -351,7 +350,7 @@ void os_control_unlisten(struct os_control *c)
 
 		CancelIoEx(c->waiting, &c->o);
 		stop_watching(c);
-		GetOverlappedResult(c->waiting, &c->o, &n, TRUE); /* o is the system's until then */
+		GetOverlappedResult(c->waiting, &c->o, &n, TRUE); /* the system uses o until then */
 		CloseHandle(c->waiting);
 	}
 	uv_close((uv_handle_t *)&c->woken, on_control_closed);

@@ -1,5 +1,5 @@
 /*
- * agent/os/windows/detach.c - programs that outlive the session by which they were started.
+ * agent/os/windows/detach.c - processes that outlive the session that started them.
  */
 #include "agent/os/windows/inner.h"
 
@@ -9,9 +9,9 @@
 
 #include "agent/os/detach.h"
 
-#define KILLED 137 /* as a shell says of what was killed */
+#define KILLED 137 /* exit status of a killed process, as in a shell */
 
-/* Each word in quotes. */
+/* Quotes each word. */
 static bool command_line(wchar_t *out, size_t room, const wchar_t *exe, const char *const *words)
 {
 	wchar_t word[OS_PATH_MAX];
@@ -35,7 +35,7 @@ static HANDLE open_inherited(const wchar_t *name, DWORD access, DWORD how)
 			   &sa, how, FILE_ATTRIBUTE_NORMAL, NULL);
 }
 
-/* These handles and no other: one of the session's pipes would keep it waiting. */
+/* Only these handles are inherited: a pipe of the session would keep the session open. */
 static DWORD create(PROCESS_INFORMATION *p, const wchar_t *exe, wchar_t *line, HANDLE nothing,
 		    HANDLE log)
 {
@@ -79,7 +79,7 @@ int detach_start(struct detached *d, const char *const *words, const char *log, 
 	memset(d, 0, sizeof *d);
 	if (n == 0 || n >= OS_PATH_MAX || !win_wide(name, log) ||
 	    !command_line(line, sizeof line / sizeof line[0], exe, words))
-		return err_set(e, ERR_USAGE, "%s: names that are too long", log);
+		return err_set(e, ERR_USAGE, "%s: path too long", log);
 	file = open_inherited(name, GENERIC_WRITE, CREATE_ALWAYS);
 	if (file == INVALID_HANDLE_VALUE)
 		return win_failed(e, GetLastError(), "write", log);

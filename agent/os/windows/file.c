@@ -1,8 +1,8 @@
 /*
- * agent/os/windows/file.c - Windows: names of files, whom to trust with them, reading and writing.
+ * agent/os/windows/file.c - Windows: files and their permissions.
  *
- * Trusted with what is ours: the user whom this process runs as, SYSTEM, Administrators; for what
- * is no secret, TrustedInstaller too. Names are UTF-8 here and UTF-16 in the calls.
+ * Trusted are the user of this process, SYSTEM, Administrators, and, except with secrets, TrustedInstaller.
+ * Names are UTF-8 here and UTF-16 in the system's calls.
  */
 #include "agent/os/windows/inner.h"
 
@@ -18,7 +18,7 @@
 #endif
 
 static const char hint_trust[] =
-	"take the others' rights away: icacls FILE /inheritance:r /grant:r *S-1-5-18:F "
+	"remove the permissions of others: icacls FILE /inheritance:r /grant:r *S-1-5-18:F "
 	"*S-1-5-32-544:F";
 
 /* ---- names ---------------------------------------------------------------------------- */
@@ -56,15 +56,15 @@ void os_dir_of(char out[OS_PATH_MAX], const char *path)
 		snprintf(out, OS_PATH_MAX, ".");
 		return;
 	}
-	if (n > 1 && path[n - 2] != ':') /* "C:\" keeps its own */
+	if (n > 1 && path[n - 2] != ':') /* "C:\" keeps its slash */
 		n--;
 	if (n >= OS_PATH_MAX)
-		n = OS_PATH_MAX - 1; /* such a path opens nowhere */
+		n = OS_PATH_MAX - 1; /* such a path cannot be opened */
 	memcpy(out, path, n);
 	out[n] = '\0';
 }
 
-/* ---- whom to trust with a file -------------------------------------------------------- */
+/* ---- permissions ----------------------------------------------------------------------- */
 
 #define RIGHTS_WRITE                                                                             \
 	(FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | DELETE | WRITE_DAC | WRITE_OWNER | \
@@ -72,11 +72,11 @@ void os_dir_of(char out[OS_PATH_MAX], const char *path)
 #define RIGHTS_READ (FILE_READ_DATA | GENERIC_READ | MAXIMUM_ALLOWED)
 #define RIGHTS_REPLACE (FILE_DELETE_CHILD | WRITE_DAC | WRITE_OWNER | GENERIC_ALL)
 
-/* Looks for an entry that gives one of the rights to somebody else: its name, and true. */
+/* True if an entry gives one of the rights to an untrusted account; who is its name. */
 static bool others_may(PACL acl, DWORD rights, const TOKEN_USER *us, bool secret,
 		       char who[SID_TEXT])
 {
-	if (acl == NULL) { /* no list at all: everybody may everything */
+	if (acl == NULL) { /* no list: everybody has every right */
 		snprintf(who, SID_TEXT, "everybody");
 		return true;
 	}
@@ -87,7 +87,7 @@ static bool others_may(PACL acl, DWORD rights, const TOKEN_USER *us, bool secret
 		if (!GetAce(acl, i, (void **)&ace) || (ace->Header.AceFlags & INHERIT_ONLY_ACE) ||
 		    (ace->Mask & rights) == 0)
 			continue;
-		/* Denials only take away: what they leave is judged as if they were not there. */
+		/* Denials only remove rights: ignoring them is safe. */
 		if (ace->Header.AceType == ACCESS_DENIED_ACE_TYPE ||
 		    ace->Header.AceType == ACCESS_DENIED_OBJECT_ACE_TYPE ||
 		    ace->Header.AceType == ACCESS_DENIED_CALLBACK_ACE_TYPE)
@@ -99,7 +99,7 @@ static bool others_may(PACL acl, DWORD rights, const TOKEN_USER *us, bool secret
 		if (ace->Header.AceType == ACCESS_ALLOWED_ACE_TYPE)
 			win_name_of(who, sid);
 		else
-			snprintf(who, SID_TEXT, "an entry of a kind that is not judged here");
+			snprintf(who, SID_TEXT, "an entry of an unsupported type");
 		return true;
 	}
 	return false;
@@ -124,11 +124,12 @@ static int judge_security(HANDLE h, const char *path, bool is_dir, enum os_trust
 			       OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION, &owner, NULL,
 			       &acl, NULL, &sd);
 	if (code != ERROR_SUCCESS) {
-		rc = win_failed(e, code, "look at the rights of", path);
+		rc = win_failed(e, code, "read the permissions of", path);
 	} else if (owner == NULL || !win_is_trusted(owner, us, secret)) {
 		win_name_of(who, owner);
-		err_set(e, ERR_PERM, "%s: owned by %s, wanted us or Administrators", path, who);
-		rc = err_hint(e, "take it over: takeown /a /f FILE");
+		err_set(e, ERR_PERM, "%s: owned by %s, must be the agent's user or Administrators",
+			path, who);
+		rc = err_hint(e, "takeown /a /f FILE");
 	} else if (others_may(acl, rights, us, secret, who)) {
 		err_set(e, ERR_PERM, "%s: %s may %s", path, who,
 			is_dir   ? "replace files in it"
@@ -142,7 +143,7 @@ static int judge_security(HANDLE h, const char *path, bool is_dir, enum os_trust
 	return rc;
 }
 
-/* Who can replace the file decides as much as who can write it. */
+/* Permission to replace the file is as good as permission to write it. */
 static int judge_dir_of(const char *path, enum os_trust trust, struct err *e)
 {
 	char dir[OS_PATH_MAX];
@@ -152,11 +153,11 @@ static int judge_dir_of(const char *path, enum os_trust trust, struct err *e)
 
 	os_dir_of(dir, path);
 	if (!win_wide(wide, dir))
-		return win_failed(e, ERROR_INVALID_NAME, "look at", dir);
+		return win_failed(e, ERROR_INVALID_NAME, "open", dir);
 	h = CreateFileW(wide, READ_CONTROL, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
 			NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
 	if (h == INVALID_HANDLE_VALUE)
-		return win_failed(e, GetLastError(), "look at", dir);
+		return win_failed(e, GetLastError(), "open", dir);
 	rc = judge_security(h, dir, true, trust == OS_SECRET ? OS_CONFIG : trust, e);
 	CloseHandle(h);
 	return rc;
@@ -179,7 +180,7 @@ bool os_exists(const char *path)
 	return win_wide(wide, path) && GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
 }
 
-/* Reads to the end; room for one byte too many shows a file that grew, one for the NUL. */
+/* Reads to the end. One byte more than expected shows that the file has grown; one is for the NUL. */
 static int slurp(char **text, size_t *len, HANDLE h, size_t expected, const char *path,
 		 struct err *e)
 {
@@ -201,7 +202,7 @@ static int slurp(char **text, size_t *len, HANDLE h, size_t expected, const char
 		have += n;
 	}
 	if (have > expected) {
-		err_set(e, ERR_USAGE, "%s: changes while it is read", path);
+		err_set(e, ERR_USAGE, "%s: changed while it was read", path);
 		goto free_buf;
 	}
 	buf[have] = '\0';
@@ -222,7 +223,7 @@ static int read_open(char **text, size_t *len, HANDLE h, const char *path, enum 
 	if (GetFileType(h) != FILE_TYPE_DISK)
 		return err_set(e, ERR_USAGE, "%s: not a regular file", path);
 	if (!GetFileSizeEx(h, &size))
-		return win_failed(e, GetLastError(), "look at", path);
+		return win_failed(e, GetLastError(), "get the size of", path);
 	if (size.QuadPart > OS_FILE_MAX)
 		return err_set(e, ERR_USAGE, "%s: longer than %d bytes", path, OS_FILE_MAX);
 	if (trust != OS_ANYONE &&
@@ -243,7 +244,7 @@ int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust
 		return win_failed(e, ERROR_INVALID_NAME, "open", path);
 	if (is_dir(path))
 		return err_set(e, ERR_USAGE, "%s: not a regular file", path);
-	/* Who sits behind a pipe of that name learns who we are, but cannot act as us. */
+	/* If the name is that of a pipe, its server can identify but not impersonate us. */
 	h = CreateFileW(wide, GENERIC_READ | READ_CONTROL, FILE_SHARE_READ | FILE_SHARE_DELETE,
 			NULL, OPEN_EXISTING, SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION, NULL);
 	if (h == INVALID_HANDLE_VALUE)
@@ -274,7 +275,7 @@ static DWORD write_whole(HANDLE h, const char *text, size_t len)
 	return FlushFileBuffers(h) ? ERROR_SUCCESS : GetLastError();
 }
 
-/* A new file beside path; a secret one is nobody else's from the first moment on. */
+/* Creates a new file beside path; a secret one has its permissions from the start. */
 static HANDLE make_beside(wchar_t tmp[OS_PATH_MAX], const char *path, bool secret)
 {
 	PSECURITY_DESCRIPTOR sd = secret ? win_ours_alone("FA") : NULL;
@@ -314,7 +315,7 @@ int os_write_file(const char *path, const char *text, size_t len, bool secret, b
 	if (strlen(path) + 16 > OS_PATH_MAX || !win_wide(to, path))
 		return win_failed(e, ERROR_INVALID_NAME, "write", path);
 	if (exclusive && os_exists(path))
-		return err_set(e, ERR_USAGE, "%s: is there already", path);
+		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	if (is_dir(path))
 		return err_set(e, ERR_USAGE, "%s: not a regular file", path);
 	h = make_beside(tmp, path, secret);
@@ -330,7 +331,7 @@ int os_write_file(const char *path, const char *text, size_t len, bool secret, b
 		return 0;
 	DeleteFileW(tmp);
 	if (code == ERROR_ALREADY_EXISTS || code == ERROR_FILE_EXISTS)
-		return err_set(e, ERR_USAGE, "%s: is there already", path);
+		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	return win_failed(e, code, "write", path);
 }
 
@@ -349,7 +350,7 @@ int os_remove_file(const char *path, struct err *e)
 	return win_failed(e, code, "remove", path);
 }
 
-/* One level; ours alone, or with the rights of what it stands in. */
+/* Creates one directory, private or with inherited permissions. */
 static int make_one(const char *path, bool private, struct err *e)
 {
 	PSECURITY_DESCRIPTOR sd = NULL;
@@ -358,9 +359,9 @@ static int make_one(const char *path, bool private, struct err *e)
 	DWORD code = ERROR_SUCCESS;
 
 	if (!win_wide(wide, path))
-		return win_failed(e, ERROR_INVALID_NAME, "make the directory", path);
+		return win_failed(e, ERROR_INVALID_NAME, "create the directory", path);
 	if (private) {
-		/* OI, CI: what is made in it inherits. */
+		/* OI, CI: files and directories in it inherit. */
 		sd = win_ours_alone("FA");
 		sa.lpSecurityDescriptor = sd;
 	}
@@ -371,8 +372,8 @@ static int make_one(const char *path, bool private, struct err *e)
 	if (code == ERROR_SUCCESS || is_dir(path))
 		return 0;
 	if (code == ERROR_ALREADY_EXISTS)
-		return err_set(e, ERR_USAGE, "%s: is there, but is not a directory", path);
-	return win_failed(e, code, "make the directory", path);
+		return err_set(e, ERR_USAGE, "%s: exists and is not a directory", path);
+	return win_failed(e, code, "create the directory", path);
 }
 
 int os_make_dir(const char *path, struct err *e)
@@ -381,7 +382,7 @@ int os_make_dir(const char *path, struct err *e)
 	size_t n = strlen(path);
 
 	if (n == 0 || n >= sizeof part)
-		return win_failed(e, ERROR_INVALID_NAME, "make the directory", path);
+		return win_failed(e, ERROR_INVALID_NAME, "create the directory", path);
 	memcpy(part, path, n + 1);
 	while (n > 1 && win_is_slash(part[n - 1]) && part[n - 2] != ':')
 		part[--n] = '\0';

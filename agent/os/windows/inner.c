@@ -1,5 +1,5 @@
 /*
- * agent/os/windows/inner.c - Windows: what the files of agent/os for it share.
+ * agent/os/windows/inner.c - Windows: shared by the files of this folder.
  */
 #include "agent/os/windows/inner.h"
 
@@ -10,7 +10,7 @@
 
 #define SDDL_MAX (2 * SID_TEXT + 128)
 
-static const char hint_rights[] = "run it elevated: as administrator";
+static const char hint_rights[] = "run it elevated, as administrator";
 
 int win_failed(struct err *e, DWORD code, const char *what, const char *path)
 {
@@ -75,7 +75,7 @@ bool win_is_slash(char c)
 	return c == '/' || c == '\\';
 }
 
-/* ---- who we are ----------------------------------------------------------------------- */
+/* ---- the user of this process ---------------------------------------------------------- */
 
 bool win_is_elevated(void)
 {
@@ -92,7 +92,6 @@ bool win_is_elevated(void)
 	return member;
 }
 
-/* A part of this process's token; freed by free(). */
 void *win_token_part(TOKEN_INFORMATION_CLASS class)
 {
 	void *part = NULL;
@@ -144,17 +143,17 @@ PSECURITY_DESCRIPTOR win_ours_alone(const char *rights)
 	return sd;
 }
 
-/* ---- whom to trust -------------------------------------------------------------------- */
+/* ---- trusted accounts ------------------------------------------------------------------ */
 
 bool win_is_trusted(PSID sid, const TOKEN_USER *us, bool secret)
 {
 	static const struct {
 		const char *sid;
-		bool only_read; /* trusted with what is no secret */
+		bool only_read; /* not trusted with secrets */
 	} known[] = {
 		{"S-1-5-18", false},     /* SYSTEM */
 		{"S-1-5-32-544", false}, /* Administrators */
-		{"S-1-3-4", false},      /* OWNER RIGHTS: the owner is judged by himself */
+		{"S-1-3-4", false},      /* OWNER RIGHTS: the owner is checked separately */
 		{"S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464", true},
 	};
 	char *text = NULL;
@@ -181,7 +180,7 @@ void win_name_of(char out[SID_TEXT], PSID sid)
 	if (LookupAccountSidW(NULL, sid, name, &n, domain, &d, &use) &&
 	    win_utf8(out, SID_TEXT, name))
 		return;
-	snprintf(out, SID_TEXT, "somebody");
+	snprintf(out, SID_TEXT, "an unknown account");
 	if (ConvertSidToStringSidA(sid, &text)) {
 		snprintf(out, SID_TEXT, "%s", text);
 		LocalFree(text);

@@ -1,6 +1,5 @@
 /*
- * agent/os/windows/os.c - Windows: the process itself, clocks, where things are, what is asked about the
- * machine.
+ * agent/os/windows/os.c - Windows: the process, clocks, default paths, terminal, host name.
  */
 #include "agent/os/windows/inner.h"
 
@@ -38,12 +37,12 @@ char **os_args(int argc, char **argv)
 
 void os_args_become(char **argv)
 {
-	(void)argv; /* nobody starts it again */
+	(void)argv; /* there is no re-exec on Windows */
 }
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-static UINT old_output, old_input; /* of the console, which is not ours alone */
+static UINT old_output, old_input; /* code pages of the console, which other programs share */
 
 static void restore_console(void)
 {
@@ -60,7 +59,7 @@ static void setup_console(void)
 		SetConsoleCP(CP_UTF8);
 		atexit(restore_console);
 	}
-	_setmode(1, _O_BINARY); /* a line ends the same on every system */
+	_setmode(1, _O_BINARY); /* the same line ends on all systems */
 	_setmode(2, _O_BINARY);
 }
 
@@ -83,7 +82,7 @@ void os_harden(void)
 
 bool os_lock_memory(void)
 {
-	return false; /* a page at a time, and few of them: VirtualLock() does not hold what we need */
+	return false; /* VirtualLock() is limited to few pages */
 }
 
 void os_trim_memory(void)
@@ -100,7 +99,7 @@ void os_signals(struct os_signal out[OS_SIGNALS])
 
 void os_ignore_signals(void)
 {
-	/* The console's handler of libuv goes with the process. */
+	/* libuv's console handler stays until the process ends. */
 }
 
 /* ---- clocks ------------------------------------------------------------------------------ */
@@ -112,7 +111,7 @@ uint64_t os_now_ns(void)
 
 	if (per_s.QuadPart == 0)
 		QueryPerformanceFrequency(&per_s);
-	QueryPerformanceCounter(&t); /* goes on during sleep (documented) */
+	QueryPerformanceCounter(&t); /* includes time of sleep (documented) */
 	return (uint64_t)(t.QuadPart / per_s.QuadPart) * 1000000000u +
 	       (uint64_t)(t.QuadPart % per_s.QuadPart) * 1000000000u / (uint64_t)per_s.QuadPart;
 }
@@ -133,7 +132,7 @@ void os_sleep_ms(unsigned ms)
 	Sleep(ms);
 }
 
-/* ---- where things are -------------------------------------------------------------------- */
+/* ---- default paths ----------------------------------------------------------------------- */
 
 void os_config_dir(char out[OS_PATH_MAX])
 {
@@ -165,7 +164,7 @@ void os_control_path(char out[OS_PATH_MAX])
 long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from)
 {
 	(void)udp, (void)data, (void)room, (void)from;
-	return -1; /* reads are begun ahead here, one at a time: they are handed out as they end */
+	return -1; /* libuv delivers each datagram as its read completes */
 }
 
 bool os_is_terminal(int fd)

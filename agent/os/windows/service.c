@@ -1,9 +1,9 @@
 /*
  * agent/os/windows/service.c - the service manager, and the event log of a service.
  *
- * A service has no stderr: its log lines come out of a pipe here and go to the event log. "<6,131>text"
- * (log.h, LOG_EVENTS) becomes event 131 of the level 6. Lines that are no event's have the number of their
- * level: 1 error, 2 warning, 3 information. The message table that names the numbers is in the program.
+ * A service has no stderr: a pipe takes its log lines to the event log. "<6,131>text" (log.h, LOG_EVENTS)
+ * becomes event 131 with level 6. Other lines have the number of their level: 1 error, 2 warning,
+ * 3 information. The program contains the message table for these numbers.
  */
 #include <winsock2.h>
 #include <windows.h>
@@ -20,7 +20,7 @@
 
 #define NAME L"sapair"
 #define SOURCE_KEY L"SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application\\sapair"
-#define ABOUT L"Agrees IPsec security associations with other hosts and keeps them fresh."
+#define ABOUT L"Sets up and rekeys IPsec security associations with other hosts."
 #define WAIT_MS 20000
 #define RESTART_MS 5000
 #define PATH_ROOM 4096
@@ -35,7 +35,7 @@ static int failed(struct err *e, DWORD code, const char *what)
 	case ERROR_ACCESS_DENIED:
 		class = ERR_PERM;
 		why = "access denied";
-		hint = "run it elevated: as administrator";
+		hint = "run it elevated, as administrator";
 		break;
 	case ERROR_SERVICE_DOES_NOT_EXIST:
 		class = ERR_USAGE;
@@ -44,15 +44,15 @@ static int failed(struct err *e, DWORD code, const char *what)
 		break;
 	case ERROR_SERVICE_MARKED_FOR_DELETE:
 		why = "the service is being removed";
-		hint = "close the programs that look at services, then try again";
+		hint = "close programs that show services, then try again";
 		break;
 	case ERROR_FAILED_SERVICE_CONTROLLER_CONNECT:
 		class = ERR_USAGE;
 		why = "not started by the service manager";
-		hint = "by hand: sapair run; as a service: sapair service start";
+		hint = "in a console: sapair run; as a service: sapair service start";
 		break;
 	case ERROR_SERVICE_DEPENDENCY_FAIL:
-		why = "a service that it needs does not run";
+		why = "a required service is not running";
 		hint = "start the Base Filtering Engine: sc start bfe";
 		break;
 	default:
@@ -102,7 +102,7 @@ static DWORD add_source(void)
 	return (DWORD)code;
 }
 
-/* What this Windows does not know is left out; what it refuses is an error. */
+/* A setting that this version of Windows does not support is skipped; a refused one is an error. */
 static DWORD set_detail(SC_HANDLE service, DWORD what, void *value)
 {
 	DWORD code = ERROR_SUCCESS;
@@ -116,8 +116,8 @@ static DWORD set_detail(SC_HANDLE service, DWORD what, void *value)
 static DWORD add_details(SC_HANDLE service)
 {
 	wchar_t text[] = ABOUT;
-	/* The engine asks who we are, not for privileges: all of SYSTEM's are given up but the one that
-	 * opening a file by its path needs. */
+	/* The filter engine checks the account, not privileges: drop all of SYSTEM's privileges except the
+	 * one that opening a file by its path needs. */
 	wchar_t privileges[] = L"SeChangeNotifyPrivilege\0";
 	SERVICE_DESCRIPTIONW about = {text};
 	SERVICE_REQUIRED_PRIVILEGES_INFOW least = {privileges};
@@ -128,7 +128,7 @@ static DWORD add_details(SC_HANDLE service)
 	SERVICE_FAILURE_ACTIONSW failures = {.dwResetPeriod = 3600,
 					     .cActions = 3,
 					     .lpsaActions = actions};
-	SERVICE_FAILURE_ACTIONS_FLAG also = {TRUE}; /* an exit status is a bad end, too */
+	SERVICE_FAILURE_ACTIONS_FLAG also = {TRUE}; /* a non-zero exit status is a failure too */
 	SERVICE_DELAYED_AUTO_START_INFO late = {FALSE};
 	const struct {
 		DWORD what;
@@ -139,7 +139,7 @@ static DWORD add_details(SC_HANDLE service)
 		{SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, &also},
 		{SERVICE_CONFIG_REQUIRED_PRIVILEGES_INFO, &least},
 		{SERVICE_CONFIG_SERVICE_SID_INFO, &sid},
-		/* Hosts are unprotected from their start until ours. */
+		/* Until the service starts, the host is unprotected. */
 		{SERVICE_CONFIG_DELAYED_AUTO_START_INFO, &late},
 	};
 
@@ -152,7 +152,7 @@ static DWORD add_details(SC_HANDLE service)
 	return ERROR_SUCCESS;
 }
 
-/* As it is wanted already? */
+/* True if the service exists with this command. */
 static bool is_same(SC_HANDLE service, const wchar_t *command)
 {
 	union {
@@ -180,7 +180,8 @@ int service_install(const char *config, bool *changed, struct err *e)
 		return failed(e, GetLastError(), "install the service");
 	if (!command_line(command, config)) {
 		CloseServiceHandle(manager);
-		return err_set(e, ERR_USAGE, "%s: no name for the config of a service", config);
+		return err_set(e, ERR_USAGE,
+			       "%s: the path of the config cannot be used in a service", config);
 	}
 	service = CreateServiceW(manager, NAME, L"sapair IPsec agent", SERVICE_ALL_ACCESS,
 				 SERVICE_WIN32_OWN_PROCESS, SERVICE_AUTO_START,
@@ -236,7 +237,7 @@ static DWORD state_of(SC_HANDLE service, DWORD *exit_status)
 	return s.dwCurrentState;
 }
 
-/* Until it is in the state, or in one that does not lead there. */
+/* Waits until the service has the wanted state; false if it cannot reach it. */
 static bool wait_for(SC_HANDLE service, DWORD wanted, DWORD *exit_status)
 {
 	for (DWORD waited = 0; waited < WAIT_MS; waited += 50) {
@@ -272,9 +273,9 @@ int service_start(bool *changed, struct err *e)
 	CloseServiceHandle(service);
 	if (runs)
 		return 0;
-	err_set(e, ERR_OS, "start the service: it ended, with exit %lu", (unsigned long)status);
-	return err_hint(e,
-			"the event log says why: Get-WinEvent -ProviderName sapair -MaxEvents 5");
+	err_set(e, ERR_OS, "start the service: it ended with exit status %lu",
+		(unsigned long)status);
+	return err_hint(e, "see the event log: Get-WinEvent -ProviderName sapair -MaxEvents 5");
 }
 
 static int stop_service(SC_HANDLE service, bool *changed, struct err *e)
@@ -292,7 +293,7 @@ static int stop_service(SC_HANDLE service, bool *changed, struct err *e)
 	}
 	if (wait_for(service, SERVICE_STOPPED, &status))
 		return 0;
-	return err_set(e, ERR_TIMEOUT, "stop the service: it still runs after %d s",
+	return err_set(e, ERR_TIMEOUT, "stop the service: still running after %d s",
 		       WAIT_MS / 1000);
 }
 
@@ -331,7 +332,7 @@ int service_remove(bool *changed, struct err *e)
 
 /* ---- in the service ---------------------------------------------------------------------- */
 
-/* There is one service in a process, and its manager calls without an argument of ours. */
+/* Global, because a process has one service, and the service manager passes no argument. */
 static struct {
 	int (*body)(void *arg);
 	void *arg;
@@ -340,7 +341,7 @@ static struct {
 	int status;
 } the;
 
-/* Whom the service's end is told: on another thread than that of its loop. */
+/* The request to stop, which arrives on a thread of the service manager. */
 static struct {
 	SRWLOCK lock;
 	uv_async_t woken;
@@ -432,7 +433,7 @@ static DWORD WINAPI on_control(DWORD control, DWORD type, void *data, void *arg)
 	}
 }
 
-/* "<6,131>text", "<6>text", or a line of somebody else's, which tells of trouble. */
+/* Parses "<6,131>text" and "<6>text". Any other line is an error of a library. */
 static const char *split_line(const char *line, unsigned *level, unsigned *number)
 {
 	int n = 0;
@@ -461,12 +462,11 @@ static void put_line(HANDLE source, const char *line)
 	if (number == 0)
 		number = level <= 3 ? 1 : level == 4 ? 2 : 3;
 	if (level > 6 || MultiByteToWideChar(CP_UTF8, 0, text, -1, wide, LINE_ROOM) <= 0)
-		return; /* debug lines would fill the log that all programs share */
+		return; /* debug lines would fill a log that all programs share */
 	ReportEventW(source, type, 0, number, NULL, 1, 0, texts, NULL);
 }
 
-/* By the system's own calls: a descriptor that is read from is locked, and to give out a new one the
- * C library locks them all. */
+/* Uses ReadFile(): the C library locks a descriptor during a read, and all descriptors to allocate one. */
 static DWORD WINAPI log_lines(void *arg)
 {
 	HANDLE source = RegisterEventSourceW(NULL, NAME), from = arg;
@@ -507,7 +507,7 @@ static void log_to_events(void)
 		CloseHandle(from);
 		return;
 	}
-	_dup2(fd, 1); /* nobody reads the other output either */
+	_dup2(fd, 1); /* stdout too */
 	_close(fd);
 	the.log_thread = CreateThread(NULL, 0, log_lines, from, 0, NULL);
 }
@@ -523,7 +523,7 @@ static void WINAPI on_start(DWORD argc, wchar_t **argv)
 	the.status = the.body(the.arg);
 	fflush(stderr);
 	_close(1);
-	_close(2); /* the log's end */
+	_close(2); /* ends the log thread */
 	if (the.log_thread != NULL) {
 		WaitForSingleObject(the.log_thread, 2000);
 		CloseHandle(the.log_thread);

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The agent of a lab host: runs by the bundle in its folder, or does not run."""
+"""Starts or stops the agent of a lab host."""
 
 import hashlib
 import os
@@ -13,12 +13,12 @@ DOCUMENTATION = r"""
 module: sapair_agent
 short_description: The agent of a lab host
 description:
-  - Starts C(sapair run --bundle DIR/bundle), or ends it. An agent that runs by another bundle is started anew.
+  - Starts C(sapair run --bundle DIR/bundle), or stops it. Restarts an agent that runs with another bundle.
 options:
   program: {description: The program on the host., type: path, required: true}
-  dir: {description: The folder with the bundle., type: path, required: true}
-  state: {description: What shall be., choices: [started, stopped], default: started}
-  timeout: {description: Seconds for the start., type: int, default: 20}
+  dir: {description: The folder that contains the bundle., type: path, required: true}
+  state: {description: The desired state., choices: [started, stopped], default: started}
+  timeout: {description: Seconds until the agent must be running., type: int, default: 20}
 """
 
 
@@ -39,7 +39,7 @@ class Host:
             return None
 
     def ask(self, *words):
-        """Exit status of a verb of the agent; None: there is no program."""
+        """Runs a verb and returns its exit status, or None if the program does not exist."""
         try:
             return subprocess.run([self.program, *words, "--control", self.control, "--timeout", "3"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -55,7 +55,7 @@ class Host:
         return None if text is None else hashlib.sha256(text).hexdigest()
 
     def pid(self):
-        """Of our own agent: a number may be another process's by now."""
+        """Returns the process id of this lab's agent, or None. Checks that the id has not been reused."""
         number = (self.read("pid") or b"").decode().strip()
         if not number.isdigit():
             return None
@@ -90,8 +90,8 @@ class Host:
         while not self.answers():
             if p.poll() is not None or time.monotonic() > end:
                 lines = (self.read("log") or b"").decode("utf-8", "replace").splitlines()
-                cause = [line for line in lines if "error" in line] or lines[-1:] or ["it said nothing"]
-                self.module.fail_json(msg="the agent does not run: " + cause[0], rc=p.poll())
+                cause = [line for line in lines if "error" in line] or lines[-1:] or ["no output"]
+                self.module.fail_json(msg="the agent does not start: " + cause[0], rc=p.poll())
             time.sleep(0.05)
         with open(self.path("started"), "w") as f:
             f.write(self.bundle())
@@ -111,7 +111,7 @@ def main():
     host = Host(module)
     if module.params["state"] == "started":
         if not module.check_mode and not os.access(host.program, os.X_OK):
-            module.fail_json(msg="%s: no program that can be run is there" % host.program)
+            module.fail_json(msg="%s does not exist or is not executable" % host.program)
         changed = not host.answers() or (host.read("started") or b"").decode() != host.bundle()
         if changed and not module.check_mode:
             host.stop()

@@ -1,0 +1,45 @@
+/*
+ * agent/cli/lab/parallel.h - runs commands in parallel and reads their output.
+ */
+#ifndef SAPAIR_AGENT_CLI_LAB_PARALLEL_H
+#define SAPAIR_AGENT_CLI_LAB_PARALLEL_H
+
+#include "proto/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PARALLEL_ARGS_MAX 24
+#define PARALLEL_STDERR_MAX 1024
+
+struct parallel_command {
+	const char *argv[PARALLEL_ARGS_MAX]; /* ended by NULL; argv[0] is searched in PATH */
+	const char *input;                   /* stdin; NULL: empty */
+	size_t input_len;
+	/* Called for each line of stdout, without its newline. NULL: stdout is discarded. */
+	void (*on_line)(struct parallel_command *c, char *line, size_t len);
+	void *arg;
+
+	/* Set by parallel_run(). */
+	bool started, timed_out;
+	int status;                    /* exit status; 128 + N: killed by signal N */
+	char err[PARALLEL_STDERR_MAX]; /* the beginning of stderr; or why it has not started */
+	size_t err_len;
+};
+
+/*
+ * Runs n commands, at most parallel at a time. One that runs for more than timeout_ms (0: no
+ * limit) is
+ * killed. Returns 0 when all have been run, whatever their status.
+ */
+int parallel_run(struct parallel_command *commands, size_t n, unsigned parallel,
+		 uint64_t timeout_ms, struct err *e);
+
+/* The last line of stderr; "" if there is none. */
+const char *parallel_last_line(struct parallel_command *c);
+
+/* Writes text in single quotes, for a shell. Returns false if it does not fit. */
+bool parallel_quote(char *out, size_t size, const char *text);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * agent/cli/verbs/reload.c - reload: applies changes of config and certificates.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli/out.h"
+#include "agent/cli/request.h"
+#include "agent/cli/verb.h"
+
+static void show_names(const struct cJSON *d, const char *name)
+{
+	const struct cJSON *n = json_first(json_member(d, name));
+
+	if (n == NULL)
+		return;
+	out_text("  %-8s", name);
+	for (; n != NULL; n = json_next(n))
+		out_text(" %s", json_string(n));
+	out_text("\n");
+}
+
+static void show_reload(const struct cJSON *d, bool several)
+{
+	char a[OUT_NUMBER];
+
+	(void)several;
+	out_text("%s, %s peers unchanged\n", show_is(d, "changed") ? "reloaded" : "nothing changed",
+		 show_count(a, d, "same"));
+	show_names(d, "added");
+	show_names(d, "removed");
+	show_names(d, "updated");
+	if (show_is(d, "identity_changed"))
+		out_text("  identity changed: new links use it, existing links keep the old one\n");
+}
+
+static int run_reload(const struct args *a, struct err *e)
+{
+	struct request q;
+
+	request_init(&q, a, CTL_RELOAD, show_reload);
+	return request_run(&q, e);
+}
+
+const struct verb verb_reload = {
+	.name = "reload",
+	.words = "",
+	.text = "apply changes to the config and certificates",
+	.more = "Only what differs is changed. On an error, nothing is.",
+	.example = "sapair reload",
+	.options = {verb_timeout},
+	.run = run_reload,
+};

@@ -1,0 +1,79 @@
+/*
+ * agent/cli/verbs/up.c - up: brings pairs up.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli/out.h"
+#include "agent/cli/request.h"
+#include "agent/cli/verb.h"
+
+static void show_up(const struct cJSON *d, bool several)
+{
+	const char *state = show_text(d, "state", "?");
+	bool is_up = strcmp(state, "up") == 0;
+	char a[OUT_NUMBER], b[OUT_NUMBER];
+
+	out_painted(PAINT_HEAD, "%s", show_text(d, "peer", "?"));
+	out_text(" ");
+	out_painted(is_up ? PAINT_GOOD : PAINT_WARN, "%s", state);
+	if (is_up && !show_is(d, "changed"))
+		out_text(" already");
+	if (!several && is_up) {
+		out_text("\n");
+		out_field("in", "%s", show_text(d, "in.spi", "?"));
+		out_field("out", "%s", show_text(d, "out.spi", "?"));
+		out_field("suite", "%s, epoch %s", show_text(d, "suite", "?"),
+			  show_text(d, "epoch", "?"));
+		if (show_has(d, "verified"))
+			out_field("verified", "%s, round trip %s",
+				  show_is(d, "verified") ? "yes" : "NO", show_ms(a, d, "rtt_ms"));
+		out_text("took %s\n", show_ms(b, d, "ms"));
+		return;
+	}
+	if (is_up)
+		out_text("  in %s  out %s%s", show_text(d, "in.spi", "?"),
+			 show_text(d, "out.spi", "?"),
+			 !show_has(d, "verified") ? ""
+			 : show_is(d, "verified") ? "  verified"
+						  : "  NOT verified");
+	out_text("\n");
+}
+
+static int run_up(const struct args *a, struct err *e)
+{
+	const char *pin = args_text(a, "pin");
+	uint8_t bytes[PIN_LEN];
+	struct request q;
+
+	request_init(&q, a, CTL_UP, show_up);
+	if (request_take_peer(&q, true, e) < 0 || request_take_wait(&q, CTL_WAIT_DONE, e) < 0)
+		return -1;
+	if (pin != NULL && !pin_get(bytes, pin))
+		return err_set(e, ERR_USAGE, "--pin: not \"sha256:\" and 64 lower-case hex digits");
+	if (pin != NULL && q.req.all)
+		return err_set(e, ERR_USAGE, "--pin and --all are mutually exclusive");
+	if (pin != NULL)
+		memcpy(q.req.pin, pin, sizeof q.req.pin);
+	return request_run(&q, e);
+}
+
+static const struct option up_options[] = {
+	{"all", NULL, "every peer", false},
+	{"pin", "sha256:HEX", "pin of a peer that is not in the config", false},
+	{"no-wait", NULL, "return without waiting for the pair", false},
+	{"wait", NULL, "wait until the pair is up and verified (the default)", false},
+	{"no-verify", NULL, "do not verify the pair", false},
+	OPTION_END,
+};
+
+const struct verb verb_up = {
+	.name = "up",
+	.words = "PEER|ADDRESS|--all",
+	.text = "bring a pair up and wait until it is verified",
+	.more = "An ADDRESS that is not in the config becomes a peer until the agent exits.",
+	.example = "sapair up beta --timeout 60",
+	.options = {up_options, verb_timeout},
+	.most = 1,
+	.run = run_up,
+};

@@ -1,0 +1,190 @@
+/*
+ * agent/daemon/peer/hello.c - what a peer's certificate and hello say about it.
+ */
+#include "agent/daemon/peer/inner.h"
+
+#include "agent/daemon/link/identity_ref.h"
+#include "agent/daemon/peer/view.h"
+
+#include <string.h>
+
+#define CERT_CHECK_MS 1000
+
+enum cert_fault hello_judge(const struct peer *p, const struct cert_facts *leaf,
+			    enum cert_fault chain)
+{
+	const struct peer_config *c = &p->cfg;
+
+	if (deny_has(&p->agent->identity->deny, leaf->pin))
+		return CERT_DENIED;
+	if (c->has_pin)
+		return bytes_equal(leaf->pin, c->pin, PIN_LEN) ? CERT_OK : CERT_WRONG_PIN;
+	if (chain != CERT_OK)
+		return chain;
+	if (leaf->is_lab && !p->agent->cfg.allow_lab)
+		return CERT_UNTRUSTED;
+	if (c->identity[0] != '\0')
+		return strcmp(leaf->name, c->identity) == 0 ? CERT_OK : CERT_WRONG_PEER;
+	if (leaf->name[0] != '\0' && strcmp(leaf->name, c->name) == 0)
+		return CERT_OK;
+	for (size_t i = 0; i < leaf->addrs; i++)
+		if (leaf->addr[i].len == c->remote.addr.len &&
+		    memcmp(leaf->addr[i].bytes, c->remote.addr.bytes, c->remote.addr.len) == 0)
+			return CERT_OK;
+	return CERT_WRONG_PEER;
+}
+
+static void ppk_checks(const struct peer *p, const struct link *l, struct hello_own *own)
+{
+	const struct secret *exporter = link_exporter(l);
+	bool leads = link_is_dialled(l);
+
+	own->has_ppk = secret_len(&p->ppk) > 0;
+	own->sent.has_ppk = own->has_ppk;
+	if (!own->has_ppk)
+		return;
+	keysched_ppk_check(exporter, &p->ppk, leads, own->sent.ppk_check);
+	keysched_ppk_check(exporter, &p->ppk, !leads, own->peer_check);
+}
+
+static void fill_own(const struct peer *p, const struct link *l, struct hello_own *own)
+{
+	const struct pair_state *state = pair_state(p->pair);
+	const struct sa_policy *sa = &p->policy.sa;
+	struct msg_hello *h = &own->sent;
+
+	memset(own, 0, sizeof *own);
+	h->version = PROTO_VERSION;
+	memcpy(h->instance, p->agent->instance, INSTANCE_LEN);
+	strcpy(h->agent, "sapair/" SAPAIR_VERSION);
+	memcpy(h->name, p->agent->cfg.name, sizeof h->name);
+	h->local = sa->local;
+	h->remote = sa->remote;
+	h->mode = (int)sa->mode;
+	h->encap = (int)sa->encap;
+	h->udp = sa->udp;
+	h->protects = sa->protects;
+	memcpy(h->protect, sa->protect, sizeof h->protect);
+	h->epoch = state->epoch;
+	h->last = pair_last_epoch(p->pair) > h->epoch ? pair_last_epoch(p->pair) : h->epoch;
+	h->in = state->in;
+	h->out = state->out;
+	ppk_checks(p, l, own);
+}
+
+void hello_fill(const struct peer *p, const struct link *l, struct msg_hello *h)
+{
+	struct hello_own own;
+
+	fill_own(p, l, &own);
+	*h = own.sent;
+}
+
+static void take_facts(struct peer_facts *f, const struct link *l, const struct msg_hello *h)
+{
+	const struct cert_facts *cert = link_peer_cert(l);
+
+	memcpy(f->pin, cert->pin, PIN_LEN);
+	memcpy(f->name, cert->name, sizeof f->name);
+	f->not_after = cert->not_after;
+	f->checked_ms = 0;
+	f->is_known = true;
+	memcpy(f->instance, h->instance, INSTANCE_LEN);
+	f->has_instance = true;
+}
+
+/* True when l is the link that stays. */
+static bool elect(struct peer *p, struct link *l, bool same_instance)
+{
+	struct link *old = dialler_link(&p->dialler);
+
+	if (old == NULL)
+		return true;
+	if (election_of(link_own_cert(l)->pin, link_peer_cert(l)->pin, link_is_dialled(old),
+			link_is_dialled(l), same_instance) == ELECT_OLD) {
+		link_close(l, FAULT_DUPLICATE);
+		return false;
+	}
+	pair_link_lost(p->pair);
+	link_close(old, same_instance ? FAULT_DUPLICATE : FAULT_REPLACED);
+	return true;
+}
+
+static enum hello_verdict compare(const struct peer *p, const struct link *l,
+				  const struct msg_hello *h, enum fault *fault, struct err *e)
+{
+	enum hello_verdict verdict;
+	struct hello_own own;
+
+	fill_own(p, l, &own);
+	verdict = hello_compare(&own, pair_state(p->pair), h, fault, e);
+	wipe(&own, sizeof own);
+	return verdict;
+}
+
+static void set_up(struct peer *p, struct link *l, const struct msg_hello *h)
+{
+	struct pair_link pl = {.leads = link_is_dialled(l),
+			       .exporter = link_exporter(l),
+			       .own_pin = link_own_cert(l)->pin,
+			       .peer_pin = p->facts.pin,
+			       .peer_last = h->last};
+
+	take_facts(&p->facts, l, h);
+	link_set_up(l);
+	dialler_set_link(&p->dialler, l);
+	pair_link_up(p->pair, &pl);
+	event_plain(&p->agent->events, EVENT_LINK_UP, p->cfg.name,
+		    pl.leads ? "link is up, we lead" : "link is up, the peer leads");
+}
+
+bool hello_take(struct peer *p, struct link *l, const struct msg_hello *h,
+		enum hello_verdict *verdict)
+{
+	const struct peer_facts *f = &p->facts;
+	bool same = f->has_instance && bytes_equal(f->instance, h->instance, INSTANCE_LEN);
+	enum fault fault = FAULT_NONE;
+	struct err e = {0};
+
+	dialler_on_hello(&p->dialler, l);
+	if (compare(p, l, h, &fault, &e) == HELLO_REFUSED) {
+		link_abort(l, fault, &e);
+		return false;
+	}
+	if (!elect(p, l, same))
+		return false;
+	*verdict = compare(p, l, h, &fault, &e); /* the election may have ended an exchange */
+	set_up(p, l, h);
+	return true;
+}
+
+bool hello_is_stale(const struct peer *p, const struct link *l)
+{
+	return pair_state(p->pair)->epoch != link_sent_epoch(l) ||
+	       pair_last_epoch(p->pair) != link_sent_last(l);
+}
+
+bool hello_cert_expired(struct peer *p)
+{
+	struct peer_facts *f = &p->facts;
+	const uint64_t now = loop_now_ms();
+
+	if (f->checked_ms != 0 && now - f->checked_ms < CERT_CHECK_MS)
+		return false;
+	if (f->not_after <= os_wall_ms() / 1000)
+		return true;
+	f->checked_ms = now;
+	return false;
+}
+
+bool hello_is_denied(const struct peer *p, const struct deny *deny)
+{
+	return p->facts.is_known && deny_has(deny, p->facts.pin);
+}
+
+void hello_view(const struct peer_facts *f, struct peer_view *v)
+{
+	v->pin = f->is_known ? f->pin : NULL;
+	v->cert_name = f->name;
+	v->not_after = f->not_after;
+}

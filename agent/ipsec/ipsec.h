@@ -20,6 +20,7 @@
 #include "proto/base/suite.h"
 
 struct ipsec; /* an open back end */
+struct ipsec_ops;
 struct privsep;
 struct privsep_policy;
 struct uv_loop_s;
@@ -86,8 +87,11 @@ struct ipsec_env {
 	struct uv_loop_s *loop;
 	ipsec_on_event *on_event;
 	void *arg;
-	bool looks_only;         /* for plan and clean: open() tries nothing out, no event comes */
-	struct privsep *privsep; /* the helper that has the right to; NULL: this process has it */
+	bool looks_only; /* for plan and clean: open() tries nothing out, no event comes */
+	/* Opened in the place of the system's own back end: the one that forwards each call to the helper,
+	 * and the helper. NULL: this process calls the system itself. */
+	const struct ipsec_ops *forward;
+	struct privsep *privsep;
 };
 
 /* Numbers that a system cannot give are absent (their bit in known is 0), never 0. */
@@ -253,8 +257,6 @@ int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_
 
 extern const struct ipsec_ops ipsec_soft;
 extern const struct ipsec_ops ipsec_xfrm; /* Linux only */
-extern const struct ipsec_ops
-	ipsec_privsep; /* Linux only: xfrm, in the helper (agent/privsep/client.h) */
-extern const struct ipsec_ops ipsec_wfp; /* Windows only */
+extern const struct ipsec_ops ipsec_wfp;  /* Windows only */
 
 #endif

@@ -588,6 +588,8 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 	return 0;
 }
 
+static const struct ipsec_ops forward_ops;
+
 static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
 {
 	struct client *c = calloc(1, sizeof *c);
@@ -595,7 +597,7 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 
 	if (c == NULL)
 		return err_set(e, ERR_OS, "no memory");
-	c->db.ops = &ipsec_privsep;
+	c->db.ops = &forward_ops;
 	c->env = *env;
 	c->privsep = env->privsep;
 	c->fd = (int)privsep_socket(env->privsep);
@@ -652,7 +654,7 @@ static void client_close(struct ipsec *db)
 	uv_close((uv_handle_t *)&c->later, on_closed);
 }
 
-const struct ipsec_ops ipsec_privsep = {
+static const struct ipsec_ops forward_ops = {
 	.name = "xfrm",
 	.open = privsep_open,
 	.close = client_close,
@@ -668,3 +670,8 @@ const struct ipsec_ops ipsec_privsep = {
 	.exempt_socket = client_exempt_socket,
 	.reload = client_reload,
 };
+
+const struct ipsec_ops *privsep_backend(const struct privsep *a)
+{
+	return a != NULL ? &forward_ops : NULL;
+}

@@ -1,10 +1,11 @@
-/* agent/daemon/loop: deferred calls run once and in order, and do not keep the loop from waiting. */
+/* agent/daemon/loop: deferred calls run once and in order; deadlines expire once, and not too early. */
 #include "agent/daemon/loop.h"
 #include "tests/t.h"
 
 #include <string.h>
 
 static struct loop loop;
+static uint64_t first_ms;
 static uv_timer_t keep; /* a loop without an active handle does not iterate */
 static char order[16];
 
@@ -110,6 +111,57 @@ static void a_call_that_a_timer_defers_runs_in_the_same_iteration(void)
 	end();
 }
 
+static struct deadlines set;
+static struct deadline first, second;
+
+static void on_first(void *arg)
+{
+	CHECK_U64(first.at_ms, 0); /* cleared before the call */
+	CHECK(loop_now_ms() >= first_ms);
+	run(arg);
+}
+
+static void on_second(void *arg)
+{
+	run(arg);
+	deadline_set(&second, strlen(order) < 4 ? loop_now_ms() : 0);
+}
+
+static void on_set_closed(uv_handle_t *h)
+{
+	strcat(order, h->data == &set ? "." : "?");
+}
+
+static void deadlines_expire_once_and_those_that_are_due_together_in_order(void)
+{
+	struct task a = {.name = 'a'}, b = {.name = 'b'};
+
+	begin();
+	memset(&set, 0, sizeof set);
+	deadlines_add(&set, &first, on_first, &a);
+	deadlines_add(&set, &second, on_second, &b);
+	deadlines_open(&set, &loop);
+	first_ms = loop_now_ms() + 20;
+	deadline_set(&second, first_ms + 60000);
+	deadline_set(&first, first_ms + 60000);
+	deadline_set_by(&first, first_ms);
+	deadline_set_by(&first, first_ms + 1000); /* later: no effect */
+	deadline_set(&second, first_ms);
+	while (strlen(order) < 4)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	CHECK_STR(order, "abbb");
+	CHECK_U64(second.at_ms, 0);
+	deadline_set(&first, loop_now_ms());
+	deadlines_clear(&set);
+	uv_run(&loop.uv, UV_RUN_NOWAIT);
+	CHECK_STR(order, "abbb");
+	deadline_set(&first, loop_now_ms());
+	deadlines_close(&set, on_set_closed, &set);
+	uv_run(&loop.uv, UV_RUN_NOWAIT);
+	CHECK_STR(order, "abbb.");
+	end();
+}
+
 static void the_clock_advances_and_has_one_origin_for_both_units(void)
 {
 	uint64_t us = loop_now_us(), ms = loop_now_ms();
@@ -121,4 +173,5 @@ static void the_clock_advances_and_has_one_origin_for_both_units(void)
 
 T_MAIN(T(deferred_calls_run_once_in_order_and_with_those_that_they_defer),
        T(a_cancelled_call_does_not_run), T(a_call_that_a_timer_defers_runs_in_the_same_iteration),
+       T(deadlines_expire_once_and_those_that_are_due_together_in_order),
        T(the_clock_advances_and_has_one_origin_for_both_units))

@@ -21,7 +21,7 @@ WORDS = {
     "reason_words": [r[1] for r in x_list(msg_h, "REASON_LIST")],
     "fault_words": None,
 }
-MESSAGES = ("hello offer answer confirm done reject rekey probe report ping pong bye error").split()
+MESSAGES = [r[1] for r in x_list(msg_h, "MSG_LIST")]
 
 
 def defined(name):
@@ -104,8 +104,6 @@ def fields(kind):
 
 @test
 def every_message_has_its_section():
-    names = [r[1] for r in x_list(msg_h, "MSG_LIST")]
-    equal(sorted(MESSAGES), sorted(names), "messages")
     equal(re.findall(r"^### ([a-z]+)$", doc, re.M), MESSAGES, "sections of messages")
 
 

@@ -57,7 +57,7 @@ def a_host_without_an_agent_pairs_by_the_exported_commands(w):
     doc, path = script(w, a)
     runs(w, path, doc)
     has("".join(w.states("beta")), "expire add: soft 0(sec), hard 300(sec)")
-    has(a.log(), "a pair was made by hand")
+    has(a.log(), "a manual pair was exported")
     doc, again = script(w, a, "again.sh")  # a manual rekey
     runs(w, again, doc)
     w.no_errors(but=("XfrmInTmplMismatch",))  # the agent connects, and beta accepts no unencrypted packet

@@ -69,7 +69,7 @@ def keys_are_given_only_where_the_config_allows_it(lab):
     until(lambda: '"id":180,"event":"keys-exported"' in events(), "the event is seen")
     watch.kill()
     watch.wait()
-    has(a.log(), "keys of SAs were given out")
+    has(a.log(), "SA keys were exported")
     text = expect_exit(a.cli("export esp-sa", "beta", json_out=False)).out
     has(text, LINE)
     has(text, '"AES-GCM with 16 octet ICV [RFC4106]"')

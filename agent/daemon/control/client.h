@@ -1,85 +1,96 @@
 /*
- * agent/daemon/control/client.h - a client of the control socket: what control.c, job.c and
- * serve.c share.
+ * agent/daemon/control/client.h - a control client: one connection to the control socket.
+ *
+ * Requests of one client are answered one after another. While one waits for peers (c->request is
+ * set),
+ * or the client watches events, further lines stay in its buffer.
  */
 #ifndef SAPAIR_AGENT_DAEMON_CONTROL_CLIENT_H
 #define SAPAIR_AGENT_DAEMON_CONTROL_CLIENT_H
 
-#include "agent/daemon/control/server.h"
-#include "agent/daemon/peer/completion.h"
+#include "agent/daemon/state.h"
 #include "proto/wire/ctl.h"
 
-#define END_MAX 128 /* room for "sapair.end/1" */
+struct control_client;
+struct control_request;
+struct pair_view;
+struct peer;
+struct reload_result;
 
-/* One peer's part of a request. */
-struct item {
-	struct completion w;
-	struct job *job;
-	char peer[MSG_NAME_MAX + 1];
-	bool begun, over;
+/* What a client calls in the files above it. */
+struct control_client_ops {
+	/* A whole line has arrived. */
+	void (*line)(struct control_client *c, const char *line, size_t n);
+	/* The client closes: cancels c->request, which is not NULL. */
+	void (*cancel)(struct control_client *c);
+	/* Continues the request of a client, if it has one: called by its timer and as a
+	 * deferred call. */
+	void (*resume)(void *client);
 };
 
-/* A request that waits for peers. */
-struct job {
-	struct caller *client;
-	struct ctl_request req;
-	uint64_t deadline_ms; /* 0 = none */
-	bool told_progress;
-	bool ended; /* "sapair.end/1" was sent, with the last document */
-	int exit_status;
-	size_t n, next, running, left;
-	struct item items[];
+/* What verbs call in the agent. */
+struct control_host {
+	/* Reads config and identity again, and applies the differences. On -1 nothing has
+	 * changed. */
+	int (*reload)(struct agent *a, struct reload_result *r, struct err *e);
+	/* Adds a peer by its address until the agent exits; pin may be NULL. */
+	int (*add_address)(struct agent *a, const char *address, const char *pin, struct peer **p,
+			   struct err *e);
+	/* Starts an orderly end. */
+	void (*stop)(struct agent *a);
 };
 
-struct caller {
-	struct caller *next;
+struct control_client {
+	struct control_client *next;
 	struct control *control;
 	uv_pipe_t pipe;
-	uv_timer_t timer;         /* of its job */
-	struct deferred deferred; /* its job goes on */
+	uv_timer_t timer;         /* of its request */
+	struct deferred deferred; /* resumes its request */
 	unsigned open_handles;
-	bool watching, closing, ending;
-	struct job *job;
-	struct job *dead; /* of a client that closes: its callers may be under way in it */
-	size_t queued;
-	char *held; /* answers that wait for more of them; NULL: none */
-	size_t n_held;
-	size_t have;
+	bool reading; /* control_client_read_lines() is running */
+	bool watching, closing;
+	bool ending; /* closes when all replies are written */
+	struct control_request *request;
+	struct control_request *dead; /* cancelled by the close; frames that use it may be active */
+	size_t queued;                /* bytes of replies that are not written yet */
+	size_t have;                  /* bytes in line */
 	char line[CTL_LINE_MAX];
 };
 
 struct control {
 	struct agent *agent;
 	const struct control_host *host;
-	struct os_control *door;
-	struct caller *clients;
+	const struct control_client_ops *ops;
+	struct os_control *socket;
+	struct control_client *clients;
 	size_t n_clients, n_watching;
-	uv_prepare_t turn; /* the loop waits: what is held goes out */
 	bool closed;
 };
 
-/* control.c. A closed client gets nothing more, and goes when the loop comes round. */
-void caller_close(struct caller *c);
-/* One document of n bytes, with room for its newline in the place of its NUL. */
-void caller_reply(struct caller *c, char *json, size_t n);
-/* An error's document; and an end with an exit status; both. */
-void caller_reply_error(struct caller *c, const char *peer, const struct err *e);
-void caller_reply_end(struct caller *c, int exit_status);
-void caller_refuse(struct caller *c, const char *peer, const struct err *e);
-/* Whole lines that have come, as long as no request waits. */
-void caller_serve_lines(struct caller *c);
+#define CONTROL_CLIENTS_MAX 64
+#define CONTROL_QUEUE_MAX (4 * 1024 * 1024) /* bytes queued for a client that does not read */
 
-/* serve.c: one request. */
-void serve_request(struct caller *c, const char *line, size_t n);
+/* Accepts the connection that waits at k->socket; refuses it if there are too many clients. */
+void control_client_accept(struct control *k);
+/* Discards what is not written yet. Frees c when the loop has closed its handles. */
+void control_client_close(struct control_client *c);
+/* Closes c when all replies are written. */
+void control_client_end(struct control_client *c);
+/* Starts to send events to c. */
+void control_client_watch(struct control_client *c);
+/* Serves the lines in the buffer, until a request waits. */
+void control_client_read_lines(struct control_client *c);
 
-/* job.c. Begins one that waits for a peer, or for all (only NULL). */
-void job_start(struct caller *c, const struct ctl_request *req, enum completion_kind kind,
-	       struct peer *only, bool changed);
-/* Goes on with the job of a caller, if it has one: c->deferred's. */
-void job_go_on(void *caller);
-/* Tells the end, and goes on with what the client has sent meanwhile. */
-void job_finish(struct job *j);
-/* Calls off what is under way. */
-void job_free(struct job *j);
+/* Sends a document of n bytes, and a newline in the place of its NUL. n of 0 sends nothing. A client
+ * whose queue is full is closed. */
+void control_reply(struct control_client *c, char *json, size_t n);
+/* Sends sapair.error/1; peer may be NULL. */
+void control_reply_error(struct control_client *c, const char *peer, const struct err *e);
+/* Sends sapair.end/1. */
+void control_reply_end(struct control_client *c, int exit_status);
+/* Sends both: the request has failed. */
+void control_refuse(struct control_client *c, const char *peer, const struct err *e);
+/* Sends the keys of both SAs of a generation, as far as they were kept. */
+void control_reply_keys(struct control_client *c, const struct peer *p, const struct pair_view *v);
 
 #endif

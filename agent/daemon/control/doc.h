@@ -1,37 +1,37 @@
 /*
- * agent/daemon/control/doc.h - the documents that the agent gives out, one JSON object each.
+ * agent/daemon/control/doc.h - documents, and parts of them, that several verbs share.
  *
- * Every document begins with "schema"; docs/output.md lists the members. Numbers that a system
- * cannot give are absent.
+ * Every document is one JSON object that begins with "schema"; docs/output.md lists the members.
+ * Numbers that a system does not have are left out. All functions that write a document return its
+ * length, 0 if it does not fit.
  */
 #ifndef SAPAIR_AGENT_DAEMON_CONTROL_DOC_H
 #define SAPAIR_AGENT_DAEMON_CONTROL_DOC_H
 
 #include "agent/daemon/state.h"
-#include "agent/daemon/peer/completion.h"
-#include "agent/daemon/peer/reload.h"
+#include "proto/json/encode.h"
 
-#define DOC_MAX 4096 /* of any document but status and reload */
+struct pair_view;
+struct peer;
 
-/* All return the length, 0 when it did not fit. */
-size_t doc_error(char *buf, size_t size, const char *peer, const struct err *e);
+#define DOC_MAX 4096    /* bytes of any document but status and reload */
+#define DOC_END_MAX 128 /* bytes of sapair.end/1 */
+
+/* Begins and ends a document. */
+void doc_begin(struct json_out *o, char *buf, size_t size, const char *schema);
+size_t doc_finish(struct json_out *o);
+
+size_t doc_error(char *buf, size_t size, const char *peer, const struct err *e); /* peer: or NULL */
 size_t doc_end(char *buf, size_t size, int exit_status);
 size_t doc_progress(char *buf, size_t size, const char *text);
-size_t doc_up(char *buf, size_t size, const struct peer *p, const struct completion *w);
-size_t doc_down(char *buf, size_t size, const char *peer, bool changed);
-size_t doc_rekey(char *buf, size_t size, const struct peer *p, const struct completion *w);
-size_t doc_verify(char *buf, size_t size, const struct peer *p, const struct verify_result *r);
-size_t doc_reload(char *buf, size_t size, const struct reload_result *r);
-/* `rekey --no-wait`: asked for, not done. */
-size_t doc_started(char *buf, size_t size, const char *verb, const char *peer);
-/* The key of one half of a pair; 0 also when it was not kept. The buffer is to be wiped. */
+/* The key of one SA; 0 also if it was not kept. The caller wipes buf. */
 size_t doc_key(char *buf, size_t size, const struct agent *a, const struct peer *p,
-	       const struct pair_view *v, bool is_in);
-/* What the other host of a pair made by hand needs beside the keys. */
-size_t doc_half(char *buf, size_t size, const struct peer *p, const struct pair_view *v);
-size_t doc_stop(char *buf, size_t size);
+	       const struct pair_view *g, bool is_in);
 
-/* Status of one peer, or of all (only is NULL): allocated, freed by the caller; NULL: no memory. */
-char *doc_status(struct agent *a, const struct peer *only, size_t *len);
+/* Members of an error. */
+void doc_put_err(struct json_out *o, const struct err *e);
+/* An SA as an object, with its counters unless db is NULL. */
+void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
+		enum ipsec_part part);
 
 #endif

@@ -1,262 +1,285 @@
 /*
  * agent/daemon/control/request.c - requests of the control socket that wait for peers.
  */
-#include "agent/daemon/control/client.h"
-#include "agent/daemon/control/doc.h"
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/control/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/daemon/control/doc.h"
+#include "agent/daemon/loop.h"
+#include "agent/daemon/peer/view.h"
+
 #define PROGRESS_MS 1000
 
-static void job_next(struct job *j);
-static void on_job_timer(uv_timer_t *t);
+/* The part of a request that concerns one peer. */
+struct target {
+	struct completion w;
+	struct control_request *request;
+	char peer[MSG_NAME_MAX + 1];
+	bool started, done;
+};
 
-void job_free(struct job *j)
+struct control_request {
+	struct control_client *client;
+	struct ctl_request req;
+	control_result *result;
+	uint64_t deadline_ms; /* 0: none */
+	bool sent_progress;
+	bool ended; /* sapair.end/1 was sent, with the last document */
+	int exit_status;
+	size_t n;       /* targets */
+	size_t next;    /* to be started */
+	size_t running; /* started, not done */
+	size_t left;    /* not done */
+	struct target targets[];
+};
+
+static void start_targets(struct control_request *r);
+
+/* ---- end ------------------------------------------------------------------------------- */
+
+static void free_request(struct control_request *r)
 {
-	struct caller *c = j->client;
+	struct control_client *c = r->client;
 
-	c->job = NULL;
-	for (size_t i = 0; i < j->n; i++)
-		if (j->items[i].begun && !j->items[i].over)
-			completion_cancel(&j->items[i].w);
+	c->request = NULL;
+	for (size_t i = 0; i < r->n; i++)
+		if (r->targets[i].started && !r->targets[i].done)
+			completion_cancel(&r->targets[i].w);
 	uv_timer_stop(&c->timer);
 	loop_cancel(&c->control->agent->loop, &c->deferred);
 	if (c->closing)
-		c->dead = j;
+		c->dead = r;
 	else
-		free(j);
+		free(r);
 }
 
-void job_finish(struct job *j)
+static void end_request(struct control_request *r)
 {
-	struct caller *c = j->client;
+	struct control_client *c = r->client;
 
-	if (!j->ended)
-		caller_reply_end(c, j->exit_status);
+	if (!r->ended)
+		control_reply_end(c, r->exit_status);
 	if (c->closing)
-		return;
-	job_free(j);
-	caller_serve_lines(c);
+		return; /* control_client_close() has called control_request_cancel() */
+	free_request(r);
+	control_client_read_lines(c);
 }
 
-/* is_last: and the end of the request, in one piece. */
-static void item_document(struct item *it, struct peer *p, bool is_last)
+void control_request_cancel(struct control_client *c)
 {
-	struct job *j = it->job;
-	char doc[DOC_MAX + END_MAX];
-	size_t n = 0;
+	free_request(c->request);
+}
 
-	switch (it->w.kind) {
-	case COMPLETE_UP:
-		n = doc_up(doc, DOC_MAX, p, &it->w);
-		break;
-	case COMPLETE_REKEY:
-		n = doc_rekey(doc, DOC_MAX, p, &it->w);
-		break;
-	case COMPLETE_VERIFY:
-		n = doc_verify(doc, DOC_MAX, p, &it->w.result);
-		break;
-	}
+void control_request_abandon(struct control_client *c)
+{
+	if (c->request->exit_status == 0)
+		c->request->exit_status = err_exit_status(ERR_DOWN);
+	end_request(c->request);
+}
+
+/* ---- one target ------------------------------------------------------------------------ */
+
+/* is_last: sends sapair.end/1 with it, in one write. */
+static void reply_result(struct target *t, struct peer *p, bool is_last)
+{
+	struct control_request *r = t->request;
+	char doc[DOC_MAX + DOC_END_MAX];
+	size_t n = r->result(doc, DOC_MAX, p, &t->w);
+
 	if (n > 0 && is_last) {
 		doc[n++] = '\n';
-		n += doc_end(doc + n, END_MAX - 1, j->exit_status);
-		j->ended = true;
+		n += doc_end(doc + n, DOC_END_MAX - 1, r->exit_status);
+		r->ended = true;
 	}
-	caller_reply(j->client, doc, n);
+	control_reply(r->client, doc, n);
 }
 
-static void item_over(struct item *it, const struct err *e)
+static void end_target(struct target *t, const struct err *e)
 {
-	struct job *j = it->job;
-	struct agent *a = j->client->control->agent;
-	struct peer *p = peer_find(a, it->peer);
+	struct control_request *r = t->request;
+	struct peer *p = peer_find(r->client->control->agent, t->peer);
 
-	it->over = true;
-	j->running--;
-	j->left--;
+	t->done = true;
+	r->running--;
+	r->left--;
 	if (e == NULL && p != NULL) {
-		item_document(it, p, j->left == 0);
+		reply_result(t, p, r->left == 0);
 		return;
 	}
-	if (it->w.kind == COMPLETE_VERIFY && it->w.has_result && p != NULL)
-		item_document(it, p, false);
-	else if (it->w.kind == COMPLETE_REKEY && it->w.has_result && p != NULL)
-		item_document(it, p, false); /* the receipt says that the proof failed */
-	caller_reply_error(j->client, it->peer, e);
-	if (j->exit_status == 0)
-		j->exit_status = err_exit_status(e->code);
+	/* A verify that failed has a result, and so has a rekey whose probes were lost. */
+	if ((t->w.kind == COMPLETE_VERIFY || t->w.kind == COMPLETE_REKEY) && t->w.has_result &&
+	    p != NULL)
+		reply_result(t, p, false);
+	control_reply_error(r->client, t->peer, e);
+	if (r->exit_status == 0)
+		r->exit_status = err_exit_status(e->code);
 }
 
-static void on_completion(struct completion *w, const struct err *e)
+/* Called from within the peer: the request continues in a deferred call. */
+static void on_complete(struct completion *w, const struct err *e)
 {
-	struct item *it = w->arg;
-	struct job *j = it->job;
+	struct target *t = w->arg;
+	struct control_client *c = t->request->client;
 
-	item_over(it, e);
-	/* The rest later: this may be called from deep inside a peer. */
-	loop_defer(&j->client->control->agent->loop, &j->client->deferred);
+	end_target(t, e);
+	if (!c->closing)
+		loop_defer(&c->control->agent->loop, &c->deferred);
 }
 
-static void item_begin(struct item *it)
+static void start_target(struct target *t)
 {
-	struct job *j = it->job;
-	struct peer *p = peer_find(j->client->control->agent, it->peer);
+	struct control_request *r = t->request;
+	struct peer *p = peer_find(r->client->control->agent, t->peer);
 	struct err e = {0};
 
-	it->begun = true;
-	j->running++;
+	t->started = true;
+	r->running++;
 	if (p == NULL) {
-		err_set(&e, ERR_DOWN, "%s was removed", it->peer);
-		item_over(it, &e);
+		err_set(&e, ERR_DOWN, "%s was removed", t->peer);
+		end_target(t, &e);
 		return;
 	}
-	it->w.want_verify = j->req.verify;
-	it->w.want_drain = j->req.wait == CTL_WAIT_DRAIN;
-	it->w.count = j->req.count;
-	it->w.interval_ms = j->req.interval_ms;
-	it->w.done = on_completion;
-	it->w.arg = it;
-	completion_start(p, &it->w);
+	t->w.want_verify = r->req.verify;
+	t->w.want_drain = r->req.wait == CTL_WAIT_DRAIN;
+	t->w.count = r->req.count;
+	t->w.interval_ms = r->req.interval_ms;
+	t->w.done = on_complete;
+	t->w.arg = t;
+	completion_start(p, &t->w);
 }
 
-static void job_time_over(struct job *j)
+/* ---- the request ----------------------------------------------------------------------- */
+
+static void expire(struct control_request *r)
 {
-	for (size_t i = 0; i < j->n; i++) {
-		struct item *it = &j->items[i];
+	for (size_t i = 0; i < r->n; i++) {
+		struct target *t = &r->targets[i];
 		struct err e = {0};
 
-		if (it->over)
+		if (t->done)
 			continue;
-		if (!it->begun) {
-			it->begun = true;
-			j->running++;
-			err_set(&e, ERR_TIMEOUT, "not begun: the time was over");
+		if (!t->started) {
+			t->started = true;
+			r->running++;
+			err_set(&e, ERR_TIMEOUT, "not started within the time limit");
 		} else {
-			completion_why(&it->w, &e);
-			completion_cancel(&it->w);
+			completion_why(&t->w, &e);
+			completion_cancel(&t->w);
 		}
-		item_over(it, &e);
+		end_target(t, &e);
 	}
-	job_finish(j);
+	end_request(r);
 }
 
-static void job_progress(struct job *j)
+/* Once, for `up` of one peer: says what prevents it. */
+static void send_progress(struct control_request *r)
 {
-	struct agent *a = j->client->control->agent;
+	const struct target *t = &r->targets[0];
 	char text[DOC_MAX / 2], doc[DOC_MAX];
-	const struct err *why;
+	const struct err *trouble;
+	struct peer *p;
 
-	if (j->told_progress || j->n != 1 || j->items[0].w.kind != COMPLETE_UP)
+	if (r->sent_progress || r->n != 1 || t->w.kind != COMPLETE_UP)
 		return;
-	j->told_progress = true;
-	struct peer *p = peer_find(a, j->items[0].peer);
-
+	r->sent_progress = true;
+	p = peer_find(r->client->control->agent, t->peer);
 	if (p == NULL || peer_is_up(p))
 		return;
-	why = peer_trouble(p);
-	snprintf(text, sizeof text, "waiting for %s%s%s", peer_name(p), why != NULL ? ": " : "",
-		 why != NULL ? why->cause : "");
-	caller_reply(j->client, doc, doc_progress(doc, sizeof doc, text));
+	trouble = peer_trouble(p);
+	snprintf(text, sizeof text, "waiting for %s%s%s", peer_name(p), trouble != NULL ? ": " : "",
+		 trouble != NULL ? trouble->cause : "");
+	control_reply(r->client, doc, doc_progress(doc, sizeof doc, text));
 }
 
-/* Until there is something to do, to tell, or no more time. */
-static void job_wait(struct job *j)
+static bool can_start_target(const struct control_request *r)
+{
+	return r->next < r->n && r->running < r->req.parallel;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	control_request_resume(timer->data);
+}
+
+static void start_timer(struct control_request *r)
 {
 	const uint64_t now = loop_now_ms();
 	uint64_t wait = PROGRESS_MS;
 
-	if (j->left == 0 || (j->next < j->n && j->running < j->req.parallel))
+	if (r->left == 0 || can_start_target(r))
 		wait = 0;
-	else if (j->deadline_ms != 0 && j->deadline_ms < now + wait)
-		wait = j->deadline_ms > now ? j->deadline_ms - now : 0;
-	uv_timer_start(&j->client->timer, on_job_timer, wait, 0); /* refused if it closes */
+	else if (r->deadline_ms != 0 && r->deadline_ms < now + wait)
+		wait = r->deadline_ms > now ? r->deadline_ms - now : 0;
+	uv_timer_start(&r->client->timer, on_timer, wait, 0); /* fails if the client is closing */
 }
 
-void job_go_on(void *caller)
+void control_request_resume(void *client)
 {
-	struct caller *c = caller;
-	struct job *j = c->job;
+	struct control_client *c = client;
+	struct control_request *r = c->request;
 	uint64_t now = loop_now_ms();
 
-	if (j == NULL)
+	if (r == NULL)
 		return;
-	if (j->left == 0) {
-		job_finish(j);
-		return;
-	}
-	if (j->deadline_ms != 0 && now >= j->deadline_ms) {
-		job_time_over(j);
+	if (r->left == 0) {
+		end_request(r);
 		return;
 	}
-	if (j->next < j->n && j->running < j->req.parallel) {
-		job_next(j);
+	if (r->deadline_ms != 0 && now >= r->deadline_ms) {
+		expire(r);
 		return;
 	}
-	if (now - j->items[0].w.since_us / 1000 >= PROGRESS_MS)
-		job_progress(j);
-	job_wait(j);
+	if (can_start_target(r)) {
+		start_targets(r);
+		return;
+	}
+	if (now - r->targets[0].w.since_us / 1000 >= PROGRESS_MS)
+		send_progress(r);
+	start_timer(r);
 }
 
-static void on_job_timer(uv_timer_t *t)
+static void start_targets(struct control_request *r)
 {
-	job_go_on(t->data);
+	while (!r->client->closing && can_start_target(r))
+		start_target(&r->targets[r->next++]);
+	start_timer(r);
 }
 
-static void job_next(struct job *j)
-{
-	struct caller *c = j->client;
-
-	while (!c->closing && j->next < j->n && j->running < j->req.parallel)
-		item_begin(&j->items[j->next++]);
-	job_wait(j);
-}
-
-static size_t count_peers(const struct agent *a, const struct peer *only)
-{
-	size_t n = 0;
-
-	if (only != NULL)
-		return 1;
-	for (const struct peer *p = a->peers; p != NULL; p = peer_next(p))
-		n++;
-	return n;
-}
-
-void job_start(struct caller *c, const struct ctl_request *req, enum completion_kind kind,
-	       struct peer *only, bool changed)
+void control_request_start(struct control_client *c, const struct ctl_request *req,
+			   enum completion_kind kind, control_result *result, struct peer *only,
+			   bool changed)
 {
 	struct agent *a = c->control->agent;
-	size_t n = count_peers(a, only), i = 0;
-	struct job *j = calloc(1, sizeof *j + n * sizeof j->items[0]);
+	size_t n = only != NULL ? 1 : a->n_peers, i = 0;
+	struct control_request *r = calloc(1, sizeof *r + n * sizeof r->targets[0]);
 
-	if (j == NULL) {
-		caller_close(c);
+	if (r == NULL) {
+		control_client_close(c);
 		return;
 	}
-	j->client = c;
-	j->req = *req;
-	if (j->req.parallel == 0)
-		j->req.parallel = 16;
-	j->deadline_ms = req->timeout_ms != 0 ? loop_now_ms() + req->timeout_ms : 0;
-	for (struct peer *p = a->peers; p != NULL; p = peer_next(p)) {
-		struct item *it = &j->items[i];
+	r->client = c;
+	r->req = *req;
+	r->result = result;
+	r->deadline_ms = req->timeout_ms != 0 ? loop_now_ms() + req->timeout_ms : 0;
+	for (struct peer *p = a->peers; p != NULL && i < n; p = peer_next(p)) {
+		struct target *t = &r->targets[i];
 
 		if (only != NULL && p != only)
 			continue;
-		it->job = j;
-		it->w.kind = kind;
-		it->w.changed = changed;
-		snprintf(it->peer, sizeof it->peer, "%s", peer_name(p));
+		t->request = r;
+		t->w.kind = kind;
+		t->w.changed = changed;
+		snprintf(t->peer, sizeof t->peer, "%s", peer_name(p));
 		i++;
 	}
-	j->n = j->left = i;
-	c->job = j;
+	r->n = r->left = i;
+	c->request = r;
 	if (i == 0) {
-		job_finish(j);
+		end_request(r);
 		return;
 	}
-	job_next(j);
+	start_targets(r);
 }

@@ -110,7 +110,7 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 	return 0;
 }
 
-void manual_told(struct pair *p, struct ipsec_ctx ctx)
+void manual_forget_keys(struct pair *p, struct ipsec_ctx ctx)
 {
 	struct generation *g = generation_find(p, ctx);
 

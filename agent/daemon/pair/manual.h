@@ -9,9 +9,9 @@
 /*
  * Chooses SPIs and keys of both halves, and installs ours until the certificate ends at the latest
  * (not_after: seconds since 1970). ERR_USAGE while the peer is paired. The keys of *out are there
- * until manual_told().
+ * until manual_forget_keys().
  */
 int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct err *e);
-void manual_told(struct pair *p, struct ipsec_ctx ctx);
+void manual_forget_keys(struct pair *p, struct ipsec_ctx ctx);
 
 #endif

@@ -255,7 +255,8 @@ void completion_why(const struct completion *c, struct err *e)
 		return;
 	}
 	if (c->phase == PHASE_DRAIN) {
-		err_set(e, ERR_TIMEOUT, "the new pair is in force, but old SAs are still being drained");
+		err_set(e, ERR_TIMEOUT,
+			"the new pair is in force, but old SAs are still being drained");
 		return;
 	}
 	if (dialler_link(&p->dialler) != NULL) {

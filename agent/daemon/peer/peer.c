@@ -561,9 +561,9 @@ int peer_make_manual(struct peer *p, struct pair_view *v, struct err *e)
 	return manual_pair(p->pair, own->not_after, v, e);
 }
 
-void peer_manual_told(struct peer *p, const struct pair_view *v)
+void peer_forget_manual_keys(struct peer *p, const struct pair_view *v)
 {
-	manual_told(p->pair, v->ctx);
+	manual_forget_keys(p->pair, v->ctx);
 }
 
 /* ---- the back end ---------------------------------------------------------------------- */

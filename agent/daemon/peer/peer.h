@@ -38,10 +38,10 @@ bool peer_down(struct peer *p);
 void peer_rekey(struct peer *p);
 /*
  * Makes a pair by hand (pair/manual.h), in labs only (ERR_PERM). The keys in *v are there until
- * peer_manual_told().
+ * peer_forget_manual_keys().
  */
 int peer_make_manual(struct peer *p, struct pair_view *v, struct err *e);
-void peer_manual_told(struct peer *p, const struct pair_view *v);
+void peer_forget_manual_keys(struct peer *p, const struct pair_view *v);
 
 /* ---- events ---- */
 /* Of links that listen_open() accepts: arg is the agent. */

@@ -1,0 +1,72 @@
+/*
+ * agent/daemon/control/verbs/up.c - up: brings pairs up.
+ */
+#include "agent/daemon/control/doc.h"
+#include "agent/daemon/control/request.h"
+#include "agent/daemon/control/verbs.h"
+#include "agent/daemon/loop.h"
+#include "agent/daemon/pair/pair.h"
+#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/view.h"
+
+static size_t up_document(char *buf, size_t size, const struct peer *p, const struct completion *w)
+{
+	struct pair_view pair;
+	struct peer_view view;
+	struct json_out o;
+
+	doc_begin(&o, buf, size, "sapair.up/1");
+	json_put_text(&o, "peer", peer_name(p));
+	json_put_bool(&o, "changed", w->changed);
+	json_put_text(&o, "state", peer_state_word(p));
+	if (pair_in_force(peer_pair(p), &pair)) {
+		json_put_dec64(&o, "epoch", pair.epoch);
+		json_put_text(&o, "suite", suite_info(pair.suite)->name);
+		doc_put_sa(&o, "in", NULL, &pair, IPSEC_INBOUND);
+		doc_put_sa(&o, "out", NULL, &pair, IPSEC_OUTBOUND);
+	}
+	peer_view(p, &view);
+	if (w->want_verify) {
+		json_put_bool(&o, "verified", view.verified);
+		json_put_ms(&o, "rtt_ms", view.rtt_us);
+	}
+	json_put_ms(&o, "ms", loop_now_us() - w->since_us);
+	return doc_finish(&o);
+}
+
+static void run_up(struct control_client *c, const struct ctl_request *req, struct peer *p)
+{
+	struct agent *a = c->control->agent;
+	struct err e = {0};
+	bool changed = false;
+
+	if (req->peer[0] != '\0' && p == NULL) {
+		if (c->control->host->add_address(a, req->peer, req->pin, &p, &e) < 0) {
+			err_in(&e, "no peer is called %s", req->peer);
+			control_refuse(c, req->peer, &e);
+			return;
+		}
+		changed = true;
+	}
+	if (p != NULL)
+		changed = peer_up(p) || changed;
+	for (struct peer *each = a->peers; p == NULL && each != NULL; each = peer_next(each))
+		peer_up(each);
+	if (req->wait == CTL_WAIT_NONE) {
+		struct completion none = {.kind = COMPLETE_UP,
+					  .changed = changed,
+					  .since_us = loop_now_us()};
+		char doc[DOC_MAX];
+
+		if (p != NULL)
+			control_reply(c, doc, up_document(doc, sizeof doc, p, &none));
+		control_reply_end(c, 0);
+		return;
+	}
+	control_request_start(c, req, COMPLETE_UP, up_document, p, changed);
+}
+
+const struct control_verb control_verb_up = {
+	.takes_address = true,
+	.run = run_up,
+};

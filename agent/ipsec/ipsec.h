@@ -6,7 +6,8 @@
  * kernel), "wfp" (Windows). A program has the back ends of its system only.
  *
  * Every call is synchronous, runs on the thread of the loop, and is all or nothing: after -1 the
- * system is as it was before the call. Keys are borrowed for the call. The order for one context is
+ * system is as it was before the call. After IPSEC_UNKNOWN, which reserve, install and activate may
+ * return, no answer came, and the call may have been done. Keys are borrowed for the call. The order for one context is
  * policy_add, reserve, install, activate, remove. The back end soft answers any other order with
  * ERR_BUG, so that a unit test finds the mistake.
  */
@@ -150,7 +151,8 @@ struct ipsec_object {
 };
 typedef void ipsec_told(void *arg, const struct ipsec_object *o);
 
-#define IPSEC_ABSENT (-2) /* of open: failed, since this system has no IPsec of that kind */
+#define IPSEC_UNKNOWN (-3) /* failed, or done without an answer */
+#define IPSEC_ABSENT (-2)  /* of open: failed, since this system has no IPsec of that kind */
 
 struct ipsec_ops {
 	const char *name; /* the word of the config file */

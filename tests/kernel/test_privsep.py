@@ -344,7 +344,7 @@ def an_agent_whose_helper_is_killed_reports_it_and_traffic_continues(w):
     for agent in (a, b):
         w.at_rest(agent.name)
     u.no_loss(least=500)
-    t.whole(again=3)
+    t.whole(lost=3)
 
 
 @test

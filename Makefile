@@ -79,7 +79,7 @@ all: $(program) $(sbom) ## the program, build/linux/sapair
 # --- libraries ------------------------------------------------------------------------------
 # build/deps/TARGET.mk says where they are. Building them makes it, so every goal that compiles has them.
 
-free_goals := windows dist-windows setup clean distclean help format lint-format lint-floors lint-shell
+free_goals := windows dist-windows setup clean distclean help format lint-format lint-shell
 ifneq ($(filter-out $(free_goals),$(or $(MAKECMDGOALS),all)),)
 include build/deps/$(TARGET).mk
 endif

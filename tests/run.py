@@ -32,7 +32,7 @@ SAN_ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
-LINT = ["lint-format", "lint-tidy", "lint-cppcheck", "lint-floors", "lint-shell"]
+LINT = ["lint-format", "lint-tidy", "lint-cppcheck", "lint-layers", "lint-shell"]
 
 
 class Job:

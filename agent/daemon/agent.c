@@ -11,6 +11,7 @@
 #include "agent/daemon/peer/policy.h"
 #include "agent/daemon/peer/reload.h"
 #include "agent/os/confine.h"
+#include "agent/privsep/client.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -140,8 +141,7 @@ static int on_add_address(struct agent *a, const char *address, const char *pin,
 	struct peer_config pc;
 
 	if (a->start->privsep != NULL && !ipsec_sends(a->db)) {
-		err_set(e, ERR_USAGE,
-			"the privileged helper accepts peers from the config only");
+		err_set(e, ERR_USAGE, "the privileged helper accepts peers from the config only");
 		return err_hint(
 			e, "add it to the config or to a file in peers.d, then run: sapair reload");
 	}
@@ -310,6 +310,7 @@ static int open_ipsec(struct process *s, struct err *e)
 
 				.on_event = on_ipsec,
 				.arg = s,
+				.forward = privsep_backend(a->start->privsep),
 				.privsep = a->start->privsep};
 
 	if (ipsec_open(&a->db, a->cfg.backend, &env, e) < 0)

@@ -121,8 +121,7 @@ static void on_poll(uv_timer_t *t)
 			err_in(&e, "cannot use the new certificate");
 			event_fail(&r->agent->events, EVENT_SYSTEM, NULL, &e);
 		} else {
-			event_plain(&r->agent->events, EVENT_RELOADED, NULL,
-				    "identity reloaded");
+			event_plain(&r->agent->events, EVENT_RELOADED, NULL, "identity reloaded");
 			cert_reload_seen(r);
 		}
 	}

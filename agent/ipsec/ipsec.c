@@ -1,102 +1,11 @@
 /*
- * agent/ipsec/ipsec.c - finds a back end by name, and checks what every back end would have to.
+ * agent/ipsec/ipsec.c - the checks of arguments that all back ends share.
  */
 #include "agent/ipsec/ipsec.h"
 
 #include "agent/privsep/record.h"
 
-#include <stdio.h>
 #include <string.h>
-
-/* The back ends of this program; "auto" takes the first of the system's own that opens. */
-static const struct ipsec_ops *const table[] = {
-#ifdef __linux__
-	&ipsec_xfrm,
-#endif
-#ifdef _WIN32
-	&ipsec_wfp,
-#endif
-	&ipsec_soft,
-};
-#define TABLE_LEN (sizeof table / sizeof table[0])
-
-/* In process: carries the probes, but does not protect the host's traffic. */
-static bool is_systems_own(const struct ipsec_ops *ops)
-{
-	return ops != &ipsec_soft;
-}
-
-const char *ipsec_names(void)
-{
-	static char names[16 * TABLE_LEN];
-
-	if (names[0] == '\0')
-		for (size_t i = 0, n = 0; i < TABLE_LEN; i++)
-			n += (size_t)snprintf(names + n, sizeof names - n, "%s%s",
-					      i > 0 ? ", " : "", table[i]->name);
-	return names;
-}
-
-static const struct ipsec_ops *find(const char *name)
-{
-	for (size_t i = 0; i < TABLE_LEN; i++)
-		if (strcmp(table[i]->name, name) == 0)
-			return table[i];
-	return NULL;
-}
-
-bool ipsec_known(const char *name)
-{
-	return strcmp(name, "auto") == 0 || find(name) != NULL;
-}
-
-static int open_one(struct ipsec **db, const struct ipsec_ops *ops, const struct ipsec_env *env,
-		    struct err *e)
-{
-#ifdef __linux__
-	if (env->privsep != NULL && ops == &ipsec_xfrm)
-		ops = &ipsec_privsep;
-#endif
-	return ops->open(db, env, e);
-}
-
-/* Falls back to soft only where there is nothing else to have: a right that is missing is an error,
- * or a host that could be protected would not be (D9). */
-static int open_auto(struct ipsec **db, const struct ipsec_env *env, struct err *e)
-{
-	for (size_t i = 0; i < TABLE_LEN; i++) {
-		struct err why = {0};
-		int rc;
-
-		if (!is_systems_own(table[i]))
-			continue;
-		rc = open_one(db, table[i], env, &why);
-		if (rc == 0)
-			return 0;
-		err_in(&why, "back end %s", table[i]->name);
-		if (e != NULL)
-			*e = why;
-		if (rc != IPSEC_ABSENT)
-			return -1;
-	}
-	return ipsec_soft.open(db, env, e);
-}
-
-int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e)
-{
-	const struct ipsec_ops *ops;
-
-	*db = NULL;
-	if (strcmp(name, "auto") == 0)
-		return open_auto(db, env, e);
-	ops = find(name);
-	if (ops == NULL)
-		return err_set(e, ERR_USAGE, "back end \"%s\": this program has auto, %s", name,
-			       ipsec_names());
-	if (open_one(db, ops, env, e) < 0)
-		return err_in(e, "back end %s", name);
-	return 0;
-}
 
 void ipsec_close(struct ipsec *db)
 {

@@ -6,7 +6,8 @@
  * kernel), "wfp" (Windows). A program has the back ends of its system only.
  *
  * Every call is synchronous, runs on the thread of the loop, and is all or nothing: after -1 the
- * system is as it was before the call. Keys are borrowed for the call. The order for one context is
+ * system is as it was before the call. After IPSEC_UNKNOWN, which reserve, install and activate may
+ * return, no answer came, and the call may have been done. Keys are borrowed for the call. The order for one context is
  * policy_add, reserve, install, activate, remove. The back end soft answers any other order with
  * ERR_BUG, so that a unit test finds the mistake.
  */
@@ -20,6 +21,7 @@
 #include "proto/base/suite.h"
 
 struct ipsec; /* an open back end */
+struct ipsec_ops;
 struct privsep;
 struct privsep_policy;
 struct uv_loop_s;
@@ -86,8 +88,11 @@ struct ipsec_env {
 	struct uv_loop_s *loop;
 	ipsec_on_event *on_event;
 	void *arg;
-	bool looks_only;         /* for plan and clean: open() tries nothing out, no event comes */
-	struct privsep *privsep; /* the helper that has the right to; NULL: this process has it */
+	bool looks_only; /* for plan and clean: open() tries nothing out, no event comes */
+	/* Opened in the place of the system's own back end: the one that forwards each call to the helper,
+	 * and the helper. NULL: this process calls the system itself. */
+	const struct ipsec_ops *forward;
+	struct privsep *privsep;
 };
 
 /* Numbers that a system cannot give are absent (their bit in known is 0), never 0. */
@@ -146,7 +151,8 @@ struct ipsec_object {
 };
 typedef void ipsec_told(void *arg, const struct ipsec_object *o);
 
-#define IPSEC_ABSENT (-2) /* of open: failed, since this system has no IPsec of that kind */
+#define IPSEC_UNKNOWN (-3) /* failed, or done without an answer */
+#define IPSEC_ABSENT (-2)  /* of open: failed, since this system has no IPsec of that kind */
 
 struct ipsec_ops {
 	const char *name; /* the word of the config file */
@@ -253,8 +259,6 @@ int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_
 
 extern const struct ipsec_ops ipsec_soft;
 extern const struct ipsec_ops ipsec_xfrm; /* Linux only */
-extern const struct ipsec_ops
-	ipsec_privsep; /* Linux only: xfrm, in the helper (agent/privsep/client.h) */
-extern const struct ipsec_ops ipsec_wfp; /* Windows only */
+extern const struct ipsec_ops ipsec_wfp;  /* Windows only */
 
 #endif

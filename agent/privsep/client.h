@@ -4,7 +4,7 @@
  *
  * The helper is this program again, started with the same command line before anything secret is
  * read. It reads the config by itself, opens the back end, gives up all else, and then does what
- * agent/privsep/record.h lets it do. ipsec_privsep is the back end of the other side: it forwards each call.
+ * agent/privsep/record.h lets it do. privsep_backend() is the back end of the other side: it forwards each call.
  * Windows has none: there the whole agent is one process.
  */
 #ifndef SAPAIR_AGENT_PRIVSEP_CLIENT_H
@@ -22,6 +22,9 @@ intptr_t privsep_socket(const struct privsep *a);
 void privsep_hang_up(struct privsep *a);
 /* Waits for its end, but not for ever. NULL allowed. */
 void privsep_end(struct privsep *a);
+
+/* The back end that forwards each call to this helper; NULL for NULL. For struct ipsec_env. */
+const struct ipsec_ops *privsep_backend(const struct privsep *a);
 
 /* Was this process started as the helper? */
 bool privsep_is_helper(void);

@@ -255,22 +255,28 @@ static int send_wire(struct client *c, int fd, struct err *e)
 	return n < 0 ? is_lost(c, e) : 0;
 }
 
-/* Waits for the answer to the request of that number. */
+/* Waits for the answer to the request of that number; IPSEC_UNKNOWN if none comes. */
 static int await(struct client *c, enum privsep_op op, uint32_t seq, struct err *e)
 {
-	for (;;) {
+	const struct privsep_answer *a = &c->answer;
+
+	do {
 		if (receive(c, 0, e) < 0)
-			return -1;
-		if (c->answer.op == PRIVSEP_EVENT)
-			keep_event(c, &c->answer);
-		else if (c->answer.op != op || c->answer.seq != seq)
-			return is_lost(c, e);
-		else
-			return c->answer.code == ERR_NONE ? 0 : failed(&c->answer, e);
+			return IPSEC_UNKNOWN;
+		if (a->op == PRIVSEP_EVENT)
+			keep_event(c, a);
+	} while (a->op == PRIVSEP_EVENT);
+	if (a->op != op || a->seq != seq) {
+		is_lost(c, e);
+		return IPSEC_UNKNOWN;
 	}
+	if (a->code == ERR_NONE)
+		return 0;
+	failed(a, e);
+	return a->unknown ? IPSEC_UNKNOWN : -1;
 }
 
-/* Sends c->request, and waits for c->answer. */
+/* Sends c->request, and waits for c->answer. -1: it was not sent, or was not done; IPSEC_UNKNOWN. */
 static int ask(struct client *c, enum privsep_op op, int fd, struct err *e)
 {
 	const uint32_t seq = ++c->seq;
@@ -373,12 +379,14 @@ static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ct
 			  struct spi *in, struct err *e)
 {
 	struct client *c = client_of(db);
+	int rc;
 
 	if (policy_of(c, (uint32_t)p->ref) != p)
 		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
 	c->request.policy = (uint32_t)p->ref;
-	if (ask(c, PRIVSEP_RESERVE, -1, e) < 0)
-		return -1;
+	rc = ask(c, PRIVSEP_RESERVE, -1, e);
+	if (rc < 0)
+		return rc;
 	ctx->id = c->answer.ctx;
 	*in = c->answer.spi;
 	return 0;
@@ -588,6 +596,8 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 	return 0;
 }
 
+static const struct ipsec_ops forward_ops;
+
 static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
 {
 	struct client *c = calloc(1, sizeof *c);
@@ -595,7 +605,7 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 
 	if (c == NULL)
 		return err_set(e, ERR_OS, "no memory");
-	c->db.ops = &ipsec_privsep;
+	c->db.ops = &forward_ops;
 	c->env = *env;
 	c->privsep = env->privsep;
 	c->fd = (int)privsep_socket(env->privsep);
@@ -652,7 +662,7 @@ static void client_close(struct ipsec *db)
 	uv_close((uv_handle_t *)&c->later, on_closed);
 }
 
-const struct ipsec_ops ipsec_privsep = {
+static const struct ipsec_ops forward_ops = {
 	.name = "xfrm",
 	.open = privsep_open,
 	.close = client_close,
@@ -668,3 +678,8 @@ const struct ipsec_ops ipsec_privsep = {
 	.exempt_socket = client_exempt_socket,
 	.reload = client_reload,
 };
+
+const struct ipsec_ops *privsep_backend(const struct privsep *a)
+{
+	return a != NULL ? &forward_ops : NULL;
+}

@@ -26,6 +26,12 @@ void privsep_end(struct privsep *a)
 	(void)a;
 }
 
+const struct ipsec_ops *privsep_backend(const struct privsep *a)
+{
+	(void)a;
+	return NULL;
+}
+
 bool privsep_is_helper(void)
 {
 	return false;

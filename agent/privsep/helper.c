@@ -163,9 +163,11 @@ static int reserve(struct helper *h, struct privsep_held *held, struct err *e)
 {
 	struct owned *own = held->owner;
 	struct ipsec_ctx ctx;
+	int rc;
 
-	if (ipsec_reserve(h->db, &own->p, &ctx, &h->answer.spi, e) < 0)
-		return -1;
+	rc = ipsec_reserve(h->db, &own->p, &ctx, &h->answer.spi, e);
+	if (rc < 0)
+		return rc;
 	h->answer.ctx = privsep_book_reserve(&h->book, held, ctx.id, h->answer.spi, 0);
 	if (h->answer.ctx != 0)
 		return 0;
@@ -187,10 +189,12 @@ static int install(struct helper *h, struct privsep_held *held, struct privsep_s
 	const struct privsep_request *r = &h->request;
 	const struct ipsec_ctx ctx = {slot->inner};
 	struct owned *own = held->owner;
+	int rc;
 
 	set_limits(&own->p, &r->in); /* the outbound SA has the same */
-	if (ipsec_install(h->db, ctx, &r->in.keys, &r->out.keys, e) < 0)
-		return -1;
+	rc = ipsec_install(h->db, ctx, &r->in.keys, &r->out.keys, e);
+	if (rc < 0)
+		return rc;
 	privsep_book_installed(slot, r->out.keys.spi);
 	return 0;
 }
@@ -201,10 +205,12 @@ static int activate(struct helper *h, struct privsep_held *held, struct privsep_
 	const struct privsep_request *r = &h->request;
 	const struct ipsec_ctx ctx = {slot->inner};
 	struct owned *own = held->owner;
+	int rc;
 
 	set_limits(&own->p, &r->out);
-	if (ipsec_activate(h->db, ctx, &r->out.keys, e) < 0)
-		return -1;
+	rc = ipsec_activate(h->db, ctx, &r->out.keys, e);
+	if (rc < 0)
+		return rc;
 	privsep_book_activated(slot);
 	return 0;
 }
@@ -375,6 +381,7 @@ static void serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
 	wipe(&h->request, sizeof h->request);
 	if (rc < 0)
 		fill_err(a, &e);
+	a->unknown = rc == IPSEC_UNKNOWN;
 	privsep_put_answer(h->told, a);
 	tell(h, h->told, sizeof h->told);
 }

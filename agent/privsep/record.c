@@ -294,6 +294,7 @@ void privsep_put_answer(uint8_t out[PRIVSEP_LEN], const struct privsep_answer *a
 	put_uint(&p, a->seq, 4);
 	put_uint(&p, (unsigned)a->code, 1);
 	put_uint(&p, a->absent, 1);
+	put_uint(&p, a->unknown, 1);
 	put_uint(&p, a->os, 4);
 	put_uint(&p, a->policy, 4);
 	put_uint(&p, a->ctx, 8);
@@ -342,6 +343,7 @@ int privsep_get_answer(struct privsep_answer *a, const uint8_t *in, size_t n, st
 	a->op = (enum privsep_op)op;
 	a->code = (enum err_code)get_below(&g, ERR_COUNT);
 	a->absent = get_bool(&g);
+	a->unknown = get_bool(&g);
 	a->os = get_u32(&g);
 	a->policy = get_u32(&g);
 	a->ctx = get_uint(&g, 8);

@@ -66,7 +66,8 @@ struct privsep_answer {
 	enum privsep_op op;
 	uint32_t seq; /* that of the request; 0: READY and EVENT */
 	enum err_code code;
-	bool absent; /* READY: this system has no IPsec */
+	bool absent;  /* READY: this system has no IPsec */
+	bool unknown; /* of an error: the request may have been done */
 	uint32_t os;
 	char cause[ERR_CAUSE];   /* of an error; EVENT: its text */
 	char hint[PRIVSEP_HINT]; /* empty: none */

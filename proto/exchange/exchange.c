@@ -89,11 +89,17 @@ const char *xstate_name(enum xstate s)
 const char *xevent_name(enum xevent_kind k)
 {
 	static const char *const names[XE_COUNT] = {
-		[XE_START] = "START",       [XE_OFFER] = "OFFER",
-		[XE_ANSWER] = "ANSWER",     [XE_CONFIRM] = "CONFIRM",
-		[XE_DONE] = "DONE",         [XE_REJECT] = "REJECT",
-		[XE_IPSEC_OK] = "IPSEC_OK", [XE_IPSEC_FAILED] = "IPSEC_FAILED",
-		[XE_TIMEOUT] = "TIMEOUT",   [XE_LINK_LOST] = "LINK_LOST",
+		[XE_START] = "START",
+		[XE_OFFER] = "OFFER",
+		[XE_ANSWER] = "ANSWER",
+		[XE_CONFIRM] = "CONFIRM",
+		[XE_DONE] = "DONE",
+		[XE_REJECT] = "REJECT",
+		[XE_IPSEC_OK] = "IPSEC_OK",
+		[XE_IPSEC_FAILED] = "IPSEC_FAILED",
+		[XE_TIMEOUT] = "TIMEOUT",
+		[XE_LINK_LOST] = "LINK_LOST",
+		[XE_IPSEC_UNKNOWN] = "IPSEC_UNKNOWN",
 	};
 
 	return (unsigned)k < XE_COUNT ? names[k] : "?";
@@ -611,17 +617,18 @@ static void end_early(struct exchange *x, const struct xevent *ev, struct xactio
 		      enum fault fault)
 {
 	const struct undo *u = &undo[x->state];
-	bool link_up = ev->kind != XE_LINK_LOST && ev->kind != XE_TIMEOUT;
-	bool tells = u->tells || ev->kind == XE_OFFER;
+	/* A reject says that the new pair is not used: not true for sure when the outcome is unknown. */
+	bool closes = ev->kind == XE_TIMEOUT || ev->kind == XE_IPSEC_UNKNOWN;
+	bool tells = (u->tells || ev->kind == XE_OFFER) && !closes && ev->kind != XE_LINK_LOST;
 
 	xactions_wipe(out);
 	if (u->timed)
 		emit(out, XA_NO_TIMER);
 	if (u->with != XA_END)
 		emit(out, u->with);
-	if (tells && link_up)
+	if (tells)
 		emit_reject(out, x->xid_, fault, x->why.cause, 0);
-	if (ev->kind == XE_TIMEOUT)
+	if (closes)
 		emit_close(x, out, fault);
 	emit_end(out, fault);
 	enter(x, XS_IDLE);
@@ -707,6 +714,7 @@ static enum fault ends_with(struct exchange *x, const struct xevent *ev)
 			return deny(x, FAULT_TIMEOUT, "%s", fault_text(FAULT_TIMEOUT));
 		return FAULT_NONE;
 	case XE_IPSEC_FAILED:
+	case XE_IPSEC_UNKNOWN:
 		if (row_of(x->state, XE_IPSEC_OK) != NULL)
 			return deny(x, FAULT_SYSTEM, "%s", fault_text(FAULT_SYSTEM));
 		return FAULT_NONE;

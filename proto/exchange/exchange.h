@@ -13,8 +13,9 @@
  *              inbound away after `drain`
  *
  * and performs the actions of a step in order. A step with system actions (XA_RESERVE,
- * XA_INSTALL, XA_ACTIVATE) is answered by one XE_IPSEC_OK after the last, or one XE_IPSEC_FAILED
- * after the first that failed (the rest of the step is not done). The caller feeds no other event
+ * XA_INSTALL, XA_ACTIVATE) is answered by one XE_IPSEC_OK after the last, or, after the first that
+ * was not done (the rest of the step is not tried), by one XE_IPSEC_FAILED, or XE_IPSEC_UNKNOWN if it
+ * may have been done after all. The caller feeds no other event
  * between a system action and its answer, and none from within an action.
  */
 #ifndef SAPAIR_PROTO_EXCHANGE_EXCHANGE_H
@@ -61,8 +62,9 @@ enum xevent_kind {
 	XE_REJECT,   /* from the peer, decoded */
 	XE_IPSEC_OK, /* spi when it answers XA_RESERVE */
 	XE_IPSEC_FAILED,
-	XE_TIMEOUT,   /* of the timer that XA_TIMER set */
-	XE_LINK_LOST, /* link gone, replaced or closing */
+	XE_IPSEC_UNKNOWN, /* no answer came: the action may have been done */
+	XE_TIMEOUT,       /* of the timer that XA_TIMER set */
+	XE_LINK_LOST,     /* link gone, replaced or closing */
 	XE_COUNT
 };
 const char *xevent_name(enum xevent_kind k);

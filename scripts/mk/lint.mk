@@ -3,7 +3,7 @@
 # Versions of clang-format lay out the same lines differently: version 14 decides. The check is skipped
 # on a system that has none.
 
-.PHONY: lint lint-format lint-tidy lint-cppcheck lint-floors lint-shell format compile-commands
+.PHONY: lint lint-format lint-tidy lint-cppcheck lint-layers lint-shell format compile-commands
 
 sources := $(wildcard crypto/*.[ch] proto/*/*.[ch] agent/*.[ch] agent/*/*.[ch] agent/*/*/*.[ch] tests/*.h \
            tests/*/*.[ch] tests/*/*/*.[ch])
@@ -12,7 +12,7 @@ format   = for f in clang-format-14 clang-format; do \
            ! $$f --version 2>/dev/null | grep -q 'version 14\.' || exec $$f $(1); done; \
            echo 'SKIP clang-format: this system has no version 14'
 
-lint: lint-format lint-tidy lint-cppcheck lint-floors lint-shell ## format, clang-tidy, cppcheck, floors
+lint: lint-format lint-tidy lint-cppcheck lint-layers lint-shell ## format, clang-tidy, cppcheck, layers, shellcheck
 
 lint-format lint-tidy lint-cppcheck lint-shell: | test-tools
 
@@ -36,8 +36,9 @@ lint-cppcheck:
 		--suppress='*:build/*' --cppcheck-build-dir=$(BUILD)/cppcheck -j 2 -I . \
 		-DSAPAIR_VERSION='"$(VERSION)"' $(filter-out tests/%,$(filter %.c,$(sources)))
 
-lint-floors:
-	@scripts/check-floors.sh
+# Calls are read from the objects.
+lint-layers: $(program)
+	@scripts/check-layers.py $(BUILD)
 
 lint-shell:
 	@shellcheck $(wildcard scripts/*.sh) .ci/run

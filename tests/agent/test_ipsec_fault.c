@@ -96,6 +96,25 @@ static void a_star_fails_every_call_and_parts_are_independent(void)
 	close_it(db);
 }
 
+static void an_unknown_outcome_is_one_that_was_done(void)
+{
+	struct sa_keys in = {.suite = SUITE_AES256GCM16, .window = 64}, out;
+	struct ipsec_ctx ctx;
+	struct sa_counts c;
+
+	open_with("install:1?,activate:1?");
+	CHECK(ipsec_policy_add(db, &policy, &e) == 0);
+	CHECK(ipsec_reserve(db, &policy, &ctx, &in.spi, &e) == 0);
+	random_secret(&in.key, suite_key_len(in.suite));
+	out = in;
+	random_secret(&out.key, suite_key_len(out.suite));
+	CHECK(ipsec_install(db, ctx, &in, &out, &e) == IPSEC_UNKNOWN && e.code == ERR_OS);
+	CHECK(ipsec_query(db, ctx, IPSEC_INBOUND, &c, &e) == 0);
+	CHECK(ipsec_activate(db, ctx, &out, &e) == IPSEC_UNKNOWN && e.code == ERR_OS);
+	CHECK(ipsec_send(db, &policy, (const uint8_t *)"x", 1, &e) == 0);
+	close_it(db);
+}
+
 static void every_call_can_fail(void)
 {
 	static const char rule[] = "policy_remove:1,remove:1,query:1,recover:1,send:1";
@@ -141,6 +160,9 @@ static void a_wrong_rule_is_refused(void)
 		"reserve:-1",
 		"reserve: 1",
 		"reserve:**",
+		"reserve:1?",
+		"activate:?",
+		"activate:1??",
 		"send:1,send:2,send:3,send:4,send:5,send:6,send:7,send:8,send:9",
 	};
 	struct ipsec *inner = open_inner();
@@ -152,5 +174,6 @@ static void a_wrong_rule_is_refused(void)
 }
 
 T_MAIN(T(crypto_starts), T(the_third_call_fails_once),
-       T(a_star_fails_every_call_and_parts_are_independent), T(every_call_can_fail),
+       T(a_star_fails_every_call_and_parts_are_independent),
+       T(an_unknown_outcome_is_one_that_was_done), T(every_call_can_fail),
        T(a_wrong_rule_is_refused))

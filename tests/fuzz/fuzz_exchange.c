@@ -221,7 +221,9 @@ static void start(struct side *s)
 
 static void system_answers(struct side *s, uint8_t how)
 {
-	struct xevent ev = {.kind = how % 8 == 7 ? XE_IPSEC_FAILED : XE_IPSEC_OK};
+	struct xevent ev = {.kind = how % 8 != 7    ? XE_IPSEC_OK
+				    : how % 16 == 7 ? XE_IPSEC_FAILED
+						    : XE_IPSEC_UNKNOWN};
 
 	if (s->asked_spi)
 		ev.spi.n = how % 8 == 6 ? how % 3 * 0x80u : 0x1000u + (uint32_t)++counter;

@@ -14,9 +14,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>
+#include <linux/tcp.h>
 #include <net/ethernet.h>
 #include <net/if.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -229,10 +229,11 @@ static int stream(int fd, uint64_t rate)
 		}
 	}
 	getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
-	printf("{\"sent\":%llu,\"received\":%llu,\"wrong\":%llu,\"again\":%u,\"mss\":%u,"
-	       "\"gap_ms\":%.1f,\"why\":\"%s\"}\n",
+	printf("{\"sent\":%llu,\"received\":%llu,\"wrong\":%llu,\"again\":%u,\"segments_out\":%u,"
+	       "\"segments_in\":%u,\"mss\":%u,\"gap_ms\":%.1f,\"why\":\"%s\"}\n",
 	       (unsigned long long)sent, (unsigned long long)received, (unsigned long long)wrong,
-	       info.tcpi_total_retrans, info.tcpi_snd_mss, (double)gap / 1e6, strerror(why));
+	       info.tcpi_total_retrans, info.tcpi_data_segs_out, info.tcpi_data_segs_in,
+	       info.tcpi_snd_mss, (double)gap / 1e6, strerror(why));
 	return 0;
 }
 

@@ -70,5 +70,16 @@ def a_damaged_stream_is_detected(w):
     fails(lambda: t.whole(), "the stream is damaged")
 
 
+@test
+def lost_segments_of_a_stream_are_counted(w):
+    w.pair()
+    t = w.tcp()
+    sh("tc", "qdisc", "add", "dev", "e", "root", "netem", "loss", "5%", host="alpha")
+    time.sleep(3)
+    sh("tc", "qdisc", "del", "dev", "e", "root", host="alpha")
+    time.sleep(0.5)
+    fails(lambda: t.whole(lost=3), "segments were lost")
+
+
 if __name__ == "__main__":
     main()

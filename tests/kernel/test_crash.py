@@ -46,7 +46,7 @@ def died(w, *who):
     print("# proven %.2f s after the restart" % took)
     rest(w, a, b)
     u.no_loss(least=500)
-    t.whole(again=3)
+    t.whole(lost=3)
     stood = max(e.result["gap_ms"] for e in u.ends)  # the whole machine: no packet was lost
     check(took < 2 or stood > STALL_MS, "the pair came back after %.1f s" % took)
     for agent in who:

@@ -36,7 +36,7 @@ def a_thousand_rekeys_under_udp_and_tcp_lose_nothing(w):
     took = rekeys(a, "beta", 500) + rekeys(b, "alpha", 500)
     print("# a rekey took %.1f ms (p99 %.1f)" % (sorted(took)[500], sorted(took)[990]))
     n = u.no_loss(least=2000)
-    t.whole(again=3)
+    t.whole(lost=3)
     x, y = w.wait_same_pair(a, b, epoch=1001)
     w.no_errors()
     wait_single_pair(a, b)

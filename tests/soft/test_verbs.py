@@ -580,6 +580,30 @@ def both_agents_report_a_failed_install(lab):
         lab.agents.clear()
 
 
+def unknown_test(call, role):
+    @test(name="a lost answer to %s at the %s leaves a pair that both can receive on" % (call, role))
+    def unknown(lab):
+        other = "listen" if role == "leader" else "dial"
+        a, b = lab.pair(
+            alpha={"test_fault": call + ":2?"},
+            peer_beta={"role": {"leader": "dial", "follower": "listen"}[role]},
+            peer_alpha={"role": other},
+            both={"defaults": {"rekey": {"min_interval_ms": 0}}},
+        )
+        refused(a.cli("rekey", "beta"), 7, "test fault", "epoch 1 ")
+        check("the peer refused" not in b.log(), "beta was told that alpha does not use the new pair: %s" % b.log())
+        wait_single_pair(a, b, limit=60)
+        expect_exit(a.cli("verify", "beta"))
+        expect_exit(b.cli("verify", "alpha"))
+
+    return unknown
+
+
+for call in ("install", "activate"):
+    for role in ("leader", "follower"):
+        unknown_test(call, role)
+
+
 @test
 def a_permanent_install_failure_is_reported_and_leaves_nothing(lab):
     a = lab.agent("alpha", "beta", test_fault="activate:*").start()

@@ -40,6 +40,7 @@ struct faulty {
 	struct {
 		enum call call;
 		unsigned number;
+		bool unknown; /* it is done, and the answer is lost */
 	} parts[PARTS_MAX];
 	size_t n_parts;
 	unsigned calls[CALLS]; /* so far */
@@ -50,7 +51,8 @@ static struct faulty *of(struct ipsec *db)
 	return (struct faulty *)(void *)db;
 }
 
-/* Counts the call; -1 when the rule says that it fails. */
+/* Counts the call. 0: it is to be done; -1: it fails; IPSEC_UNKNOWN: it is to be done, and its answer
+ * is lost. */
 static int fails(struct ipsec *db, enum call c, struct err *e)
 {
 	struct faulty *f = of(db);
@@ -60,7 +62,8 @@ static int fails(struct ipsec *db, enum call c, struct err *e)
 		if (f->parts[i].call == c &&
 		    (f->parts[i].number == ALWAYS || f->parts[i].number == f->calls[c])) {
 			err_set(e, ERR_OS, "test fault: %s call %u", call_names[c], f->calls[c]);
-			return err_hint(e, "unset SAPAIR_TEST_FAULT");
+			err_hint(e, "unset SAPAIR_TEST_FAULT");
+			return f->parts[i].unknown ? IPSEC_UNKNOWN : -1;
 		}
 	return 0;
 }
@@ -101,16 +104,24 @@ static int fault_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx
 static int fault_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
 			 const struct sa_keys *out, struct err *e)
 {
-	if (fails(db, INSTALL, e) < 0)
+	const int rc = fails(db, INSTALL, e);
+
+	if (rc == IPSEC_UNKNOWN && ipsec_install(of(db)->inner, ctx, in, out, NULL) < 0)
 		return -1;
+	if (rc < 0)
+		return rc;
 	return ipsec_install(of(db)->inner, ctx, in, out, e);
 }
 
 static int fault_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
 			  struct err *e)
 {
-	if (fails(db, ACTIVATE, e) < 0)
+	const int rc = fails(db, ACTIVATE, e);
+
+	if (rc == IPSEC_UNKNOWN && ipsec_activate(of(db)->inner, ctx, out, NULL) < 0)
 		return -1;
+	if (rc < 0)
+		return rc;
 	return ipsec_activate(of(db)->inner, ctx, out, e);
 }
 
@@ -182,6 +193,10 @@ static bool take_part(struct faulty *f, const char **rule)
 	}
 	f->parts[f->n_parts].call = call;
 	f->parts[f->n_parts].number = number;
+	f->parts[f->n_parts].unknown = *c == '?';
+	if (*c == '?' && call != INSTALL && call != ACTIVATE)
+		return false;
+	c += *c == '?';
 	f->n_parts++;
 	*rule = c;
 	return true;

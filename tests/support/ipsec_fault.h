@@ -2,10 +2,11 @@
  * tests/support/ipsec_fault.h - a back end in front of another one, in which chosen calls fail.
  *
  *     rule  = part *( "," part )
- *     part  = call ":" ( number / "*" )
+ *     part  = call ":" ( number / "*" ) [ "?" ]
  *
  * "reserve:3,activate:*" is the third reserve, and every activate. A call that fails returns ERR_OS
- * and never reaches the other back end. The program build/TARGET-test/sapair reads the rule from the
+ * and never reaches the other back end. With "?", for install and activate, it is done and returns
+ * IPSEC_UNKNOWN. The program build/TARGET-test/sapair reads the rule from the
  * environment variable SAPAIR_TEST_FAULT; the released program does not have this file.
  */
 #ifndef SAPAIR_TESTS_SUPPORT_IPSEC_FAULT_H

@@ -315,19 +315,25 @@ static void each_row_is_taken_and_does_what_it_says(void)
 
 /* What the undo table is to be, told a second time. */
 static const struct {
-	const char *lost, *late, *failed;
+	const char *lost, *late, *failed, *unknown;
 } ends[XS_COUNT] = {
-	[XS_IDLE] = {"", "", ""},
-	[XS_L_RESERVING] = {"REMOVE, END(link)", "", "REMOVE, END(system)"},
+	[XS_IDLE] = {"", "", "", ""},
+	[XS_L_RESERVING] = {"REMOVE, END(link)", "", "REMOVE, END(system)",
+			    "REMOVE, CLOSE(system), END(system)"},
 	[XS_L_OFFERED] = {"NO_TIMER, REMOVE, END(link)",
-			  "NO_TIMER, REMOVE, CLOSE(timeout), END(timeout)", ""},
-	[XS_L_INSTALLING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)"},
-	[XS_L_CONFIRMED] = {"NO_TIMER, END(link)", "NO_TIMER, CLOSE(timeout), END(timeout)", ""},
-	[XS_F_RESERVING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)"},
-	[XS_F_INSTALLING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)"},
+			  "NO_TIMER, REMOVE, CLOSE(timeout), END(timeout)", "", ""},
+	[XS_L_INSTALLING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)",
+			     "REMOVE, CLOSE(system), END(system)"},
+	[XS_L_CONFIRMED] = {"NO_TIMER, END(link)", "NO_TIMER, CLOSE(timeout), END(timeout)", "",
+			    ""},
+	[XS_F_RESERVING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)",
+			    "REMOVE, CLOSE(system), END(system)"},
+	[XS_F_INSTALLING] = {"REMOVE, END(link)", "", "REMOVE, SEND reject(system), END(system)",
+			     "REMOVE, CLOSE(system), END(system)"},
 	[XS_F_ANSWERED] = {"NO_TIMER, HOLD, END(link)",
-			   "NO_TIMER, HOLD, CLOSE(timeout), END(timeout)", ""},
-	[XS_F_ACTIVATING] = {"HOLD, END(link)", "", "HOLD, SEND reject(system), END(system)"},
+			   "NO_TIMER, HOLD, CLOSE(timeout), END(timeout)", "", ""},
+	[XS_F_ACTIVATING] = {"HOLD, END(link)", "", "HOLD, SEND reject(system), END(system)",
+			     "HOLD, CLOSE(system), END(system)"},
 };
 
 static void forget_scratch(struct exchange *x)
@@ -358,6 +364,8 @@ static void any_other_event_changes_nothing_or_ends_as_undo_says(void)
 				want = ends[s].late;
 			else if (kind == XE_IPSEC_FAILED)
 				want = ends[s].failed;
+			else if (kind == XE_IPSEC_UNKNOWN)
+				want = ends[s].unknown;
 			ok = CHECK_STR(actions(), want);
 			if (want[0] != '\0')
 				ok = CHECK(x->state == XS_IDLE) && ok;
@@ -492,7 +500,7 @@ static bool holds_no_secret(const struct exchange *x)
 static void no_secret_is_left_after_any_end(void)
 {
 	static const enum xevent_kind enders[] = {XE_LINK_LOST, XE_TIMEOUT, XE_IPSEC_FAILED,
-						  XE_REJECT};
+						  XE_IPSEC_UNKNOWN, XE_REJECT};
 
 	pair_up();
 	CHECK(holds_no_secret(&lead));

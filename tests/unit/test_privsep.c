@@ -191,6 +191,7 @@ static void answers_come_back_as_they_were(void)
 	struct privsep_answer a = {.op = PRIVSEP_EVENT,
 				   .code = ERR_OS,
 				   .os = 17,
+				   .unknown = true,
 				   .cause = "the kernel says: no",
 				   .hint = "ask it again",
 				   .policy = 3,
@@ -213,6 +214,7 @@ static void answers_come_back_as_they_were(void)
 	CHECK(privsep_get_answer(&back, wire, sizeof wire, &e) == 0);
 	CHECK_STR(back.cause, a.cause);
 	CHECK_STR(back.hint, a.hint);
+	CHECK(back.unknown && !back.absent);
 	CHECK_U64(back.counts[3], UINT64_MAX);
 	CHECK(suite_list_has(&back.suites, SUITE_AES128_SHA1) && back.suites.n == 2);
 	for (size_t at = 0; at < PRIVSEP_LEN; at++) {

@@ -21,8 +21,9 @@ static int read_identity(struct identity_ref *r, const struct agent_start *start
 	if (identity_facts(r->id)->is_lab && !c->allow_lab) {
 		err_set(e, ERR_USAGE, "%s is a lab identity, and the config does not allow_lab",
 			c->certificate);
-		return err_hint(e,
-				"lab identities are for labs only: use another one, or start with --allow-lab");
+		return err_hint(
+			e,
+			"lab identities are for labs only: use another one, or start with --allow-lab");
 	}
 	return creds_deny(&r->deny, c->deny, e);
 }

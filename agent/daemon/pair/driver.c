@@ -13,13 +13,16 @@
 static int reserve(struct pair *p, struct driver_result *r)
 {
 	struct generation *g = generation_new(p->agent);
+	int rc;
 
 	assert(p->fresh == NULL);
 	if (g == NULL)
 		return err_set(&r->system, ERR_OS, "no memory for an SA");
-	if (ipsec_reserve(p->agent->db, p->policy, &g->ctx, &g->in, &r->system) < 0) {
+	rc = ipsec_reserve(p->agent->db, p->policy, &g->ctx, &g->in, &r->system);
+	if (rc < 0) {
 		generation_free(p->agent, g);
-		return err_in(&r->system, "reserve an SPI");
+		err_in(&r->system, "reserve an SPI");
+		return rc;
 	}
 	p->fresh = g;
 	r->spi = g->in;
@@ -47,11 +50,14 @@ static int install(struct pair *p, struct driver_result *r)
 {
 	const struct sa_keys *k = &p->x.sa_in;
 	struct generation *g = p->fresh;
+	int rc;
 
 	generations_set_limits(p, k->esn);
-	if (ipsec_install(p->agent->db, g->ctx, k, &p->x.sa_out, &r->system) < 0)
-		return err_in(&r->system, "install the SAs of epoch %llu",
-			      (unsigned long long)k->epoch);
+	rc = ipsec_install(p->agent->db, g->ctx, k, &p->x.sa_out, &r->system);
+	if (rc < 0) {
+		err_in(&r->system, "install the SAs of epoch %llu", (unsigned long long)k->epoch);
+		return rc;
+	}
 	g->has_in = true;
 	keep_key(p, g, k, true);
 	g->epoch = k->epoch;
@@ -70,10 +76,14 @@ static int activate(struct pair *p, struct driver_result *r)
 {
 	const struct sa_keys *k = &p->x.sa_out;
 	struct generation *g = p->fresh;
+	int rc;
 
 	generations_set_limits(p, k->esn);
-	if (ipsec_activate(p->agent->db, g->ctx, k, &r->system) < 0)
-		return err_in(&r->system, "activate the outbound SA %08x", k->spi.n);
+	rc = ipsec_activate(p->agent->db, g->ctx, k, &r->system);
+	if (rc < 0) {
+		err_in(&r->system, "activate the outbound SA %08x", k->spi.n);
+		return rc;
+	}
 	g->has_out = true;
 	keep_key(p, g, k, false);
 	g->out = k->spi;
@@ -202,18 +212,20 @@ void driver_run(struct pair *p, const struct xevent *first, struct driver_result
 	assert(!a->is_driving);
 	a->is_driving = true;
 	for (;;) {
-		bool failed = false;
+		int rc = 0;
 
 		r->answer = false;
 		feed(p, &ev, out);
 		r->acted = r->acted || out->n > 0;
-		for (size_t i = 0; i < out->n && !failed; i++)
-			failed = perform_one(p, out, &out->v[i], r) < 0;
+		for (size_t i = 0; i < out->n && rc == 0; i++)
+			rc = perform_one(p, out, &out->v[i], r);
 		xactions_wipe(out);
 		if (!r->answer)
 			break;
 		memset(&ev, 0, sizeof ev);
-		ev.kind = failed ? XE_IPSEC_FAILED : XE_IPSEC_OK;
+		ev.kind = rc == 0               ? XE_IPSEC_OK
+			  : rc == IPSEC_UNKNOWN ? XE_IPSEC_UNKNOWN
+						: XE_IPSEC_FAILED;
 		ev.spi = r->spi;
 	}
 	a->is_driving = false;

@@ -93,7 +93,8 @@ static int no_socket(struct err *e, int rc, const struct endpoint *at)
 		uv_strerror(rc));
 	if (e != NULL)
 		e->os = (uint32_t)-rc;
-	return err_hint(e, "pairs work, but cannot be verified: choose another port with \"listen\"");
+	return err_hint(e,
+			"pairs work, but cannot be verified: choose another port with \"listen\"");
 }
 
 static struct probe_socket *open_socket(struct agent *a, const struct endpoint *at, struct err *e)

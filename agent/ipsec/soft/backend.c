@@ -23,147 +23,6 @@ static struct soft *of(struct ipsec *db)
 	return (struct soft *)(void *)db;
 }
 
-/* ---- table of SPIs ----------------------------------------------------------------------- */
-
-static struct pair **bucket_of(struct soft *db, struct spi spi)
-{
-	return &db->buckets[spi.n & (db->n_buckets - 1)].first; /* our SPIs are random already */
-}
-
-struct pair *soft_pair_of_spi(struct soft *db, struct spi spi)
-{
-	struct pair *pair = *bucket_of(db, spi);
-
-	while (pair != NULL && !spi_equal(pair->spi, spi))
-		pair = pair->next_in_bucket;
-	return pair;
-}
-
-static struct pair *pair_of_ctx(struct soft *db, struct ipsec_ctx ctx)
-{
-	struct pair *pair = soft_pair_of_spi(db, (struct spi){(uint32_t)ctx.id});
-
-	return pair != NULL && pair->id == ctx.id ? pair : NULL;
-}
-
-/* Whether the context is or was one of ours: the number above its SPI was given out. */
-static bool was_reserved(const struct soft *db, struct ipsec_ctx ctx)
-{
-	return ctx.id >> 32 >= 1 && ctx.id >> 32 <= db->reserved;
-}
-
-static void grow(struct soft *db)
-{
-	struct chain *old = db->buckets;
-	const size_t n_old = db->n_buckets;
-	struct chain *more = calloc(2 * n_old, sizeof *more);
-
-	if (more == NULL)
-		return; /* longer chains, no harm */
-	db->buckets = more;
-	db->n_buckets = 2 * n_old;
-	for (size_t i = 0; i < n_old; i++) {
-		while (old[i].first != NULL) {
-			struct pair *pair = old[i].first, **to = bucket_of(db, pair->spi);
-
-			old[i].first = pair->next_in_bucket;
-			pair->next_in_bucket = *to;
-			*to = pair;
-		}
-	}
-	free(old);
-}
-
-/* ---- SAs --------------------------------------------------------------------------------- */
-
-static void wipe_free(void *p, size_t n)
-{
-	if (p == NULL)
-		return;
-	wipe(p, n);
-	free(p);
-}
-
-static void free_inbound(struct inbound *in)
-{
-	if (in != NULL)
-		wipe_free(in, sizeof *in + in->esp.replay.window / 32 * sizeof in->words[0]);
-}
-
-/* The pair goes, with what it has. */
-static void free_pair(struct soft *db, struct pair *pair)
-{
-	struct pair **at = bucket_of(db, pair->spi);
-
-	while (*at != pair)
-		at = &(*at)->next_in_bucket;
-	*at = pair->next_in_bucket;
-	if (pair->prev_of_policy != NULL)
-		pair->prev_of_policy->next_of_policy = pair->next_of_policy;
-	else
-		pair->policy->pairs = pair->next_of_policy;
-	if (pair->next_of_policy != NULL)
-		pair->next_of_policy->prev_of_policy = pair->prev_of_policy;
-	db->n_pairs--;
-
-	if (pair->policy->selected == pair)
-		pair->policy->selected = NULL;
-	free_inbound(pair->in);
-	wipe_free(pair->out, sizeof *pair->out);
-	free(pair);
-}
-
-static void select_newest(struct policy *pol)
-{
-	pol->selected = NULL;
-	for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next_of_policy)
-		if (pair->out != NULL && pair->out->order > 0 &&
-		    (pol->selected == NULL || pair->out->order > pol->selected->out->order))
-			pol->selected = pair;
-}
-
-/* Takes parts away; nothing else is selected instead. */
-void soft_end_parts(struct soft *db, struct pair *pair, unsigned parts)
-{
-	if ((parts & IPSEC_INBOUND) != 0) {
-		free_inbound(pair->in);
-		pair->in = NULL;
-	}
-	if ((parts & IPSEC_OUTBOUND) != 0) {
-		if (pair->policy->selected == pair)
-			pair->policy->selected = NULL;
-		wipe_free(pair->out, sizeof *pair->out);
-		pair->out = NULL;
-	}
-	if (pair->in == NULL && pair->out == NULL)
-		free_pair(db, pair);
-}
-
-/* The limits of one part after (or before) a packet more. */
-static bool over(uint64_t limit, uint64_t now)
-{
-	return limit != 0 && now > limit;
-}
-
-bool soft_over_hard(const struct sa_policy *p, uint64_t packets, uint64_t bytes)
-{
-	return over(p->hard_packets, packets) || over(p->hard_bytes, bytes);
-}
-
-void soft_warn(struct soft *db, struct pair *pair, enum ipsec_part part, bool *told,
-	       uint64_t packets, uint64_t bytes, bool numbers_low)
-{
-	const struct sa_policy *p = pair->policy->p;
-	bool by_bytes = p->soft_bytes != 0 && bytes >= p->soft_bytes;
-	bool by_packets = numbers_low || (p->soft_packets != 0 && packets >= p->soft_packets);
-
-	if (*told || (!by_bytes && !by_packets))
-		return;
-	*told = true; /* once for an SA */
-	soft_raise_later(db, pair, IPSEC_EV_SOFT, part, by_bytes ? REASON_BYTES : REASON_PACKETS,
-			 NULL);
-}
-
 /* A key serves one SA, in one direction, once (I4). */
 static int check_unused(const struct pair *pair, const struct sa_keys *k, bool outbound,
 			struct err *e)
@@ -187,7 +46,7 @@ static int check_unused(const struct pair *pair, const struct sa_keys *k, bool o
 
 static int no_context(const struct soft *db, struct ipsec_ctx ctx, struct err *e)
 {
-	if (!was_reserved(db, ctx))
+	if (!soft_was_reserved(db, ctx))
 		return err_set(e, ERR_BUG, "unknown context %" PRIx64, ctx.id);
 	return err_set(e, ERR_BUG, "context %" PRIx64 " is gone", ctx.id);
 }
@@ -268,7 +127,7 @@ static void free_policy(struct soft *db, struct policy *pol)
 		db->dropped.policy = NULL;
 	for (struct pair *pair = pol->pairs, *next; pair != NULL; pair = next) {
 		next = pair->next_of_policy;
-		free_pair(db, pair);
+		soft_free_pair(db, pair);
 	}
 	soft_socket_drop(db, pol->socket);
 	while (*at != pol)
@@ -293,7 +152,7 @@ static int soft_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 {
 	struct soft *db = of(ipsec);
 	struct policy *pol = policy_of(p, e);
-	struct pair *pair, **bucket;
+	struct pair *pair;
 
 	if (pol == NULL)
 		return -1;
@@ -306,16 +165,7 @@ static int soft_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 	pair->id = (uint64_t)++db->reserved << 32 | pair->spi.n;
 	pair->policy = pol;
 
-	if (db->n_pairs >= db->n_buckets)
-		grow(db);
-	bucket = bucket_of(db, pair->spi);
-	pair->next_in_bucket = *bucket;
-	*bucket = pair;
-	pair->next_of_policy = pol->pairs;
-	if (pol->pairs != NULL)
-		pol->pairs->prev_of_policy = pair;
-	pol->pairs = pair;
-	db->n_pairs++;
+	soft_insert_pair(db, pair);
 	ctx->id = pair->id;
 	*in = pair->spi;
 	return 0;
@@ -372,7 +222,7 @@ static int soft_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct 
 			const struct sa_keys *out, struct err *e)
 {
 	struct soft *db = of(ipsec);
-	struct pair *pair = pair_of_ctx(db, ctx);
+	struct pair *pair = soft_pair_of_ctx(db, ctx);
 	struct inbound *inbound;
 	struct outbound *outbound;
 
@@ -383,8 +233,8 @@ static int soft_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct 
 	inbound = new_inbound(in);
 	outbound = new_outbound(out);
 	if (inbound == NULL || outbound == NULL) {
-		free_inbound(inbound);
-		wipe_free(outbound, sizeof *outbound);
+		soft_free_inbound(inbound);
+		soft_wipe_free(outbound, sizeof *outbound);
 		return err_set(e, ERR_OS, "no memory");
 	}
 	pair->in = inbound;
@@ -396,7 +246,7 @@ static int soft_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct
 			 struct err *e)
 {
 	struct soft *db = of(ipsec);
-	struct pair *pair = pair_of_ctx(db, ctx);
+	struct pair *pair = soft_pair_of_ctx(db, ctx);
 	struct outbound *out;
 
 	if (pair == NULL)
@@ -421,18 +271,18 @@ static int soft_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 		       struct err *e)
 {
 	struct soft *db = of(ipsec);
-	struct pair *pair = pair_of_ctx(db, ctx);
+	struct pair *pair = soft_pair_of_ctx(db, ctx);
 	struct policy *pol;
 	bool was_selected;
 
 	if (pair == NULL)
-		return was_reserved(db, ctx) ? 0 : no_context(db, ctx, e);
+		return soft_was_reserved(db, ctx) ? 0 : no_context(db, ctx, e);
 	pol = pair->policy;
 	was_selected = pol->selected == pair && ((unsigned)part & IPSEC_OUTBOUND) != 0;
 	soft_forget_events(db, pol, ctx.id, part);
 	soft_end_parts(db, pair, part);
 	if (was_selected)
-		select_newest(pol);
+		soft_select_newest(pol);
 	return 0;
 }
 
@@ -440,9 +290,9 @@ static int soft_query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part
 		      struct sa_counts *counts, struct err *e)
 {
 	struct soft *db = of(ipsec);
-	const struct pair *pair = pair_of_ctx(db, ctx);
+	const struct pair *pair = soft_pair_of_ctx(db, ctx);
 
-	if (pair == NULL && !was_reserved(db, ctx))
+	if (pair == NULL && !soft_was_reserved(db, ctx))
 		return no_context(db, ctx, e);
 	if (pair != NULL && part == IPSEC_INBOUND && pair->in != NULL) {
 		counts->known = IPSEC_KNOWS_PACKETS | IPSEC_KNOWS_BYTES | IPSEC_KNOWS_REPLAY |

@@ -97,7 +97,7 @@ struct soft {
 	uint8_t received[PACKET_MAX], sent[PACKET_MAX]; /* one packet at a time, all sockets */
 };
 
-/* event_soft.c: what the agent is told. Now; or later, from the loop, when a call of the agent is under
+/* events.c: what the agent is told. Now; or later, from the loop, when a call of the agent is under
  * way. */
 void soft_raise(struct soft *db, const struct ipsec_event *ev);
 void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind kind,
@@ -109,7 +109,7 @@ void soft_forget_events(struct soft *db, const struct policy *pol, uint64_t id, 
 void soft_dropped(struct soft *db, enum drop why, struct policy *pol, const struct endpoint *from,
 		  struct spi spi);
 
-/* wire_soft.c: sockets and packets. ERR_OS, ERR_PERM say why a socket cannot be had. */
+/* wire.c: sockets and packets. ERR_OS, ERR_PERM say why a socket cannot be had. */
 struct socket_ *soft_socket_take(struct soft *db, const struct endpoint *at, struct err *e);
 void soft_socket_drop(struct soft *db, struct socket_ *s);
 /* Sends n bytes to the policy's peer; what does not go at once goes later, or is lost. */
@@ -117,13 +117,23 @@ int soft_transmit(struct socket_ *s, const struct sa_policy *p, uint8_t *packet,
 		  struct err *e);
 void soft_timer_closed(uv_handle_t *h);
 
-/* ipsec_soft.c: the books. */
+/* state.c. Each pair is in the table by its SPI and in the list of its policy. */
+void soft_insert_pair(struct soft *db, struct pair *pair);
 struct pair *soft_pair_of_spi(struct soft *db, struct spi spi);
-/* Takes parts away, and the pair when it has none left; nothing else is selected instead. */
+struct pair *soft_pair_of_ctx(struct soft *db, struct ipsec_ctx ctx);
+/* Is this context, or was it, one that reserve() gave out? */
+bool soft_was_reserved(const struct soft *db, struct ipsec_ctx ctx);
+/* Frees a pair and both of its SAs; nothing else is selected instead. */
+void soft_free_pair(struct soft *db, struct pair *pair);
+void soft_free_inbound(struct inbound *in); /* NULL allowed */
+void soft_wipe_free(void *p, size_t n);     /* NULL allowed */
+/* Selects the outbound SA that was activated last. */
+void soft_select_newest(struct policy *pol);
+/* Frees parts of a pair, and the pair when it has none left; nothing else is selected instead. */
 void soft_end_parts(struct soft *db, struct pair *pair, unsigned parts);
-/* Would an SA of the policy be over its hard limits with so much? */
+/* Would an SA of the policy exceed its hard limits with these counts? */
 bool soft_over_hard(const struct sa_policy *p, uint64_t packets, uint64_t bytes);
-/* Asks for a rekey, once for an SA, when a soft limit is reached. */
+/* Raises IPSEC_EV_SOFT, once for an SA, when a soft limit is reached. */
 void soft_warn(struct soft *db, struct pair *pair, enum ipsec_part part, bool *told,
 	       uint64_t packets, uint64_t bytes, bool numbers_low);
 

@@ -258,7 +258,10 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	j->keys = *k;
 	j->outbound = outbound;
 	j->undo = wfp_pair_unadd;
-	if (result_of(wfp_do(db->work, j, e), e) < 0)
+	j = wfp_do(db->work, j, e);
+	if (j == NULL)
+		return IPSEC_UNKNOWN; /* undone later, if it is done later */
+	if (result_of(j, e) < 0)
 		return -1;
 	if (outbound) {
 		pair->has_out = true;

@@ -351,13 +351,15 @@ static int install_inbound(struct xfrm *db, struct xfrm_pair *pair, const struct
 	return err_in(e, "inbound SA %08" PRIx32, k->spi.n);
 }
 
-/* After an answer that was lost the SA may be there, so it is deleted, unless it is another's. */
+/* After an answer that was lost the SA may be there, so it is deleted, unless it is another's;
+ * IPSEC_UNKNOWN when that fails, too. */
 static int install_outbound(struct xfrm *db, struct xfrm_pair *pair, const struct sa_keys *k,
 			    struct err *e)
 {
 	struct err why = {0};
 	struct xfrm_sa sa;
 	union xfrm_msg m;
+	int rc = -1;
 
 	pair->out = k->spi;
 	sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
@@ -368,20 +370,22 @@ static int install_outbound(struct xfrm *db, struct xfrm_pair *pair, const struc
 		return 0;
 	}
 	hint_at_spi(&why);
-	if (why.os != EEXIST)
-		xfrm_delete_sa(db, &sa, NULL);
+	if (why.os != EEXIST && xfrm_delete_sa(db, &sa, NULL) < 0)
+		rc = IPSEC_UNKNOWN;
 	if (e != NULL)
 		*e = why;
-	return err_in(e, "outbound SA %08" PRIx32, k->spi.n);
+	err_in(e, "outbound SA %08" PRIx32, k->spi.n);
+	return rc;
 }
 
-static void remove_outbound(struct xfrm *db, struct xfrm_pair *pair)
+static int remove_outbound(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
 {
 	const struct xfrm_sa sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
 
-	if (pair->has_out)
-		xfrm_delete_sa(db, &sa, NULL);
+	if (pair->has_out && xfrm_delete_sa(db, &sa, e) < 0)
+		return -1;
 	pair->has_out = pair->out_waits = false;
+	return 0;
 }
 
 /* Policies that name no SPI would send on the outbound SA at once: activate() installs it then. The
@@ -400,11 +404,12 @@ static int xfrm_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct 
 		return -1;
 	if (install_inbound(db, pair, in, e) == 0)
 		return 0;
-	remove_outbound(db, pair);
+	/* No policy names it; where it cannot be deleted now, the caller's remove() tries again. */
+	remove_outbound(db, pair, NULL);
 	return -1;
 }
 
-/* The outbound SA is in: from now on the policies send on it. All or nothing. */
+/* The policies send on the outbound SA from now on. What cannot be undone is IPSEC_UNKNOWN. */
 static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
 {
 	struct xfrm_pair *before = pair->policy->selected;
@@ -413,8 +418,8 @@ static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
 	pair->order = ++db->activated;
 	if (xfrm_pin(db, pair->policy, pair, e) == 0)
 		return 0;
-	xfrm_pin(db, pair->policy, before, NULL);
-	remove_outbound(db, pair);
+	if (xfrm_pin(db, pair->policy, before, NULL) < 0 || remove_outbound(db, pair, NULL) < 0)
+		return IPSEC_UNKNOWN;
 	return -1;
 }
 
@@ -423,6 +428,7 @@ static int xfrm_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_pair *pair = xfrm_pair(db, ctx);
+	int rc;
 
 	if (pair == NULL)
 		return no_context(db, ctx, e);
@@ -433,8 +439,11 @@ static int xfrm_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct
 		return err_set(e, ERR_BUG,
 			       "outbound SPI %08" PRIx32 "; %08" PRIx32 " was installed",
 			       out->spi.n, pair->out.n);
-	if (!pair->has_out && install_outbound(db, pair, out, e) < 0)
-		return -1;
+	if (!pair->has_out) { /* in use at once */
+		rc = install_outbound(db, pair, out, e);
+		if (rc < 0)
+			return rc;
+	}
 	return select_pair(db, pair, e);
 }
 

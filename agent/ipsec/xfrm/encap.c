@@ -53,7 +53,7 @@ static int open_socket(struct xfrm *db, const struct addr *a, uint16_t port, str
 	    bind(fd, (struct sockaddr *)&ss, len) < 0 ||
 	    setsockopt(fd, IPPROTO_UDP, UDP_ENCAP, &type, sizeof type) < 0)
 		goto failed;
-	if (ipsec_xfrm.exempt_socket(&db->db, fd, ipv6, e) == 0)
+	if (ipsec_exempt_socket(&db->db, fd, ipv6, e) == 0)
 		return fd;
 	close(fd);
 	return -1;

@@ -94,6 +94,8 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 		k.said = random_u32();
 	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
 	g->recovered = true;
+	g->since_ms = loop_now_ms();
+	g->hard_ms = g->since_ms + (uint64_t)k.lifetime_s * 1000;
 	rc = install(p, g, &k, &out_keys, e);
 	wipe(&k, sizeof k);
 	wipe(&out_keys, sizeof out_keys);
@@ -101,8 +103,6 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 		generation_remove(p, g);
 		return -1;
 	}
-	g->since_ms = loop_now_ms();
-	g->hard_ms = g->since_ms + (uint64_t)k.lifetime_s * 1000;
 	g->next = p->superseded;
 	p->superseded = g;
 	deadline_set_by(&p->generations_due, g->hard_ms);

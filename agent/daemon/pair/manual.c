@@ -94,9 +94,9 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 		k.said = random_u32();
 	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
 	g->recovered = true;
+	rc = install(p, g, &k, &out_keys, e);
 	g->since_ms = loop_now_ms();
 	g->hard_ms = g->since_ms + (uint64_t)k.lifetime_s * 1000;
-	rc = install(p, g, &k, &out_keys, e);
 	wipe(&k, sizeof k);
 	wipe(&out_keys, sizeof out_keys);
 	if (rc < 0) {

@@ -23,7 +23,7 @@ static size_t half_document(char *buf, size_t size, const struct peer *p, const 
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
 	const struct sa_policy *sp = peer_policy_of(p);
-	uint64_t left_s = (v->hard_ms - loop_now_ms()) / 1000;
+	uint64_t left_s = (v->hard_ms - loop_now_ms() + 500) / 1000;
 	struct json_out o;
 	char when[40];
 

@@ -7,10 +7,12 @@ not change either: an invalid message ends the link or is rejected.
 
 import json
 import os
+import re
 import secrets
 import socket
 import struct
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -19,7 +21,7 @@ from harness.agent import in_force, wait_paired
 from harness.hostile import FRAME_MAX, Closed, Listener, answer, connect_tls, hello, offer, pack
 from harness.identity import identity
 from harness.lab import Lab
-from harness.settings import ALPHA, GAMMA, LIMIT, SLOW
+from harness.settings import ALPHA, GAMMA, LIMIT, SAN, SLOW
 from harness.tap import Failure, check, equal, has, main, test, until
 
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}}
@@ -36,6 +38,11 @@ def honest(lab, role="listen", **gamma):
 
 def greeted(a, lab):
     return connect_tls(a, lab, identity("gamma")).hello()
+
+
+def resident_kb(agent):
+    with open("/proc/%d/status" % agent.pid) as f:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
 
 
 def paired(a, lab):
@@ -567,13 +574,34 @@ def a_peer_that_never_reads_is_disconnected(lab):
     with lab.pair_unchanged(a, b):
         link = paired(a, lab)
         link.tls.settimeout(20)
+        before, most = resident_kb(a), 0
         data = frame(PING) * 500
         try:
             for _ in range(4000):
                 link.send_bytes(data)
+                most = max(most, resident_kb(a))
         except (Closed, TimeoutError, socket.timeout):
             pass
+        most = max(most, resident_kb(a))
+        check(SAN or most - before <= 1024, "the agent grew by %d kB" % (most - before))
         a.wait_peer("gamma", "has lost its link", lambda p: p["link"] != "up", limit=40 * SLOW)
+        has(a.log(), "the link was silent for")
+
+
+@test
+def a_peer_that_reads_late_keeps_its_link_and_gets_every_answer(lab):
+    a, b = honest(lab)
+    with lab.pair_unchanged(a, b):
+        link = paired(a, lab)
+        link.tls.settimeout(20)
+        n = 20000  # their answers are more than the agent queues and the sockets hold
+        sender = threading.Thread(target=lambda: [link.send_bytes(frame(PING) * 500) for _ in range(n // 500)])
+        sender.start()
+        time.sleep(2)
+        for _ in range(n):
+            link.recv_until("pong")
+        sender.join()
+        equal(a.peer("gamma")["link"], "up", "link")
 
 
 # --- the exchange: alpha leads ------------------------------------------------------------------------

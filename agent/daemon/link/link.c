@@ -24,6 +24,7 @@ struct link {
 	enum link_state state;
 	bool is_dialled;
 	bool is_feeding; /* inside the TLS engine: output waits for its return */
+	bool is_paused;  /* the peer does not read what we send: we do not read either */
 	struct identity_ref *identity;
 	struct tls *tls; /* of an accepted link: made at the first byte */
 	struct frame_reader frames;
@@ -45,6 +46,7 @@ struct write_req {
 
 static void link_lost(struct link *l);
 static void greet(struct link *l);
+static void resume_reading(struct link *l);
 
 /* ---- states, allocation ------------------------------------------------------------------ */
 
@@ -124,6 +126,8 @@ static void on_written(uv_write_t *req, int status)
 		err_set(&l->why, ERR_DOWN, "the link broke: %s", uv_strerror(status));
 		link_lost(l);
 	}
+	if (status == 0)
+		resume_reading(l);
 	free(w);
 }
 
@@ -498,11 +502,37 @@ static void take(struct link *l, const uint8_t *data, size_t n)
 	if (f == TLS_OK && l->state == LINK_HANDSHAKE && tls_is_open(l->tls))
 		greet(l);
 	l->is_feeding = false;
-	flush(l);
+	if (!flush(l) && l->state != LINK_CLOSING) {
+		err_set(&l->why, ERR_DOWN, "the peer does not read what it asked for");
+		link_lost(l);
+	}
 	if (l->state == LINK_CLOSING)
 		return;
 	if (f != TLS_OK)
 		tls_failed(l, f);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
+
+/* What waits to be sent is answers to what was read: a peer that does not read gets no more of them. A
+ * link that stays so is silent to us and ends after LINK_DEAD_MS. */
+static void pause_reading(struct link *l)
+{
+	if (l->is_paused || l->state == LINK_CLOSING || l->queued <= LINK_QUEUE_SOFT)
+		return;
+	uv_read_stop((uv_stream_t *)&l->tcp);
+	l->is_paused = true;
+}
+
+static void resume_reading(struct link *l)
+{
+	if (!l->is_paused || l->state == LINK_CLOSING || l->queued > LINK_QUEUE_SOFT)
+		return;
+	l->is_paused = false;
+	if (uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0) {
+		err_set(&l->why, ERR_OS, "cannot read from the link");
+		link_lost(l);
+	}
 }
 
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
@@ -519,6 +549,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	if (n > 0) {
 		l->heard_ms = loop_now_ms();
 		take(l, (const uint8_t *)buf->base, (size_t)n);
+		pause_reading(l);
 		return;
 	}
 	if (l->tls != NULL && (l->state == LINK_HANDSHAKE || l->state == LINK_GREETING)) {

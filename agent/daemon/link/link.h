@@ -18,6 +18,8 @@
 #define LINK_PING_MS 3000                 /* silent for so long: send a ping */
 #define LINK_DEAD_MS 9000                 /* silent for so long: the link is dead */
 #define LINK_AGE_MS (24u * 3600u * 1000u) /* a new TLS session every day (no KeyUpdate) */
+/* Bytes that wait to be sent: above the soft limit the link is not read, above the other one it ends. */
+#define LINK_QUEUE_SOFT (64 * 1024)
 #define LINK_QUEUE_MAX (256 * 1024)
 
 enum link_state { LINK_CONNECTING, LINK_HANDSHAKE, LINK_GREETING, LINK_UP, LINK_CLOSING };

@@ -307,7 +307,6 @@ static int open_ipsec(struct process *s, struct err *e)
 {
 	struct agent *a = &s->a;
 	struct ipsec_env env = {.loop = &a->loop.uv,
-
 				.on_event = on_ipsec,
 				.arg = s,
 				.forward = privsep_backend(a->start->privsep),
@@ -315,12 +314,6 @@ static int open_ipsec(struct process *s, struct err *e)
 
 	if (ipsec_open(&a->db, a->cfg.backend, &env, e) < 0)
 		return -1;
-	if (e->code != ERR_NONE) { /* "auto" found none of the system's own */
-		err_in(e, "this host's traffic is NOT protected, back end %s only verifies pairs",
-		       a->db->ops->name);
-		event_fail(&a->events, EVENT_SYSTEM, NULL, e);
-		memset(e, 0, sizeof *e);
-	}
 	ipsec_can(a->db, &a->can);
 	for (size_t i = 0; i < a->cfg.n_peers; i++) {
 		if (policy_check(a, &a->cfg.peers[i], e) < 0)

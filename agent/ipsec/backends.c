@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The back ends of this program; "auto" takes the first of the system's own that opens. */
+/* The back ends of this program; "auto" is the first, unless that is soft. */
 static const struct ipsec_ops *const table[] = {
 #ifdef __linux__
 	&ipsec_xfrm,
@@ -17,6 +17,9 @@ static const struct ipsec_ops *const table[] = {
 	&ipsec_soft,
 };
 #define TABLE_LEN (sizeof table / sizeof table[0])
+
+#define SOFT_HINT \
+	"--backend soft pairs without IPsec, for tests: it does not protect the host's traffic"
 
 /* In process: carries the probes, but does not protect the host's traffic. */
 static bool is_systems_own(const struct ipsec_ops *ops)
@@ -56,26 +59,22 @@ static int open_one(struct ipsec **db, const struct ipsec_ops *ops, const struct
 	return ops->open(db, env, e);
 }
 
-/* Falls back to soft only where there is nothing else to have: a right that is missing is an error,
- * or a host that could be protected would not be (D9). */
+/* Never falls back to soft: the configuration declares the host's traffic protected, and soft does not
+ * protect it (D9). */
 static int open_auto(struct ipsec **db, const struct ipsec_env *env, struct err *e)
 {
-	for (size_t i = 0; i < TABLE_LEN; i++) {
-		struct err why = {0};
-		int rc;
+	const struct ipsec_ops *own = table[0];
+	int rc;
 
-		if (!is_systems_own(table[i]))
-			continue;
-		rc = open_one(db, table[i], env, &why);
-		if (rc == 0)
-			return 0;
-		err_in(&why, "back end %s", table[i]->name);
-		if (e != NULL)
-			*e = why;
-		if (rc != IPSEC_ABSENT)
-			return -1;
+	if (!is_systems_own(own)) {
+		err_set(e, ERR_OS, "this system has no IPsec that sapair can use");
+		return err_hint(e, SOFT_HINT);
 	}
-	return ipsec_soft.open(db, env, e);
+	rc = open_one(db, own, env, e);
+	if (rc == 0)
+		return 0;
+	err_in(e, "back end %s", own->name);
+	return rc == IPSEC_ABSENT ? err_hint(e, SOFT_HINT) : -1;
 }
 
 int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e)

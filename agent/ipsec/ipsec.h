@@ -219,9 +219,9 @@ struct ipsec {
 };
 
 /*
- * Opens a back end by name. "auto": the system's own; soft where the system has no ESP at all: then
- * the call succeeds, and e says why the host's traffic stays unprotected. A missing right is an
- * error in any case. The calls below check arguments that all back ends share, then forward.
+ * Opens a back end by name. "auto": the system's own, never soft. ERR_OS if the system has no
+ * IPsec, ERR_PERM if a privilege is missing. The calls below check arguments that all back ends share,
+ * then forward.
  */
 int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e);
 void ipsec_close(struct ipsec *db);

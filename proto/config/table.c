@@ -158,8 +158,8 @@ static const struct config_key agent_rows[] = {
 	{AGENT(backend, text), .min = 1, .max = BACKEND_NAME_MAX, .change = CHANGE_RESTART,
 	 .preset = "\"auto\"", .range = "`auto` or a name that `sapair version` lists",
 	 .text = "the back end, which installs SAs and policies; `auto` is `xfrm` on Linux and "
-		 "`wfp` on Windows, or, if the kernel has no ESP at all, `soft`, with a warning: "
-		 "`soft` does not protect the host's traffic. To rule that out, set `xfrm` or `wfp`"},
+		 "`wfp` on Windows; without ESP in the kernel the agent does not start. `soft` must be "
+		 "named: it does not protect the host's traffic"},
 	FILE_(certificate, "`sapair.crt` beside the config file",
 	      "our certificate and its chain, PEM"),
 	FILE_(key, "`sapair.key` beside the config file", "its private key, PEM, not encrypted"),

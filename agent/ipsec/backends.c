@@ -74,7 +74,7 @@ static int open_auto(struct ipsec **db, const struct ipsec_env *env, struct err 
 	if (rc == 0)
 		return 0;
 	err_in(e, "back end %s", own->name);
-	return rc == IPSEC_ABSENT ? err_hint(e, SOFT_HINT) : -1;
+	return rc == IPSEC_ABSENT && e != NULL && e->hint == NULL ? err_hint(e, SOFT_HINT) : -1;
 }
 
 int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e)

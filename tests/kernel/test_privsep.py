@@ -100,7 +100,7 @@ class Helper:
         record = self.socket.recv(2 * LEN)
         check(len(record) == LEN, "an answer of %d bytes: %s" % (len(record), open(self.log).read()))
         code = record[6]
-        policy, ctx, _, spi = struct.unpack(">IQBI", record[12:29])
+        policy, ctx, _, spi = struct.unpack(">IQBI", record[13:30])
         return code, {"op": record[1], "policy": policy, "ctx": ctx, "spi": spi}
 
     def ask(self, op, body=b"", *fds):

@@ -26,7 +26,7 @@ size_t doc_end(char *buf, size_t size, int exit_status);
 size_t doc_progress(char *buf, size_t size, const char *text);
 /* The key of one SA; 0 also if it was not kept. The caller wipes buf. */
 size_t doc_key(char *buf, size_t size, const struct agent *a, const struct peer *p,
-	       const struct pair_view *g, bool is_in);
+	       const struct pair_view *v, bool is_in);
 
 /* Members of an error. */
 void doc_put_err(struct json_out *o, const struct err *e);

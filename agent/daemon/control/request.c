@@ -101,6 +101,7 @@ static void end_target(struct target *t, const struct err *e)
 {
 	struct control_request *r = t->request;
 	struct peer *p = peer_find(r->client->control->agent, t->peer);
+	struct err gone = {0};
 
 	t->done = true;
 	r->running--;
@@ -108,6 +109,10 @@ static void end_target(struct target *t, const struct err *e)
 	if (e == NULL && p != NULL) {
 		reply_result(t, p, r->left == 0);
 		return;
+	}
+	if (e == NULL) {
+		err_set(&gone, ERR_DOWN, "the peer was removed");
+		e = &gone;
 	}
 	/* A verify that failed has a result, and so has a rekey whose probes were lost. */
 	if ((t->w.kind == COMPLETE_VERIFY || t->w.kind == COMPLETE_REKEY) && t->w.has_result &&

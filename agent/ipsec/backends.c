@@ -18,9 +18,6 @@ static const struct ipsec_ops *const table[] = {
 };
 #define TABLE_LEN (sizeof table / sizeof table[0])
 
-#define SOFT_HINT \
-	"--backend soft pairs without IPsec, for tests: it does not protect the host's traffic"
-
 /* In process: carries the probes, but does not protect the host's traffic. */
 static bool is_systems_own(const struct ipsec_ops *ops)
 {
@@ -64,17 +61,13 @@ static int open_one(struct ipsec **db, const struct ipsec_ops *ops, const struct
 static int open_auto(struct ipsec **db, const struct ipsec_env *env, struct err *e)
 {
 	const struct ipsec_ops *own = table[0];
-	int rc;
 
 	if (!is_systems_own(own)) {
 		err_set(e, ERR_OS, "this system has no IPsec that sapair can use");
-		return err_hint(e, SOFT_HINT);
+		return err_hint(e, "--backend soft pairs without IPsec, for tests: it does not "
+				   "protect the host's traffic");
 	}
-	rc = open_one(db, own, env, e);
-	if (rc == 0)
-		return 0;
-	err_in(e, "back end %s", own->name);
-	return rc == IPSEC_ABSENT && e != NULL && e->hint == NULL ? err_hint(e, SOFT_HINT) : -1;
+	return open_one(db, own, env, e) == 0 ? 0 : err_in(e, "back end %s", own->name);
 }
 
 int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e)

@@ -89,6 +89,7 @@ struct ipsec_env {
 	ipsec_on_event *on_event;
 	void *arg;
 	bool looks_only; /* for plan and clean: open() tries nothing out, no event comes */
+	bool tries_only; /* open() and close(), to see if it works: beside an agent, too */
 	/* Opened in the place of the system's own back end: the one that forwards each call to the helper,
 	 * and the helper. NULL: this process calls the system itself. */
 	const struct ipsec_ops *forward;

@@ -12,6 +12,7 @@
 
 #include "agent/cli/conf.h"
 #include "agent/cli/lab/netns.h"
+#include "agent/ipsec/ipsec.h"
 #include "crypto/hex.h"
 #include "crypto/random.h"
 
@@ -88,6 +89,38 @@ bool lab_location_read_tag(struct lab_session *r)
 
 /* ---- where the hosts are --------------------------------------------------------------- */
 
+static void ignore_event(void *arg, const struct ipsec_event *ev)
+{
+	(void)arg;
+	(void)ev;
+}
+
+/* Does the system's own back end work here? */
+static bool system_has_ipsec(void)
+{
+	struct ipsec_env env = {.on_event = ignore_event, .tries_only = true};
+	struct ipsec *db;
+	uv_loop_t loop;
+	bool works;
+
+	if (uv_loop_init(&loop) != 0)
+		return false;
+	env.loop = &loop;
+	works = ipsec_open(&db, "auto", &env, NULL) == 0;
+	ipsec_close(db);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+	return works;
+}
+
+/* Names the back end of a lab on this machine: soft where its hosts cannot have the kernel's. */
+static void choose_backend(struct lab_session *r)
+{
+	if (strcmp(r->lab.backend, "auto") == 0 &&
+	    (r->where == LAB_LOOPBACK || (r->where == LAB_NETNS && !system_has_ipsec())))
+		memcpy(r->lab.backend, "soft", sizeof "soft");
+}
+
 static bool is_loopback(const struct addr *a)
 {
 	static const struct addr six = {.bytes = {[15] = 1}, .len = 16};
@@ -121,8 +154,6 @@ static struct addr loopback_of(const struct lab_session *r, size_t host)
  * bundles contain these addresses, so the hash of the source changes, too. */
 static void map_to_loopback(struct lab_session *r)
 {
-	if (strcmp(r->lab.backend, "auto") == 0)
-		memcpy(r->lab.backend, "soft", sizeof "soft");
 	if (has_loopback(&r->lab))
 		return;
 	for (size_t i = 0; i < r->lab.n_hosts; i++) {
@@ -156,6 +187,7 @@ bool lab_location_is_up(struct lab_session *r)
 {
 	if (r->tag[0] == '\0' || !read_how(r))
 		return false;
+	choose_backend(r);
 	if (r->where == LAB_LOOPBACK)
 		map_to_loopback(r);
 	return true;
@@ -295,6 +327,7 @@ int lab_location_create(struct lab_session *r, struct err *e)
 		r->where = LAB_NETNS;
 	if (os_make_dir(r->dir, e) < 0 || make_tag(r, e) < 0 || lab_location_keep_file(r, e) < 0)
 		return -1;
+	choose_backend(r);
 	if (r->where == LAB_LOOPBACK)
 		map_to_loopback(r);
 	if (r->where == LAB_NETNS && netns_make(r, e) < 0)

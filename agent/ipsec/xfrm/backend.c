@@ -568,7 +568,7 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 		err_set(&why, ERR_OS, "no memory");
 		goto free_all;
 	}
-	if (!env->looks_only && xfrm_take_lock(db, &why) < 0)
+	if (!env->looks_only && !env->tries_only && xfrm_take_lock(db, &why) < 0)
 		goto free_all;
 	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0)) {
 		if (xfrm_is_absent((int)why.os))

@@ -53,6 +53,8 @@ static ssize_t put_out(struct xfrm *db, union xfrm_msg *m)
 	return n;
 }
 
+#define REMOVAL_TRIES 3
+
 /*
  * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
  * message, which stays in db->answer. Wipes what it read when it is no answer, and m in any case.
@@ -141,17 +143,23 @@ static int name_wanted(struct xfrm *db, struct xfrm_sa *sa, struct err *e)
 	return 0;
 }
 
+/* A removal may be repeated: it is done when the object is gone. So a request or an answer that was lost
+ * leaves nothing behind. */
 int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e)
 {
 	struct xfrm_sa named = *sa;
-	union xfrm_msg m;
 	struct err why = {0};
 
 	if (named.spi.n == 0 && name_wanted(db, &named, e) < 0)
 		return err_in(e, "remove what traffic asked for");
-	xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_DELSA, &named);
-	if (xfrm_ask(db, &m, false, &why) == 0 || why.os == ESRCH)
-		return 0;
+	for (int i = 0; i < REMOVAL_TRIES; i++) {
+		union xfrm_msg m;
+
+		memset(&why, 0, sizeof why);
+		xfrm_put_sa_id(&m, ++db->seq, XFRM_MSG_DELSA, &named);
+		if (xfrm_ask(db, &m, false, &why) == 0 || why.os == ESRCH)
+			return 0;
+	}
 	if (e != NULL)
 		*e = why;
 	return err_in(e, "remove the SA %08" PRIx32, sa->spi.n);
@@ -165,24 +173,30 @@ int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, str
 	return xfrm_ask(db, &m, false, e);
 }
 
-/* Only when it is still ours: somebody may have put another in its place. */
-int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e)
+static int delete_rule_once(struct xfrm *db, const struct xfrm_rule *r, struct err *e)
 {
 	struct xfrm_rule is;
-	struct err why = {0};
 	union xfrm_msg m;
 
 	xfrm_put_rule_id(&m, ++db->seq, XFRM_MSG_GETPOLICY, r);
-	if (xfrm_ask(db, &m, true, &why) < 0)
-		goto failed;
+	if (xfrm_ask(db, &m, true, e) < 0)
+		return -1;
 	if (!xfrm_get_rule((const void *)db->answer, &is) || !xfrm_is_our_rule(&is))
 		return 0;
 	xfrm_put_rule_id(&m, ++db->seq, XFRM_MSG_DELPOLICY, r);
-	if (xfrm_ask(db, &m, false, &why) == 0)
-		return 0;
-failed:
-	if (why.os == ENOENT || why.os == ESRCH)
-		return 0;
+	return xfrm_ask(db, &m, false, e);
+}
+
+/* Only when it is still ours: somebody may have put another in its place. */
+int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e)
+{
+	struct err why = {0};
+
+	for (int i = 0; i < REMOVAL_TRIES; i++) {
+		memset(&why, 0, sizeof why);
+		if (delete_rule_once(db, r, &why) == 0 || why.os == ENOENT || why.os == ESRCH)
+			return 0;
+	}
 	if (e != NULL)
 		*e = why;
 	return err_in(e, "remove a policy");

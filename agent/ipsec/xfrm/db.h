@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/db.h - what the files of the Linux back end share; ipsec_xfrm.c says what they do.
+ * agent/ipsec/xfrm/db.h - what the files of the Linux back end share.
  */
 #ifndef SAPAIR_AGENT_IPSEC_XFRM_DB_H
 #define SAPAIR_AGENT_IPSEC_XFRM_DB_H
@@ -127,7 +127,7 @@ static inline uint16_t xfrm_sa_number(const struct xfrm_sa *sa)
 	return (uint16_t)sa->reqid;
 }
 
-/* ---- ask_xfrm.c: the kernel ------------------------------------------------------------------ */
+/* ---- netlink.c: requests to the kernel ----------------------------------------------------- */
 
 int xfrm_open_sockets(struct xfrm *db, struct err *e);
 
@@ -154,7 +154,7 @@ int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e);
 /* XFRM_MSG_NEWPOLICY or XFRM_MSG_UPDPOLICY. */
 int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, struct err *e);
 
-/* ---- pair_xfrm.c: the books ------------------------------------------------------------------ */
+/* ---- state.c: the SAs of this process ------------------------------------------------------ */
 
 struct xfrm_pair *xfrm_pair(struct xfrm *db, struct ipsec_ctx ctx);
 struct xfrm_pair *xfrm_new_pair(struct xfrm *db, struct xfrm_policy *pol);
@@ -164,7 +164,7 @@ struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum ipsec_part part);
 /* With an outbound half that may be sent on. */
 struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xfrm_pair *not_this);
 
-/* ---- rule_xfrm.c: policies ------------------------------------------------------------------- */
+/* ---- policy.c: policies -------------------------------------------------------------------- */
 
 /* The pair's number in an earlier run if it was in one, else one that nobody has. */
 bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number);
@@ -181,13 +181,13 @@ bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
 /* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
 
-/* ---- door_xfrm.c: ESP in UDP ----------------------------------------------------------------- */
+/* ---- encap.c: ESP in UDP ------------------------------------------------------------------- */
 
 /* For a policy with udp: opens its door, or takes the one that there is. */
 int xfrm_open_door(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
 void xfrm_close_door(struct xfrm *db, struct xfrm_policy *pol);
 
-/* ---- old_xfrm.c: what an earlier run left ---------------------------------------------------- */
+/* ---- recover.c: objects of an earlier run -------------------------------------------------- */
 
 int xfrm_find_old(struct xfrm *db, struct err *e);
 /* The first one of the number, or NULL; those that follow have the same or a greater one. */
@@ -197,13 +197,13 @@ bool xfrm_is_old_rule(const struct xfrm *db, const struct xfrm_rule *r, uint16_t
 void xfrm_adopt_sas(struct xfrm *db, struct xfrm_policy *pol);
 void xfrm_forget_old(struct xfrm *db, uint16_t number);
 
-/* ---- plan_xfrm.c: what would be, what is --------------------------------------------------- */
+/* ---- plan.c: objects wanted and present ---------------------------------------------------- */
 
 int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
 	      struct err *e);
 int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e);
 
-/* ---- event_xfrm.c: what the kernel tells ----------------------------------------------------- */
+/* ---- events.c: events of the kernel -------------------------------------------------------- */
 
 void xfrm_on_readable(uv_poll_t *poll, int status, int events);
 

@@ -91,6 +91,7 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	a->part = (uint8_t)ev->part;
 	a->reason = (uint8_t)ev->reason;
 	a->spi = ev->spi;
+	a->reasons = ev->reasons;
 	if (slot != NULL)
 		a->ctx = privsep_book_ctx(&h->book, held, slot);
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");

@@ -305,6 +305,7 @@ void privsep_put_answer(uint8_t out[PRIVSEP_LEN], const struct privsep_answer *a
 	put_uint(&p, a->left_s, 4);
 	put_uint(&p, a->kind, 1);
 	put_uint(&p, a->reason, 1);
+	put_uint(&p, a->reasons, 4);
 	put_uint(&p, a->known, 1);
 	for (size_t i = 0; i < 4; i++)
 		put_uint(&p, a->counts[i], 8);
@@ -354,6 +355,7 @@ int privsep_get_answer(struct privsep_answer *a, const uint8_t *in, size_t n, st
 	a->left_s = get_u32(&g);
 	a->kind = get_u8(&g);
 	a->reason = get_u8(&g);
+	a->reasons = get_u32(&g);
 	a->known = get_u8(&g);
 	for (size_t i = 0; i < 4; i++)
 		a->counts[i] = get_uint(&g, 8);

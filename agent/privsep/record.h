@@ -78,6 +78,7 @@ struct privsep_answer {
 	struct addr local, remote;
 	uint32_t left_s;
 	uint8_t kind, reason; /* EVENT: enum ipsec_event_kind, enum rekey_reason */
+	uint32_t reasons;     /* EVENT: of IPSEC_EV_JUDGED */
 	uint8_t known;        /* QUERY: which counts there are */
 	uint64_t counts[4];
 	uint32_t can; /* READY: one bit for each ability, by the two sides' own agreement */

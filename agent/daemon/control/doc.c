@@ -4,6 +4,7 @@
 #include "agent/daemon/control/doc.h"
 
 #include "agent/daemon/pair/pair.h"
+#include "agent/daemon/peer/protection.h"
 #include "agent/daemon/peer/view.h"
 
 void doc_begin(struct json_out *o, char *buf, size_t size, const char *schema)
@@ -57,6 +58,20 @@ size_t doc_progress(char *buf, size_t size, const char *text)
 	doc_begin(&o, buf, size, "sapair.progress/1");
 	json_put_text(&o, "text", text);
 	return doc_finish(&o);
+}
+
+void doc_put_protection(struct json_out *o, const struct peer *p)
+{
+	struct peer_view v;
+
+	peer_view(p, &v);
+	json_put_bool(o, "protected", v.unprotected == 0);
+	json_put_array(o, "protected_reasons");
+	for (unsigned i = 0; i < PROTECTION_COUNT; i++)
+		if ((v.unprotected >> i & 1) != 0)
+			json_put_text(o, NULL, protection_word(i));
+	json_put_array_end(o);
+	json_put_bool(o, "carrying", v.carrying);
 }
 
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,

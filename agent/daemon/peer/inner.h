@@ -12,6 +12,7 @@
 #include "agent/daemon/peer/hello.h"
 #include "agent/daemon/peer/peer.h"
 #include "agent/daemon/peer/policy.h"
+#include "agent/daemon/peer/protection.h"
 #include "agent/daemon/verify/verify.h"
 
 struct peer {
@@ -27,6 +28,7 @@ struct peer {
 	struct deadlines deadlines;
 	struct deadline policy_due; /* to try again */
 	struct peer_policy policy;
+	struct protection protection;
 	struct dialler dialler;
 	struct peer_facts facts;
 	struct completions completions;

@@ -325,12 +325,14 @@ static void on_policy_due(void *peer)
 		return;
 	if (policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
 		report_system_error(p, &e);
+		protection_update(p);
 		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
 		return;
 	}
 	/* A pair that cannot be verified protects all the same. */
 	if (prober_open(p->prober, &e) < 0)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
+	protection_update(p);
 	recover_pairs(p);
 	dialler_enable(&p->dialler);
 }
@@ -339,6 +341,7 @@ static void drop_policy(struct peer *p)
 {
 	prober_close(p->prober);
 	policy_remove(&p->policy, p->agent);
+	protection_forget(p);
 }
 
 /* ---- coming and going ------------------------------------------------------------------ */
@@ -505,6 +508,7 @@ void peer_set_options(struct peer *p, const struct peer_config *cfg)
 {
 	p->cfg.opt = cfg->opt;
 	pair_configure(p->pair);
+	protection_update(p);
 }
 
 /* ---- the user's wishes ----------------------------------------------------------------- */
@@ -525,6 +529,7 @@ bool peer_down(struct peer *p)
 	set_trouble(p, NULL);
 	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
 		    "down: no SA and no policy is left");
+	protection_update(p);
 	return true;
 }
 
@@ -597,6 +602,9 @@ void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
 			    ev->text != NULL ? ev->text
 					     : "another program removed an SA or policy of ours");
 		pair_on_sa_lost(p->pair, ev->ctx);
+		break;
+	case IPSEC_EV_JUDGED:
+		protection_on_judged(p, ev);
 		break;
 	case IPSEC_EV_DROPPED:
 		event_plain(&a->events, EVENT_DROPS, p->cfg.name,

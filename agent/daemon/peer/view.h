@@ -32,6 +32,8 @@ struct peer_view {
 	const uint8_t *pin;
 	const char *cert_name;
 	int64_t not_after;
+	uint32_t unprotected; /* agent/ipsec/protection.h; 0: protected */
+	bool carrying;        /* SAs are in force */
 	/* Of the last run of probes, if it was about the pair in force. */
 	bool verified;
 	uint64_t verified_ms, rtt_us;

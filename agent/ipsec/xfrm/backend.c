@@ -37,7 +37,7 @@
 static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
 {
 	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->udp =
-		can->selectors = true;
+		can->selectors = can->judges = true;
 	can->window_max = XFRM_WINDOW_MAX;
 	can->suites = xfrm_of(ipsec)->suites;
 }
@@ -156,6 +156,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err 
 	db->policies = pol;
 	p->ref = (uintptr_t)pol;
 	xfrm_adopt_sas(db, pol);
+	xfrm_judge_soon(db);
 	return 0;
 
 free_policy:
@@ -543,12 +544,21 @@ static void free_all(struct xfrm *db)
 		mnl_socket_close(db->ask);
 	if (db->events != NULL)
 		mnl_socket_close(db->events);
+	xfrm_free_guard(db);
 	xfrm_drop_lock(db);
 	free(db->buckets);
 	free(db->old_rules);
 	free(db->old_sas);
 	wipe(db, sizeof *db);
 	free(db);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct xfrm *db = h->data;
+
+	if (--db->handles == 0)
+		free_all(db);
 }
 
 static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
@@ -583,19 +593,23 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 		goto free_all;
 	}
 	db->poll.data = db;
+	db->handles = 1;
+	if (!env->looks_only && !env->tries_only && xfrm_open_guard(db, &why) < 0)
+		goto close_poll;
 	*out = &db->db;
 	return 0;
+
+close_poll:
+	uv_close((uv_handle_t *)&db->poll, on_closed);
+	if (e != NULL)
+		*e = why;
+	return rc;
 
 free_all:
 	free_all(db);
 	if (e != NULL)
 		*e = why;
 	return rc;
-}
-
-static void on_closed(uv_handle_t *h)
-{
-	free_all(h->data);
 }
 
 /* Policies and SAs stay in the kernel: what was closed stays closed. */
@@ -607,6 +621,7 @@ static void xfrm_close(struct ipsec *ipsec)
 	while (db->policies != NULL)
 		free_policy(db, db->policies);
 	uv_close((uv_handle_t *)&db->poll, on_closed);
+	xfrm_close_guard(db, on_closed);
 }
 
 const struct ipsec_ops ipsec_xfrm = {

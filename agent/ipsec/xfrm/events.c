@@ -227,15 +227,22 @@ static void on_message(struct xfrm *db, const struct nlmsghdr *h)
 	case XFRM_MSG_FLUSHSA:
 		look_for_sas(db);
 		break;
+	case XFRM_MSG_NEWPOLICY:
+	case XFRM_MSG_POLEXPIRE:
+		xfrm_judge_anew(db);
+		break;
 	case XFRM_MSG_DELPOLICY:
+		xfrm_judge_anew(db);
 		if (xfrm_get_rule(h, &r))
 			on_rule_gone(db, &r);
 		break;
 	case XFRM_MSG_UPDPOLICY:
+		xfrm_judge_anew(db);
 		if (xfrm_get_rule(h, &r))
 			on_rule_changed(db, &r);
 		break;
 	case XFRM_MSG_FLUSHPOLICY:
+		xfrm_judge_anew(db);
 		look_for_rules(db);
 		break;
 	case XFRM_MSG_ACQUIRE:
@@ -263,6 +270,7 @@ void xfrm_on_readable(uv_poll_t *poll, int status, int events)
 		int left = (int)n;
 
 		if (n < 0 && errno == ENOBUFS) { /* some were lost */
+			xfrm_judge_anew(db);
 			look_for_rules(db);
 			look_for_sas(db);
 			continue;

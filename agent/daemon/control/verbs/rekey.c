@@ -54,6 +54,7 @@ static size_t receipt_document(char *buf, size_t size, const struct peer *p,
 	json_put_u64(&o, "out", peer_config_of(p)->opt.switch_ms);
 	json_put_u64(&o, "in", peer_config_of(p)->opt.drain_ms);
 	json_put_close(&o);
+	doc_put_protection(&o, p);
 	json_put_bool(&o, "drained", pair_is_drained(peer_pair(p)));
 	if (w->has_result) {
 		json_put_bool(&o, "verified", w->result.verified);

@@ -64,6 +64,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	if (v.role != NULL)
 		json_put_text(o, "role", v.role);
 	json_put_text(o, "mode", modes[cfg->opt.mode]);
+	doc_put_protection(o, p);
 	if (v.pin != NULL) {
 		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);
@@ -111,7 +112,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 /* Status of one peer, or of all if only is NULL. Allocated; NULL: no memory. */
 static char *status_document(struct agent *a, const struct peer *only, size_t *len)
 {
-	size_t size = 4096 + (only != NULL ? 1 : a->n_peers) * 2304;
+	size_t size = 4096 + (only != NULL ? 1 : a->n_peers) * 2560;
 	char *buf = malloc(size);
 	struct json_out o;
 

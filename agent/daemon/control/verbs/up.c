@@ -19,6 +19,7 @@ static size_t up_document(char *buf, size_t size, const struct peer *p, const st
 	json_put_text(&o, "peer", peer_name(p));
 	json_put_bool(&o, "changed", w->changed);
 	json_put_text(&o, "state", peer_state_word(p));
+	doc_put_protection(&o, p);
 	if (pair_in_force(peer_pair(p), &pair)) {
 		json_put_dec64(&o, "epoch", pair.epoch);
 		json_put_text(&o, "suite", suite_info(pair.suite)->name);

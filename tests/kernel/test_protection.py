@@ -124,7 +124,8 @@ def a_policy_of_another_program_is_told_within_a_second(w):
         ("src", "10.9.0.0/24", "dst", "10.9.0.0/24", "dir", "out", "priority", "100"),
         ("src", "0.0.0.0/0", "dst", v4("beta") + "/32", "dir", "out", "priority", "2000"),
         ("src", "10.0.0.0/8", "dst", "10.0.0.0/8", "proto", "tcp", "dir", "out", "priority", "0"),
-        ("src", v4("beta") + "/32", "dst", v4("alpha") + "/32", "dir", "in", "priority", "7", "mark", "5"),
+        ("src", v4("beta") + "/32", "dst", v4("alpha") + "/32", "dir", "in", "mark", "5",
+         "priority", "7"),
     ):
         with rule("alpha", *words):
             becomes(a, "beta", ["foreign-policy"], NETLINK_S)

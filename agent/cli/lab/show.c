@@ -29,7 +29,8 @@ static bool is_well(const struct lab_session *r, size_t from, size_t to, bool ne
 
 	if (r->hosts[from].state == HOST_MANUAL)
 		return true;
-	return c->seen && (need_proof ? c->verified : strcmp(c->state, "up") == 0);
+	return c->seen && !c->is_exposed &&
+	       (need_proof ? c->verified : strcmp(c->state, "up") == 0);
 }
 
 static const char *why_not(const struct lab_session *r, size_t from, size_t to)
@@ -45,6 +46,7 @@ static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 	if (!c->seen && r->hosts[from].cause[0] != '\0')
 		return r->hosts[from].cause;
 	return !c->seen                      ? "not reported"
+	       : c->is_exposed               ? "up, but traffic can pass in clear"
 	       : strcmp(c->state, "up") == 0 ? "up, but not verified"
 					     : "not up";
 }
@@ -60,7 +62,11 @@ static int worst(const struct lab_session *r, bool need_proof)
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < n; k++)
 			if (lab_find_pair(&r->lab, i, k) != NULL && !is_well(r, i, k, need_proof)) {
-				int status = r->cells[i * n + k].exit;
+				const struct lab_cell *c = &r->cells[i * n + k];
+				int status = c->exit;
+
+				if (status == 0 && c->is_exposed)
+					status = err_exit_status(ERR_VERIFY);
 
 				return status != 0 ? status : err_exit_status(ERR_DOWN);
 			}
@@ -79,6 +85,9 @@ static void print_cell(const struct lab_session *r, size_t from, size_t to)
 		p = PAINT_DIM;
 	} else if (r->hosts[from].state == HOST_MANUAL) {
 		snprintf(text, sizeof text, "?");
+	} else if (c->is_exposed) {
+		snprintf(text, sizeof text, "CLEAR");
+		p = PAINT_BAD;
 	} else if (c->verified) {
 		p = PAINT_GOOD;
 		if (c->has_rtt)
@@ -142,6 +151,15 @@ static size_t count_well(const struct lab_session *r, bool need_proof)
 	return well;
 }
 
+static void note_pair(const struct lab_session *r, size_t from, size_t to)
+{
+	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
+
+	out_note("%s -> %s: %s%s%s", r->lab.hosts[from].name, r->lab.hosts[to].name,
+		 why_not(r, from, to), c->is_exposed ? "; protected: " : "",
+		 c->is_exposed ? c->protection : "");
+}
+
 static void show_text_(struct lab_session *r, bool need_proof)
 {
 	size_t n = r->lab.n_hosts, well = count_well(r, need_proof);
@@ -163,8 +181,7 @@ static void show_text_(struct lab_session *r, bool need_proof)
 		for (size_t k = 0; k < n; k++)
 			if (lab_find_pair(&r->lab, i, k) != NULL && !is_well(r, i, k, need_proof) &&
 			    r->hosts[i].state != HOST_FAILED)
-				out_note("%s -> %s: %s", r->lab.hosts[i].name, r->lab.hosts[k].name,
-					 why_not(r, i, k));
+				note_pair(r, i, k);
 	if (r->where == LAB_NETNS)
 		out_note("to run a command on a host: ip netns exec %s.HOST COMMAND", r->netns);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
@@ -172,6 +189,24 @@ static void show_text_(struct lab_session *r, bool need_proof)
 		    r->lab.n_pairs, r->lab.n_pairs == 1 ? "" : "s",
 		    need_proof ? "verified in both directions" : "up in both directions");
 	out_text(", %s\n", span);
+}
+
+static void put_protection(struct json_out *o, const struct lab_cell *c)
+{
+	const char *at = c->protection + strcspn(c->protection, ":");
+
+	json_put_bool(o, "protected", c->is_protected);
+	json_put_array(o, "protected_reasons");
+	while (at[0] != '\0' && at[1] == ' ') {
+		char word[SHOW_PROTECTED];
+
+		at += 2;
+		snprintf(word, sizeof word, "%.*s", (int)strcspn(at, ","), at);
+		json_put_text(o, NULL, word);
+		at += strlen(word);
+	}
+	json_put_array_end(o);
+	json_put_bool(o, "carrying", c->is_carrying);
 }
 
 static void put_cell(struct json_out *o, const struct lab_session *r, size_t from, size_t to,
@@ -189,6 +224,8 @@ static void put_cell(struct json_out *o, const struct lab_session *r, size_t fro
 		json_put_text(o, "suite", c->suite);
 	if (c->epoch[0] != '\0')
 		json_put_text(o, "epoch", c->epoch);
+	if (c->is_judged)
+		put_protection(o, c);
 	json_put_bool(o, "verified", c->verified);
 	if (c->verified && c->has_rtt)
 		json_put_ms(o, "rtt_ms", (uint64_t)(c->rtt_ms * 1000));

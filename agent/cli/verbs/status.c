@@ -53,7 +53,7 @@ static void show_trouble(const struct cJSON *p, bool hint)
 }
 
 /* One column of the list of peers. */
-#define CELL 80
+#define CELL SHOW_PROTECTED
 static void cell(char text[CELL], const struct cJSON *p, int column)
 {
 	char number[OUT_NUMBER];
@@ -74,15 +74,18 @@ static void cell(char text[CELL], const struct cJSON *p, int column)
 		s = !show_has(p, "epoch") ? "-" : show_is(p, "verified") ? "yes" : "no";
 		break;
 	case 4:
-		s = show_text(p, "epoch", "-");
+		s = show_is(p, "protected") ? "yes" : "NO";
 		break;
 	case 5:
-		s = show_text(p, "in.spi", "-");
+		s = show_text(p, "epoch", "-");
 		break;
 	case 6:
-		s = show_text(p, "out.spi", "-");
+		s = show_text(p, "in.spi", "-");
 		break;
 	case 7:
+		s = show_text(p, "out.spi", "-");
+		break;
+	case 8:
 		s = show_span(number, p, "age_s");
 		break;
 	default:
@@ -94,8 +97,8 @@ static void cell(char text[CELL], const struct cJSON *p, int column)
 
 static void show_list(const struct cJSON *peers)
 {
-	static const char *const heads[] = {"PEER", "ADDRESS", "STATE", "VERIFIED", "EPOCH",
-					    "IN",   "OUT",     "AGE",   "REKEY IN"};
+	static const char *const heads[] = {"PEER",  "ADDRESS", "STATE", "VERIFIED", "PROTECTED",
+					    "EPOCH", "IN",      "OUT",   "AGE",      "REKEY IN"};
 	enum { COLUMNS = sizeof heads / sizeof heads[0] };
 	int widths[COLUMNS];
 	char text[CELL];
@@ -165,6 +168,8 @@ static void show_pair(const struct cJSON *p)
 
 static void show_peer(const struct cJSON *p)
 {
+	char text[SHOW_PROTECTED];
+
 	out_painted(PAINT_HEAD, "%s", show_text(p, "name", "?"));
 	out_text(" %s", show_text(p, "address", "?"));
 	if (show_has(p, "local"))
@@ -173,6 +178,10 @@ static void show_peer(const struct cJSON *p)
 	out_painted(paint_of_state(p), "%s", show_text(p, "state", "?"));
 	if (show_has(p, "epoch"))
 		out_text(", %s", show_is(p, "verified") ? "verified" : "not verified");
+	if (!show_is(p, "protected")) {
+		out_text(", ");
+		out_painted(PAINT_WARN, "NOT protected");
+	}
 	if (is_permissive(p)) {
 		out_text(", ");
 		out_painted(PAINT_WARN, "permissive: clear text is allowed");
@@ -183,6 +192,7 @@ static void show_peer(const struct cJSON *p)
 			  show_text(p, "identity.pin", ""), show_date(p, "identity.not_after"));
 	out_field("link", "%s%s%s", show_text(p, "link", "?"),
 		  show_has(p, "role") ? ", we are the " : "", show_text(p, "role", ""));
+	out_field("protected", "%s", show_protected(text, p));
 	if (show_has(p, "epoch"))
 		show_pair(p);
 	show_trouble(p, true);

@@ -101,8 +101,7 @@ static void put_event(struct peer *p, uint32_t reasons)
 			  s->text);
 }
 
-/* What is true from the start and was chosen in the config is no event; the log's first lines and
- * status say it. */
+/* What the config chose is no event at the start, and neither is that all is well. */
 void protection_update(struct peer *p)
 {
 	const uint32_t chosen = UNPROTECTED_SOFT_BACKEND | UNPROTECTED_PERMISSIVE;
@@ -111,7 +110,7 @@ void protection_update(struct peer *p)
 
 	if ((reasons & UNPROTECTED_UNKNOWN) != 0 && !s->is_judged)
 		return;
-	if (s->is_told ? reasons == s->told : (reasons & ~chosen) == 0 && reasons != 0) {
+	if (s->is_told ? reasons == s->told : (reasons & ~chosen) == 0) {
 		s->is_told = true;
 		s->told = reasons;
 		return;

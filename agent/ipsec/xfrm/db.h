@@ -267,6 +267,8 @@ void xfrm_judge_anew(struct xfrm *db);
 
 /* ---- events.c: events of the kernel -------------------------------------------------------- */
 
+/* Puts back the policies that somebody removed; how many. */
+size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol);
 void xfrm_on_readable(uv_poll_t *poll, int status, int events);
 
 #endif

@@ -130,15 +130,14 @@ static void look_for_sas(struct xfrm *db)
 		lost(db, pair, part, IPSEC_EV_REMOVED, "was removed by somebody else");
 }
 
-/* Puts back what somebody took away. Whether anything was missing. */
-static bool restore_rules(struct xfrm *db, struct xfrm_policy *pol)
+size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol)
 {
-	bool missing = false;
+	size_t restored = 0;
 
 	for (size_t i = 0; i < pol->n_rules; i++)
 		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
-			missing = true;
-	return missing;
+			restored++;
+	return restored;
 }
 
 static void restore_and_tell(struct xfrm *db, struct xfrm_policy *pol)
@@ -147,7 +146,7 @@ static void restore_and_tell(struct xfrm *db, struct xfrm_policy *pol)
 				 .owner = pol->p->owner,
 				 .text = "somebody else removed a policy of ours: it is put back"};
 
-	if (restore_rules(db, pol))
+	if (xfrm_restore_rules(db, pol) > 0)
 		raise_event(db, &ev);
 }
 
@@ -189,8 +188,8 @@ static void look_for_rules(struct xfrm *db)
 	/* Those first that are closed by it; events may change the list. */
 	for (struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (n == sizeof numbers / sizeof numbers[0])
-			restore_rules(db, pol);
-		else if (restore_rules(db, pol))
+			xfrm_restore_rules(db, pol);
+		else if (xfrm_restore_rules(db, pol) > 0)
 			numbers[n++] = pol->number;
 	}
 	for (size_t i = 0; i < n && !db->closing; i++) {

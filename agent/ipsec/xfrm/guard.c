@@ -155,8 +155,10 @@ static void read_policies(struct xfrm *db)
 		pol->rules_seen = 0;
 	xfrm_put_dump_rules(&m, ++db->seq);
 	db->guard.foreign_known = xfrm_dump(db, &m, take_rule, NULL, NULL) == 0;
-	for (struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next)
-		pol->is_missing = db->guard.foreign_known && pol->rules_seen < pol->n_rules;
+	for (struct xfrm_policy *pol = db->policies; pol != NULL && db->guard.foreign_known;
+	     pol = pol->next)
+		pol->is_missing = pol->rules_seen < pol->n_rules &&
+				  pol->rules_seen + xfrm_restore_rules(db, pol) < pol->n_rules;
 }
 
 /* ---- sysctls ---------------------------------------------------------------------------- */

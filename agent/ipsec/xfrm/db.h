@@ -214,6 +214,8 @@ void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
 const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
 bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b);
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
+/* Puts back the policies that somebody removed; how many. */
+size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol);
 /* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
 
@@ -267,8 +269,6 @@ void xfrm_judge_anew(struct xfrm *db);
 
 /* ---- events.c: events of the kernel -------------------------------------------------------- */
 
-/* Puts back the policies that somebody removed; how many. */
-size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol);
 void xfrm_on_readable(uv_poll_t *poll, int status, int events);
 
 #endif

@@ -130,16 +130,6 @@ static void look_for_sas(struct xfrm *db)
 		lost(db, pair, part, IPSEC_EV_REMOVED, "was removed by somebody else");
 }
 
-size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol)
-{
-	size_t restored = 0;
-
-	for (size_t i = 0; i < pol->n_rules; i++)
-		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
-			restored++;
-	return restored;
-}
-
 static void restore_and_tell(struct xfrm *db, struct xfrm_policy *pol)
 {
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,

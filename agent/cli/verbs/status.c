@@ -206,10 +206,7 @@ static void show_status(const struct cJSON *d, bool several)
 
 static int run_status(const struct args *a, struct err *e)
 {
-	struct request q;
-
-	request_init(&q, a, CTL_STATUS, show_status);
-	return request_take_peer(&q, false, e) < 0 ? -1 : request_run(&q, e);
+	return request_run(a, CTL_STATUS, show_status, e);
 }
 
 const struct verb verb_status = {

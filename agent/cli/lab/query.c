@@ -11,37 +11,19 @@
 
 #define GRACE_MS 5000u
 
-bool lab_query_not_manual(const struct lab_session *r, size_t host)
-{
-	return r->hosts[host].state != HOST_MANUAL;
-}
-
 uint64_t lab_query_limit_ms(uint32_t timeout_ms)
 {
-	return timeout_ms != 0 ? (uint64_t)timeout_ms + GRACE_MS : 0;
+	return timeout_ms != 0 ? (uint64_t)timeout_ms + GRACE_MS : UINT64_MAX;
 }
 
 int lab_query_run(struct lab_session *r, const char *words, uint32_t timeout_ms, struct err *e)
 {
-	return lab_remote_run(r,
-			      &(struct lab_command){
-				      .args = words,
+	const struct lab_command c = {.args = words,
 				      .selects = lab_session_is_running,
 				      .on_line = lab_result_document,
-				      .timeout_ms = lab_query_limit_ms(timeout_ms),
-			      },
-			      e);
-}
+				      .timeout_ms = lab_query_limit_ms(timeout_ms)};
 
-static void on_nothing(struct lab_session *r)
-{
-	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		if (r->hosts[i].state == HOST_UNKNOWN) {
-			r->hosts[i].state = HOST_FAILED;
-			r->hosts[i].exit = err_exit_status(ERR_DOWN);
-			snprintf(r->hosts[i].cause, sizeof r->hosts[i].cause,
-				 "its agent is not running");
-		}
+	return lab_remote_run(r, &c, e);
 }
 
 void lab_query_mark_manual(struct lab_session *r)
@@ -53,16 +35,17 @@ void lab_query_mark_manual(struct lab_session *r)
 
 int lab_query_status(struct lab_session *r, struct err *e)
 {
+	static const struct lab_command c = {.args = "status --json --timeout 4",
+					     .on_line = lab_result_document,
+					     .must_succeed = true};
+
 	lab_query_mark_manual(r);
-	if (lab_remote_run(r,
-			   &(struct lab_command){.args = "status --json --timeout 4",
-						 .selects = lab_query_not_manual,
-						 .on_line = lab_result_document,
-						 .must_succeed = true,
-						 .timeout_ms = LAB_STEP_MS},
-			   e) < 0)
+	if (lab_remote_run(r, &c, e) < 0)
 		return -1;
-	on_nothing(r);
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
+		if (r->hosts[i].state == HOST_UNKNOWN)
+			lab_session_fail(r, i, err_exit_status(ERR_DOWN),
+					 "its agent is not running");
 	return 0;
 }
 

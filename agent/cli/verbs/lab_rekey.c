@@ -41,6 +41,12 @@ static int rekey_pairs(struct lab_session *r, uint32_t parallel, uint32_t timeou
 {
 	size_t n = r->lab.n_hosts;
 	char words[96];
+	const struct lab_command c = {.args = words,
+				      .selects = lab_session_is_running,
+				      .with_partner = true,
+				      .on_line = lab_result_document,
+				      .parallel = parallel,
+				      .timeout_ms = lab_query_limit_ms(timeout_ms)};
 
 	snprintf(words, sizeof words, "rekey --json --reason lab --timeout %u",
 		 (timeout_ms + 999) / 1000);
@@ -52,15 +58,7 @@ static int rekey_pairs(struct lab_session *r, uint32_t parallel, uint32_t timeou
 			r->hosts[i].partner =
 				once && lab_find_pair(&r->lab, i, to) != NULL ? to : SIZE_MAX;
 		}
-		if (lab_remote_run(r,
-				   &(struct lab_command){.args = words,
-							 .selects = lab_session_is_running,
-							 .with_partner = true,
-							 .on_line = lab_result_document,
-							 .parallel = parallel,
-							 .timeout_ms =
-								 lab_query_limit_ms(timeout_ms)},
-				   e) < 0)
+		if (lab_remote_run(r, &c, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -66,14 +66,10 @@ static bool answers(const char *control)
 /* Runs the program. Returns its exit status, or -1; its stderr is in j. */
 static int run(const struct place *p, struct parallel_command *j, const char *const *words)
 {
-	size_t n = 0;
-
 	memset(j, 0, sizeof *j);
-	j->argv[n++] = p->exe;
-	for (; *words != NULL; words++)
-		j->argv[n++] = *words;
-	j->argv[n++] = "--control";
-	j->argv[n++] = p->control;
+	PARALLEL_ADD(j, p->exe);
+	parallel_add_words(j, words);
+	PARALLEL_ADD(j, "--control", p->control);
 	if (parallel_run(j, 1, 1, LAB_STEP_MS, NULL) < 0 || !j->started || j->timed_out)
 		return -1;
 	return j->status;

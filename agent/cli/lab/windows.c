@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/cli/lab/program.h"
+#include "agent/cli/lab/query.h"
 #include "agent/cli/lab/remote.h"
-#include "agent/cli/lab/result.h"
 
 #define BATCH_MAX (4u * OS_PATH_MAX + 16u * LAB_WINDOWS_PATH)
 
@@ -131,7 +130,7 @@ int lab_windows_copy(struct lab_session *r, struct err *e)
 	}
 	if (!any || r->exe[0] == '\0')
 		return 0;
-	rc = lab_program_read(&image, &len, r->exe_hash, r->exe, e);
+	rc = labfile_program(&image, &len, r->exe_hash, r->exe, e);
 	free(image);
 	if (rc < 0 || lab_remote_run(r, &hash, e) < 0)
 		return -1;
@@ -142,7 +141,7 @@ int lab_windows_start(struct lab_session *r, struct err *e)
 {
 	static const struct lab_command start = {.args = "labhost start",
 						 .windows = true,
-						 .on_line = lab_result_word,
+						 .on_line = lab_query_word,
 						 .must_succeed = true};
 
 	return lab_remote_run(r, &start, e);
@@ -182,7 +181,7 @@ int lab_windows_stop(struct lab_session *r, struct err *e)
 	static const struct lab_command stop = {.args = "labhost stop",
 						.windows = true,
 						.selects = has_program,
-						.on_line = lab_result_word,
+						.on_line = lab_query_word,
 						.must_succeed = true};
 	static const struct lab_command removal = {.batch = true,
 						   .selects = has_dir,

@@ -3,7 +3,6 @@
  */
 #include "agent/cli/lab/location.h"
 #include "agent/cli/lab/query.h"
-#include "agent/cli/lab/result.h"
 #include "agent/cli/lab/script.h"
 #include "agent/cli/lab/show.h"
 #include "agent/cli/lab/windows.h"
@@ -37,7 +36,7 @@ static const char down_script[] = LAB_SCRIPT_COMMON
 static int take_down(struct lab_session *r, struct err *e)
 {
 	static const struct lab_command down = {.script = down_script,
-						.on_line = lab_result_word,
+						.on_line = lab_query_word,
 						.must_succeed = true};
 
 	lab_query_mark_manual(r);

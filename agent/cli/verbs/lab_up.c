@@ -7,9 +7,7 @@
 
 #include "agent/cli/lab/location.h"
 #include "agent/cli/lab/netns.h"
-#include "agent/cli/lab/program.h"
 #include "agent/cli/lab/query.h"
-#include "agent/cli/lab/result.h"
 #include "agent/cli/lab/script.h"
 #include "agent/cli/lab/show.h"
 #include "agent/cli/lab/ssh_exempt.h"
@@ -117,7 +115,7 @@ static int put_program(struct lab_session *r, struct err *e)
 					"a Linux host, and this program is for Windows: give the path of sapair there with --program");
 		return 0;
 	}
-	if (lab_program_read(&r->image, &r->image_len, r->image_hash, r->self, e) < 0 ||
+	if (labfile_program(&r->image, &r->image_len, r->image_hash, r->self, e) < 0 ||
 	    lab_remote_run(r, &hash, e) < 0)
 		return -1;
 	return lab_remote_run(r, &put, e);
@@ -149,7 +147,7 @@ static int start_some(struct lab_session *r,
 	const struct lab_command c = {.script = up_script,
 				      .selects = which,
 				      .input = bundle_of,
-				      .on_line = lab_result_word,
+				      .on_line = lab_query_word,
 				      .must_succeed = true};
 
 	return lab_remote_run(r, &c, e);

@@ -11,8 +11,8 @@
 #include <uv.h>
 
 #include "agent/cli/client.h"
+#include "agent/cli/lab/labfile.h"
 #include "agent/cli/lab/parallel.h"
-#include "agent/cli/lab/program.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/os/detach.h"
@@ -146,7 +146,7 @@ static int run_hash(const struct args *a, struct err *e)
 
 	if (find_place(&p, a, e) < 0)
 		return -1;
-	rc = lab_program_read(&image, &len, hex, p.exe, e);
+	rc = labfile_program(&image, &len, hex, p.exe, e);
 	free(image);
 	if (rc == 0)
 		out_text("%s\n", hex);

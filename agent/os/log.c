@@ -157,19 +157,6 @@ static void format(char escaped[TEXT_MAX], const char *fmt, va_list ap)
 	text_escape(escaped, TEXT_MAX, raw, strlen(raw));
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level))
-		return;
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
-	emit(level, 0, text, NULL);
-}
-
 void log_err(enum log_level level, const struct err *e, const char *fmt, ...)
 {
 	char text[TEXT_MAX];
@@ -219,19 +206,6 @@ static bool may_write(uint64_t now_ms, enum log_level level)
 		state.omitted = 0;
 	}
 	return true;
-}
-
-void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...)
-{
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level) || !may_write(now_ms, level))
-		return;
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
-	emit(level, 0, text, NULL);
 }
 
 void log_event(enum log_level level, unsigned number, uint64_t limited_ms, const char *fmt, ...)

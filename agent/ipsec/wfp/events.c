@@ -69,9 +69,7 @@ static void CALLBACK on_net_event(void *arg, const FWPM_NET_EVENT1 *event)
 	n.status = (uint32_t)event->ipsecDrop->failureStatus;
 	n.spi.n = event->ipsecDrop->spi;
 	if (h->ipVersion == FWP_IP_VERSION_V4) {
-		n.remote.len = 4;
-		for (int i = 0; i < 4; i++)
-			n.remote.bytes[i] = (uint8_t)(h->remoteAddrV4 >> (24 - 8 * i));
+		n.remote = wfp_addr_of_v4(h->remoteAddrV4);
 	} else {
 		n.remote.len = 16;
 		memcpy(n.remote.bytes, h->remoteAddrV6.byteArray16, 16);

@@ -28,43 +28,33 @@
 
 static int failed(struct err *e, DWORD code, const char *what)
 {
-	enum err_code class = ERR_OS;
-	const char *why = NULL, *hint = NULL;
+	static const struct {
+		DWORD code;
+		enum err_code class;
+		const char *why, *hint;
+	} known[] = {
+		{ERROR_ACCESS_DENIED, ERR_PERM, "access denied",
+		 "run it elevated, as administrator"},
+		{ERROR_SERVICE_DOES_NOT_EXIST, ERR_USAGE, "the service is not installed",
+		 "sapair service install"},
+		{ERROR_SERVICE_MARKED_FOR_DELETE, ERR_OS, "the service is being removed",
+		 "close programs that show services, then try again"},
+		{ERROR_FAILED_SERVICE_CONTROLLER_CONNECT, ERR_USAGE,
+		 "not started by the service manager",
+		 "in a console: sapair run; as a service: sapair service start"},
+		{ERROR_SERVICE_DEPENDENCY_FAIL, ERR_OS, "a required service is not running",
+		 "start the Base Filtering Engine: sc start bfe"},
+	};
 
-	switch (code) {
-	case ERROR_ACCESS_DENIED:
-		class = ERR_PERM;
-		why = "access denied";
-		hint = "run it elevated, as administrator";
-		break;
-	case ERROR_SERVICE_DOES_NOT_EXIST:
-		class = ERR_USAGE;
-		why = "the service is not installed";
-		hint = "sapair service install";
-		break;
-	case ERROR_SERVICE_MARKED_FOR_DELETE:
-		why = "the service is being removed";
-		hint = "close programs that show services, then try again";
-		break;
-	case ERROR_FAILED_SERVICE_CONTROLLER_CONNECT:
-		class = ERR_USAGE;
-		why = "not started by the service manager";
-		hint = "in a console: sapair run; as a service: sapair service start";
-		break;
-	case ERROR_SERVICE_DEPENDENCY_FAIL:
-		why = "a required service is not running";
-		hint = "start the Base Filtering Engine: sc start bfe";
-		break;
-	default:
-		break;
-	}
-	if (why != NULL)
-		err_set(e, class, "%s: %s", what, why);
-	else
-		err_set(e, class, "%s: error %lu", what, (unsigned long)code);
+	err_set(e, ERR_OS, "%s: error %lu", what, (unsigned long)code);
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (known[i].code == code) {
+			err_set(e, known[i].class, "%s: %s", what, known[i].why);
+			err_hint(e, known[i].hint);
+		}
 	if (e != NULL)
 		e->os = code;
-	return hint != NULL ? err_hint(e, hint) : -1;
+	return -1;
 }
 
 /* ---- install and remove ------------------------------------------------------------------ */

@@ -146,7 +146,7 @@ static int take_peer(struct request *q, struct err *e)
 	q->req.all = args_has(q->args, "all");
 	if (peer != NULL && q->req.all)
 		return err_set(e, ERR_USAGE, "a peer and --all are mutually exclusive");
-	if (peer == NULL && !q->req.all && strncmp(v->words, "PEER", 4) == 0) {
+	if (peer == NULL && !q->req.all && v->words != NULL && v->words[0] == 'P') {
 		err_set(e, ERR_USAGE, "%s: give a peer or --all", v->name);
 		return err_hint(e, "sapair status lists the peers");
 	}

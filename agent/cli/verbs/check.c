@@ -186,6 +186,5 @@ const struct verb verb_check = {
 	.text = "check the config without changing anything",
 	.example = "sapair check /etc/sapair/sapair.json",
 	.options = {check_options},
-	.most = 1,
 	.run = run_check,
 };

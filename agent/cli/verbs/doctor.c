@@ -723,6 +723,5 @@ const struct verb verb_doctor = {
 		"status is that of the first problem.",
 	.example = "sapair doctor beta",
 	.options = {doctor_options, verb_control},
-	.most = 1,
 	.run = run_doctor,
 };

@@ -28,6 +28,5 @@ const struct verb verb_down = {
 	.text = "remove a pair's SAs and policy",
 	.example = "sapair down beta",
 	.options = {down_options, verb_timeout},
-	.most = 1,
 	.run = run_down,
 };

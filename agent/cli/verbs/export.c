@@ -317,6 +317,5 @@ const struct verb verb_export_esp_sa = {
 		"or the agent exits.",
 	.example = "sapair export esp-sa --follow ~/.config/wireshark",
 	.options = {export_options, verb_control},
-	.most = 1,
 	.run = run_export,
 };

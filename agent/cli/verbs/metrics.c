@@ -174,7 +174,6 @@ static const struct option metrics_options[] = {
 
 const struct verb verb_metrics = {
 	.name = "metrics",
-	.words = "",
 	.text = "print metrics of the agent and its pairs for Prometheus",
 	.more = "With --json, prints the status document that they are derived from.",
 	.example = "sapair metrics --file /var/lib/node_exporter/sapair.prom",

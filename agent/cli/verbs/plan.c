@@ -275,7 +275,6 @@ const struct verb verb_plan = {
 		"nothing passes in the clear.",
 	.example = "sapair plan /etc/sapair/sapair.json",
 	.options = {plan_options},
-	.most = 1,
 	.run = run_plan,
 };
 
@@ -288,7 +287,6 @@ static const struct option clean_options[] = {
 
 const struct verb verb_clean = {
 	.name = "clean",
-	.words = "",
 	.text = "remove what a dead agent left behind",
 	.more = "Removes only sapair's own SAs and policies. The traffic that they protected\n"
 		"is in the clear afterwards. With --check, removes nothing; exits with status\n"

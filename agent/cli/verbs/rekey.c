@@ -100,6 +100,5 @@ const struct verb verb_rekey = {
 		"prints a receipt. If the rekey fails, the old pair stays in use.",
 	.example = "sapair rekey --all --json",
 	.options = {rekey_options, verb_timeout},
-	.most = 1,
 	.run = run_rekey,
 };

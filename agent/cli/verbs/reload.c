@@ -38,7 +38,6 @@ static int run_reload(const struct args *a, struct err *e)
 
 const struct verb verb_reload = {
 	.name = "reload",
-	.words = "",
 	.text = "apply changes to the config and certificates",
 	.more = "Only what differs is changed. On an error, nothing is.",
 	.example = "sapair reload",

@@ -277,7 +277,5 @@ const struct verb verb_export_script = {
 		"with \"down\". Lab identities only.",
 	.example = "sapair export script beta --out - | ssh root@beta sh",
 	.options = {script_options, verb_control},
-	.least = 1,
-	.most = 1,
 	.run = run_script,
 };

@@ -99,7 +99,6 @@ static const struct option service_options[] = {
 
 const struct verb verb_service_install = {
 	.name = "service install",
-	.words = "",
 	.text = "install or update the service",
 	.more = "The service starts with Windows, and restarts after a failure. It logs to\n"
 		"the event log.",
@@ -110,7 +109,6 @@ const struct verb verb_service_install = {
 
 const struct verb verb_service_remove = {
 	.name = "service remove",
-	.words = "",
 	.text = "stop and remove the service",
 	.more = "Filters and SAs stay; use sapair down or sapair clean to remove them.",
 	.example = "sapair service remove",
@@ -119,7 +117,6 @@ const struct verb verb_service_remove = {
 
 const struct verb verb_service_start = {
 	.name = "service start",
-	.words = "",
 	.text = "start the service",
 	.example = "sapair service start",
 	.run = run_start,
@@ -127,7 +124,6 @@ const struct verb verb_service_start = {
 
 const struct verb verb_service_stop = {
 	.name = "service stop",
-	.words = "",
 	.text = "stop the service",
 	.example = "sapair service stop",
 	.run = run_stop,
@@ -135,7 +131,6 @@ const struct verb verb_service_stop = {
 
 const struct verb verb_service_main = {
 	.name = "service main",
-	.words = "",
 	.text = "run the agent as a service (for the service manager)",
 	.example = "sapair service main",
 	.options = {service_options},

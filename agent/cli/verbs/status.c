@@ -216,6 +216,5 @@ const struct verb verb_status = {
 	.more = "Exits with status 3 if PEER is not up.",
 	.example = "sapair status --json",
 	.options = {verb_timeout},
-	.most = 1,
 	.run = run_status,
 };

@@ -42,7 +42,6 @@ static int run_stop(const struct args *a, struct err *e)
 
 const struct verb verb_stop = {
 	.name = "stop",
-	.words = "",
 	.text = "stop the agent",
 	.example = "sapair stop",
 	.options = {verb_timeout},

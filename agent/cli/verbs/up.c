@@ -60,6 +60,5 @@ const struct verb verb_up = {
 	.more = "An ADDRESS that is not in the config becomes a peer until the agent exits.",
 	.example = "sapair up beta --timeout 60",
 	.options = {up_options, verb_timeout},
-	.most = 1,
 	.run = run_up,
 };

@@ -52,6 +52,5 @@ const struct verb verb_verify = {
 		"8 if they are lost.",
 	.example = "sapair verify beta --count 100",
 	.options = {verify_options, verb_timeout},
-	.most = 1,
 	.run = run_verify,
 };

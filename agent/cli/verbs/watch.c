@@ -170,6 +170,5 @@ const struct verb verb_watch = {
 	.text = "print events as they happen",
 	.example = "sapair watch --json",
 	.options = {watch_options, verb_control},
-	.most = 1,
 	.run = run_watch,
 };

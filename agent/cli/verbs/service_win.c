@@ -25,13 +25,6 @@ static int say(const struct args *a, const char *action, bool changed)
 	return 0;
 }
 
-static int find_config(char path[OS_PATH_MAX], const struct args *a, struct err *e)
-{
-	const char *file = args_text(a, "config");
-
-	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
-}
-
 static int run_install(const struct args *a, struct err *e)
 {
 	char path[OS_PATH_MAX];
@@ -40,7 +33,7 @@ static int run_install(const struct args *a, struct err *e)
 	int rc;
 
 	/* The standard error of a service is lost: errors go to the event log. */
-	if (find_config(path, a, e) < 0 || conf_read(&c, path, e) < 0)
+	if (conf_find(path, args_text(a, "config"), e) < 0 || conf_read(&c, path, e) < 0)
 		return -1;
 	rc = config_check(&c, e);
 	config_free(&c);

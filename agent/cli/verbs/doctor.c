@@ -617,23 +617,22 @@ static void look_at_protection(struct doctor *d, const struct cJSON *p)
 		 "use the back end xfrm or wfp to protect packets of other programs"},
 	};
 	const bool is_exposed = show_is_exposed(p);
+	const char *hint = NULL;
 	char text[SHOW_PROTECTED];
 	struct finding *f;
 
 	if (show_is(p, "protected")) {
-		f = find(d, "protected", FINE, "traffic cannot pass in clear on this host");
-		snprintf(f->peer, sizeof f->peer, "%s", show_text(p, "name", ""));
+		find(d, "protected", FINE, NULL, "traffic cannot pass in clear on this host");
 		return;
 	}
 	show_protected(text, p);
-	f = find(d, "protected", is_exposed ? WRONG : DOUBTFUL, "traffic can pass in clear: %s",
-		 strlen(text) > 4 ? text + 4 : "unknown");
+	for (size_t i = 0; i < sizeof hints / sizeof hints[0] && hint == NULL; i++)
+		if (strstr(text, hints[i].word) != NULL)
+			hint = hints[i].hint;
+	f = find(d, "protected", is_exposed ? WRONG : DOUBTFUL, hint,
+		 "traffic can pass in clear: %s", strlen(text) > 4 ? text + 4 : "unknown");
 	if (is_exposed)
 		f->exit = err_exit_status(ERR_VERIFY);
-	for (size_t i = 0; i < sizeof hints / sizeof hints[0] && f->hint == NULL; i++)
-		if (strstr(text, hints[i].word) != NULL)
-			f->hint = hints[i].hint;
-	snprintf(f->peer, sizeof f->peer, "%s", show_text(p, "name", ""));
 }
 
 static bool is_meant(const struct doctor *d, const char *name)

@@ -1,6 +1,8 @@
 /*
  * agent/cli/verbs/verify.c - verify: probes through the SAs.
  */
+#include <string.h>
+
 #include "agent/cli/out.h"
 #include "agent/cli/request.h"
 #include "agent/cli/verb.h"

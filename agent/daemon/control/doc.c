@@ -6,6 +6,7 @@
 #include "agent/daemon/pair/pair.h"
 #include "agent/daemon/peer/protection.h"
 #include "agent/daemon/peer/view.h"
+#include "agent/daemon/verify/verify.h"
 
 void doc_begin(struct json_out *o, char *buf, size_t size, const char *schema)
 {
@@ -72,6 +73,18 @@ void doc_put_protection(struct json_out *o, const struct peer *p)
 			json_put_text(o, NULL, protection_word(i));
 	json_put_array_end(o);
 	json_put_bool(o, "carrying", v.carrying);
+}
+
+void doc_put_shown(struct json_out *o, unsigned shown)
+{
+	json_put_array(o, "shown");
+	if ((shown & SHOWN_PATH) != 0)
+		json_put_text(o, NULL, "path");
+	if ((shown & SHOWN_COUNTERS) != 0)
+		json_put_text(o, NULL, "counters");
+	if ((shown & SHOWN_CLOSED) != 0)
+		json_put_text(o, NULL, "closed");
+	json_put_array_end(o);
 }
 
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,

@@ -36,6 +36,7 @@ struct peer_view {
 	bool carrying;        /* SAs are in force */
 	/* Of the last run of probes, if it was about the pair in force. */
 	bool verified;
+	unsigned shown; /* SHOWN_... */
 	uint64_t verified_ms, rtt_us;
 };
 void peer_view(const struct peer *p, struct peer_view *v);

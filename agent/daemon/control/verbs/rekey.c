@@ -58,6 +58,7 @@ static size_t receipt_document(char *buf, size_t size, const struct peer *p,
 	json_put_bool(&o, "drained", pair_is_drained(peer_pair(p)));
 	if (w->has_result) {
 		json_put_bool(&o, "verified", w->result.verified);
+		doc_put_shown(&o, w->result.shown);
 		json_put_open(&o, "probes");
 		json_put_u64(&o, "sent", w->result.sent);
 		json_put_u64(&o, "lost", w->result.sent - w->result.echoed);

@@ -78,6 +78,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 		json_put_open(o, "verify");
 		json_put_u64(o, "age_s", (loop_now_ms() - v.verified_ms) / 1000);
 		json_put_ms(o, "rtt_ms", v.rtt_us);
+		doc_put_shown(o, v.shown);
 		json_put_close(o);
 	}
 	if (peer_trouble(p) != NULL) {

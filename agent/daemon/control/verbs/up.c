@@ -29,6 +29,7 @@ static size_t up_document(char *buf, size_t size, const struct peer *p, const st
 	peer_view(p, &view);
 	if (w->want_verify) {
 		json_put_bool(&o, "verified", view.verified);
+		doc_put_shown(&o, view.shown);
 		json_put_ms(&o, "rtt_ms", view.rtt_us);
 	}
 	json_put_ms(&o, "ms", loop_now_us() - w->since_us);

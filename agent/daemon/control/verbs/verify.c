@@ -15,6 +15,7 @@ static size_t verify_document(char *buf, size_t size, const struct peer *p,
 	doc_begin(&o, buf, size, "sapair.verify/1");
 	json_put_text(&o, "peer", peer_name(p));
 	json_put_bool(&o, "verified", r->verified);
+	doc_put_shown(&o, r->shown);
 	doc_put_protection(&o, p);
 	json_put_dec64(&o, "epoch", r->epoch);
 	json_put_open(&o, "probes");

@@ -147,7 +147,7 @@ struct client {
 	bool closing, lost, told;
 	uint32_t seq;
 
-	struct sa_policy **policies; /* by number, less 1 */
+	struct policy **policies; /* by number, less 1 */
 	size_t n_policies;
 	struct waiting *first, **last;
 
@@ -298,7 +298,7 @@ static void client_can(struct ipsec *db, struct ipsec_can *can)
 	*can = client_of(db)->can;
 }
 
-static struct sa_policy *policy_of(const struct client *c, uint32_t number)
+static struct policy *policy_of(const struct client *c, uint32_t number)
 {
 	return number > 0 && number <= c->n_policies ? c->policies[number - 1] : NULL;
 }
@@ -306,22 +306,22 @@ static struct sa_policy *policy_of(const struct client *c, uint32_t number)
 static bool make_room(struct client *c, uint32_t number)
 {
 	size_t n = c->n_policies > 0 ? c->n_policies : 1;
-	struct sa_policy **more;
+	struct policy **more;
 
 	while (n < number)
 		n *= 2;
 	if (n == c->n_policies)
 		return true;
-	more = realloc(c->policies, n * sizeof(struct sa_policy *));
+	more = realloc(c->policies, n * sizeof(struct policy *));
 	if (more == NULL)
 		return false;
-	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct sa_policy *));
+	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct policy *));
 	c->policies = more;
 	c->n_policies = n;
 	return true;
 }
 
-static int client_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int client_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
 	struct privsep_policy *a = &c->request.add;
@@ -357,7 +357,7 @@ static int client_policy_add(struct ipsec *db, struct sa_policy *p, struct err *
 	return 0;
 }
 
-static int client_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int client_policy_remove(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
 	const uint32_t number = (uint32_t)p->ref;
@@ -375,7 +375,7 @@ static int client_policy_remove(struct ipsec *db, struct sa_policy *p, struct er
 	return rc;
 }
 
-static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
+static int client_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx,
 			  struct spi *in, struct err *e)
 {
 	struct client *c = client_of(db);
@@ -392,7 +392,7 @@ static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ct
 	return 0;
 }
 
-static void fill_sa(struct privsep_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+static void fill_sa(struct privsep_sa *sa, const struct policy *p, const struct sa_keys *k)
 {
 	sa->keys = *k;
 	sa->keys.said = 0;
@@ -403,10 +403,10 @@ static void fill_sa(struct privsep_sa *sa, const struct sa_policy *p, const stru
 }
 
 /* Which policy the context belongs to is part of its number. */
-static const struct sa_policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
+static const struct policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
 					     struct err *e)
 {
-	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
+	const struct policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
 
 	if (p == NULL)
 		err_set(e, ERR_BUG, "a context of no policy");
@@ -417,7 +417,7 @@ static int client_install(struct ipsec *db, struct ipsec_ctx ctx, const struct s
 			  const struct sa_keys *out, struct err *e)
 {
 	struct client *c = client_of(db);
-	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+	const struct policy *p = policy_of_ctx(c, ctx, e);
 
 	if (p == NULL)
 		return -1;
@@ -431,7 +431,7 @@ static int client_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct 
 			   struct err *e)
 {
 	struct client *c = client_of(db);
-	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+	const struct policy *p = policy_of_ctx(c, ctx, e);
 
 	if (p == NULL)
 		return -1;
@@ -473,7 +473,7 @@ static int client_recover(struct ipsec *db, ipsec_found *found, void *arg, struc
 
 	for (;;) {
 		struct ipsec_leftover l;
-		const struct sa_policy *p;
+		const struct policy *p;
 
 		if (ask(c, PRIVSEP_RECOVER, -1, e) < 0)
 			return -1;
@@ -511,7 +511,7 @@ static int client_reload(struct ipsec *db, struct err *e)
 
 static void tell(struct client *c, const struct privsep_answer *a)
 {
-	const struct sa_policy *p = policy_of(c, a->policy);
+	const struct policy *p = policy_of(c, a->policy);
 	struct ipsec_event ev = {.kind = (enum ipsec_event_kind)a->kind,
 				 .owner = p != NULL ? p->owner : NULL,
 				 .ctx = {a->ctx},

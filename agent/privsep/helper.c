@@ -30,9 +30,9 @@
 
 /* One policy in the back end. */
 struct owned {
-	struct sa_policy p;
+	struct policy p;
 	char name[MSG_NAME_MAX + 1];
-	uint32_t number; /* in the book */
+	uint32_t number; /* in the grants */
 };
 
 struct helper {
@@ -40,7 +40,7 @@ struct helper {
 	struct ipsec *db;
 	bool over;
 	const struct privsep_source *source;
-	struct privsep_book book;
+	struct privsep_grants grants;
 	int routes[2]; /* a datagram socket for each family, to ask for the own address by */
 	struct ipsec_leftover found;
 
@@ -77,13 +77,13 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	struct helper *h = arg;
 	const struct owned *own = ev->owner;
 	struct privsep_answer *a = &h->event;
-	struct privsep_slot *slot;
-	struct privsep_held *held;
+	struct privsep_context *context;
+	struct privsep_grant *grant;
 
 	if (own == NULL)
 		return;
-	held = &h->book.held[own->number - 1];
-	slot = ev->ctx.id != 0 ? privsep_book_find(held, ev->ctx.id) : NULL;
+	grant = &h->grants.list[own->number - 1];
+	context = ev->ctx.id != 0 ? privsep_context_find(grant, ev->ctx.id) : NULL;
 	memset(a, 0, sizeof *a);
 	a->op = PRIVSEP_EVENT;
 	a->kind = (uint8_t)ev->kind;
@@ -91,11 +91,11 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	a->part = (uint8_t)ev->part;
 	a->reason = (uint8_t)ev->reason;
 	a->spi = ev->spi;
-	if (slot != NULL)
-		a->ctx = privsep_book_ctx(&h->book, held, slot);
+	if (context != NULL)
+		a->ctx = privsep_context_number(&h->grants, grant, context);
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
-	if (slot != NULL && (ev->kind == IPSEC_EV_HARD || ev->kind == IPSEC_EV_REMOVED))
-		privsep_book_lost(held, slot, a->part);
+	if (context != NULL && (ev->kind == IPSEC_EV_HARD || ev->kind == IPSEC_EV_REMOVED))
+		privsep_context_removed(grant, context, a->part);
 	privsep_put_answer(h->told, a);
 	tell(h, h->told, sizeof h->told);
 }
@@ -128,7 +128,7 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 	return 0;
 }
 
-static int add_policy(struct helper *h, struct privsep_held *held, struct err *e)
+static int add_policy(struct helper *h, struct privsep_grant *grant, struct err *e)
 {
 	const struct privsep_request *r = &h->request;
 	struct owned *own = calloc(1, sizeof *own);
@@ -140,42 +140,42 @@ static int add_policy(struct helper *h, struct privsep_held *held, struct err *e
 	own->p.peer = own->name;
 	own->p.owner = own;
 	/* Adding it may already tell an event. */
-	held->owner = own;
-	own->number = h->answer.policy = privsep_book_add(&h->book, held, r);
+	grant->owner = own;
+	own->number = h->answer.policy = privsep_grant_add(&h->grants, grant, r);
 	if (ipsec_policy_add(h->db, &own->p, e) == 0)
 		return 0;
-	privsep_book_remove(&h->book, held);
+	privsep_grant_remove(&h->grants, grant);
 	free(own);
 	return -1;
 }
 
-static int remove_policy(struct helper *h, struct privsep_held *held, struct err *e)
+static int remove_policy(struct helper *h, struct privsep_grant *grant, struct err *e)
 {
-	struct owned *own = held->owner;
+	struct owned *own = grant->owner;
 	int rc = ipsec_policy_remove(h->db, &own->p, e);
 
-	privsep_book_remove(&h->book, held);
+	privsep_grant_remove(&h->grants, grant);
 	free(own);
 	return rc;
 }
 
-static int reserve(struct helper *h, struct privsep_held *held, struct err *e)
+static int reserve(struct helper *h, struct privsep_grant *grant, struct err *e)
 {
-	struct owned *own = held->owner;
+	struct owned *own = grant->owner;
 	struct ipsec_ctx ctx;
 	int rc;
 
 	rc = ipsec_reserve(h->db, &own->p, &ctx, &h->answer.spi, e);
 	if (rc < 0)
 		return rc;
-	h->answer.ctx = privsep_book_reserve(&h->book, held, ctx.id, h->answer.spi, 0);
+	h->answer.ctx = privsep_context_add(&h->grants, grant, ctx.id, h->answer.spi, 0);
 	if (h->answer.ctx != 0)
 		return 0;
 	ipsec_remove(h->db, ctx, IPSEC_BOTH, NULL);
 	return err_set(e, ERR_OS, "no memory for an SA");
 }
 
-static void set_limits(struct sa_policy *p, const struct privsep_sa *sa)
+static void set_limits(struct policy *p, const struct privsep_sa *sa)
 {
 	p->soft_bytes = sa->soft_bytes;
 	p->soft_packets = sa->soft_packets;
@@ -183,54 +183,54 @@ static void set_limits(struct sa_policy *p, const struct privsep_sa *sa)
 	p->hard_packets = sa->hard_packets;
 }
 
-static int install(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+static int install(struct helper *h, struct privsep_grant *grant, struct privsep_context *context,
 		   struct err *e)
 {
 	const struct privsep_request *r = &h->request;
-	const struct ipsec_ctx ctx = {slot->inner};
-	struct owned *own = held->owner;
+	const struct ipsec_ctx ctx = {context->inner};
+	struct owned *own = grant->owner;
 	int rc;
 
 	set_limits(&own->p, &r->in); /* the outbound SA has the same */
 	rc = ipsec_install(h->db, ctx, &r->in.keys, &r->out.keys, e);
 	if (rc < 0)
 		return rc;
-	privsep_book_installed(slot, r->out.keys.spi);
+	privsep_context_installed(context, r->out.keys.spi);
 	return 0;
 }
 
-static int activate(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+static int activate(struct helper *h, struct privsep_grant *grant, struct privsep_context *context,
 		    struct err *e)
 {
 	const struct privsep_request *r = &h->request;
-	const struct ipsec_ctx ctx = {slot->inner};
-	struct owned *own = held->owner;
+	const struct ipsec_ctx ctx = {context->inner};
+	struct owned *own = grant->owner;
 	int rc;
 
 	set_limits(&own->p, &r->out);
 	rc = ipsec_activate(h->db, ctx, &r->out.keys, e);
 	if (rc < 0)
 		return rc;
-	privsep_book_activated(slot);
+	privsep_context_activated(context);
 	return 0;
 }
 
-static int remove_sa(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
+static int remove_sa(struct helper *h, struct privsep_grant *grant, struct privsep_context *context,
 		     struct err *e)
 {
-	const struct ipsec_ctx ctx = {slot != NULL ? slot->inner : 0};
+	const struct ipsec_ctx ctx = {context != NULL ? context->inner : 0};
 	int rc;
 
-	if (slot == NULL)
+	if (context == NULL)
 		return 0;
 	rc = ipsec_remove(h->db, ctx, (enum ipsec_part)h->request.part, e);
-	privsep_book_lost(held, slot, h->request.part);
+	privsep_context_removed(grant, context, h->request.part);
 	return rc;
 }
 
-static int query(struct helper *h, const struct privsep_slot *slot, struct err *e)
+static int query(struct helper *h, const struct privsep_context *context, struct err *e)
 {
-	const struct ipsec_ctx ctx = {slot->inner};
+	const struct ipsec_ctx ctx = {context->inner};
 	struct sa_counts counts;
 
 	if (ipsec_query(h->db, ctx, (enum ipsec_part)h->request.part, &counts, e) < 0)
@@ -266,7 +266,7 @@ static int recover(struct helper *h, struct err *e)
 		return rc;
 	own = l->owner;
 	a->policy = own->number;
-	a->ctx = privsep_book_reserve(&h->book, &h->book.held[own->number - 1], l->ctx.id, l->spi,
+	a->ctx = privsep_context_add(&h->grants, &h->grants.list[own->number - 1], l->ctx.id, l->spi,
 				      (uint8_t)l->part);
 	a->part = (uint8_t)l->part;
 	a->spi = l->spi;
@@ -302,17 +302,17 @@ static int read_config(struct helper *h, struct err *e)
 
 	if (h->source->read(h->source->arg, &c, e) < 0)
 		return -1;
-	rc = privsep_book_config(&h->book, &c, e);
+	rc = privsep_grants_configure(&h->grants, &c, e);
 	config_free(&c);
 	return rc;
 }
 
 static int do_request(struct helper *h, int fd, struct err *e)
 {
-	struct privsep_held *held;
-	struct privsep_slot *slot;
+	struct privsep_grant *grant;
+	struct privsep_context *context;
 
-	if (privsep_check(&h->book, &h->request, route_of, h, &held, &slot, e) < 0) {
+	if (privsep_check(&h->grants, &h->request, route_of, h, &grant, &context, e) < 0) {
 		if (e->code != ERR_DOWN)
 			log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s",
 				    e->cause);
@@ -320,19 +320,19 @@ static int do_request(struct helper *h, int fd, struct err *e)
 	}
 	switch (h->request.op) {
 	case PRIVSEP_POLICY_ADD:
-		return add_policy(h, held, e);
+		return add_policy(h, grant, e);
 	case PRIVSEP_POLICY_REMOVE:
-		return remove_policy(h, held, e);
+		return remove_policy(h, grant, e);
 	case PRIVSEP_RESERVE:
-		return reserve(h, held, e);
+		return reserve(h, grant, e);
 	case PRIVSEP_INSTALL:
-		return install(h, held, slot, e);
+		return install(h, grant, context, e);
 	case PRIVSEP_ACTIVATE:
-		return activate(h, held, slot, e);
+		return activate(h, grant, context, e);
 	case PRIVSEP_REMOVE:
-		return remove_sa(h, held, slot, e);
+		return remove_sa(h, grant, context, e);
 	case PRIVSEP_QUERY:
-		return query(h, slot, e);
+		return query(h, context, e);
 	case PRIVSEP_RECOVER:
 		return recover(h, e);
 	case PRIVSEP_EXEMPT:
@@ -494,9 +494,9 @@ static void end(struct helper *h)
 	for (int i = 0; i < 2; i++)
 		if (h->routes[i] >= 0)
 			close(h->routes[i]);
-	for (size_t i = 0; i < h->book.n_held; i++)
-		free(h->book.held[i].owner);
-	privsep_book_free(&h->book);
+	for (size_t i = 0; i < h->grants.n_grants; i++)
+		free(h->grants.list[i].owner);
+	privsep_grants_free(&h->grants);
 	wipe(h, sizeof *h);
 	free(h);
 }

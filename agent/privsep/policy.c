@@ -34,7 +34,7 @@ static void copy_policy(struct privsep_policy *s, const struct config *c,
 	memcpy(s->exempt, o->exempt, sizeof s->exempt);
 }
 
-/* So many pairs an agent may have at once: new, current, held, and those that drain. */
+/* So many pairs an agent may have at once: new, current, grant, and those that drain. */
 static uint32_t pairs_max(const struct peer_options *o)
 {
 	const uint32_t drain_ms = o->drain_ms > o->switch_ms ? o->drain_ms : o->switch_ms;
@@ -97,7 +97,7 @@ static size_t peer_named(const struct privsep_peer *peers, size_t n, const char 
 }
 
 /* Where the peer of a policy that is in force stands in a new list. */
-static size_t same_peer(const struct privsep_book *b, const struct privsep_held *h,
+static size_t same_peer(const struct privsep_grants *g, const struct privsep_grant *h,
 			const struct privsep_peer *peers, size_t n)
 {
 	const size_t i = peer_named(peers, n, h->name);
@@ -105,12 +105,12 @@ static size_t same_peer(const struct privsep_book *b, const struct privsep_held 
 
 	if (h->peer == PRIVSEP_NO_PEER || i == PRIVSEP_NO_PEER)
 		return PRIVSEP_NO_PEER;
-	is = b->peers[h->peer].policy;
+	is = g->peers[h->peer].policy;
 	is.local = h->local;
 	return differs(&peers[i].policy, &is) == NULL ? i : PRIVSEP_NO_PEER;
 }
 
-int privsep_book_config(struct privsep_book *b, const struct config *c, struct err *e)
+int privsep_grants_configure(struct privsep_grants *g, const struct config *c, struct err *e)
 {
 	struct privsep_peer *peers = calloc(c->n_peers > 0 ? c->n_peers : 1, sizeof *peers);
 
@@ -118,175 +118,175 @@ int privsep_book_config(struct privsep_book *b, const struct config *c, struct e
 		return err_set(e, ERR_OS, "no memory for the peers of the config");
 	for (size_t i = 0; i < c->n_peers; i++)
 		privsep_peer_of(&peers[i], c, &c->peers[i]);
-	for (size_t i = 0; i < b->n_held; i++) {
-		struct privsep_held *h = &b->held[i];
+	for (size_t i = 0; i < g->n_grants; i++) {
+		struct privsep_grant *h = &g->list[i];
 
 		if (h->used)
 			h->peer = same_peer(b, h, peers, c->n_peers);
 		if (h->used && h->peer != PRIVSEP_NO_PEER)
-			peers[h->peer].held = true;
+			peers[h->peer].is_granted = true;
 	}
-	free(b->peers);
-	b->peers = peers;
-	b->n_peers = c->n_peers;
+	free(g->peers);
+	g->peers = peers;
+	g->n_peers = c->n_peers;
 	return 0;
 }
 
-void privsep_book_free(struct privsep_book *b)
+void privsep_grants_free(struct privsep_grants *g)
 {
-	for (size_t i = 0; i < b->n_held; i++)
-		free(b->held[i].slots);
-	free(b->held);
-	free(b->peers);
+	for (size_t i = 0; i < g->n_grants; i++)
+		free(g->list[i].contexts);
+	free(g->list);
+	free(g->peers);
 	memset(b, 0, sizeof *b);
 }
 
-/* ---- the book ---------------------------------------------------------------------------- */
+/* ---- the grants ---------------------------------------------------------------------------- */
 
-/* Number of a context: policy 24 bits, slot 20, turn 20. Of a policy: its place, from 1 on. */
-#define HELD_MAX (1u << 24)
-#define SLOTS_MAX (1u << 20)
-#define TURN_MASK (SLOTS_MAX - 1)
+/* Number of a context: policy 24 bits, context 20, reuse 20. Of a policy: its place, from 1 on. */
+#define GRANTS_MAX (1u << 24)
+#define CONTEXTS_MAX (1u << 20)
+#define REUSE_MASK (CONTEXTS_MAX - 1)
 
-static uint32_t number_of(const struct privsep_book *b, const struct privsep_held *h)
+static uint32_t number_of(const struct privsep_grants *g, const struct privsep_grant *h)
 {
-	return (uint32_t)(h - b->held) + 1;
+	return (uint32_t)(h - g->list) + 1;
 }
 
-uint64_t privsep_book_ctx(const struct privsep_book *b, const struct privsep_held *h,
-			  const struct privsep_slot *s)
+uint64_t privsep_context_number(const struct privsep_grants *g, const struct privsep_grant *h,
+			  const struct privsep_context *s)
 {
-	return (uint64_t)number_of(b, h) << 40 | (uint64_t)(s - h->slots) << 20 | s->turn;
+	return (uint64_t)number_of(b, h) << 40 | (uint64_t)(s - h->contexts) << 20 | s->reuse;
 }
 
-static struct privsep_held *free_one(struct privsep_book *b)
+static struct privsep_grant *free_grant(struct privsep_grants *g)
 {
-	struct privsep_held *more;
+	struct privsep_grant *more;
 	size_t n;
 
-	for (size_t i = 0; b->used_held < b->n_held && i < b->n_held; i++) {
-		struct privsep_held *h = &b->held[(b->next + i) % b->n_held];
+	for (size_t i = 0; g->used_grants < g->n_grants && i < g->n_grants; i++) {
+		struct privsep_grant *h = &g->list[(g->next + i) % g->n_grants];
 
 		if (h->used)
 			continue;
-		b->next = (size_t)(h - b->held);
+		g->next = (size_t)(h - g->list);
 		return h;
 	}
-	n = b->n_held > 0 ? 2 * b->n_held : 1;
-	if (n >= HELD_MAX)
+	n = g->n_grants > 0 ? 2 * g->n_grants : 1;
+	if (n >= GRANTS_MAX)
 		return NULL;
-	more = realloc(b->held, n * sizeof *more);
+	more = realloc(g->list, n * sizeof *more);
 	if (more == NULL)
 		return NULL;
-	memset(more + b->n_held, 0, (n - b->n_held) * sizeof *more);
-	b->held = more;
-	more += b->n_held;
-	b->next = b->n_held;
-	b->n_held = n;
+	memset(more + g->n_grants, 0, (n - g->n_grants) * sizeof *more);
+	g->list = more;
+	more += g->n_grants;
+	g->next = g->n_grants;
+	g->n_grants = n;
 	return more;
 }
 
-uint32_t privsep_book_add(struct privsep_book *b, struct privsep_held *h,
+uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *h,
 			  const struct privsep_request *r)
 {
 	h->used = true;
-	b->used_held++;
+	g->used_grants++;
 	memcpy(h->name, r->add.peer, sizeof h->name);
 	h->local = r->add.local;
-	h->peer = peer_named(b->peers, b->n_peers, h->name);
+	h->peer = peer_named(g->peers, g->n_peers, h->name);
 	if (h->peer != PRIVSEP_NO_PEER)
-		b->peers[h->peer].held = true;
+		g->peers[h->peer].is_granted = true;
 	return number_of(b, h);
 }
 
-void privsep_book_remove(struct privsep_book *b, struct privsep_held *h)
+void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *h)
 {
-	const uint32_t turns = h->turns;
+	const uint32_t reuses = h->reuses;
 
 	if (h->peer != PRIVSEP_NO_PEER)
-		b->peers[h->peer].held = false;
-	free(h->slots);
+		g->peers[h->peer].is_granted = false;
+	free(h->contexts);
 	memset(h, 0, sizeof *h);
-	h->turns = turns;
-	b->used_held--;
+	h->reuses = reuses;
+	g->used_grants--;
 }
 
-static struct privsep_slot *free_slot(struct privsep_held *h)
+static struct privsep_context *free_context(struct privsep_grant *h)
 {
-	struct privsep_slot *more;
-	uint32_t n = h->n_slots > 0 ? 2 * h->n_slots : 2;
+	struct privsep_context *more;
+	uint32_t n = h->n_contexts > 0 ? 2 * h->n_contexts : 2;
 
-	for (uint32_t i = 0; h->used_slots < h->n_slots && i < h->n_slots; i++)
-		if (!h->slots[i].used)
-			return &h->slots[i];
-	if (n > SLOTS_MAX)
+	for (uint32_t i = 0; h->used_contexts < h->n_contexts && i < h->n_contexts; i++)
+		if (!h->contexts[i].used)
+			return &h->contexts[i];
+	if (n > CONTEXTS_MAX)
 		return NULL;
-	more = realloc(h->slots, n * sizeof *more);
+	more = realloc(h->contexts, n * sizeof *more);
 	if (more == NULL)
 		return NULL;
-	memset(more + h->n_slots, 0, (n - h->n_slots) * sizeof *more);
-	h->slots = more;
-	more += h->n_slots;
-	h->n_slots = n;
+	memset(more + h->n_contexts, 0, (n - h->n_contexts) * sizeof *more);
+	h->contexts = more;
+	more += h->n_contexts;
+	h->n_contexts = n;
 	return more;
 }
 
-uint64_t privsep_book_reserve(struct privsep_book *b, struct privsep_held *h, uint64_t inner,
+uint64_t privsep_context_add(struct privsep_grants *g, struct privsep_grant *h, uint64_t inner,
 			      struct spi in, uint8_t old_parts)
 {
-	struct privsep_slot *s = free_slot(h);
+	struct privsep_context *s = free_context(h);
 
 	if (s == NULL)
 		return 0;
-	h->turns = (h->turns & TURN_MASK) % TURN_MASK + 1; /* never 0 */
-	*s = (struct privsep_slot){.inner = inner,
-				   .turn = h->turns,
+	h->reuses = (h->reuses & REUSE_MASK) % REUSE_MASK + 1; /* never 0 */
+	*s = (struct privsep_context){.inner = inner,
+				   .reuse = h->reuses,
 				   .in = in,
 				   .used = true,
 				   .reserved = old_parts == 0,
 				   .old = old_parts != 0,
 				   .parts = old_parts};
-	h->used_slots++;
+	h->used_contexts++;
 	if (!s->old)
-		h->own_slots++;
-	return privsep_book_ctx(b, h, s);
+		h->own_contexts++;
+	return privsep_context_number(b, h, s);
 }
 
-void privsep_book_installed(struct privsep_slot *s, struct spi out)
+void privsep_context_installed(struct privsep_context *s, struct spi out)
 {
 	s->out = out;
-	s->parts = PRIVSEP_IN;
+	s->parts = IPSEC_INBOUND;
 	s->reserved = false;
 }
 
-void privsep_book_activated(struct privsep_slot *s)
+void privsep_context_activated(struct privsep_context *s)
 {
-	s->parts |= PRIVSEP_OUT;
+	s->parts |= IPSEC_OUTBOUND;
 }
 
-void privsep_book_lost(struct privsep_held *h, struct privsep_slot *s, uint8_t parts)
+void privsep_context_removed(struct privsep_grant *h, struct privsep_context *s, uint8_t parts)
 {
 	s->parts &= (uint8_t)~parts;
-	if ((parts & PRIVSEP_IN) != 0)
+	if ((parts & IPSEC_INBOUND) != 0)
 		s->reserved = false;
 	if (!s->used || s->parts != 0 || s->reserved)
 		return;
 	s->used = false;
-	h->used_slots--;
+	h->used_contexts--;
 	if (!s->old)
-		h->own_slots--;
-	if (h->used_slots == 0) { /* after a burst */
-		free(h->slots);
-		h->slots = NULL;
-		h->n_slots = 0;
+		h->own_contexts--;
+	if (h->used_contexts == 0) { /* after a burst */
+		free(h->contexts);
+		h->contexts = NULL;
+		h->n_contexts = 0;
 	}
 }
 
-struct privsep_slot *privsep_book_find(const struct privsep_held *h, uint64_t inner)
+struct privsep_context *privsep_context_find(const struct privsep_grant *h, uint64_t inner)
 {
-	for (uint32_t i = 0; i < h->n_slots; i++)
-		if (h->slots[i].used && h->slots[i].inner == inner)
-			return &h->slots[i];
+	for (uint32_t i = 0; i < h->n_contexts; i++)
+		if (h->contexts[i].used && h->contexts[i].inner == inner)
+			return &h->contexts[i];
 	return NULL;
 }
 
@@ -297,10 +297,10 @@ static int forbidden(struct err *e, const char *peer, const char *what)
 	return err_set(e, ERR_PERM, "peer %s: the config does not allow %s", peer, what);
 }
 
-static int check_policy(struct privsep_book *b, const struct privsep_policy *want,
-			privsep_route *route, void *arg, struct privsep_held **held, struct err *e)
+static int check_policy(struct privsep_grants *g, const struct privsep_policy *want,
+			privsep_route *route, void *arg, struct privsep_grant **grant, struct err *e)
 {
-	const size_t peer = peer_named(b->peers, b->n_peers, want->peer);
+	const size_t peer = peer_named(g->peers, g->n_peers, want->peer);
 	const struct privsep_policy *is;
 	struct addr local;
 	const char *what;
@@ -309,7 +309,7 @@ static int check_policy(struct privsep_book *b, const struct privsep_policy *wan
 		err_set(e, ERR_PERM, "the config has no peer %s", want->peer);
 		return err_hint(e, "was the config changed? sapair reload");
 	}
-	is = &b->peers[peer].policy;
+	is = &g->peers[peer].policy;
 	what = differs(is, want);
 	if (what == NULL && is->local.len == 0) {
 		if (route(arg, &is->remote, &local, e) < 0)
@@ -321,35 +321,35 @@ static int check_policy(struct privsep_book *b, const struct privsep_policy *wan
 		err_set(e, ERR_PERM, "peer %s: another %s than in the config", want->peer, what);
 		return err_hint(e, "was the config changed? sapair reload");
 	}
-	if (b->peers[peer].held)
+	if (g->peers[peer].is_granted)
 		return err_set(e, ERR_BUG, "peer %s: policy added twice", want->peer);
-	*held = free_one(b);
-	return *held != NULL ? 0 : err_set(e, ERR_OS, "no memory for a policy");
+	*grant = free_grant(b);
+	return *grant != NULL ? 0 : err_set(e, ERR_OS, "no memory for a policy");
 }
 
-static int find_policy(struct privsep_book *b, uint32_t number, struct privsep_held **held,
+static int find_policy(struct privsep_grants *g, uint32_t number, struct privsep_grant **grant,
 		       struct err *e)
 {
-	if (number == 0 || number > b->n_held || !b->held[number - 1].used)
+	if (number == 0 || number > g->n_grants || !g->list[number - 1].used)
 		return err_set(e, ERR_BUG, "no policy of number %" PRIu32, number);
-	*held = &b->held[number - 1];
+	*grant = &g->list[number - 1];
 	return 0;
 }
 
-/* *slot stays NULL for one that is gone. */
-static int find_ctx(struct privsep_book *b, uint64_t ctx, struct privsep_held **held,
-		    struct privsep_slot **slot, struct err *e)
+/* *context stays NULL for one that is gone. */
+static int find_ctx(struct privsep_grants *g, uint64_t ctx, struct privsep_grant **grant,
+		    struct privsep_context **context, struct err *e)
 {
 	const uint64_t number = ctx >> 40;
-	const uint32_t i = (uint32_t)(ctx >> 20) & (SLOTS_MAX - 1),
-		       turn = (uint32_t)ctx & TURN_MASK;
+	const uint32_t i = (uint32_t)(ctx >> 20) & (CONTEXTS_MAX - 1),
+		       reuse = (uint32_t)ctx & REUSE_MASK;
 
-	if (number == 0 || number > b->n_held || turn == 0)
+	if (number == 0 || number > g->n_grants || reuse == 0)
 		return err_set(e, ERR_BUG, "no context of number %" PRIx64, ctx);
-	*held = &b->held[number - 1];
-	if ((*held)->used && i < (*held)->n_slots && (*held)->slots[i].used &&
-	    (*held)->slots[i].turn == turn)
-		*slot = &(*held)->slots[i];
+	*grant = &g->list[number - 1];
+	if ((*grant)->used && i < (*grant)->n_contexts && (*grant)->contexts[i].used &&
+	    (*grant)->contexts[i].reuse == reuse)
+		*context = &(*grant)->contexts[i];
 	return 0;
 }
 
@@ -380,7 +380,7 @@ static int check_limits(const struct privsep_peer *p, const struct privsep_sa *s
 	return 0;
 }
 
-static int check_spi(const struct privsep_held *h, struct spi spi, const struct spi *reserved,
+static int check_spi(const struct privsep_grant *h, struct spi spi, const struct spi *reserved,
 		     struct err *e)
 {
 	if (spi_usable(spi) && (reserved == NULL || spi_equal(spi, *reserved)))
@@ -391,24 +391,24 @@ static int check_spi(const struct privsep_held *h, struct spi spi, const struct 
 
 static bool has_equal_limits(const struct privsep_sa *a, const struct privsep_sa *b)
 {
-	return a->keys.esn == b->keys.esn && a->soft_bytes == b->soft_bytes &&
-	       a->hard_bytes == b->hard_bytes && a->soft_packets == b->soft_packets &&
-	       a->hard_packets == b->hard_packets;
+	return a->keys.esn == g->keys.esn && a->soft_bytes == g->soft_bytes &&
+	       a->hard_bytes == g->hard_bytes && a->soft_packets == g->soft_packets &&
+	       a->hard_packets == g->hard_packets;
 }
 
 /* A context that is in force, of a peer that the config still has. */
-static int check_slot(const struct privsep_request *r, const struct privsep_held *h,
-		      const struct privsep_slot *s, struct err *e)
+static int check_context(const struct privsep_request *r, const struct privsep_grant *h,
+		      const struct privsep_context *s, struct err *e)
 {
 	if (s == NULL)
 		return err_set(e, ERR_BUG, "context %" PRIx64 " is gone", r->ctx);
 	return h->peer == PRIVSEP_NO_PEER ? forbidden(e, h->name, "it any more") : 0;
 }
 
-static int check_install(const struct privsep_book *b, const struct privsep_request *r,
-			 const struct privsep_held *h, const struct privsep_slot *s, struct err *e)
+static int check_install(const struct privsep_grants *g, const struct privsep_request *r,
+			 const struct privsep_grant *h, const struct privsep_context *s, struct err *e)
 {
-	if (check_slot(r, h, s, e) < 0)
+	if (check_context(r, h, s, e) < 0)
 		return -1;
 	if (s->old || !s->reserved)
 		return err_set(e, ERR_BUG, "peer %s: context %" PRIx64 " is not reserved", h->name,
@@ -418,64 +418,64 @@ static int check_install(const struct privsep_book *b, const struct privsep_requ
 		return -1;
 	if (!has_equal_limits(&r->in, &r->out))
 		return forbidden(e, h->name, "two SAs with different limits");
-	if (check_limits(&b->peers[h->peer], &r->in, e) < 0)
+	if (check_limits(&g->peers[h->peer], &r->in, e) < 0)
 		return -1;
-	return check_limits(&b->peers[h->peer], &r->out, e);
+	return check_limits(&g->peers[h->peer], &r->out, e);
 }
 
-static int check_activate(const struct privsep_book *b, const struct privsep_request *r,
-			  const struct privsep_held *h, const struct privsep_slot *s, struct err *e)
+static int check_activate(const struct privsep_grants *g, const struct privsep_request *r,
+			  const struct privsep_grant *h, const struct privsep_context *s, struct err *e)
 {
-	if (check_slot(r, h, s, e) < 0)
+	if (check_context(r, h, s, e) < 0)
 		return -1;
-	if (s->old || s->parts != PRIVSEP_IN)
+	if (s->old || s->parts != IPSEC_INBOUND)
 		return err_set(e, ERR_BUG, "peer %s: context %" PRIx64 " is not installed", h->name,
 			       r->ctx);
 	if (!spi_equal(r->out.keys.spi, s->out))
 		return err_set(e, ERR_PERM, "peer %s: SPI %08" PRIx32 " was not installed", h->name,
 			       r->out.keys.spi.n);
-	return check_limits(&b->peers[h->peer], &r->out, e);
+	return check_limits(&g->peers[h->peer], &r->out, e);
 }
 
-static int check_reserve(const struct privsep_book *b, const struct privsep_held *h, struct err *e)
+static int check_reserve(const struct privsep_grants *g, const struct privsep_grant *h, struct err *e)
 {
 	if (h->peer == PRIVSEP_NO_PEER)
 		return forbidden(e, h->name, "it any more");
-	if (h->own_slots >= b->peers[h->peer].pairs_max)
+	if (h->own_contexts >= g->peers[h->peer].pairs_max)
 		return forbidden(e, h->name, "so many SAs at once");
 	return 0;
 }
 
-int privsep_check(struct privsep_book *b, const struct privsep_request *r, privsep_route *route,
-		  void *arg, struct privsep_held **held, struct privsep_slot **slot, struct err *e)
+int privsep_check(struct privsep_grants *g, const struct privsep_request *r, privsep_route *route,
+		  void *arg, struct privsep_grant **grant, struct privsep_context **context, struct err *e)
 {
-	*held = NULL;
-	*slot = NULL;
+	*grant = NULL;
+	*context = NULL;
 	switch (r->op) {
 	case PRIVSEP_POLICY_ADD:
-		return check_policy(b, &r->add, route, arg, held, e);
+		return check_policy(b, &r->add, route, arg, grant, e);
 	case PRIVSEP_POLICY_REMOVE:
-		return find_policy(b, r->policy, held, e);
+		return find_policy(b, r->policy, grant, e);
 	case PRIVSEP_RESERVE:
-		return find_policy(b, r->policy, held, e) < 0 ? -1 : check_reserve(b, *held, e);
+		return find_policy(b, r->policy, grant, e) < 0 ? -1 : check_reserve(b, *grant, e);
 	case PRIVSEP_INSTALL:
-		return find_ctx(b, r->ctx, held, slot, e) < 0
+		return find_ctx(b, r->ctx, grant, context, e) < 0
 			       ? -1
-			       : check_install(b, r, *held, *slot, e);
+			       : check_install(b, r, *grant, *context, e);
 	case PRIVSEP_ACTIVATE:
-		return find_ctx(b, r->ctx, held, slot, e) < 0
+		return find_ctx(b, r->ctx, grant, context, e) < 0
 			       ? -1
-			       : check_activate(b, r, *held, *slot, e);
+			       : check_activate(b, r, *grant, *context, e);
 	case PRIVSEP_REMOVE:
 		if (r->part == 0)
 			return err_set(e, ERR_BUG, "remove: no part");
-		return find_ctx(b, r->ctx, held, slot, e);
+		return find_ctx(b, r->ctx, grant, context, e);
 	case PRIVSEP_QUERY:
-		if (r->part != PRIVSEP_IN && r->part != PRIVSEP_OUT)
+		if (r->part != IPSEC_INBOUND && r->part != IPSEC_OUTBOUND)
 			return err_set(e, ERR_BUG, "query: one part at a time");
-		if (find_ctx(b, r->ctx, held, slot, e) < 0)
+		if (find_ctx(b, r->ctx, grant, context, e) < 0)
 			return -1;
-		return *slot != NULL && ((*slot)->parts & r->part) != 0
+		return *context != NULL && ((*context)->parts & r->part) != 0
 			       ? 0
 			       : err_set(e, ERR_DOWN, "context %" PRIx64 " has no such SA", r->ctx);
 	case PRIVSEP_RECOVER:

@@ -1,6 +1,6 @@
 /*
  * agent/privsep/policy.h - the helper's own judgement of each request: against the peers of the config, which it
- * read by itself, and against its book of what is in force. A decision out: no I/O in here.
+ * read by itself, and against its grants of what is in force. A decision out: no I/O in here.
  *
  * It takes from the other side which configured peer is meant, SPIs of outbound SAs, keys, and epochs.
  * Everything else has to be what the config says, or stricter.
@@ -16,7 +16,7 @@
 /* One configured peer, as far as the helper must know it. */
 struct privsep_peer {
 	struct privsep_policy policy;
-	bool held; /* its policy is in force */
+	bool grant; /* its policy is in force */
 	struct suite_list suites;
 	bool esn;
 	uint32_t window;
@@ -30,66 +30,66 @@ struct privsep_peer {
 void privsep_peer_of(struct privsep_peer *p, const struct config *c, const struct peer_config *pc);
 
 /* One context that is in force. */
-struct privsep_slot {
+struct privsep_context {
 	uint64_t inner;     /* the back end's own number of it */
-	uint32_t turn;      /* part of its number: another one for who has the place next */
+	uint32_t reuse;      /* part of its number: another one for who has the place next */
 	struct spi in, out; /* reserved; installed */
 	bool used, reserved, old;
-	uint8_t parts; /* PRIVSEP_IN, PRIVSEP_OUT */
+	uint8_t parts; /* IPSEC_INBOUND, IPSEC_OUTBOUND */
 };
 
 /* One policy that is in force. */
-struct privsep_held {
+struct privsep_grant {
 	bool used;
 	size_t peer; /* of the list; PRIVSEP_NO_PEER: the config has it no more, or another one */
 	char name[MSG_NAME_MAX + 1];
 	struct addr local;
-	struct privsep_slot *slots;
-	uint32_t n_slots, used_slots, own_slots;
-	uint32_t turns; /* so far, that no number comes twice */
+	struct privsep_context *contexts;
+	uint32_t n_contexts, used_contexts, own_contexts;
+	uint32_t reuses; /* so far, that no number comes twice */
 	void *owner;    /* the helper's */
 };
 #define PRIVSEP_NO_PEER SIZE_MAX
 
-struct privsep_book {
+struct privsep_grants {
 	struct privsep_peer *peers;
 	size_t n_peers;
-	struct privsep_held *held;
-	size_t n_held, used_held;
+	struct privsep_grant *grant;
+	size_t n_grants, used_grants;
 	size_t next; /* where to look for a free one */
 };
 
 /* Takes the peers of a config in place of those before. -1: no memory, and all is as it was. */
-int privsep_book_config(struct privsep_book *b, const struct config *c, struct err *e);
-void privsep_book_free(struct privsep_book *b); /* owners are the helper's to free before */
+int privsep_grants_configure(struct privsep_grants *g, const struct config *c, struct err *e);
+void privsep_grants_free(struct privsep_grants *g); /* owners are the helper's to free before */
 
 /* The address that this host sends to the remote one from. */
 typedef int privsep_route(void *arg, const struct addr *remote, struct addr *local, struct err *e);
 
 /*
- * May it be done? ERR_PERM when config or book forbid it, ERR_BUG when it makes no sense, ERR_DOWN
- * for what is gone. *held and *slot (either may stay NULL) are what it is about; REMOVE of a context
- * that is gone is 0 with a NULL slot. POLICY_ADD: *held is a free one, for privsep_book_add(). Changes
- * nothing but the room in the book.
+ * May it be done? ERR_PERM when config or grants forbid it, ERR_BUG when it makes no sense, ERR_DOWN
+ * for what is gone. *grant and *context (either may stay NULL) are what it is about; REMOVE of a context
+ * that is gone is 0 with a NULL context. POLICY_ADD: *grant is a free one, for privsep_grant_add(). Changes
+ * nothing but the room in the grants.
  */
-int privsep_check(struct privsep_book *b, const struct privsep_request *r, privsep_route *route,
-		  void *arg, struct privsep_held **held, struct privsep_slot **slot, struct err *e);
+int privsep_check(struct privsep_grants *g, const struct privsep_request *r, privsep_route *route,
+		  void *arg, struct privsep_grant **grant, struct privsep_context **context, struct err *e);
 
 /* What was done. */
-uint32_t privsep_book_add(struct privsep_book *b, struct privsep_held *h,
+uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *h,
 			  const struct privsep_request *r);
-void privsep_book_remove(struct privsep_book *b, struct privsep_held *h);
+void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *h);
 /* A context of its own (RESERVE) or of an earlier run (with the parts that it has); its number on the
  * wire. 0: no memory. */
-uint64_t privsep_book_reserve(struct privsep_book *b, struct privsep_held *h, uint64_t inner,
+uint64_t privsep_context_add(struct privsep_grants *g, struct privsep_grant *h, uint64_t inner,
 			      struct spi in, uint8_t old_parts);
-void privsep_book_installed(struct privsep_slot *s, struct spi out);
-void privsep_book_activated(struct privsep_slot *s);
+void privsep_context_installed(struct privsep_context *s, struct spi out);
+void privsep_context_activated(struct privsep_context *s);
 /* So many parts are no more; a context without parts is gone. */
-void privsep_book_lost(struct privsep_held *h, struct privsep_slot *s, uint8_t parts);
-/* The slot of the back end's number, or NULL; the number on the wire of a slot. */
-struct privsep_slot *privsep_book_find(const struct privsep_held *h, uint64_t inner);
-uint64_t privsep_book_ctx(const struct privsep_book *b, const struct privsep_held *h,
-			  const struct privsep_slot *s);
+void privsep_context_removed(struct privsep_grant *h, struct privsep_context *s, uint8_t parts);
+/* The context of the back end's number, or NULL; the number on the wire of a context. */
+struct privsep_context *privsep_context_find(const struct privsep_grant *h, uint64_t inner);
+uint64_t privsep_context_number(const struct privsep_grants *g, const struct privsep_grant *h,
+			  const struct privsep_context *s);
 
 #endif

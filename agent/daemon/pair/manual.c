@@ -21,7 +21,7 @@ static int check_possible(const struct pair *p, struct err *e)
 	if (p->agent->can.datagrams)
 		return err_set(e, ERR_USAGE,
 			       "this back end does ESP in its own process, between agents only");
-	if (p->policy->udp)
+	if (p->policy->opt.udp)
 		return err_set(e, ERR_USAGE,
 			       "the peer has \"udp\": ESP in UDP needs a program on that host");
 	return 0;

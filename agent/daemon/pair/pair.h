@@ -36,7 +36,7 @@ struct pair_env {
 	struct agent *agent;
 	const char *name; /* of the peer */
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	struct deadlines *deadlines;
 	const struct pair_host *host;

@@ -42,7 +42,7 @@ static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
 	can->suites = xfrm_of(ipsec)->suites;
 }
 
-static struct xfrm_policy *policy_of(const struct sa_policy *p, struct err *e)
+static struct xfrm_policy *policy_of(const struct policy *p, struct err *e)
 {
 	struct xfrm_policy *pol = (struct xfrm_policy *)(uintptr_t)p->ref;
 
@@ -124,7 +124,7 @@ static int xfrm_recover(struct ipsec *ipsec, ipsec_found *found, void *arg, stru
 	return 0;
 }
 
-static int xfrm_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
@@ -219,7 +219,7 @@ static void free_policy(struct xfrm *db, struct xfrm_policy *pol)
 }
 
 /* SAs first: what is on its way meets a closed policy, not a hole. */
-static int xfrm_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
@@ -252,7 +252,7 @@ static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, stru
 	return 0;
 }
 
-static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
+static int xfrm_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx,
 			struct spi *in, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
@@ -288,7 +288,7 @@ static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 	return 0;
 }
 
-static void set_limits(struct xfrm_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+static void set_limits(struct xfrm_sa *sa, const struct policy *p, const struct sa_keys *k)
 {
 	sa->soft_bytes = p->soft_bytes;
 	sa->hard_bytes = p->hard_bytes;

@@ -133,8 +133,7 @@ int ipsec_reload(struct ipsec *db, struct err *e)
 	return db->ops->reload == NULL ? 0 : db->ops->reload(db, e);
 }
 
-int ipsec_plan(struct ipsec *db, const struct policy *p, ipsec_told *told, void *arg,
-	       struct err *e)
+int ipsec_plan(struct ipsec *db, const struct policy *p, ipsec_told *told, void *arg, struct err *e)
 {
 	return db->ops->plan == NULL ? 0 : db->ops->plan(db, p, told, arg, e);
 }

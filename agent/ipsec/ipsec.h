@@ -126,7 +126,6 @@ struct ipsec_object {
 typedef void ipsec_told(void *arg, const struct ipsec_object *o);
 
 #define IPSEC_UNKNOWN (-3) /* failed, or done without an answer */
-#define IPSEC_ABSENT (-2)  /* of open: failed, since this system has no IPsec of that kind */
 
 struct ipsec_ops {
 	const char *name; /* the word of the config file */

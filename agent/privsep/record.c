@@ -124,7 +124,7 @@ static const struct group answer_group = GROUP(0, 0, answer_fields);
 unsigned privsep_has(unsigned op)
 {
 	static const uint8_t has[PRIVSEP_OPS] = {
-#define HAS(name, fn, fields) [PRIVSEP_##name] = (fields),
+#define HAS(name, fn, fields, condition) [PRIVSEP_##name] = (fields),
 		PRIVSEP_REQUESTS(HAS)
 #undef HAS
 	};

@@ -26,24 +26,24 @@ enum {
 };
 
 /*
- * The requests: name, fields. A request PRIVSEP_RESERVE is permitted by check_reserve() in policy.c and
- * carried out by do_reserve() in helper.c.
+ * The requests: name, function that carries it out (do_NAME in helper.c), fields, condition (check_NAME in
+ * policy.c).
  */
-#define PRIVSEP_REQUESTS(X)                                                     \
-	X(POLICY_ADD, policy_add, PRIVSEP_HAS_ADD)                              \
-	X(POLICY_REMOVE, policy_remove, PRIVSEP_HAS_POLICY)                     \
-	X(RESERVE, reserve, PRIVSEP_HAS_POLICY)                                 \
-	X(INSTALL, install, PRIVSEP_HAS_CTX | PRIVSEP_HAS_IN | PRIVSEP_HAS_OUT) \
-	X(ACTIVATE, activate, PRIVSEP_HAS_CTX | PRIVSEP_HAS_OUT)                \
-	X(REMOVE, remove, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART)                   \
-	X(QUERY, query, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART)                     \
-	X(RECOVER, recover, 0)              /* the next SA of an earlier run */ \
-	X(EXEMPT, exempt, PRIVSEP_HAS_IPV6) /* with a socket */                 \
-	X(RELOAD, reload, 0)                /* read the config again */
+#define PRIVSEP_REQUESTS(X)                                                               \
+	X(POLICY_ADD, policy_add, PRIVSEP_HAS_ADD, configured)                            \
+	X(POLICY_REMOVE, policy_remove, PRIVSEP_HAS_POLICY, nothing)                      \
+	X(RESERVE, reserve, PRIVSEP_HAS_POLICY, room)                                     \
+	X(INSTALL, install, PRIVSEP_HAS_CTX | PRIVSEP_HAS_IN | PRIVSEP_HAS_OUT, reserved) \
+	X(ACTIVATE, activate, PRIVSEP_HAS_CTX | PRIVSEP_HAS_OUT, installed)               \
+	X(REMOVE, remove, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART, any_part)                   \
+	X(QUERY, query, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART, one_part)                     \
+	X(RECOVER, recover, 0, nothing)              /* the next SA of an earlier run */  \
+	X(EXEMPT, exempt, PRIVSEP_HAS_IPV6, nothing) /* with a socket */                  \
+	X(RELOAD, reload, 0, nothing)                /* read the config again */
 
 enum privsep_op {
 	PRIVSEP_READY = 1, /* sent once by the helper at its start: what the back end can do */
-#define PRIVSEP_OP(name, fn, fields) PRIVSEP_##name,
+#define PRIVSEP_OP(name, fn, fields, condition) PRIVSEP_##name,
 	PRIVSEP_REQUESTS(PRIVSEP_OP)
 #undef PRIVSEP_OP
 		PRIVSEP_EVENT, /* sent by the helper without a request */

@@ -30,7 +30,8 @@ static bool selector_in(const char *s, const char list[PROTECT_MAX][PROTECT_TEXT
 
 bool config_stops(const struct peer_options *o, const char *selector)
 {
-	return o->policy.mode == MODE_REQUIRED && !selector_in(selector, o->policy.exempt, o->policy.exempts) &&
+	return o->policy.mode == MODE_REQUIRED &&
+	       !selector_in(selector, o->policy.exempt, o->policy.exempts) &&
 	       (selector_in("all", o->policy.protect, o->policy.protects) ||
 		selector_in(selector, o->policy.protect, o->policy.protects));
 }
@@ -44,9 +45,11 @@ int config_check_options(const struct peer_options *o, struct err *e)
 	/* Without rekey.time_s the agent itself rekeys well before hard.time_s. */
 	if (o->rekey_time_s >= o->hard_time_s)
 		return limit_wrong(e, "time_s", o->rekey_time_s, o->hard_time_s);
-	if (o->limits.hard_bytes != 0 && (o->limits.soft_bytes == 0 || o->limits.soft_bytes >= o->limits.hard_bytes))
+	if (o->limits.hard_bytes != 0 &&
+	    (o->limits.soft_bytes == 0 || o->limits.soft_bytes >= o->limits.hard_bytes))
 		return limit_wrong(e, "bytes", o->limits.soft_bytes, o->limits.hard_bytes);
-	if (o->limits.hard_packets != 0 && (o->limits.soft_packets == 0 || o->limits.soft_packets >= o->limits.hard_packets))
+	if (o->limits.hard_packets != 0 &&
+	    (o->limits.soft_packets == 0 || o->limits.soft_packets >= o->limits.hard_packets))
 		return limit_wrong(e, "packets", o->limits.soft_packets, o->limits.hard_packets);
 	if ((uint64_t)o->rekey_min_interval_ms >= (uint64_t)o->hard_time_s * 1000) {
 		err_set(e, ERR_USAGE, "%u ms is not below hard.time_s, %u s",

@@ -32,20 +32,20 @@ enum config_change {
 
 /* The options that "defaults" and each peer may set; a peer starts with the defaults. */
 struct peer_options {
-	int role;                  /* "role": enum peer_role */
+	int role; /* "role": enum peer_role */
 	struct policy_options policy;
-	bool esn;                  /* "esn": default true */
-	bool verify;               /* "verify": verify each new pair; default true */
-	uint32_t window;           /* "window": 32 to 4096 packets; default 1024 */
-	struct suite_list suites;  /* "suites" */
+	bool esn;                 /* "esn": default true */
+	bool verify;              /* "verify": verify each new pair; default true */
+	uint32_t window;          /* "window": 32 to 4096 packets; default 1024 */
+	struct suite_list suites; /* "suites" */
 	/* "rekey": { time_s, bytes, packets, min_interval_ms }; 0: no limit */
-	uint32_t rekey_time_s; /* default 3600; jittered down by up to 10 % */
+	uint32_t rekey_time_s;          /* default 3600; jittered down by up to 10 % */
 	uint32_t rekey_min_interval_ms; /* default 1000; 0 = no limit */
 	/* "hard": { time_s, bytes, packets }: when an SA expires; 0: no limit (time_s: 30 to 604800) */
-	uint32_t hard_time_s; /* default 5400 */
-	struct sa_limits limits;  /* bytes and packets of "rekey" (soft) and "hard" */
-	uint32_t switch_ms; /* "switch_ms": how long the old outbound SA stays; default 1000 */
-	uint32_t drain_ms;  /* "drain_ms": how long the old inbound SA stays; default 5000 */
+	uint32_t hard_time_s;    /* default 5400 */
+	struct sa_limits limits; /* bytes and packets of "rekey" (soft) and "hard" */
+	uint32_t switch_ms;      /* "switch_ms": how long the old outbound SA stays; default 1000 */
+	uint32_t drain_ms;       /* "drain_ms": how long the old inbound SA stays; default 5000 */
 };
 
 struct peer_config {

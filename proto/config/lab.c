@@ -330,7 +330,8 @@ static int check_ends(const struct lab *lab, const struct lab_pair *p, struct er
 		what = "encap";
 	else if (a->policy.udp != b->policy.udp)
 		what = "udp";
-	else if (!texts_equal(a->policy.protect, a->policy.protects, b->policy.protect, b->policy.protects))
+	else if (!texts_equal(a->policy.protect, a->policy.protects, b->policy.protect,
+			      b->policy.protects))
 		what = "protect";
 	else if (suite_choose(&a->suites, &b->suites) == SUITE_COUNT)
 		what = "suites";

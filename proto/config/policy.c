@@ -21,4 +21,5 @@ void policy_of_peer(struct policy *p, const struct config *c, const struct peer_
 	p->local_esp_port = c->esp_port;
 	p->remote_esp_port = pc->esp_port;
 	p->opt = pc->opt.policy;
+	p->limits = pc->opt.limits;
 }

@@ -13,11 +13,11 @@ enum start_mode { START_CLOSED, START_SEAMLESS };
 
 /* The options of a policy, as "defaults" and each peer of a config set them. */
 struct policy_options {
-	int mode;                  /* "mode": enum policy_mode */
-	int start;                 /* "start": enum start_mode */
-	int encap;                 /* "encap": enum encap_mode */
-	bool udp;                  /* "udp": ESP in UDP, RFC 3948 */
-	uint8_t protects, exempts; /* "protect", "exempt": default all; icmp */
+	int mode;                                /* "mode": enum policy_mode */
+	int start;                               /* "start": enum start_mode */
+	int encap;                               /* "encap": enum encap_mode */
+	bool udp;                                /* "udp": ESP in UDP, RFC 3948 */
+	uint8_t protects, exempts;               /* "protect", "exempt": default all; icmp */
 	char protect[PROTECT_MAX][PROTECT_TEXT]; /* "all", "tcp/445"; zero behind each text */
 	char exempt[PROTECT_MAX][PROTECT_TEXT];
 };
@@ -35,7 +35,7 @@ struct sa_limits {
  */
 struct policy {
 	char peer[MSG_NAME_MAX + 1];
-	struct addr local;       /* of a config: len 0 if the routing table selects it */
+	struct addr local; /* of a config: len 0 if the routing table selects it */
 	struct addr remote;
 	uint16_t control_port;   /* the agent's own TCP port on both hosts: always exempt */
 	uint16_t peer_port;      /* that of the peer, when it differs; else equal */
@@ -47,7 +47,7 @@ struct policy {
 	uint64_t ref;
 };
 
-/* The policy of a peer of the config, without limits and owner. */
+/* The policy of a peer of the config, without owner. */
 void policy_of_peer(struct policy *p, const struct config *c, const struct peer_config *pc);
 
 #endif

@@ -48,15 +48,16 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 #define ENDPOINT_RANGE "`ADDRESS`, `ADDRESS:PORT`, `[V6]:PORT`"
 
 static const struct config_key rekey_rows[] = {
-	{LIMIT(rekey_time_s, "time_s", u32), .max = TIME_MAX_S, .change = CHANGE_REKEY, .preset = "3600",
+	{LIMIT(rekey_time_s, "time_s", u32), .max = TIME_MAX_S, .change = CHANGE_REKEY,
+	 .preset = "3600",
 	 .text = "seconds until the pair is rekeyed, less up to 10 % at random; 0: 80 % of "
 		 "`hard.time_s`"},
 	{LIMIT(limits.soft_bytes, "bytes", count), .change = CHANGE_REKEY, .preset = "0",
 	 .text = "bytes on one SA until the pair is rekeyed; 0: no limit"},
 	{LIMIT(limits.soft_packets, "packets", count), .change = CHANGE_REKEY, .preset = "0",
 	 .text = "packets on one SA until the pair is rekeyed; 0: no limit (without ESN: 2^31)"},
-	{LIMIT(rekey_min_interval_ms, "min_interval_ms", u32), .max = INTERVAL_MAX_MS, .change = CHANGE_REKEY,
-	 .preset = "1000",
+	{LIMIT(rekey_min_interval_ms, "min_interval_ms", u32), .max = INTERVAL_MAX_MS,
+	 .change = CHANGE_REKEY, .preset = "1000",
 	 .text = "minimum time in milliseconds between two rekeys, and between two offers accepted "
 		 "from the peer; 0: no limit"},
 };

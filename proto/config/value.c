@@ -269,7 +269,8 @@ static int get_protect(const struct cJSON *v, const struct json_field *f, void *
 static int get_exempt(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	struct peer_options *o = to;
-	struct selectors l = {o->policy.exempt, 0, exempt_fits, "\"icmp\", \"tcp/PORT\" or \"udp/PORT\""};
+	struct selectors l = {o->policy.exempt, 0, exempt_fits,
+			      "\"icmp\", \"tcp/PORT\" or \"udp/PORT\""};
 
 	(void)f;
 	memset(o->policy.exempt, 0, sizeof o->policy.exempt);
@@ -334,7 +335,8 @@ static bool protect_equal(const void *a, const void *b, size_t size)
 	const struct peer_options *p = a, *q = b;
 
 	(void)size;
-	return p->policy.protects == q->policy.protects && selectors_equal(p->policy.protect, q->policy.protect, p->policy.protects);
+	return p->policy.protects == q->policy.protects &&
+	       selectors_equal(p->policy.protect, q->policy.protect, p->policy.protects);
 }
 
 static bool exempt_equal(const void *a, const void *b, size_t size)
@@ -342,7 +344,8 @@ static bool exempt_equal(const void *a, const void *b, size_t size)
 	const struct peer_options *p = a, *q = b;
 
 	(void)size;
-	return p->policy.exempts == q->policy.exempts && selectors_equal(p->policy.exempt, q->policy.exempt, p->policy.exempts);
+	return p->policy.exempts == q->policy.exempts &&
+	       selectors_equal(p->policy.exempt, q->policy.exempt, p->policy.exempts);
 }
 
 static int get_peers(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)

@@ -91,7 +91,7 @@ static void open_side(struct side *s, const char *name, const char *local, const
 
 	memset(s, 0, sizeof *s);
 	CHECK(ipsec_open(&s->db, "soft", &env, &e) == 0);
-	s->policy.peer = name;
+	snprintf(s->policy.peer, sizeof s->policy.peer, "%s", name);
 	s->policy.owner = s;
 	CHECK(addr_parse(&s->policy.local, local, &e) == 0);
 	CHECK(addr_parse(&s->policy.remote, remote, &e) == 0);
@@ -780,7 +780,7 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 
 		snprintf(remote, sizeof remote, "127.1.%u.%u", i / 250, i % 250 + 1);
 		memset(&policies[i], 0, sizeof policies[i]);
-		policies[i].peer = "one of many";
+		strcpy(policies[i].peer, "one of many");
 		policies[i].local_esp_port = policies[i].remote_esp_port =
 			i == 0 ? free_port("127.0.0.1") : policies[0].local_esp_port;
 		CHECK(addr_parse(&policies[i].local, "127.0.0.1", &e) == 0);

@@ -29,7 +29,7 @@ static struct privsep_grants grants;
 static unsigned config_now;
 
 /* What the system has. */
-static struct policy {
+static struct installed {
 	bool on, allowed; /* allowed: the config has had its peer all the time since */
 	uint32_t number;
 	size_t peer; /* 0 beta, 1 gamma */
@@ -65,7 +65,7 @@ static void configure(unsigned which)
 			policies[i].allowed = false;
 }
 
-static struct policy *policy_of(uint32_t number)
+static struct installed *policy_of(uint32_t number)
 {
 	for (size_t i = 0; i < POLICIES; i++)
 		if (policies[i].on && policies[i].number == number)
@@ -85,9 +85,9 @@ static struct ctx *ctx_of(uint64_t number)
 
 static void policy_add(const struct privsep_request *r, struct privsep_grant *grant)
 {
-	const struct privsep_policy *a = &r->add;
+	const struct policy *a = &r->add;
 	const size_t peer = strcmp(a->peer, "gamma") == 0;
-	struct policy *free_grant = NULL;
+	struct installed *free_grant = NULL;
 	struct addr local, remote;
 
 	MUST(grant != NULL && !grant->used && (peer == 1 || strcmp(a->peer, "beta") == 0));
@@ -95,7 +95,7 @@ static void policy_add(const struct privsep_request *r, struct privsep_grant *gr
 	MUST(addr_parse(&remote, peer ? "2001:db8::3" : "192.0.2.2", NULL) == 0);
 	MUST(addr_parse(&local, peer ? "2001:db8::1" : "192.0.2.1", NULL) == 0);
 	MUST(addr_equal(&a->remote, &remote) && addr_equal(&a->local, &local));
-	MUST(a->mode == MODE_REQUIRED && a->encap == ENCAP_TRANSPORT && !a->udp);
+	MUST(a->opt.mode == MODE_REQUIRED && a->opt.encap == ENCAP_TRANSPORT && !a->opt.udp);
 	for (size_t i = 0; i < POLICIES; i++) {
 		MUST(!policies[i].on || !policies[i].allowed || policies[i].peer != peer);
 		if (!policies[i].on)
@@ -103,13 +103,13 @@ static void policy_add(const struct privsep_request *r, struct privsep_grant *gr
 	}
 	if (free_grant == NULL)
 		return; /* the system refuses */
-	*free_grant = (struct policy){true, true, privsep_grant_add(&grants, grant, r), peer};
+	*free_grant = (struct installed){true, true, privsep_grant_add(&grants, grant, r), peer};
 	MUST(free_grant->number != 0);
 }
 
 static void policy_remove(const struct privsep_request *r, struct privsep_grant *grant)
 {
-	struct policy *p = policy_of(r->policy);
+	struct installed *p = policy_of(r->policy);
 
 	MUST(p != NULL && grant != NULL && grant->used);
 	p->on = false;
@@ -120,18 +120,21 @@ static void policy_remove(const struct privsep_request *r, struct privsep_grant 
 }
 
 /* Within what the config allows that peer. */
-static void judge(const struct policy *p, const struct privsep_sa *sa)
+static void judge(const struct installed *p, const struct privsep_sa *sa)
 {
 	const struct sa_keys *k = &sa->keys;
 
 	MUST(p != NULL && p->allowed && k->spi.n >= SPI_MIN);
 	MUST(secret_len(&k->key) == suite_key_len(k->suite) && k->lifetime_s > 0);
-	MUST(k->esn || (sa->hard_packets > 0 && sa->hard_packets <= PRIVSEP_PACKETS_MAX));
+	MUST(k->esn ||
+	     (sa->limits.hard_packets > 0 && sa->limits.hard_packets <= PRIVSEP_PACKETS_MAX));
 	if (p->peer == 1) {
 		MUST(k->suite == SUITE_AES128GCM16 && !k->esn && k->window <= 64);
-		MUST(k->lifetime_s <= 60 && sa->hard_bytes <= 1000 && sa->hard_bytes > 0);
-		MUST(sa->hard_packets <= 100 && sa->soft_packets <= 50);
-		MUST(sa->soft_bytes > 0 && sa->soft_bytes <= 500 && sa->soft_packets > 0);
+		MUST(k->lifetime_s <= 60 && sa->limits.hard_bytes <= 1000 &&
+		     sa->limits.hard_bytes > 0);
+		MUST(sa->limits.hard_packets <= 100 && sa->limits.soft_packets <= 50);
+		MUST(sa->limits.soft_bytes > 0 && sa->limits.soft_bytes <= 500 &&
+		     sa->limits.soft_packets > 0);
 	} else {
 		MUST(k->suite == SUITE_AES256GCM16 || k->suite == SUITE_AES128GCM16 ||
 		     k->suite == SUITE_AES256_SHA256);
@@ -141,7 +144,7 @@ static void judge(const struct policy *p, const struct privsep_sa *sa)
 /* old: the parts of an SA of an earlier run, which the system reports by itself. */
 static void reserve(uint32_t policy, struct privsep_grant *grant, uint8_t old)
 {
-	struct policy *p = policy_of(policy);
+	struct installed *p = policy_of(policy);
 	struct ctx *c = NULL;
 	unsigned own = 0;
 
@@ -176,7 +179,7 @@ static void install(const struct privsep_request *r, struct privsep_context *con
 	judge(policy_of(c->policy), &r->in);
 	judge(policy_of(c->policy), &r->out);
 	MUST(r->out.keys.esn == r->in.keys.esn);
-	MUST(r->out.hard_packets == r->in.hard_packets);
+	MUST(r->out.limits.hard_packets == r->in.limits.hard_packets);
 	c->parts = IPSEC_INBOUND;
 	c->out = r->out.keys.spi;
 	privsep_context_installed(context, c->out);
@@ -195,7 +198,8 @@ static void activate(const struct privsep_request *r, struct privsep_context *co
 	MUST(context->parts == c->parts);
 }
 
-static void lose(struct privsep_grant *grant, struct privsep_context *context, struct ctx *c, uint8_t parts)
+static void lose(struct privsep_grant *grant, struct privsep_context *context, struct ctx *c,
+		 uint8_t parts)
 {
 	c->parts &= (uint8_t)~parts;
 	if (c->parts == 0)
@@ -299,10 +303,10 @@ static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct spi *
 	k->esn = (wrong & 2) != 0;
 	k->window = wrong & 4 ? 1u << tape_byte(t) % 32 : 64;
 	k->lifetime_s = wrong & 8 ? tape_u32(t) : 60;
-	sa->hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
-	sa->soft_bytes = wrong & 32 ? tape_u32(t) : 500;
-	sa->hard_packets = wrong & 64 ? tape_u32(t) : 100;
-	sa->soft_packets = wrong & 128 ? tape_u32(t) : 50;
+	sa->limits.hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
+	sa->limits.soft_bytes = wrong & 32 ? tape_u32(t) : 500;
+	sa->limits.hard_packets = wrong & 64 ? tape_u32(t) : 100;
+	sa->limits.soft_packets = wrong & 128 ? tape_u32(t) : 50;
 }
 
 /* A request that is nearly right. */
@@ -354,7 +358,7 @@ static void by_itself(struct tape *t)
 {
 	const struct ctx *c = ctx_of(some_ctx(t));
 	const uint8_t how = tape_byte(t);
-	struct policy *p = &policies[0];
+	struct installed *p = &policies[0];
 
 	for (size_t i = 0; i < POLICIES; i++)
 		if (policies[(how + i) % POLICIES].on)

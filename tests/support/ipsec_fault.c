@@ -93,8 +93,8 @@ static int fault_policy_remove(struct ipsec *db, struct policy *p, struct err *e
 	return ipsec_policy_remove(of(db)->inner, p, e);
 }
 
-static int fault_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx,
-			 struct spi *in, struct err *e)
+static int fault_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
+			 struct err *e)
 {
 	if (fails(db, RESERVE, e) < 0)
 		return -1;

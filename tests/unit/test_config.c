@@ -42,7 +42,8 @@ static void an_empty_config_has_every_default(void)
 	CHECK(!c.allow_lab && !c.export_keys);
 	CHECK_U64(c.n_peers, 0);
 	CHECK(c.defaults.role == ROLE_BOTH && c.defaults.policy.mode == MODE_REQUIRED);
-	CHECK(c.defaults.policy.start == START_CLOSED && c.defaults.policy.encap == ENCAP_TRANSPORT);
+	CHECK(c.defaults.policy.start == START_CLOSED &&
+	      c.defaults.policy.encap == ENCAP_TRANSPORT);
 	CHECK(!c.defaults.policy.udp && c.defaults.esn && c.defaults.verify);
 	CHECK_U64(c.defaults.window, 1024);
 	CHECK_U64(c.defaults.suites.n, 3);

@@ -59,19 +59,19 @@ static size_t samples(struct privsep_request out[SAMPLES])
 	add.add.local = address("192.0.2.1");
 	add.add.remote = address("2001:db8::2");
 	add.add.control_port = add.add.peer_port = 4510;
-	add.add.mode = MODE_PERMISSIVE;
-	add.add.encap = ENCAP_TUNNEL;
-	add.add.start = CONFIG_START_SEAMLESS;
-	add.add.udp = true;
-	add.add.protects = add.add.exempts = 2;
-	memcpy(add.add.protect[1], "tcp/445", 8);
-	memcpy(add.add.exempt[0], "icmp", 5);
+	add.add.opt.mode = MODE_PERMISSIVE;
+	add.add.opt.encap = ENCAP_TUNNEL;
+	add.add.opt.start = START_SEAMLESS;
+	add.add.opt.udp = true;
+	add.add.opt.protects = add.add.opt.exempts = 2;
+	memcpy(add.add.opt.protect[1], "tcp/445", 8);
+	memcpy(add.add.opt.exempt[0], "icmp", 5);
 	out[0] = add;
 	out[1] = (struct privsep_request){.op = PRIVSEP_POLICY_REMOVE, .seq = 2, .policy = 1};
 	out[2] = (struct privsep_request){.op = PRIVSEP_RESERVE, .seq = 3, .policy = 1};
 	out[3] = install_request(0x10000100001, spi, (struct spi){0x87654321});
 	out[4] = activate_request(0x10000100001, spi);
-	out[4].out.soft_bytes = out[4].out.hard_packets = UINT64_MAX;
+	out[4].out.limits.soft_bytes = out[4].out.limits.hard_packets = UINT64_MAX;
 	out[5] = (struct privsep_request){.op = PRIVSEP_REMOVE,
 					  .ctx = 3,
 					  .part = IPSEC_INBOUND | IPSEC_OUTBOUND};
@@ -103,11 +103,11 @@ static void every_request_comes_back_as_it_was(void)
 	privsep_put_request(wire, &all[4]);
 	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) == 0);
 	CHECK_U64(back.out.keys.spi.n, 0x12345678);
-	CHECK_U64(back.out.hard_packets, UINT64_MAX);
+	CHECK_U64(back.out.limits.hard_packets, UINT64_MAX);
 	privsep_put_request(wire, &all[0]);
 	CHECK(privsep_get_request(&back, wire, sizeof wire, &e) == 0);
 	CHECK(addr_equal(&back.add.remote, &all[0].add.remote));
-	CHECK_STR(back.add.protect[1], "tcp/445");
+	CHECK_STR(back.add.opt.protect[1], "tcp/445");
 }
 
 static void no_other_size_and_no_other_version_is_read(void)
@@ -117,6 +117,7 @@ static void no_other_size_and_no_other_version_is_read(void)
 	struct privsep_answer answer;
 
 	samples(all);
+	all[2].policy = 2; /* fits a part, but not a flag */
 	privsep_put_request(wire, &all[2]);
 	for (size_t n = 0; n <= sizeof wire; n++)
 		CHECK((privsep_get_request(&back, wire, n, &e) == 0) == (n == PRIVSEP_LEN));
@@ -200,23 +201,21 @@ static void answers_come_back_as_they_were(void)
 				   .spi = {0xdeadbeef},
 				   .left_s = 9,
 				   .kind = 4,
-				   .known = 15,
-				   .counts = {1, 2, 3, UINT64_MAX},
-				   .can = 0xffff,
-				   .window_max = 4096},
+				   .counts = {15, 1, 2, 3, UINT64_MAX},
+				   .can = {.esn = true, .window_max = 4096}},
 			      back;
 	uint8_t wire[PRIVSEP_LEN], again[PRIVSEP_LEN];
 
 	a.local = address("::1");
-	suite_list_add(&a.suites, SUITE_AES128_SHA1);
-	suite_list_add(&a.suites, SUITE_AES256GCM16);
+	suite_list_add(&a.can.suites, SUITE_AES128_SHA1);
+	suite_list_add(&a.can.suites, SUITE_AES256GCM16);
 	privsep_put_answer(wire, &a);
 	CHECK(privsep_get_answer(&back, wire, sizeof wire, &e) == 0);
 	CHECK_STR(back.cause, a.cause);
 	CHECK_STR(back.hint, a.hint);
-	CHECK(back.unknown && !back.absent);
-	CHECK_U64(back.counts[3], UINT64_MAX);
-	CHECK(suite_list_has(&back.suites, SUITE_AES128_SHA1) && back.suites.n == 2);
+	CHECK(back.unknown && back.can.esn && !back.can.tunnel);
+	CHECK_U64(back.counts.integrity_failed, UINT64_MAX);
+	CHECK(suite_list_has(&back.can.suites, SUITE_AES128_SHA1) && back.can.suites.n == 2);
 	for (size_t at = 0; at < PRIVSEP_LEN; at++) {
 		privsep_put_answer(wire, &a);
 		wire[at] ^= 0x80;
@@ -333,16 +332,16 @@ static void policies_are_those_of_the_config(void)
 		r.add.local.len = 0;
 		CHECK(refuses(&r, ERR_PERM, "another own address"));
 		r = add_request(peer);
-		r.add.mode = MODE_PERMISSIVE;
+		r.add.opt.mode = MODE_PERMISSIVE;
 		CHECK(refuses(&r, ERR_PERM, "another mode"));
 		r = add_request(peer);
-		r.add.encap = ENCAP_TUNNEL;
+		r.add.opt.encap = ENCAP_TUNNEL;
 		CHECK(refuses(&r, ERR_PERM, "another encapsulation"));
 		r = add_request(peer);
-		r.add.udp = true;
+		r.add.opt.udp = true;
 		CHECK(refuses(&r, ERR_PERM, "another encapsulation"));
 		r = add_request(peer);
-		r.add.start = CONFIG_START_SEAMLESS;
+		r.add.opt.start = START_SEAMLESS;
 		CHECK(refuses(&r, ERR_PERM, "another start"));
 		r = add_request(peer);
 		r.add.control_port++;
@@ -351,11 +350,11 @@ static void policies_are_those_of_the_config(void)
 		r.add.peer_port++;
 		CHECK(refuses(&r, ERR_PERM, "another port"));
 		r = add_request(peer);
-		r.add.exempts = 2;
-		memcpy(r.add.exempt[1], "tcp/22", 7);
+		r.add.opt.exempts = 2;
+		memcpy(r.add.opt.exempt[1], "tcp/22", 7);
 		CHECK(refuses(&r, ERR_PERM, "another selectors"));
 		r = add_request(peer);
-		r.add.protects = 0;
+		r.add.opt.protects = 0;
 		CHECK(refuses(&r, ERR_PERM, "another selectors"));
 	}
 	CHECK(added(0) != 0);
@@ -440,9 +439,9 @@ static void both_sas_of_a_request_are_judged(void)
 	r.out.keys.window = UINT32_MAX;
 	CHECK(refuses(&r, ERR_PERM, "window"));
 	r.out.keys.window = r.in.keys.window;
-	r.out.hard_packets = 1000; /* stricter, but both get the limits of the inbound SA */
+	r.out.limits.hard_packets = 1000; /* stricter, but both get the limits of the inbound SA */
 	CHECK(refuses(&r, ERR_PERM, "different limits"));
-	r.out.hard_packets = 0;
+	r.out.limits.hard_packets = 0;
 	r.out.keys.esn = false;
 	CHECK(refuses(&r, ERR_PERM, "different limits"));
 	r.out.keys.esn = true;
@@ -498,14 +497,15 @@ static void limits_are_those_of_the_config_or_stricter(void)
 	good.in.keys.esn = false;
 	good.in.keys.lifetime_s = 60;
 	good.in.keys.window = 64;
-	good.in.soft_bytes = 500;
-	good.in.hard_bytes = 1000;
-	good.in.soft_packets = 50;
-	good.in.hard_packets = 100;
+	good.in.limits.soft_bytes = 500;
+	good.in.limits.hard_bytes = 1000;
+	good.in.limits.soft_packets = 50;
+	good.in.limits.hard_packets = 100;
 	make_out_alike(&good);
 	CHECK(allows(&good));
 	r = good;
-	r.in.hard_bytes = r.in.soft_bytes = r.in.hard_packets = r.in.soft_packets = 1;
+	r.in.limits.hard_bytes = r.in.limits.soft_bytes = r.in.limits.hard_packets =
+		r.in.limits.soft_packets = 1;
 	r.in.keys.lifetime_s = 1;
 	make_out_alike(&r);
 	CHECK(allows(&r));
@@ -533,10 +533,10 @@ static void limits_are_those_of_the_config_or_stricter(void)
 			uint64_t *limit;
 
 			r = good;
-			limit = i == 0   ? &r.in.soft_bytes
-				: i == 1 ? &r.in.soft_packets
-				: i == 2 ? &r.in.hard_bytes
-					 : &r.in.hard_packets;
+			limit = i == 0   ? &r.in.limits.soft_bytes
+				: i == 1 ? &r.in.limits.soft_packets
+				: i == 2 ? &r.in.limits.hard_bytes
+					 : &r.in.limits.hard_packets;
 			*limit = more != 0 ? *limit + 1 : 0; /* 0 is no limit at all */
 			make_out_alike(&r);
 			CHECK(refuses(&r, ERR_PERM, "bytes or packets"));
@@ -552,7 +552,7 @@ static void limits_are_those_of_the_config_or_stricter(void)
 	r.in.keys.esn = false;
 	make_out_alike(&r);
 	CHECK(refuses(&r, ERR_PERM, "bytes or packets"));
-	r.in.hard_packets = PRIVSEP_PACKETS_MAX;
+	r.in.limits.hard_packets = PRIVSEP_PACKETS_MAX;
 	make_out_alike(&r);
 	CHECK(allows(&r));
 	privsep_grants_free(&grants);
@@ -567,12 +567,12 @@ static void so_many_sas_and_no_more(void)
 		return;
 	r.policy = added(0);
 	CHECK(privsep_context_add(&grants, &grants.list[r.policy - 1], 99, (struct spi){300},
-				   IPSEC_INBOUND) != 0);
+				  IPSEC_INBOUND) != 0);
 	while (n < 1000 && allows(&r)) {
 		n++;
 		reserved(r.policy, n, (struct spi){1000 + n});
 	}
-	CHECK_U64(n, grants.peers[0].pairs_max);
+	CHECK_U64(n, grants.peers[0].contexts_max);
 	CHECK(n >= EXCHANGE_HELD_MAX + 2 && n < 100); /* one rekey a second, a drain of 5 s */
 	CHECK(refuses(&r, ERR_PERM, "so many SAs"));
 	privsep_context_removed(grant, privsep_context_find(grant, 1), IPSEC_INBOUND);
@@ -589,7 +589,8 @@ static void what_an_earlier_run_left_can_only_be_removed(void)
 	if (!config(two_peers))
 		return;
 	policy = added(0);
-	ctx = privsep_context_add(&grants, &grants.list[policy - 1], 5, (struct spi){300}, IPSEC_INBOUND);
+	ctx = privsep_context_add(&grants, &grants.list[policy - 1], 5, (struct spi){300},
+				  IPSEC_INBOUND);
 	r = install_request(ctx, (struct spi){300}, (struct spi){5000});
 	CHECK(refuses(&r, ERR_BUG, "is not reserved"));
 	r = activate_request(ctx, (struct spi){300});
@@ -623,7 +624,9 @@ static void a_peer_that_left_the_config_gets_nothing_more(void)
 		CHECK(refuses(&r, ERR_PERM, "does not allow it any more"));
 		r = install_request(ctx, (struct spi){1000}, (struct spi){5000});
 		CHECK(refuses(&r, ERR_PERM, "does not allow it any more"));
-		r = (struct privsep_request){.op = PRIVSEP_REMOVE, .ctx = ctx, .part = IPSEC_INBOUND};
+		r = (struct privsep_request){.op = PRIVSEP_REMOVE,
+					     .ctx = ctx,
+					     .part = IPSEC_INBOUND};
 		CHECK(allows(&r) && context != NULL);
 		r = (struct privsep_request){.op = PRIVSEP_POLICY_REMOVE, .policy = 1};
 		CHECK(allows(&r));

@@ -91,8 +91,8 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 	k.lifetime_s = lifetime_of(p, not_after);
 	do {
 		g->out.n = random_u32();
-		k.said = random_u32();
-	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
+		k.qm_sa_id = random_u32();
+	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.qm_sa_id == 0);
 	g->recovered = true;
 	rc = install(p, g, &k, &out_keys, e);
 	g->since_ms = loop_now_ms();

@@ -88,7 +88,7 @@ struct soft {
 	struct {
 		unsigned n[DROPS], all;
 		struct soft_policy *policy; /* that all of them belong to; NULL: none, or several */
-		struct endpoint from;  /* of the last */
+		struct endpoint from;       /* of the last */
 		struct spi spi;
 		uint64_t told_ms;
 	} dropped;
@@ -103,11 +103,12 @@ void soft_raise(struct soft *db, const struct ipsec_event *ev);
 void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind kind,
 		      enum ipsec_part part, enum rekey_reason reason, const char *text);
 /* What was removed is not spoken of any more. parts 0: all of the policy. */
-void soft_forget_events(struct soft *db, const struct soft_policy *pol, uint64_t id, unsigned parts);
+void soft_forget_events(struct soft *db, const struct soft_policy *pol, uint64_t id,
+			unsigned parts);
 /* A packet that was not taken; these are told together, and seldom. pol: whose SA it was meant for, or
  * NULL. */
-void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol, const struct endpoint *from,
-		  struct spi spi);
+void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol,
+		  const struct endpoint *from, struct spi spi);
 
 /* wire.c: sockets and packets. ERR_OS, ERR_PERM say why a socket cannot be had. */
 struct socket_ *soft_socket_take(struct soft *db, const struct endpoint *at, struct err *e);

@@ -102,8 +102,8 @@ static void on_report(uv_timer_t *t)
 	soft_raise(db, &ev);
 }
 
-void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol, const struct endpoint *from,
-		  struct spi spi)
+void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol,
+		  const struct endpoint *from, struct spi spi)
 {
 	if (db->dropped.all == 0) {
 		uint64_t since_ms = uv_now(db->env.loop) - db->dropped.told_ms;

@@ -152,7 +152,8 @@ void soft_warn(struct soft *db, struct pair *pair, enum ipsec_part part, bool *t
 {
 	const struct policy *p = pair->policy->p;
 	bool by_bytes = p->limits.soft_bytes != 0 && bytes >= p->limits.soft_bytes;
-	bool by_packets = numbers_low || (p->limits.soft_packets != 0 && packets >= p->limits.soft_packets);
+	bool by_packets = numbers_low ||
+			  (p->limits.soft_packets != 0 && packets >= p->limits.soft_packets);
 
 	if (*told || (!by_bytes && !by_packets))
 		return;

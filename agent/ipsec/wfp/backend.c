@@ -368,7 +368,8 @@ static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct er
 
 /* ---- changes by others and notifications ------------------------------------------------- */
 
-static void report_removed(struct wfp *db, struct wfp_policy *pol, struct pair *pair, const char *text)
+static void report_removed(struct wfp *db, struct wfp_policy *pol, struct pair *pair,
+			   const char *text)
 {
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
 				 .owner = pol->p->owner,

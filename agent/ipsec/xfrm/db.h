@@ -135,8 +135,6 @@ int xfrm_open_sockets(struct xfrm *db, struct err *e);
  * namespace; ERR_USAGE if it does not end. Held until xfrm_drop_lock() or the end of the process. */
 int xfrm_take_lock(struct xfrm *db, struct err *e);
 void xfrm_drop_lock(struct xfrm *db);
-/* Whether errno os says that this kernel has no ESP, or no interface to it. */
-bool xfrm_is_absent(int os);
 /* Fills e with errno os and the kernel's own words; -1. */
 int xfrm_said(struct err *e, int os, const char *text);
 /*

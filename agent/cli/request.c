@@ -83,7 +83,7 @@ static int next_document(struct request *q, struct err *e)
 
 	if (rc <= 0)
 		return rc;
-	if (json_open(&doc, line, len, REQUEST_DEPTH, false, e) < 0) {
+	if (json_open(&doc, line, len, REQUEST_DEPTH, e) < 0) {
 		err_in(e, "the agent's reply");
 		if (e->code == ERR_REFUSED)
 			e->code = ERR_BUG;

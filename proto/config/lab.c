@@ -486,9 +486,10 @@ static const struct json_field lab_fields[] = {
 	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true, NULL},
 };
 
-static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
+static int read_lab(const struct cJSON *root, void *to, struct err *e)
 {
-	memset(r, 0, sizeof *r);
+	struct reading *r = to;
+
 	memcpy(r->lab.name, "lab", sizeof "lab");
 	memcpy(r->lab.backend, "auto", sizeof "auto");
 	if (json_decode(root, lab_fields, COUNT(lab_fields), r, sizeof *r, e) < 0)
@@ -501,25 +502,16 @@ static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
 
 int lab_parse(struct lab *lab, const char *text, size_t len, struct err *e)
 {
-	struct json_doc *doc;
 	struct reading r;
-	int rc = -1;
+	int rc;
 
-	memset(lab, 0, sizeof *lab);
-	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
-		rc = read_lab(&r, json_root(doc), e);
-		if (rc < 0) {
-			json_place(text, len, e);
-			lab_free(&r.lab);
-		} else {
-			*lab = r.lab;
-		}
-		free(r.groups);
-		free(r.index);
-		json_close(doc);
-	}
-	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* the user's file, not a peer's message */
+	memset(&r, 0, sizeof r);
+	rc = json_read_file(text, len, DEPTH, read_lab, &r, e);
+	if (rc < 0)
+		lab_free(&r.lab);
+	*lab = r.lab;
+	free(r.groups);
+	free(r.index);
 	return rc;
 }
 

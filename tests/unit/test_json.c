@@ -248,6 +248,18 @@ static void sixty_four_members_are_distinguished(void)
 	CHECK_STR(e.cause, "m0: missing");
 }
 
+static int read_sample(const struct cJSON *root, void *to, struct err *err)
+{
+	return json_decode(root, fields, FIELDS, to, sizeof(struct sample), err);
+}
+
+/* Fails with the cause given. */
+static int read_cause(const struct cJSON *root, void *to, struct err *err)
+{
+	(void)root;
+	return err_set(err, ERR_OS, "%s", (const char *)to);
+}
+
 static void errors_in_files_have_line_and_column(void)
 {
 	static const struct {
@@ -272,17 +284,11 @@ static void errors_in_files_have_line_and_column(void)
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		const char *text = rows[i].text;
-		struct json_doc *doc;
 		struct sample s;
 
-		if (json_open(&doc, text, strlen(text), 4, true, &e) == 0) {
-			CHECK(json_decode(json_root(doc), fields, FIELDS, &s, sizeof s, &e) == -1);
-			CHECK(json_place(text, strlen(text), &e) == -1);
-			json_close(doc);
-		} else {
-			CHECK(doc == NULL);
-		}
+		CHECK(json_read_file(text, strlen(text), 4, read_sample, &s, &e) == -1);
 		CHECK_STR(e.cause, rows[i].cause);
+		CHECK(e.code == ERR_USAGE);
 	}
 }
 
@@ -291,10 +297,15 @@ static void causes_with_a_path_have_positions_too(void)
 	static const char text[] =
 		"{\n \"peers\": [\n  {\"name\": \"a\"}, {\"name\": \"a\"}\n ]\n}";
 	static const struct {
-		const char *cause, *placed;
+		char *cause, *placed;
 	} rows[] = {
 		{"peers[1].name: used twice", "line 3, column 27: peers[1].name: used twice"},
 		{"peers[1].port.x: missing", "line 3, column 18: peers[1].port.x: missing"},
+		{"peers[1]: not so", "line 3, column 18: peers[1]: not so"},
+		{"peers[1].[0].name: no", "line 3, column 18: peers[1].[0].name: no"},
+		{"peers[99999999999999999999].name: no",
+		 "line 2, column 11: peers[99999999999999999999].name: no"},
+		{"peers.name: no", "line 2, column 11: peers.name: no"},
 		{"peers[7].name: missing", "line 2, column 11: peers[7].name: missing"},
 		{"no path here", "line 1, column 1: no path here"},
 		{"timeout: no path", "line 1, column 1: timeout: no path"},
@@ -302,27 +313,22 @@ static void causes_with_a_path_have_positions_too(void)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		err_set(&e, ERR_USAGE, "%s", rows[i].cause);
-		CHECK(json_place(text, strlen(text), &e) == -1);
+		CHECK(json_read_file(text, strlen(text), 4, read_cause, rows[i].cause, &e) == -1);
 		CHECK_STR(e.cause, rows[i].placed);
-		CHECK(e.code == ERR_USAGE);
+		CHECK(e.code == ERR_OS);
+		CHECK(json_read_file(text, strlen(text), 4, read_cause, rows[i].cause, NULL) == -1);
 	}
-	CHECK(json_place(text, strlen(text), NULL) == -1);
 }
 
 static void long_unknown_names_have_a_position(void)
 {
 	char text[600] = "{\n\"x", name[500];
-	struct json_doc *doc;
 	struct sample s;
 
 	memset(name, 'n', sizeof name - 1);
 	name[sizeof name - 1] = '\0';
 	snprintf(text, sizeof text, "{\n\"%s\":1}", name);
-	CHECK(json_open(&doc, text, strlen(text), 4, true, &e) == 0);
-	CHECK(json_decode(json_root(doc), fields, FIELDS, &s, sizeof s, &e) == -1);
-	json_place(text, strlen(text), &e);
-	json_close(doc);
+	CHECK(json_read_file(text, strlen(text), 4, read_sample, &s, &e) == -1);
 	CHECK(strncmp(e.cause, "line 2, column 1: unknown member \"nnn", 36) == 0);
 }
 
@@ -335,7 +341,7 @@ static void members_are_looked_up_with_case(void)
 	double n = 0;
 	bool b = true;
 
-	CHECK(json_open(&doc, text, strlen(text), 1, false, &e) == 0);
+	CHECK(json_open(&doc, text, strlen(text), 1, &e) == 0);
 	root = json_root(doc);
 	CHECK_STR(json_peek(root, "type"), "y");
 	CHECK_STR(json_peek(root, "TYPE"), NULL);
@@ -371,7 +377,7 @@ static void closing_wipes_the_strings(void)
 	const volatile char *p;
 	struct json_doc *doc;
 
-	CHECK(json_open(&doc, text, strlen(text), 1, false, &e) == 0);
+	CHECK(json_open(&doc, text, strlen(text), 1, &e) == 0);
 	p = json_peek(json_root(doc), "key");
 	CHECK(p[3] == '1');
 	json_close(doc);
@@ -662,7 +668,7 @@ static bool accepted_as_it_stands(const char *text, size_t len)
 	struct json_doc *doc;
 	struct json_out o;
 
-	if (json_open(&doc, text, len, 8, false, &e) < 0) {
+	if (json_open(&doc, text, len, 8, &e) < 0) {
 		CHECK(e.code == ERR_REFUSED);
 		return false;
 	}

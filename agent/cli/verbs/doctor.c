@@ -95,7 +95,7 @@ static void look_at_agent(struct doctor *d)
 	}
 	if (client_send(d->client, &req, &e) < 0 ||
 	    client_line(d->client, client_now_ms() + ANSWER_MS, &line, &len, &e) <= 0 ||
-	    json_open(&d->status, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, &e) < 0) {
+	    json_open(&d->status, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, &e) < 0) {
 		struct finding *f = find(d, "agent", WRONG, "running, but not answering");
 
 		f->exit = err_exit_status(ERR_DOWN);

@@ -199,7 +199,7 @@ static int ask(struct exporting *x, struct err *e)
 		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
 		if (rc == 0)
 			rc = err_set(e, ERR_DOWN, "the agent has stopped");
-		if (rc < 0 || json_open(&doc, line, len, DEPTH, false, e) < 0) {
+		if (rc < 0 || json_open(&doc, line, len, DEPTH, e) < 0) {
 			rc = -1;
 			break;
 		}
@@ -285,7 +285,7 @@ static int take_event(struct exporting *x, const char *line, size_t len, struct 
 	struct json_doc *doc;
 	bool over, more, less;
 
-	if (json_open(&doc, line, len, DEPTH, false, e) < 0)
+	if (json_open(&doc, line, len, DEPTH, e) < 0)
 		return -1;
 	over = is_over(json_root(doc), args_word(x->args, 0));
 	more = is_new_key(json_root(doc));

@@ -199,7 +199,7 @@ static int run_metrics(const struct args *a, struct err *e)
 	if (rc == 0)
 		rc = err_set(e, ERR_DOWN, "the agent has stopped");
 	if (rc > 0)
-		rc = json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, e);
+		rc = json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, e);
 	if (rc == 0) {
 		if (a->json)
 			out_document(line, len);

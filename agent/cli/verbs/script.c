@@ -112,7 +112,7 @@ static int ask(struct script *s, struct err *e)
 			rc = err_set(e, ERR_DOWN, "the agent has stopped");
 		if (rc < 0)
 			break;
-		rc = json_open(&doc, line, len, DEPTH, false, e);
+		rc = json_open(&doc, line, len, DEPTH, e);
 		if (rc == 0)
 			rc = take(s, doc, e);
 		wipe((char *)(uintptr_t)line, len);

@@ -97,7 +97,7 @@ static int watch_line(const struct request *q, const char *line, size_t len, str
 	const struct cJSON *d;
 	bool wanted;
 
-	if (json_open(&doc, line, len, REQUEST_DEPTH, false, e) < 0)
+	if (json_open(&doc, line, len, REQUEST_DEPTH, e) < 0)
 		return err_in(e, "the agent's event");
 	d = json_root(doc);
 	if (strcmp(show_text(d, "schema", ""), "sapair.event/1") != 0)

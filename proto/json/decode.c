@@ -546,8 +546,3 @@ bool json_boolean(const struct cJSON *v, bool *b)
 	*b = cJSON_IsTrue(v);
 	return true;
 }
-
-bool json_is_null(const struct cJSON *v)
-{
-	return cJSON_IsNull(v);
-}

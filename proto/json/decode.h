@@ -89,6 +89,5 @@ const struct cJSON *json_next(const struct cJSON *v);
 const struct cJSON *json_member(const struct cJSON *obj, const char *name); /* case-sensitive */
 bool json_number(const struct cJSON *v, double *n);
 bool json_boolean(const struct cJSON *v, bool *b);
-bool json_is_null(const struct cJSON *v);
 
 #endif

@@ -104,8 +104,8 @@ static struct link *link_new(struct agent *a, const struct link_owner *ops)
 	l->ops = ops;
 	l->identity = identity_ref_take(a->identity);
 	l->born_ms = l->heard_ms = loop_now_ms();
-	uv_tcp_init(&a->loop.uv, &l->tcp);
-	uv_timer_init(&a->loop.uv, &l->timer);
+	uv_tcp_init(&a->loop, &l->tcp);
+	uv_timer_init(&a->loop, &l->timer);
 	l->tcp.data = l;
 	l->timer.data = l;
 	l->connect.data = l;

@@ -58,7 +58,7 @@ static int open_one(struct agent *a, const struct link_owner *ops, void *arg,
 	ln->agent = a;
 	ln->ops = ops;
 	ln->arg = arg;
-	uv_tcp_init(&a->loop.uv, &ln->tcp);
+	uv_tcp_init(&a->loop, &ln->tcp);
 	ln->tcp.data = ln;
 	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
 			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);

@@ -387,7 +387,7 @@ static int start_parts(struct process *s, struct err *e)
 	for (size_t i = 0; i < a->cfg.n_peers; i++)
 		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
 			return -1;
-	if (listen_open(a, &peer_link_owner, a, e) < 0)
+	if (listen_open(a, &peer_link_owner, e) < 0)
 		return -1;
 	return confine(a, e);
 }

@@ -102,8 +102,7 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 	char head[16];
 
 	l.n = 0;
-	switch (state.style) {
-	case LOG_JSON:
+	if (state.style == LOG_JSON) {
 		put(&l, "{\"time\":\"");
 		put_time(&l);
 		put(&l, "\",\"level\":\"");
@@ -115,24 +114,16 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 			put_json(&l, hint);
 		}
 		put(&l, "\"}");
-		break;
-	case LOG_JOURNAL:
-		snprintf(head, sizeof head, "<%c>", levels[level].journal);
+	} else {
+		if (state.style == LOG_PLAIN) {
+			put_time(&l);
+			snprintf(head, sizeof head, " %-5s ", levels[level].word);
+		} else {
+			snprintf(head, sizeof head,
+				 state.style == LOG_EVENTS && number != 0 ? "<%c,%u>" : "<%c>",
+				 levels[level].journal, number);
+		}
 		put(&l, head);
-		break;
-	case LOG_EVENTS:
-		snprintf(head, sizeof head, number != 0 ? "<%c,%u>" : "<%c>", levels[level].journal,
-			 number);
-		put(&l, head);
-		break;
-	case LOG_PLAIN:
-	default:
-		put_time(&l);
-		snprintf(head, sizeof head, " %-5s ", levels[level].word);
-		put(&l, head);
-		break;
-	}
-	if (state.style != LOG_JSON) {
 		put(&l, text);
 		if (hint != NULL) {
 			put(&l, " (");

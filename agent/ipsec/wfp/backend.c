@@ -48,7 +48,7 @@ struct wfp {
 	struct ipsec db;
 	struct ipsec_env env;
 	struct wfp_work *work;
-	uv_timer_t look;
+	uv_timer_t check_timer;
 	struct policy *policies;
 	uint64_t numbers;     /* of policies and pairs so far */
 	struct wfp_job *list; /* of plan */
@@ -99,7 +99,7 @@ static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t contex
 
 /* ---- policies ---------------------------------------------------------------------------- */
 
-static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
+static void add_recovered(struct wfp *db, struct policy *pol, const struct wfp_found *f)
 {
 	for (int half = 0; half < 2; half++) {
 		struct spi spi = half == 0 ? f->in : f->out;
@@ -148,7 +148,7 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 	pol->next = db->policies;
 	db->policies = pol;
 	for (size_t i = 0; i < j->n_found; i++)
-		adopt(db, pol, &j->found[i]);
+		add_recovered(db, pol, &j->found[i]);
 	wfp_job_free(j);
 	p->ref = (uint64_t)(uintptr_t)pol;
 	return 0;
@@ -463,7 +463,7 @@ static void report_drops(struct wfp *db, struct policy *pol)
 	db->env.on_event(db->env.arg, &ev);
 }
 
-static void on_look(uv_timer_t *t)
+static void on_check_timer(uv_timer_t *t)
 {
 	struct wfp *db = t->data;
 
@@ -503,7 +503,7 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 	if (db->closing)
 		return;
 	if (n == 0)
-		on_look(&db->look);
+		on_check_timer(&db->check_timer);
 	for (size_t i = 0; i < n; i++)
 		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
 			if (!concerns(pol, &news[i]))
@@ -579,13 +579,13 @@ static int open_wfp(struct ipsec **out, const struct ipsec_env *env, struct err 
 		free(db);
 		return -1;
 	}
-	uv_timer_init(env->loop, &db->look);
-	db->look.data = db;
+	uv_timer_init(env->loop, &db->check_timer);
+	db->check_timer.data = db;
 	if (env->looks_only)
 		wfp_work_set_wait(db->work, CLEAN_WAIT_MS);
 	else
-		uv_timer_start(&db->look, on_look, CHECK_MS, CHECK_MS);
-	uv_unref((uv_handle_t *)&db->look);
+		uv_timer_start(&db->check_timer, on_check_timer, CHECK_MS, CHECK_MS);
+	uv_unref((uv_handle_t *)&db->check_timer);
 	*out = &db->db;
 	return 0;
 }
@@ -606,7 +606,7 @@ static void close_wfp(struct ipsec *ipsec)
 		pol->p->ref = 0;
 		free(pol);
 	}
-	uv_close((uv_handle_t *)&db->look, on_closed);
+	uv_close((uv_handle_t *)&db->check_timer, on_closed);
 }
 
 static void can(struct ipsec *ipsec, struct ipsec_can *c)

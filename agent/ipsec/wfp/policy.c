@@ -100,7 +100,7 @@ static bool key_of(const struct wfp_filters *r, enum wfp_role role, GUID *key)
 }
 
 /* A filter, and what it points to. */
-struct made {
+struct new_filter {
 	FWPM_FILTER0 f;
 	FWPM_FILTER_CONDITION0 cond[5];
 	FWP_BYTE_ARRAY16 v6[2];
@@ -108,7 +108,7 @@ struct made {
 	GUID provider;
 };
 
-static FWP_CONDITION_VALUE0 *condition(struct made *m, const GUID *field, FWP_DATA_TYPE type)
+static FWP_CONDITION_VALUE0 *condition(struct new_filter *m, const GUID *field, FWP_DATA_TYPE type)
 {
 	FWPM_FILTER_CONDITION0 *c = &m->cond[m->f.numFilterConditions++];
 
@@ -118,7 +118,7 @@ static FWP_CONDITION_VALUE0 *condition(struct made *m, const GUID *field, FWP_DA
 	return &c->conditionValue;
 }
 
-static void address_condition(struct made *m, const GUID *field, const struct addr *a,
+static void address_condition(struct new_filter *m, const GUID *field, const struct addr *a,
 			      FWP_BYTE_ARRAY16 *room)
 {
 	if (a->len == 4) {
@@ -129,7 +129,7 @@ static void address_condition(struct made *m, const GUID *field, const struct ad
 	condition(m, field, FWP_BYTE_ARRAY16_TYPE)->byteArray16 = room;
 }
 
-static void name_filter(struct made *m, const struct wfp_filters *r, enum wfp_role role)
+static void name_filter(struct new_filter *m, const struct wfp_filters *r, enum wfp_role role)
 {
 	static const char *const texts[WFP_FILTERS] = {"protect inbound",
 						       "protect outbound",
@@ -148,7 +148,7 @@ static void name_filter(struct made *m, const struct wfp_filters *r, enum wfp_ro
 	m->f.displayData.name = m->name;
 }
 
-static bool make_filter(struct made *m, const struct wfp_filters *r, enum wfp_role role)
+static bool make_filter(struct new_filter *m, const struct wfp_filters *r, enum wfp_role role)
 {
 	const bool v6 = r->local.len == 16, out = wfp_is_out(role);
 
@@ -203,8 +203,8 @@ static DWORD add_provider(struct wfp_engine *g)
 
 static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role role)
 {
-	struct made m;
-	FWPM_FILTER0 *there = NULL;
+	struct new_filter m;
+	FWPM_FILTER0 *existing = NULL;
 	UINT64 id = 0;
 	DWORD code;
 
@@ -212,11 +212,11 @@ static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role r
 		return ERROR_NOT_ENOUGH_MEMORY;
 	code = FwpmFilterAdd0(g->handle, &m.f, NULL, &id);
 	if (code == (DWORD)FWP_E_ALREADY_EXISTS) {
-		code = FwpmFilterGetByKey0(g->handle, &m.f.filterKey, &there);
+		code = FwpmFilterGetByKey0(g->handle, &m.f.filterKey, &existing);
 		if (code != ERROR_SUCCESS)
 			return code;
-		id = there->filterId;
-		FwpmFreeMemory0((void **)&there);
+		id = existing->filterId;
+		FwpmFreeMemory0((void **)&existing);
 		j->existed = true;
 	} else if (code == ERROR_SUCCESS) {
 		j->changed = true;

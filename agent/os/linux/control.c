@@ -116,7 +116,7 @@ int os_control_clear_stale(const char *path, struct err *e)
 	return os_already_running(e, path);
 }
 
-static bool peer_of(int fd, unsigned *uid)
+bool os_control_peer_ok(int fd, unsigned *uid)
 {
 	struct ucred cred;
 	socklen_t n = sizeof cred;
@@ -124,12 +124,7 @@ static bool peer_of(int fd, unsigned *uid)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) != 0 || n != sizeof cred)
 		return false;
 	*uid = cred.uid;
-	return true;
-}
-
-bool os_control_peer_ok(int fd, unsigned *uid)
-{
-	return peer_of(fd, uid) && (*uid == 0 || *uid == geteuid());
+	return *uid == 0 || *uid == geteuid();
 }
 
 /* Takes a lock on a file beside the socket. It is held from the check of an existing socket until ours

@@ -76,7 +76,7 @@ static void on_closed(uv_handle_t *h)
 	if (--l->open_handles > 0)
 		return;
 	tls_free(l->tls);
-	frame_free(&l->frames);
+	frame_done(&l->frames);
 	identity_ref_drop(l->identity);
 	wipe(l, sizeof *l);
 	free(l);

@@ -11,7 +11,7 @@
 
 int request_parse(struct json_doc **doc, const char *line, size_t len, struct err *e)
 {
-	if (json_open(doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, e) == 0)
+	if (json_open(doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, e) == 0)
 		return 0;
 	err_in(e, "the agent's reply");
 	if (e != NULL && e->code == ERR_REFUSED)

@@ -211,7 +211,7 @@ static int reload_agent(const struct side *s, struct err *e)
 	    client_line(c, client_now_ms() + RELOAD_MS, &line, &len, e) > 0) {
 		struct json_doc *doc;
 
-		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, false, e) == 0) {
+		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, e) == 0) {
 			rc = strcmp(show_text(json_root(doc), "schema", ""), "sapair.reload/1") == 0
 				     ? 1
 				     : -1;

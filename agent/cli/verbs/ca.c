@@ -383,7 +383,6 @@ static const struct option ca_new_options[] = {
 
 const struct verb verb_ca_new = {
 	.name = "ca new",
-	.words = "",
 	.text = "create a CA",
 	.example = "sapair ca new --name lab-ca --dir ca",
 	.options = {ca_new_options},
@@ -408,8 +407,6 @@ const struct verb verb_ca_issue = {
 		"host.",
 	.example = "sapair ca issue alpha --address 192.0.2.1 --dir ca --out alpha",
 	.options = {issue_options},
-	.least = 1,
-	.most = 1,
 	.run = run_issue,
 };
 
@@ -431,8 +428,6 @@ const struct verb verb_ca_sign = {
 	.more = "Needs at least one --address. The private key never leaves its host.",
 	.example = "sapair ca sign alpha-self.crt --address 192.0.2.1 --out alpha.crt",
 	.options = {sign_options},
-	.least = 1,
-	.most = 1,
 	.run = run_sign,
 };
 
@@ -452,8 +447,6 @@ const struct verb verb_ca_renew = {
 		"running agent loads the new file by itself, without disturbing any pair.",
 	.example = "sapair ca renew alpha/alpha.crt --dir ca",
 	.options = {renew_options},
-	.least = 1,
-	.most = 1,
 	.run = run_renew,
 };
 
@@ -464,7 +457,6 @@ static const struct option ca_show_options[] = {
 
 const struct verb verb_ca_show = {
 	.name = "ca show",
-	.words = "",
 	.text = "show the CA certificate",
 	.example = "sapair ca show --dir ca",
 	.options = {ca_show_options},

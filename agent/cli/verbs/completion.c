@@ -174,7 +174,5 @@ const struct verb verb_completion = {
 	.words = "SHELL",
 	.text = "print a completion script for bash, zsh, fish or powershell",
 	.example = "sapair completion bash > /etc/bash_completion.d/sapair",
-	.least = 1,
-	.most = 1,
 	.run = run_completion,
 };

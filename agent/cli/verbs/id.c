@@ -181,7 +181,6 @@ const struct verb verb_id_show = {
 	.more = "`sapair id` is short for this.",
 	.example = "sapair id show --pin",
 	.options = {show_options},
-	.most = 1,
 	.run = run_show,
 };
 
@@ -197,7 +196,6 @@ static const struct option new_options[] = {
 
 const struct verb verb_id_new = {
 	.name = "id new",
-	.words = "",
 	.text = "create a key and a self-signed certificate",
 	.more = "Does nothing if they exist.",
 	.example = "sapair id new --name alpha --address 192.0.2.1",

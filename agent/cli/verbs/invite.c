@@ -472,8 +472,6 @@ const struct verb verb_invite = {
 		"pin in peers.d/NAME.json.",
 	.example = "sapair invite beta --ttl 5m --address 192.0.2.1",
 	.options = {invite_options, verb_control},
-	.least = 1,
-	.most = 1,
 	.run = run_invite,
 };
 
@@ -494,7 +492,5 @@ const struct verb verb_join = {
 	.more = "- reads the token from stdin, which keeps it out of process listings.",
 	.example = "sapair join 192.0.2.1:4511/5f0c...",
 	.options = {join_options, verb_timeout},
-	.least = 1,
-	.most = 1,
 	.run = run_join,
 };

@@ -206,10 +206,7 @@ static void show_status(const struct cJSON *d, bool several)
 
 static int run_status(const struct args *a, struct err *e)
 {
-	struct request q;
-
-	request_init(&q, a, CTL_STATUS, show_status);
-	return request_take_peer(&q, false, e) < 0 ? -1 : request_run(&q, e);
+	return request_run(a, CTL_STATUS, show_status, e);
 }
 
 const struct verb verb_status = {
@@ -219,6 +216,5 @@ const struct verb verb_status = {
 	.more = "Exits with status 3 if PEER is not up.",
 	.example = "sapair status --json",
 	.options = {verb_timeout},
-	.most = 1,
 	.run = run_status,
 };

@@ -3,6 +3,7 @@
  * links, hellos, actions and timers, in few words.
  */
 #include "tests/sim/sim.h"
+#include "tests/suites.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -798,7 +799,7 @@ static void adopt_leftovers(struct world *w, int h)
 void host_start(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
-	struct exchange_config cfg = {.suites = suite_list_default(),
+	struct exchange_config cfg = {.suites = DEFAULT_SUITES,
 				      .lifetime_s = LIFETIME_S,
 				      .window = 64,
 				      .esn = true};

@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-#include "agent/cli/out.h"
-#include "agent/cli/verb.h"
-
 #define GRACE_MS 2000 /* beyond the agent's own time limit, which gives the better error */
 
 /* ---- the reply ------------------------------------------------------------------------- */

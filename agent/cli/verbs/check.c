@@ -2,8 +2,6 @@
  * agent/cli/verbs/check.c - check: reads all that an agent would read, and reports errors.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"

@@ -10,9 +10,7 @@
 
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 #include "agent/os/creds.h"
 #include "agent/ipsec/ipsec.h"
 

@@ -62,7 +62,8 @@ static int find_identity(struct side *s, struct err *e)
 
 	if (s->cfg.certificate[0] != '\0' && s->cfg.key[0] != '\0')
 		return load(s, s->cfg.certificate, s->cfg.key, e);
-	if (ident_path(cert, s->dir, CONF_CERT, e) < 0 || ident_path(key, s->dir, CONF_KEY, e) < 0)
+	if (os_path_join(cert, s->dir, CONF_CERT, e) < 0 ||
+	    os_path_join(key, s->dir, CONF_KEY, e) < 0)
 		return -1;
 	if (!os_exists(cert) && !os_exists(key)) {
 		os_host_name(host, sizeof host);

@@ -8,9 +8,7 @@
 
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void head(struct out_page *p, const char *name, const char *type, const char *help)
 {

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const changes[] = {
 	[IPSEC_KEEP] = "keep",     [IPSEC_ADD] = "add",     [IPSEC_CHANGE] = "change",

@@ -1,9 +1,7 @@
 /*
  * agent/cli/verbs/verify.c - verify: probes through the SAs.
  */
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_verify(const struct cJSON *d, bool several)
 {

@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labfile.c - lab files and bundles on disk.
+ * agent/cli/lab/labfile.c - the files of labs: lab files, bundles, programs.
  */
 #include "agent/cli/lab/labfile.h"
 
@@ -9,6 +9,7 @@
 
 #include "agent/cli/date.h"
 #include "agent/os/creds.h"
+#include "crypto/hex.h"
 #include "crypto/hkdf.h"
 
 #define SKEW_S 300 /* allowance for clocks that differ */
@@ -37,6 +38,33 @@ int labfile_bundle_path(char out[OS_PATH_MAX], const char *dir, const char *host
 
 	snprintf(name, sizeof name, "%s%s", host, BUNDLE_SUFFIX);
 	return os_path_join(out, dir, name, e);
+}
+
+/* Not with os_read_file(): a program is larger than OS_FILE_MAX, and binary. */
+int labfile_program(char **image, size_t *len, char hash[2 * SHA256_LEN + 1], const char *path,
+		    struct err *e)
+{
+	FILE *f = fopen(path, "rb");
+	uint8_t sum[SHA256_LEN];
+	long size = -1;
+
+	*image = NULL;
+	*len = 0;
+	if (f != NULL) {
+		if (fseek(f, 0, SEEK_END) == 0)
+			size = ftell(f);
+		if (size > 0 && fseek(f, 0, SEEK_SET) == 0)
+			*image = malloc((size_t)size);
+		if (*image != NULL)
+			*len = fread(*image, 1, (size_t)size, f);
+		fclose(f);
+	}
+	if (size <= 0 || *image == NULL || *len != (size_t)size)
+		return err_set(e, ERR_OS, "cannot read %s, the program for the hosts", path);
+	if (!sha256(&(struct bytes){*image, *len}, 1, sum))
+		return err_set(e, ERR_BUG, "no memory for a hash");
+	hex_put(hash, sum, sizeof sum);
+	return 0;
 }
 
 /* ---- reading --------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/labfile.h - lab files and bundles on disk.
+ * agent/cli/lab/labfile.h - the files of labs: lab files, bundles, programs.
  */
 #ifndef SAPAIR_AGENT_CLI_LAB_LABFILE_H
 #define SAPAIR_AGENT_CLI_LAB_LABFILE_H
@@ -26,12 +26,13 @@ void labfile_bundle_free(struct bundle *b); /* NULL allowed */
 bool labfile_fresh(const struct lab *lab, const uint8_t source[SHA256_LEN], const char *dir,
 		   int64_t *until);
 
-/*
- * Makes a throw-away CA, whose key is wiped before this returns, and one bundle per host in dir,
- * which
- * is created with mode 0700. Without force, existing files are an error.
- */
+/* Makes a throw-away CA, whose key is wiped before this returns, and one bundle per host in dir,
+ * which is created with mode 0700. Without force, existing files are an error. */
 int labfile_make(const struct lab *lab, const uint8_t source[SHA256_LEN], const char *dir,
 		 uint64_t ttl_ms, bool force, int64_t *until, struct err *e);
+
+/* Reads a program into memory, which the caller frees; hash: its SHA-256 in hex. */
+int labfile_program(char **image, size_t *len, char hash[2 * SHA256_LEN + 1], const char *path,
+		    struct err *e);
 
 #endif

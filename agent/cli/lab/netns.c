@@ -3,7 +3,6 @@
  */
 #include "agent/cli/lab/netns.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,32 +23,14 @@ static int run_shell(const char *script, const char *what, struct err *e)
 	return err_set(e, ERR_OS, "%s: %s", what, parallel_last_line(&j));
 }
 
-struct text {
-	char *buf;
-	size_t size, n;
-};
-
-static void add(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void add(struct text *t, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(t->buf + t->n, t->size - t->n, fmt, ap);
-	va_end(ap);
-	t->n = n < 0 || (size_t)n >= t->size - t->n ? t->size - 1 : t->n + (size_t)n;
-}
-
 static int run_script(const struct lab_session *r,
-		      void (*write)(struct text *t, const struct lab_session *r), const char *what,
-		      struct err *e)
+		      void (*write)(struct parallel_text *t, const struct lab_session *r),
+		      const char *what, struct err *e)
 {
-	struct text t = {.size = 1024 + r->lab.n_hosts * 2048};
+	struct parallel_text t;
 	int rc;
 
-	t.buf = calloc(1, t.size);
-	if (t.buf == NULL)
+	if (!parallel_text_init(&t, 1024 + r->lab.n_hosts * 2048))
 		return err_set(e, ERR_BUG, "no memory for a script");
 	write(&t, r);
 	rc = run_shell(t.buf, what, e);
@@ -59,47 +40,50 @@ static int run_script(const struct lab_session *r,
 
 /* A bridge in a namespace of its own connects the hosts. `ip -batch` keeps the number of
  * processes low. */
-static void write_creation(struct text *t, const struct lab_session *r)
+static void write_creation(struct parallel_text *t, const struct lab_session *r)
 {
 	char addr[ADDR_TEXT];
 
-	add(t, "s=%s\nip -batch - <<'END'\nnetns add %s\n", r->netns, r->netns);
+	parallel_text_add(t, "s=%s\nip -batch - <<'END'\nnetns add %s\n", r->netns, r->netns);
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		add(t, "netns add %s\n", r->hosts[i].netns);
-	add(t, "END\nip -n $s -batch - <<'END'\nlink add br0 type bridge\nlink set br0 up\n");
+		parallel_text_add(t, "netns add %s\n", r->hosts[i].netns);
+	parallel_text_add(
+		t, "END\nip -n $s -batch - <<'END'\nlink add br0 type bridge\nlink set br0 up\n");
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		add(t,
-		    "link add p%zu type veth peer name eth0 netns %s\n"
-		    "link set p%zu master br0 up\n",
-		    i, r->hosts[i].netns, i);
-	add(t, "END\n");
+		parallel_text_add(t,
+				  "link add p%zu type veth peer name eth0 netns %s\n"
+				  "link set p%zu master br0 up\n",
+				  i, r->hosts[i].netns, i);
+	parallel_text_add(t, "END\n");
 	for (size_t i = 0; i < r->lab.n_hosts; i++) {
 		const struct lab_host *h = &r->lab.hosts[i];
 
-		add(t, "ip -n %s -batch - <<'END'\nlink set lo up\nlink set eth0 up\n",
-		    r->hosts[i].netns);
+		parallel_text_add(t,
+				  "ip -n %s -batch - <<'END'\nlink set lo up\nlink set eth0 up\n",
+				  r->hosts[i].netns);
 		for (size_t k = 0; k < h->ats; k++) {
 			bool six = h->at[k].addr.len == 16;
 
 			addr_put(addr, &h->at[k].addr);
-			add(t, "addr add %s/%s dev eth0\n", addr, six ? "128 nodad" : "32");
-			add(t, "route replace %s\n",
-			    six ? "::/0 dev eth0" : "0.0.0.0/0 dev eth0 scope link");
+			parallel_text_add(t, "addr add %s/%s dev eth0\n", addr,
+					  six ? "128 nodad" : "32");
+			parallel_text_add(t, "route replace %s\n",
+					  six ? "::/0 dev eth0" : "0.0.0.0/0 dev eth0 scope link");
 		}
-		add(t, "END\n");
+		parallel_text_add(t, "END\n");
 	}
 }
 
-static void write_removal(struct text *t, const struct lab_session *r)
+static void write_removal(struct parallel_text *t, const struct lab_session *r)
 {
 	for (size_t i = 0; i <= r->lab.n_hosts; i++) {
 		const char *name = i < r->lab.n_hosts ? r->hosts[i].netns : r->netns;
 
-		add(t,
-		    "if [ -e " NETNS_DIR "/%s ]; then\n"
-		    "for p in $(ip netns pids %s 2>/dev/null); do kill -9 $p; done\n"
-		    "ip netns del %s\nfi\n",
-		    name, name, name);
+		parallel_text_add(t,
+				  "if [ -e " NETNS_DIR "/%s ]; then\n"
+				  "for p in $(ip netns pids %s 2>/dev/null); do kill -9 $p; done\n"
+				  "ip netns del %s\nfi\n",
+				  name, name, name);
 	}
 }
 

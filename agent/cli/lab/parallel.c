@@ -4,6 +4,7 @@
 #include "agent/cli/lab/parallel.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,20 +60,29 @@ static void close_one(void *h)
 		uv_close(h, on_closed);
 }
 
+static void close_output(struct child *r)
+{
+	close_one(&r->out);
+	close_one(&r->err);
+}
+
+static void end_child(struct child *r, int status)
+{
+	r->command->status = status;
+	close_one(&r->process);
+	close_one(&r->timer);
+	close_one(&r->in);
+}
+
 static void on_exit_(uv_process_t *p, int64_t status, int signal_number)
 {
 	struct child *r = p->data;
 
-	r->command->status = signal_number != 0 ? 128 + signal_number : (int)status;
-	close_one(&r->process);
-	close_one(&r->timer);
-	close_one(&r->in);
+	end_child(r, signal_number != 0 ? 128 + signal_number : (int)status);
 	/* The output pipes close at their end of file, except after a kill: a grandchild may
 	 * hold them. */
-	if (r->command->timed_out) {
-		close_one(&r->out);
-		close_one(&r->err);
-	}
+	if (r->command->timed_out)
+		close_output(r);
 }
 
 static void on_timeout(uv_timer_t *t)
@@ -205,12 +215,8 @@ static void start(struct pool *p, struct parallel_command *c)
 	rc = spawn(r);
 	if (rc != 0) {
 		snprintf(c->err, sizeof c->err, "%s: %s", c->argv[0], uv_strerror(rc));
-		c->status = 127;
-		close_one(&r->process);
-		close_one(&r->in);
-		close_one(&r->out);
-		close_one(&r->err);
-		close_one(&r->timer);
+		end_child(r, 127);
+		close_output(r);
 		return;
 	}
 	c->started = true;
@@ -225,8 +231,12 @@ static void start(struct pool *p, struct parallel_command *c)
 
 static void start_next(struct pool *p)
 {
-	while (p->running < p->parallel && p->next < p->n)
-		start(p, &p->commands[p->next++]);
+	while (p->running < p->parallel && p->next < p->n) {
+		struct parallel_command *c = &p->commands[p->next++];
+
+		if (c->argv[0] != NULL)
+			start(p, c);
+	}
 }
 
 int parallel_run(struct parallel_command *commands, size_t n, unsigned parallel,
@@ -259,6 +269,16 @@ int parallel_run(struct parallel_command *commands, size_t n, unsigned parallel,
 	return 0;
 }
 
+void parallel_add_words(struct parallel_command *c, const char *const *words)
+{
+	size_t n = 0;
+
+	while (c->argv[n] != NULL)
+		n++;
+	for (; *words != NULL; words++)
+		c->argv[n++] = *words;
+}
+
 const char *parallel_last_line(struct parallel_command *c)
 {
 	char *last;
@@ -269,25 +289,31 @@ const char *parallel_last_line(struct parallel_command *c)
 	return last != NULL ? last + 1 : c->err;
 }
 
-bool parallel_quote(char *out, size_t size, const char *text)
+/* ---- text ------------------------------------------------------------------------------ */
+
+bool parallel_text_init(struct parallel_text *t, size_t size)
 {
-	size_t n = 0;
+	*t = (struct parallel_text){.buf = calloc(1, size), .size = size};
+	return t->buf != NULL;
+}
 
-	if (size < 3)
-		return false;
-	out[n++] = '\'';
-	for (; *text != '\0'; text++) {
-		size_t need = *text == '\'' ? 4 : 1;
+void parallel_text_add(struct parallel_text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
 
-		if (n + need + 2 > size)
-			return false;
-		if (*text == '\'')
-			memcpy(out + n, "'\\''", 4);
-		else
-			out[n] = *text;
-		n += need;
-	}
-	out[n++] = '\'';
-	out[n] = '\0';
-	return true;
+	va_start(ap, fmt);
+	n = vsnprintf(t->buf + t->n, t->size - t->n, fmt, ap);
+	va_end(ap);
+	t->truncated = t->truncated || n < 0 || (size_t)n >= t->size - t->n;
+	if (!t->truncated)
+		t->n += (size_t)n;
+}
+
+void parallel_text_quote(struct parallel_text *t, const char *text)
+{
+	parallel_text_add(t, "'");
+	for (; *text != '\0'; text++)
+		parallel_text_add(t, *text == '\'' ? "'\\%c'" : "%c", *text);
+	parallel_text_add(t, "'");
 }

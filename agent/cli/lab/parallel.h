@@ -14,7 +14,7 @@
 #define PARALLEL_STDERR_MAX 1024
 
 struct parallel_command {
-	const char *argv[PARALLEL_ARGS_MAX]; /* ended by NULL; argv[0] is searched in PATH */
+	const char *argv[PARALLEL_ARGS_MAX]; /* ended by NULL; without argv[0], nothing is run */
 	const char *input;                   /* stdin; NULL: empty */
 	size_t input_len;
 	/* Called for each line of stdout, without its newline. NULL: stdout is discarded. */
@@ -29,17 +29,29 @@ struct parallel_command {
 };
 
 /*
- * Runs n commands, at most parallel at a time. One that runs for more than timeout_ms (0: no
- * limit) is
- * killed. Returns 0 when all have been run, whatever their status.
+ * Runs n commands, at most parallel at a time, and kills those that run for more than timeout_ms
+ * (0: no limit). Returns 0 when all have been run, whatever their status.
  */
 int parallel_run(struct parallel_command *commands, size_t n, unsigned parallel,
 		 uint64_t timeout_ms, struct err *e);
 
+/* Adds words to argv. */
+void parallel_add_words(struct parallel_command *c, const char *const *words);
+#define PARALLEL_ADD(c, ...) parallel_add_words(c, (const char *const[]){__VA_ARGS__, NULL})
+
 /* The last line of stderr; "" if there is none. */
 const char *parallel_last_line(struct parallel_command *c);
 
-/* Writes text in single quotes, for a shell. Returns false if it does not fit. */
-bool parallel_quote(char *out, size_t size, const char *text);
+/* Text for a command: its stdin, or a script. Ends with a NUL; the caller frees buf. */
+struct parallel_text {
+	char *buf;
+	size_t size, n;
+	bool truncated; /* an addition did not fit, and all after it were ignored */
+};
+
+bool parallel_text_init(struct parallel_text *t, size_t size); /* false: no memory */
+void parallel_text_add(struct parallel_text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Adds text in single quotes, for a shell. */
+void parallel_text_quote(struct parallel_text *t, const char *text);
 
 #endif

@@ -26,127 +26,108 @@ static const char *partner_of(const struct lab_session *r, size_t host)
 	return partner < r->lab.n_hosts ? r->lab.hosts[partner].name : NULL;
 }
 
-/* The arguments and the names of hosts need no quoting. */
-static bool write_script(char out[SCRIPT_MAX], const struct lab_session *r, size_t host,
-			 const struct lab_command *ask)
+/* The verb and its arguments, which need no quoting. */
+static void add_args(struct parallel_text *t, const struct lab_session *r, size_t host,
+		     const struct lab_command *c)
 {
-	const char *peer = ask->with_partner ? partner_of(r, host) : NULL;
-	char dir[OS_PATH_MAX + 64], quoted[OS_PATH_MAX + 128], program[OS_PATH_MAX + 128];
-	const char *own = r->program[0] != '\0' ? r->program : r->self;
-	int n;
+	parallel_text_add(t, " %s", c->args);
+	if (c->with_partner)
+		parallel_text_add(t, " %s", partner_of(r, host));
+	parallel_text_add(t, " --control ");
+}
 
+static void write_script(struct parallel_text *t, const struct lab_session *r, size_t host,
+			 const struct lab_command *c)
+{
+	const char *name = r->lab.hosts[host].name;
+	char dir[OS_PATH_MAX + LAB_NAME_MAX + 2];
+
+	parallel_text_add(t, "umask 077\nd=");
 	if (r->where == LAB_SSH) {
-		snprintf(quoted, sizeof quoted, "\"$HOME/.sapair-lab/%s-%s/%s\"", r->lab.name,
-			 r->tag, r->lab.hosts[host].name);
+		parallel_text_add(t, "\"$HOME/.sapair-lab/%s-%s/%s\"", r->lab.name, r->tag, name);
 	} else {
-		snprintf(dir, sizeof dir, "%s/%s", r->dir, r->lab.hosts[host].name);
-		if (!parallel_quote(quoted, sizeof quoted, dir))
-			return false;
+		snprintf(dir, sizeof dir, "%s/%s", r->dir, name);
+		parallel_text_quote(t, dir);
 	}
+	parallel_text_add(t, "\nc=\"$d/control.sock\"\np=");
 	if (r->where == LAB_SSH && r->program[0] == '\0')
-		snprintf(program, sizeof program, "\"$d/sapair\"");
-	else if (!parallel_quote(program, sizeof program, own))
-		return false;
-	n = snprintf(out, SCRIPT_MAX,
-		     "umask 077\nd=%s\nc=\"$d/control.sock\"\np=%s\nalone=%d\nsoft=%d\n", quoted,
-		     program, netns_exists(r, host), strcmp(r->lab.backend, "soft") == 0);
-	if (n < 0 || n >= SCRIPT_MAX)
-		return false;
-	out += n;
-	n = ask->script != NULL
-		    ? snprintf(out, SCRIPT_MAX - (size_t)n, "%s", ask->script)
-		    : snprintf(out, SCRIPT_MAX - (size_t)n, "exec \"$p\" %s %s --control \"$c\"\n",
-			       ask->args, peer != NULL ? peer : "");
-	return n > 0 && n < SCRIPT_MAX;
+		parallel_text_add(t, "\"$d/sapair\"");
+	else
+		parallel_text_quote(t, r->program[0] != '\0' ? r->program : r->self);
+	parallel_text_add(t, "\nalone=%d\nsoft=%d\n", netns_exists(r, host),
+			  strcmp(r->lab.backend, "soft") == 0);
+	if (c->script != NULL) {
+		parallel_text_add(t, "%s", c->script);
+		return;
+	}
+	parallel_text_add(t, "exec \"$p\"");
+	add_args(t, r, host, c);
+	parallel_text_add(t, "\"$c\"\n");
 }
 
 /* The same for a Windows host. The command line reads the same in cmd and PowerShell. */
-static void write_words(char out[SCRIPT_MAX], const struct lab_session *r, size_t host,
-			const struct lab_command *ask)
+static void write_words(struct parallel_text *t, const struct lab_session *r, size_t host,
+			const struct lab_command *c)
 {
-	const char *peer = ask->with_partner ? partner_of(r, host) : NULL;
 	char dir[LAB_WINDOWS_PATH], pipe[LAB_WINDOWS_PATH];
 
 	lab_session_windows_dir(dir, r, host, '\\');
 	lab_session_windows_pipe(pipe, r, host);
-	snprintf(out, SCRIPT_MAX, "%s\\sapair.exe %s %s --control %s", dir, ask->args,
-		 peer != NULL ? peer : "", pipe);
+	parallel_text_add(t, "%s\\sapair.exe", dir);
+	add_args(t, r, host, c);
+	parallel_text_add(t, "%s", pipe);
 }
 
-/* A target with a port is "ssh://..." for ssh and "sftp://..." for sftp. */
-static const char *sftp_target(char *out, size_t size, const char *ssh)
-{
-	const bool url = strncmp(ssh, "ssh://", 6) == 0;
-
-	snprintf(out, size, "%s%s", url ? "sftp://" : "", ssh + (url ? 6 : 0));
-	return out;
-}
-
-static void far_job(struct lab_session *r, size_t host, const struct lab_command *ask)
+/* The command line of ssh, which runs h->line on the host, or of sftp. */
+static void address_far(struct lab_session *r, size_t host, const struct lab_command *c)
 {
 	struct parallel_command *j = &r->commands[host];
-	struct lab_host_state *h = &r->hosts[host];
-	const char *config = args_text(r->args, "ssh-config");
-	size_t n = 0;
+	struct parallel_text *line = &r->hosts[host].line;
+	const char *config = args_text(r->args, "ssh-config"), *ssh = r->lab.hosts[host].ssh;
 
-	j->argv[n++] = ask->batch ? "sftp" : "ssh";
-	j->argv[n++] = "-oBatchMode=yes";
-	j->argv[n++] = "-oConnectTimeout=10";
-	if (config != NULL) {
-		j->argv[n++] = "-F";
-		j->argv[n++] = config;
+	PARALLEL_ADD(j, c->batch ? "sftp" : "ssh", "-oBatchMode=yes", "-oConnectTimeout=10");
+	if (config != NULL)
+		PARALLEL_ADD(j, "-F", config);
+	if (!c->batch) {
+		PARALLEL_ADD(j, "--", ssh, line->buf);
+		return;
 	}
-	if (ask->batch) {
-		j->argv[n++] = "-q";
-		j->argv[n++] = "-b";
-		j->argv[n++] = "-";
-	}
-	j->argv[n++] = "--";
-	j->argv[n++] = ask->batch ? sftp_target(h->quoted, SCRIPT_MAX, r->lab.hosts[host].ssh)
-				  : r->lab.hosts[host].ssh;
-	if (!ask->batch)
-		j->argv[n++] = h->quoted;
-	j->argv[n] = NULL;
+	/* A destination with a port is "ssh://..." for ssh and "sftp://..." for sftp. */
+	if (strncmp(ssh, "ssh://", 6) == 0)
+		parallel_text_add(line, "sftp://%s", ssh + 6);
+	else
+		parallel_text_add(line, "%s", ssh);
+	PARALLEL_ADD(j, "-q", "-b", "-", "--", line->buf);
 }
 
 /* Builds the command line: ip netns exec, sh, ssh or sftp. */
-static int address_job(struct lab_session *r, size_t host, const struct lab_command *ask,
-		       struct err *e)
+static int address_host(struct lab_session *r, size_t host, const struct lab_command *c,
+			struct err *e)
 {
 	struct parallel_command *j = &r->commands[host];
 	struct lab_host_state *h = &r->hosts[host];
-	size_t n = 0;
 
-	h->script = calloc(1, SCRIPT_MAX);
-	h->quoted = calloc(1, 2 * SCRIPT_MAX);
-	if (h->script == NULL || h->quoted == NULL)
+	if (!parallel_text_init(&h->script, SCRIPT_MAX) ||
+	    !parallel_text_init(&h->line, 2 * SCRIPT_MAX))
 		return err_set(e, ERR_BUG, "no memory for a script");
 	if (lab_session_is_windows(r, host)) {
-		if (!ask->batch)
-			write_words(h->quoted, r, host, ask);
-		far_job(r, host, ask);
+		if (!c->batch)
+			write_words(&h->line, r, host, c);
+		address_far(r, host, c);
 		return 0;
 	}
-	if (!write_script(h->script, r, host, ask))
+	write_script(&h->script, r, host, c);
+	if (r->where == LAB_SSH) {
+		parallel_text_add(&h->line, "sh -c "); /* the login shell may be another one */
+		parallel_text_quote(&h->line, h->script.buf);
+		address_far(r, host, c);
+	} else {
+		if (netns_exists(r, host))
+			PARALLEL_ADD(j, "ip", "netns", "exec", h->netns);
+		PARALLEL_ADD(j, "sh", "-c", h->script.buf);
+	}
+	if (h->script.truncated || h->line.truncated)
 		return err_set(e, ERR_USAGE, "%s: path too long", r->dir);
-	if (netns_exists(r, host)) {
-		static const char *const enter[] = {"ip", "netns", "exec"};
-
-		for (; n < 3; n++)
-			j->argv[n] = enter[n];
-		j->argv[n++] = h->netns;
-	}
-	if (r->where != LAB_SSH) {
-		j->argv[n++] = "sh";
-		j->argv[n++] = "-c";
-		j->argv[n++] = h->script;
-		j->argv[n] = NULL;
-		return 0;
-	}
-	memcpy(h->quoted, "sh -c ", 6); /* the user's login shell may be another one */
-	if (!parallel_quote(h->quoted + 6, 2 * SCRIPT_MAX - 6, h->script))
-		return err_set(e, ERR_BUG, "the script is too long");
-	far_job(r, host, ask);
 	return 0;
 }
 
@@ -177,64 +158,65 @@ static void judge(struct lab_session *r, size_t host, bool only_reached)
 	}
 }
 
-static bool is_asked(const struct lab_session *r, const struct lab_command *ask, size_t host)
+static bool is_asked(const struct lab_session *r, const struct lab_command *c, size_t host)
 {
 	const bool windows = lab_session_is_windows(r, host);
 
-	if ((ask->with_partner && partner_of(r, host) == NULL) ||
-	    (windows && ask->script != NULL) || (!windows && ask->batch))
+	if (!lab_session_is_reachable(r, host) ||
+	    (c->with_partner && partner_of(r, host) == NULL) || (windows && c->script != NULL) ||
+	    (!windows && (c->batch || c->windows)))
 		return false;
-	return ask->selects == NULL || ask->selects(r, host);
+	return c->selects == NULL || c->selects(r, host);
 }
 
-int lab_remote_run(struct lab_session *r, const struct lab_command *command, struct err *e)
+static int prepare(struct lab_session *r, size_t host, const struct lab_command *c, struct err *e)
 {
-	size_t n = r->lab.n_hosts, k = 0;
-	int rc = -1;
+	struct parallel_command *j = &r->commands[host];
 
-	/* Commands are indexed by host: a host that is not selected runs `true`. */
+	j->arg = r;
+	j->on_line = c->on_line;
+	if (address_host(r, host, c, e) < 0)
+		return -1;
+	if (c->input == NULL)
+		return 0;
+	j->input = c->input(r, host, &j->input_len);
+	if (j->input == NULL)
+		return err_set(e, ERR_BUG, "no input for %s", r->lab.hosts[host].name);
+	return 0;
+}
+
+static void release(struct lab_session *r, size_t host)
+{
+	struct parallel_command *j = &r->commands[host];
+	struct lab_host_state *h = &r->hosts[host];
+
+	if (j->input != NULL)
+		wipe((char *)(uintptr_t)j->input, j->input_len);
+	free((char *)(uintptr_t)j->input);
+	j->input = NULL;
+	free(h->script.buf);
+	free(h->line.buf);
+	h->script.buf = h->line.buf = NULL;
+}
+
+int lab_remote_run(struct lab_session *r, const struct lab_command *c, struct err *e)
+{
+	const unsigned parallel = c->parallel != 0 ? c->parallel : r->where == LAB_SSH ? 8 : 32;
+	const size_t n = r->lab.n_hosts;
+	int rc = 0;
+
+	memset(r->commands, 0, n * sizeof *r->commands);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		if (is_asked(r, c, i))
+			rc = prepare(r, i, c, e);
+	if (rc == 0)
+		rc = parallel_run(r->commands, n, parallel,
+				  c->timeout_ms != 0 ? c->timeout_ms : LAB_STEP_MS, e);
 	for (size_t i = 0; i < n; i++) {
-		struct parallel_command *j = &r->commands[i];
-
-		memset(j, 0, sizeof *j);
-		j->arg = r;
-		j->on_line = command->on_line;
-		if (!is_asked(r, command, i)) {
-			j->argv[0] = "true";
-			continue;
-		}
-		if (address_job(r, i, command, e) < 0)
-			goto out;
-		if (command->input != NULL) {
-			j->input = command->input(r, i, &j->input_len);
-			if (j->input == NULL) {
-				err_set(e, ERR_BUG, "no bundle for %s", r->lab.hosts[i].name);
-				goto out;
-			}
-		}
-		k++;
-	}
-	if (k > 0)
-		rc = parallel_run(r->commands, n, command->parallel != 0 ? command->parallel : 16,
-				  command->timeout_ms, e);
-	else
-		rc = 0;
-	for (size_t i = 0; rc == 0 && (command->must_succeed || command->must_be_reached) && i < n;
-	     i++)
-		if (is_asked(r, command, i))
-			judge(r, i, !command->must_succeed);
-out:
-	for (size_t i = 0; i < n; i++) {
-		struct parallel_command *j = &r->commands[i];
-
-		if (j->input != NULL) {
-			wipe((char *)(uintptr_t)j->input, j->input_len);
-			free((char *)(uintptr_t)j->input);
-			j->input = NULL;
-		}
-		free(r->hosts[i].script);
-		free(r->hosts[i].quoted);
-		r->hosts[i].script = r->hosts[i].quoted = NULL;
+		if (rc == 0 && (c->must_succeed || c->must_be_reached) &&
+		    r->commands[i].argv[0] != NULL)
+			judge(r, i, !c->must_succeed);
+		release(r, i);
 	}
 	return rc;
 }

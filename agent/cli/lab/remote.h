@@ -6,6 +6,8 @@
 
 #include "agent/cli/lab/session.h"
 
+#define LAB_STEP_MS 60000u /* limit of a step that usually takes a second */
+
 /*
  * What to run: exactly one of script, args and batch.
  *
@@ -14,10 +16,13 @@
  *           hosts are left out.
  *   args    arguments for sapair; --control is added. Every host can run it.
  *   batch   commands for sftp, which come from input(). Windows hosts only.
+ *
+ * Hosts that have failed, or are started by hand, are never asked.
  */
 struct lab_command {
 	const char *script, *args;
 	bool batch;
+	bool windows; /* only Windows hosts */
 	/* Selects the hosts; NULL: all. */
 	bool (*selects)(const struct lab_session *r, size_t host);
 	/* Returns the host's stdin, allocated; it is wiped and freed. NULL: no stdin. */
@@ -29,8 +34,8 @@ struct lab_command {
 	bool must_be_reached, must_succeed;
 	/* Only hosts with a partner; its name is the last argument. */
 	bool with_partner;
-	unsigned parallel;   /* hosts at a time; 0: 16 */
-	uint64_t timeout_ms; /* 0: none */
+	unsigned parallel;   /* hosts at a time; 0: 8 through ssh, 32 on this machine */
+	uint64_t timeout_ms; /* 0: LAB_STEP_MS */
 };
 
 /* Runs it. -1 only if nothing could be run. */

@@ -42,7 +42,7 @@ struct lab_host_state {
 	bool has_program;      /* it has the same program as this one */
 	bool has_dir;          /* Windows: the lab's directory exists */
 	size_t partner;        /* with_partner of struct lab_command; SIZE_MAX: none */
-	char *script, *quoted; /* of the command that runs */
+	struct parallel_text script, line; /* of the command that runs */
 	char netns[LAB_NETNS_MAX];
 };
 

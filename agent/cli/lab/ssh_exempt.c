@@ -3,10 +3,8 @@
  * hosts.
  *
  * The policies of that host block all clear text to the other hosts, and so also the ssh
- * connections
- * to them: until their agents run, and whenever a pair fails. Where ssh connects to the address of
- * a
- * pair, its port is exempt from the pair.
+ * connections to them: until their agents run, and whenever a pair fails. Where ssh connects to
+ * the address of a pair, its port is exempt from the pair.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,18 +70,13 @@ static void take_line(struct parallel_command *j, char *line, size_t len)
 static void ask_ssh(struct way *w, const struct lab_session *r, size_t host)
 {
 	const char *config = args_text(r->args, "ssh-config");
-	size_t n = 0;
 
 	w->job.arg = w;
 	w->job.on_line = take_line;
-	w->job.argv[n++] = "ssh";
-	w->job.argv[n++] = "-G";
-	if (config != NULL) {
-		w->job.argv[n++] = "-F";
-		w->job.argv[n++] = config;
-	}
-	w->job.argv[n++] = "--";
-	w->job.argv[n++] = r->lab.hosts[host].ssh;
+	PARALLEL_ADD(&w->job, "ssh", "-G");
+	if (config != NULL)
+		PARALLEL_ADD(&w->job, "-F", config);
+	PARALLEL_ADD(&w->job, "--", r->lab.hosts[host].ssh);
 }
 
 static bool is_one_of(const struct addrinfo *found, const struct addr *a)

@@ -7,10 +7,10 @@
 #include "agent/cli/lab/session.h"
 
 /* Copies program and bundle to each. */
-int lab_windows_copy(struct lab_session *r, uint64_t timeout_ms, struct err *e);
+int lab_windows_copy(struct lab_session *r, struct err *e);
 /* Starts their agents. */
-int lab_windows_start(struct lab_session *r, uint64_t timeout_ms, struct err *e);
+int lab_windows_start(struct lab_session *r, struct err *e);
 /* Stops their agents and removes all files. */
-int lab_windows_stop(struct lab_session *r, uint64_t timeout_ms, struct err *e);
+int lab_windows_stop(struct lab_session *r, struct err *e);
 
 #endif

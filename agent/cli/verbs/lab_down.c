@@ -3,7 +3,6 @@
  */
 #include "agent/cli/lab/location.h"
 #include "agent/cli/lab/query.h"
-#include "agent/cli/lab/result.h"
 #include "agent/cli/lab/script.h"
 #include "agent/cli/lab/show.h"
 #include "agent/cli/lab/windows.h"
@@ -36,16 +35,12 @@ static const char down_script[] = LAB_SCRIPT_COMMON
 
 static int take_down(struct lab_session *r, struct err *e)
 {
+	static const struct lab_command down = {.script = down_script,
+						.on_line = lab_query_word,
+						.must_succeed = true};
+
 	lab_query_mark_manual(r);
-	if (lab_remote_run(r,
-			   &(struct lab_command){.script = down_script,
-						 .selects = lab_query_not_manual,
-						 .on_line = lab_result_word,
-						 .must_succeed = true,
-						 .parallel = r->where == LAB_SSH ? 8 : 32,
-						 .timeout_ms = LAB_STEP_MS},
-			   e) < 0 ||
-	    lab_windows_stop(r, LAB_STEP_MS, e) < 0)
+	if (lab_remote_run(r, &down, e) < 0 || lab_windows_stop(r, e) < 0)
 		return -1;
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
 		if (r->hosts[i].state == HOST_FAILED)
@@ -89,7 +84,5 @@ const struct verb verb_lab_down = {
 		"it.",
 	.example = "sapair lab down lab.json",
 	.options = {options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_down,
 };

@@ -7,9 +7,7 @@
 
 #include "agent/cli/lab/location.h"
 #include "agent/cli/lab/netns.h"
-#include "agent/cli/lab/program.h"
 #include "agent/cli/lab/query.h"
-#include "agent/cli/lab/result.h"
 #include "agent/cli/lab/script.h"
 #include "agent/cli/lab/show.h"
 #include "agent/cli/lab/ssh_exempt.h"
@@ -60,7 +58,7 @@ static const char up_script[] = LAB_SCRIPT_COMMON
 
 static bool with_other_program(const struct lab_session *r, size_t host)
 {
-	return lab_session_is_reachable(r, host) && !r->hosts[host].has_program;
+	return !r->hosts[host].has_program;
 }
 
 static void take_hash(struct parallel_command *j, char *line, size_t len)
@@ -96,6 +94,15 @@ static char *image_of(struct lab_session *r, size_t host, size_t *len)
 /* Copies the program to every host that does not have the same one. */
 static int put_program(struct lab_session *r, struct err *e)
 {
+	static const struct lab_command hash = {.script = hash_script,
+						.on_line = take_hash,
+						.must_succeed = true};
+	static const struct lab_command put = {.script = put_script,
+					       .selects = with_other_program,
+					       .input = image_of,
+					       .must_succeed = true,
+					       .parallel = 4,
+					       .timeout_ms = 4 * LAB_STEP_MS};
 	const size_t n = strlen(r->self);
 
 	if (r->where != LAB_SSH || r->program[0] != '\0')
@@ -108,25 +115,10 @@ static int put_program(struct lab_session *r, struct err *e)
 					"a Linux host, and this program is for Windows: give the path of sapair there with --program");
 		return 0;
 	}
-	if (lab_program_read(&r->image, &r->image_len, r->image_hash, r->self, e) < 0)
+	if (labfile_program(&r->image, &r->image_len, r->image_hash, r->self, e) < 0 ||
+	    lab_remote_run(r, &hash, e) < 0)
 		return -1;
-	if (lab_remote_run(r,
-			   &(struct lab_command){.script = hash_script,
-						 .selects = lab_session_is_reachable,
-						 .on_line = take_hash,
-						 .must_succeed = true,
-						 .parallel = 8,
-						 .timeout_ms = LAB_STEP_MS},
-			   e) < 0)
-		return -1;
-	return lab_remote_run(r,
-			      &(struct lab_command){.script = put_script,
-						    .selects = with_other_program,
-						    .input = image_of,
-						    .must_succeed = true,
-						    .parallel = 4,
-						    .timeout_ms = 4ull * LAB_STEP_MS},
-			      e);
+	return lab_remote_run(r, &put, e);
 }
 
 static int make_bundles(struct lab_session *r, uint64_t ttl_ms, struct err *e)
@@ -138,26 +130,27 @@ static int make_bundles(struct lab_session *r, uint64_t ttl_ms, struct err *e)
 
 static bool first_host(const struct lab_session *r, size_t host)
 {
-	return host == 0 && lab_session_is_reachable(r, host);
+	(void)r;
+	return host == 0;
 }
 
 static bool other_hosts(const struct lab_session *r, size_t host)
 {
-	return host != 0 && lab_session_is_reachable(r, host);
+	(void)r;
+	return host != 0;
 }
 
+/* which: NULL for all. */
 static int start_some(struct lab_session *r,
 		      bool (*which)(const struct lab_session *r, size_t host), struct err *e)
 {
-	return lab_remote_run(r,
-			      &(struct lab_command){.script = up_script,
-						    .selects = which,
-						    .input = bundle_of,
-						    .on_line = lab_result_word,
-						    .must_succeed = true,
-						    .parallel = r->where == LAB_SSH ? 8 : 32,
-						    .timeout_ms = LAB_STEP_MS},
-			      e);
+	const struct lab_command c = {.script = up_script,
+				      .selects = which,
+				      .input = bundle_of,
+				      .on_line = lab_query_word,
+				      .must_succeed = true};
+
+	return lab_remote_run(r, &c, e);
 }
 
 /* Where all hosts share a kernel, the first agent starts alone: it makes the kernel load the
@@ -165,11 +158,9 @@ static int start_some(struct lab_session *r,
 static int start_agents(struct lab_session *r, struct err *e)
 {
 	if (r->where == LAB_SSH)
-		return start_some(r, lab_session_is_reachable, e) < 0
-			       ? -1
-			       : lab_windows_start(r, LAB_STEP_MS, e);
+		return start_some(r, NULL, e) < 0 ? -1 : lab_windows_start(r, e);
 	if (strcmp(r->lab.backend, "soft") == 0)
-		return start_some(r, lab_session_is_reachable, e);
+		return start_some(r, NULL, e);
 	return start_some(r, first_host, e) < 0 ? -1 : start_some(r, other_hosts, e);
 }
 
@@ -187,15 +178,11 @@ static int prove(struct lab_session *r, uint32_t timeout_ms, struct err *e)
  * again. */
 static int mend(struct lab_session *r, struct err *e)
 {
-	static const char script[] = LAB_SCRIPT_COMMON "end 0\n";
+	static const struct lab_command end = {.script = LAB_SCRIPT_COMMON "end 0\n"};
 
 	if (lab_location_is_complete(r))
 		return 0;
-	if (lab_remote_run(r,
-			   &(struct lab_command){.script = script,
-						 .parallel = 32,
-						 .timeout_ms = LAB_STEP_MS},
-			   e) < 0)
+	if (lab_remote_run(r, &end, e) < 0)
 		return -1;
 	return lab_location_repair(r, e);
 }
@@ -221,7 +208,7 @@ static int bring_up(struct lab_session *r, struct err *e)
 	}
 	lab_query_mark_manual(r);
 	if (lab_ssh_exempt(r, e) < 0 || make_bundles(r, ttl_ms, e) < 0 || put_program(r, e) < 0 ||
-	    lab_windows_copy(r, LAB_STEP_MS, e) < 0 || start_agents(r, e) < 0)
+	    lab_windows_copy(r, e) < 0 || start_agents(r, e) < 0)
 		return -1;
 	return prove(r, timeout_ms, e);
 }
@@ -258,7 +245,5 @@ const struct verb verb_lab_up = {
 		"that already run are left running.",
 	.example = "sapair lab up lab.json --here",
 	.options = {options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_up,
 };

@@ -11,8 +11,8 @@
 #include <uv.h>
 
 #include "agent/cli/client.h"
+#include "agent/cli/lab/labfile.h"
 #include "agent/cli/lab/parallel.h"
-#include "agent/cli/lab/program.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/os/detach.h"
@@ -66,14 +66,10 @@ static bool answers(const char *control)
 /* Runs the program. Returns its exit status, or -1; its stderr is in j. */
 static int run(const struct place *p, struct parallel_command *j, const char *const *words)
 {
-	size_t n = 0;
-
 	memset(j, 0, sizeof *j);
-	j->argv[n++] = p->exe;
-	for (; *words != NULL; words++)
-		j->argv[n++] = *words;
-	j->argv[n++] = "--control";
-	j->argv[n++] = p->control;
+	PARALLEL_ADD(j, p->exe);
+	parallel_add_words(j, words);
+	PARALLEL_ADD(j, "--control", p->control);
 	if (parallel_run(j, 1, 1, LAB_STEP_MS, NULL) < 0 || !j->started || j->timed_out)
 		return -1;
 	return j->status;
@@ -150,7 +146,7 @@ static int run_hash(const struct args *a, struct err *e)
 
 	if (find_place(&p, a, e) < 0)
 		return -1;
-	rc = lab_program_read(&image, &len, hex, p.exe, e);
+	rc = labfile_program(&image, &len, hex, p.exe, e);
 	free(image);
 	if (rc == 0)
 		out_text("%s\n", hex);
@@ -336,7 +332,6 @@ static int run_start(const struct args *a, struct err *e)
 
 const struct verb verb_labhost_hash = {
 	.name = "labhost hash",
-	.words = "",
 	.text = "print the hash of the program (for sapair lab up)",
 	.example = "sapair labhost hash",
 	.options = {verb_control},
@@ -345,7 +340,6 @@ const struct verb verb_labhost_hash = {
 
 const struct verb verb_labhost_start = {
 	.name = "labhost start",
-	.words = "",
 	.text = "start a lab's agent in the background (for sapair lab up)",
 	.more = "Uses the bundle in the program's directory. An agent that already runs with\n"
 		"it is left running.",
@@ -356,7 +350,6 @@ const struct verb verb_labhost_start = {
 
 const struct verb verb_labhost_stop = {
 	.name = "labhost stop",
-	.words = "",
 	.text = "stop a lab's agent and remove its files (for sapair lab down)",
 	.example = "sapair labhost stop --control \\\\.\\pipe\\sapair-lab",
 	.options = {verb_control},

@@ -3,6 +3,8 @@
  */
 #include "agent/daemon/peer/policy.h"
 
+#include "agent/daemon/link/link.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +21,7 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 		return err_set(e, ERR_OS, "no memory");
 	uv_udp_init(loop, udp);
 	addr_put(dst, &to->addr);
-	rc = to->addr.len == 4 ? uv_ip4_addr(dst, to->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(dst, to->port, (struct sockaddr_in6 *)&ss);
+	rc = link_sockaddr(to, &ss);
 	if (rc == 0)
 		rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
 	if (rc == 0)
@@ -46,7 +47,7 @@ int policy_fill(struct policy *sa, const struct config *c, const struct peer_con
 int policy_install(struct peer_policy *p, struct agent *a, const struct peer_config *pc,
 		   void *owner, struct err *e)
 {
-	if (policy_fill(&p->sa, &a->cfg, pc, &a->loop.uv, e) < 0)
+	if (policy_fill(&p->sa, &a->cfg, pc, &a->loop, e) < 0)
 		return -1;
 	p->sa.owner = owner;
 	if (ipsec_policy_add(a->db, &p->sa, e) < 0)

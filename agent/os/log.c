@@ -82,7 +82,7 @@ static void put_json(struct line *l, const char *s)
 static void put_time(struct line *l)
 {
 	const int64_t ms = os_wall_ms();
-	char date[DATE_TEXT], text[DATE_TEXT + 4];
+	char date[DATE_TEXT], text[40];
 
 	date_put(date, ms / 1000);
 	snprintf(text, sizeof text, "%.19s.%03dZ", date, (int)(ms % 1000));

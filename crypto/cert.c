@@ -463,34 +463,49 @@ bool cert_self(struct pem_pair *out, const struct cert_params *params)
 	return ok;
 }
 
-/* subject is the key that is certified. */
-static enum identity_fault sign(char *pem, const struct cert_params *params,
-				mbedtls_pk_context *subject, struct ca *ca)
+/* Signs for a key: that of subject_cert, or a new one, which is written to key_pem. */
+static enum identity_fault certify(char *pem, char *key_pem, const struct cert_params *params,
+				   const char *subject_cert, const char *ca_cert,
+				   const char *ca_key)
 {
-	if (!write_cert(pem, params, subject, &ca->crt, &ca->key))
-		return IDENTITY_NO_MEMORY;
-	return chains(pem, &ca->crt) ? IDENTITY_OK : IDENTITY_BAD_CA;
+	struct ca ca;
+	mbedtls_x509_crt subject;
+	mbedtls_pk_context fresh, *key = &fresh;
+	enum identity_fault fault;
+
+	if (!params_fit(params) || params->is_ca)
+		return IDENTITY_BAD_CERT;
+	mbedtls_x509_crt_init(&subject);
+	mbedtls_pk_init(&fresh);
+	fault = ca_open(&ca, ca_cert, ca_key);
+	if (fault == IDENTITY_OK && subject_cert != NULL) {
+		key = &subject.pk;
+		fault = cert_parse(&subject, subject_cert, IDENTITY_BAD_CERT);
+		if (fault == IDENTITY_OK && !cert_key_is_ec(key))
+			fault = IDENTITY_WEAK;
+	} else if (fault == IDENTITY_OK && !make_key(key)) {
+		fault = IDENTITY_NO_MEMORY;
+	}
+	if (fault == IDENTITY_OK && !write_cert(pem, params, key, &ca.crt, &ca.key))
+		fault = IDENTITY_NO_MEMORY;
+	if (fault == IDENTITY_OK && !chains(pem, &ca.crt))
+		fault = IDENTITY_BAD_CA;
+	if (fault == IDENTITY_OK && key_pem != NULL &&
+	    mbedtls_pk_write_key_pem(key, (unsigned char *)key_pem, CERT_PEM_MAX) != 0)
+		fault = IDENTITY_NO_MEMORY;
+	mbedtls_pk_free(&fresh);
+	mbedtls_x509_crt_free(&subject);
+	ca_close(&ca);
+	return fault;
 }
 
 enum identity_fault cert_issue(struct pem_pair *out, const struct cert_params *params,
 			       const char *ca_cert, const char *ca_key)
 {
-	struct ca ca;
-	mbedtls_pk_context key;
 	enum identity_fault fault;
 
 	wipe(out, sizeof *out);
-	if (!params_fit(params) || params->is_ca)
-		return IDENTITY_BAD_CERT;
-	mbedtls_pk_init(&key);
-	fault = ca_open(&ca, ca_cert, ca_key);
-	if (fault == IDENTITY_OK)
-		fault = make_key(&key) ? sign(out->cert, params, &key, &ca) : IDENTITY_NO_MEMORY;
-	if (fault == IDENTITY_OK &&
-	    mbedtls_pk_write_key_pem(&key, (unsigned char *)out->key, sizeof out->key) != 0)
-		fault = IDENTITY_NO_MEMORY;
-	mbedtls_pk_free(&key);
-	ca_close(&ca);
+	fault = certify(out->cert, out->key, params, NULL, ca_cert, ca_key);
 	if (fault != IDENTITY_OK)
 		wipe(out, sizeof *out);
 	return fault;
@@ -499,23 +514,10 @@ enum identity_fault cert_issue(struct pem_pair *out, const struct cert_params *p
 enum identity_fault cert_sign(char *out, const struct cert_params *params, const char *subject_cert,
 			      const char *ca_cert, const char *ca_key)
 {
-	struct ca ca;
-	mbedtls_x509_crt subject;
 	enum identity_fault fault;
 
 	wipe(out, CERT_PEM_MAX);
-	if (!params_fit(params) || params->is_ca)
-		return IDENTITY_BAD_CERT;
-	mbedtls_x509_crt_init(&subject);
-	fault = ca_open(&ca, ca_cert, ca_key);
-	if (fault == IDENTITY_OK)
-		fault = cert_parse(&subject, subject_cert, IDENTITY_BAD_CERT);
-	if (fault == IDENTITY_OK && !cert_key_is_ec(&subject.pk))
-		fault = IDENTITY_WEAK;
-	if (fault == IDENTITY_OK)
-		fault = sign(out, params, &subject.pk, &ca);
-	mbedtls_x509_crt_free(&subject);
-	ca_close(&ca);
+	fault = certify(out, NULL, params, subject_cert, ca_cert, ca_key);
 	if (fault != IDENTITY_OK)
 		wipe(out, CERT_PEM_MAX);
 	return fault;

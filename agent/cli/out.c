@@ -4,7 +4,6 @@
 #include "agent/cli/out.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "agent/os/os.h"
 

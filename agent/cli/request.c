@@ -5,16 +5,13 @@
 
 #include <string.h>
 
-#include "agent/cli/out.h"
-#include "agent/cli/verb.h"
-
 #define GRACE_MS 2000 /* beyond the agent's own time limit, which gives the better error */
 
 /* ---- the reply ------------------------------------------------------------------------- */
 
 int request_parse(struct json_doc **doc, const char *line, size_t len, struct err *e)
 {
-	if (json_open(doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, e) == 0)
+	if (json_open(doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, e) == 0)
 		return 0;
 	err_in(e, "the agent's reply");
 	if (e != NULL && e->code == ERR_REFUSED)

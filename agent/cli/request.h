@@ -1,12 +1,13 @@
 /*
- * agent/cli/request.h - one request to a running agent, and the documents of its reply.
+ * agent/cli/request.h - one request to a running agent, and the documents of its reply. With it come
+ * verb.h, show.h and out.h, which every verb that asks the agent needs.
  */
 #ifndef SAPAIR_AGENT_CLI_REQUEST_H
 #define SAPAIR_AGENT_CLI_REQUEST_H
 
-#include "agent/cli/args.h"
 #include "agent/cli/client.h"
 #include "agent/cli/show.h"
+#include "agent/cli/verb.h"
 #include "proto/json/scan.h"
 
 struct request;

@@ -1,7 +1,6 @@
 /*
  * agent/cli/verbs/completion.c - completion: derived from the list of verbs.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/cli/out.h"

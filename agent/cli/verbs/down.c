@@ -1,9 +1,7 @@
 /*
  * agent/cli/verbs/down.c - down: removes pairs.
  */
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_down(const struct cJSON *d, bool several)
 {

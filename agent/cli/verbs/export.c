@@ -10,9 +10,7 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 #include "proto/base/suite.h"
 
 #define LOOK_MS 250 /* for an interrupt */

@@ -1,9 +1,7 @@
 /*
  * agent/cli/verbs/rekey.c - rekey: new SPIs and keys, and the receipt.
  */
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_epoch(const struct cJSON *d)
 {

@@ -1,9 +1,7 @@
 /*
  * agent/cli/verbs/reload.c - reload: applies changes of config and certificates.
  */
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_names(const struct cJSON *d, const char *name)
 {

@@ -10,9 +10,7 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 #include "proto/base/suite.h"
 
 #define SCRIPT_ROOM 65536

@@ -1,9 +1,7 @@
 /*
  * agent/cli/verbs/stop.c - stop: stops the agent.
  */
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_stop(const struct cJSON *d, bool several)
 {

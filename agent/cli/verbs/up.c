@@ -3,9 +3,7 @@
  */
 #include <string.h>
 
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_up(const struct cJSON *d, bool several)
 {

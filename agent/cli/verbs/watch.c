@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_value(const struct cJSON *v)
 {

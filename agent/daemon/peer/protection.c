@@ -17,6 +17,15 @@ const char *protection_word(unsigned bit)
 	return words[bit];
 }
 
+void protection_put_words(struct json_out *o, uint32_t reasons)
+{
+	json_put_array(o, "protected_reasons");
+	for (unsigned i = 0; i < PROTECTION_COUNT; i++)
+		if ((reasons >> i & 1) != 0)
+			json_put_text(o, NULL, protection_word(i));
+	json_put_array_end(o);
+}
+
 uint32_t protection_reasons(const struct peer *p)
 {
 	const struct ipsec_can *can = &p->agent->can;
@@ -24,11 +33,11 @@ uint32_t protection_reasons(const struct peer *p)
 
 	if (can->datagrams)
 		reasons |= UNPROTECTED_SOFT_BACKEND;
-	if (p->cfg.opt.mode == MODE_PERMISSIVE)
+	if (p->cfg.opt.policy.mode == MODE_PERMISSIVE)
 		reasons |= UNPROTECTED_PERMISSIVE;
 	if (!p->is_wanted)
 		return reasons | UNPROTECTED_DOWN;
-	if (p->cfg.opt.start == CONFIG_START_SEAMLESS && pair_rekeys(p->pair) == 0)
+	if (p->cfg.opt.policy.start == START_SEAMLESS && pair_rekeys(p->pair) == 0)
 		reasons |= UNPROTECTED_SEAMLESS;
 	if (!policy_is_installed(&p->policy))
 		reasons |= UNPROTECTED_POLICY_MISSING;
@@ -87,11 +96,7 @@ static void put_event(struct peer *p, uint32_t reasons)
 		    p->cfg.name);
 	if (ev.wanted) {
 		json_put_bool(&ev.json, "protected", reasons == 0);
-		json_put_array(&ev.json, "protected_reasons");
-		for (unsigned i = 0; i < PROTECTION_COUNT; i++)
-			if ((reasons >> i & 1) != 0)
-				json_put_text(&ev.json, NULL, protection_word(i));
-		json_put_array_end(&ev.json);
+		protection_put_words(&ev.json, reasons);
 		json_put_bool(&ev.json, "carrying", pair_is_up(p->pair));
 	}
 	if (reasons == 0)

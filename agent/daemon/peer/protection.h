@@ -21,6 +21,8 @@ struct protection {
 uint32_t protection_reasons(const struct peer *p);
 /* "sysctl", by the number of the bit. */
 const char *protection_word(unsigned bit);
+/* The words of a set, as the member "protected_reasons". */
+void protection_put_words(struct json_out *o, uint32_t reasons);
 /* ERR_VERIFY if the traffic can pass in clear although it must not: a back end of the system, mode
  * required. */
 int protection_check(const struct peer *p, struct err *e);

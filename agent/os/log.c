@@ -3,10 +3,10 @@
  */
 #include "agent/os/log.h"
 #include "agent/os/os.h"
+#include "crypto/date.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define TEXT_MAX 1024                  /* bytes of a line, before and after escaping */
 #define LINE_MAX_ (2 * TEXT_MAX + 128) /* JSON may double every byte */
@@ -81,17 +81,11 @@ static void put_json(struct line *l, const char *s)
 
 static void put_time(struct line *l)
 {
-	const int64_t wall_ms = os_wall_ms();
-	const time_t s = (time_t)(wall_ms / 1000);
-	/* cppcheck-suppress gmtimeCalled ; one thread logs: that of the loop */
-	const struct tm *t = gmtime(&s);
-	char text[80];
+	const int64_t ms = os_wall_ms();
+	char date[DATE_TEXT], text[40];
 
-	if (t == NULL)
-		return;
-	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t->tm_year + 1900,
-		 t->tm_mon + 1, t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec,
-		 (int)(wall_ms % 1000));
+	date_put(date, ms / 1000);
+	snprintf(text, sizeof text, "%.19s.%03dZ", date, (int)(ms % 1000));
 	put(l, text);
 }
 
@@ -102,8 +96,7 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 	char head[16];
 
 	l.n = 0;
-	switch (state.style) {
-	case LOG_JSON:
+	if (state.style == LOG_JSON) {
 		put(&l, "{\"time\":\"");
 		put_time(&l);
 		put(&l, "\",\"level\":\"");
@@ -115,24 +108,16 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 			put_json(&l, hint);
 		}
 		put(&l, "\"}");
-		break;
-	case LOG_JOURNAL:
-		snprintf(head, sizeof head, "<%c>", levels[level].journal);
+	} else {
+		if (state.style == LOG_PLAIN) {
+			put_time(&l);
+			snprintf(head, sizeof head, " %-5s ", levels[level].word);
+		} else {
+			snprintf(head, sizeof head,
+				 state.style == LOG_EVENTS && number != 0 ? "<%c,%u>" : "<%c>",
+				 levels[level].journal, number);
+		}
 		put(&l, head);
-		break;
-	case LOG_EVENTS:
-		snprintf(head, sizeof head, number != 0 ? "<%c,%u>" : "<%c>", levels[level].journal,
-			 number);
-		put(&l, head);
-		break;
-	case LOG_PLAIN:
-	default:
-		put_time(&l);
-		snprintf(head, sizeof head, " %-5s ", levels[level].word);
-		put(&l, head);
-		break;
-	}
-	if (state.style != LOG_JSON) {
 		put(&l, text);
 		if (hint != NULL) {
 			put(&l, " (");
@@ -155,19 +140,6 @@ static void format(char escaped[TEXT_MAX], const char *fmt, va_list ap)
 	if (vsnprintf(raw, sizeof raw, fmt, ap) < 0)
 		raw[0] = '\0';
 	text_escape(escaped, TEXT_MAX, raw, strlen(raw));
-}
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level))
-		return;
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
-	emit(level, 0, text, NULL);
 }
 
 void log_err(enum log_level level, const struct err *e, const char *fmt, ...)
@@ -219,19 +191,6 @@ static bool may_write(uint64_t now_ms, enum log_level level)
 		state.omitted = 0;
 	}
 	return true;
-}
-
-void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...)
-{
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level) || !may_write(now_ms, level))
-		return;
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
-	emit(level, 0, text, NULL);
 }
 
 void log_event(enum log_level level, unsigned number, uint64_t limited_ms, const char *fmt, ...)

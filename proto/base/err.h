@@ -57,6 +57,8 @@ int err_in(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * "peers[1].address: missing". Called from the innermost element outwards, before err_in().
  */
 int err_at(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* err_set(ERR_USAGE) and err_at() in one, for the value at that path. */
+int err_value(struct err *e, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Sets the hint (static text). */
 int err_hint(struct err *e, const char *hint);
 
@@ -75,6 +77,8 @@ enum err_code err_of_word(const char *word);
 void text_escape(char *dst, size_t size, const char *src, size_t n);
 /* Whether text_escape() would change nothing but backslashes. */
 bool text_printable(const char *src, size_t n);
+/* Whether every byte is an ASCII letter, a digit or in more. */
+bool text_alnum(const char *src, const char *more);
 /* Length of the UTF-8 character (RFC 3629) at src, of n > 0 bytes; 0: not UTF-8. */
 size_t text_char(const char *src, size_t n, uint32_t *code);
 
@@ -84,6 +88,7 @@ size_t text_char(const char *src, size_t n, uint32_t *code);
 #define err_set(...) ((void)err_set(__VA_ARGS__), -1)
 #define err_in(...) ((void)err_in(__VA_ARGS__), -1)
 #define err_at(...) ((void)err_at(__VA_ARGS__), -1)
+#define err_value(...) ((void)err_value(__VA_ARGS__), -1)
 #define err_hint(...) ((void)err_hint(__VA_ARGS__), -1)
 #endif
 

@@ -27,12 +27,9 @@ struct reading {
 /* Names are used in file names and on command lines: they begin with a letter or digit. */
 static bool name_fits(const char *s)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-";
 	size_t n = strlen(s);
 
-	return n >= 1 && n <= LAB_NAME_MAX && strspn(s, letters) == n &&
-	       strchr("._-", s[0]) == NULL;
+	return n >= 1 && n <= LAB_NAME_MAX && text_alnum(s, "._-") && strchr("._-", s[0]) == NULL;
 }
 
 static int get_name(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
@@ -50,13 +47,11 @@ static int get_name(const struct cJSON *v, const struct json_field *f, void *to,
 /* A destination of ssh, never an option: [user@]host or ssh://[user@]host[:port]. */
 static int get_ssh(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-@:/[]%";
 	const char *s = to;
 
 	if (json_get_text(v, f, to, e) < 0)
 		return -1;
-	if (s[0] == '-' || strspn(s, letters) != strlen(s))
+	if (s[0] == '-' || !text_alnum(s, "._-@:/[]%"))
 		return err_set(e, ERR_USAGE,
 			       "must be \"[USER@]HOST\" or \"ssh://[USER@]HOST:PORT\"");
 	return 0;
@@ -109,14 +104,14 @@ struct host_reading {
 };
 
 static const struct json_field host_fields[] = {
-	{"name", get_name, offsetof(struct host_reading, h.name), 1, LAB_NAME_MAX + 1, NULL, false,
-	 NULL},
-	{"address", get_address, offsetof(struct host_reading, h), 0, 0, NULL, false, NULL},
-	{"ssh", get_ssh, offsetof(struct host_reading, h.ssh), 1, LAB_SSH_MAX + 1, NULL, true,
-	 NULL},
-	{"system", json_get_word, offsetof(struct host_reading, h.system), 0, 0, systems, true,
-	 NULL},
-	{"options", get_later, offsetof(struct host_reading, options), 0, 0, NULL, true, NULL},
+	JSON_NAMED("name", struct host_reading, h.name, get_name, .min = 1,
+		   .max = LAB_NAME_MAX + 1),
+	JSON_NAMED("address", struct host_reading, h, get_address, .optional = false),
+	JSON_NAMED("ssh", struct host_reading, h.ssh, get_ssh, .min = 1, .max = LAB_SSH_MAX + 1,
+		   .optional = true),
+	JSON_NAMED("system", struct host_reading, h.system, json_get_word, .more = systems,
+		   .optional = true),
+	JSON_FIELD(struct host_reading, options, get_later, .optional = true),
 };
 
 size_t lab_find_host(const struct lab *lab, const char *name)
@@ -142,24 +137,20 @@ static int check_host(const struct lab *lab, const struct lab_host *h, struct er
 	size_t twin = lab_find_host(lab, h->name);
 	char text[ADDR_TEXT];
 
-	if (twin != SIZE_MAX) {
-		err_set(e, ERR_USAGE, "%s is also the name of hosts[%zu]", h->name, twin);
-		return err_at(e, "name");
-	}
+	if (twin != SIZE_MAX)
+		return err_value(e, "name", "%s is also the name of hosts[%zu]", h->name, twin);
 	for (size_t i = 0; i < h->ats; i++) {
 		addr_put(text, &h->at[i].addr);
 		for (size_t k = 0; k < i; k++)
-			if (addr_equal(&h->at[k].addr, &h->at[i].addr)) {
-				err_set(e, ERR_USAGE, "%s is given twice", text);
-				return err_at(e, "address");
-			}
+			if (addr_equal(&h->at[k].addr, &h->at[i].addr))
+				return err_value(e, "address", "%s is given twice", text);
 		for (size_t k = 0; k < lab->n_hosts; k++)
 			for (size_t m = 0; m < lab->hosts[k].ats; m++) {
 				if (!addr_equal(&lab->hosts[k].at[m].addr, &h->at[i].addr))
 					continue;
-				err_set(e, ERR_USAGE, "%s is also an address of hosts[%zu], %s",
-					text, k, lab->hosts[k].name);
-				return err_at(e, "address");
+				return err_value(e, "address",
+						 "%s is also an address of hosts[%zu], %s", text, k,
+						 lab->hosts[k].name);
 			}
 	}
 	return 0;
@@ -190,8 +181,7 @@ static int read_hosts(struct reading *r, struct err *e)
 		return err_at(e, "hosts");
 	if (r->lab.n_hosts >= 2)
 		return 0;
-	err_set(e, ERR_USAGE, "a lab needs at least two hosts");
-	return err_at(e, "hosts");
+	return err_value(e, "hosts", "a lab needs at least two hosts");
 }
 
 /* ---- groups ---------------------------------------------------------------------------- */
@@ -233,9 +223,8 @@ struct group_text {
 };
 
 static const struct json_field group_fields[] = {
-	{"name", get_name, offsetof(struct group_text, name), 1, LAB_NAME_MAX + 1, NULL, false,
-	 NULL},
-	{"hosts", get_later, offsetof(struct group_text, hosts), 0, 0, NULL, false, NULL},
+	JSON_FIELD(struct group_text, name, get_name, .min = 1, .max = LAB_NAME_MAX + 1),
+	JSON_FIELD(struct group_text, hosts, get_later, .optional = false),
 };
 
 static int read_group(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -248,10 +237,8 @@ static int read_group(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	if (json_decode(v, group_fields, COUNT(group_fields), &text, sizeof text, e) < 0)
 		return -1;
 	if (lab_find_host(&r->lab, text.name) != SIZE_MAX || find_group(r, text.name) != NULL ||
-	    strcmp(text.name, "all") == 0) {
-		err_set(e, ERR_USAGE, "a host or group is already named %s", text.name);
-		return err_at(e, "name");
-	}
+	    strcmp(text.name, "all") == 0)
+		return err_value(e, "name", "a host or group is already named %s", text.name);
 	memcpy(in.g->name, text.name, sizeof in.g->name);
 	r->n_groups = i + 1;
 	if (json_each(text.hosts, LAB_HOSTS_MAX, add_member, &in, e) < 0)
@@ -326,11 +313,12 @@ static int check_ends(const struct lab *lab, const struct lab_pair *p, struct er
 	const struct peer_options *a = &p->opt_a, *b = &p->opt_b;
 	const char *what = NULL;
 
-	if (a->encap != b->encap)
+	if (a->policy.encap != b->policy.encap)
 		what = "encap";
-	else if (a->udp != b->udp)
+	else if (a->policy.udp != b->policy.udp)
 		what = "udp";
-	else if (!texts_equal(a->protect, a->protects, b->protect, b->protects))
+	else if (!texts_equal(a->policy.protect, a->policy.protects, b->policy.protect,
+			      b->policy.protects))
 		what = "protect";
 	else if (suite_choose(&a->suites, &b->suites) == SUITE_COUNT)
 		what = "suites";
@@ -430,8 +418,8 @@ struct pair_text {
 };
 
 static const struct json_field pair_fields[] = {
-	{"between", get_later, offsetof(struct pair_text, between), 0, 0, NULL, false, NULL},
-	{"options", get_later, offsetof(struct pair_text, options), 0, 0, NULL, true, NULL},
+	JSON_FIELD(struct pair_text, between, get_later, .optional = false),
+	JSON_FIELD(struct pair_text, options, get_later, .optional = true),
 };
 
 static int read_pair(const struct cJSON *v, size_t i, void *arg, struct err *e)
@@ -457,8 +445,7 @@ static int read_pairs(struct reading *r, struct err *e)
 		if (json_each(r->pairs, LAB_HOSTS_MAX * LAB_HOSTS_MAX, read_pair, r, e) < 0)
 			return err_at(e, "pairs");
 	} else if (r->pairs != NULL && strcmp(json_string(r->pairs), "all") != 0) {
-		err_set(e, ERR_USAGE, "must be \"all\" or a list of pairs");
-		return err_at(e, "pairs");
+		return err_value(e, "pairs", "must be \"all\" or a list of pairs");
 	} else {
 		for (size_t i = 0; i < n; i++)
 			for (size_t k = i + 1; k < n; k++)
@@ -467,28 +454,27 @@ static int read_pairs(struct reading *r, struct err *e)
 	}
 	if (r->lab.n_pairs > 0)
 		return 0;
-	err_set(e, ERR_USAGE, "a lab needs at least one pair");
-	return err_at(e, "pairs");
+	return err_value(e, "pairs", "a lab needs at least one pair");
 }
 
 /* ---- the file -------------------------------------------------------------------------- */
 
 static const struct json_field lab_fields[] = {
-	{"lab", get_name, offsetof(struct reading, lab.name), 1, LAB_NAME_MAX + 1, NULL, true,
-	 NULL},
-	{"backend", json_get_text, offsetof(struct reading, lab.backend), 1, BACKEND_NAME_MAX, NULL,
-	 true, NULL},
-	{"export_keys", json_get_bool, offsetof(struct reading, lab.export_keys), 0, 0, NULL, true,
-	 NULL},
-	{"options", get_later, offsetof(struct reading, options), 0, 0, NULL, true, NULL},
-	{"hosts", get_later, offsetof(struct reading, hosts), 0, 0, NULL, false, NULL},
-	{"groups", get_later, offsetof(struct reading, groups_at), 0, 0, NULL, true, NULL},
-	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true, NULL},
+	JSON_NAMED("lab", struct reading, lab.name, get_name, .min = 1, .max = LAB_NAME_MAX + 1,
+		   .optional = true),
+	JSON_NAMED("backend", struct reading, lab.backend, json_get_text, .min = 1,
+		   .max = BACKEND_NAME_MAX, .optional = true),
+	JSON_NAMED("export_keys", struct reading, lab.export_keys, json_get_bool, .optional = true),
+	JSON_FIELD(struct reading, options, get_later, .optional = true),
+	JSON_FIELD(struct reading, hosts, get_later, .optional = false),
+	JSON_NAMED("groups", struct reading, groups_at, get_later, .optional = true),
+	JSON_FIELD(struct reading, pairs, get_later, .optional = true),
 };
 
-static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
+static int read_lab(const struct cJSON *root, void *to, struct err *e)
 {
-	memset(r, 0, sizeof *r);
+	struct reading *r = to;
+
 	memcpy(r->lab.name, "lab", sizeof "lab");
 	memcpy(r->lab.backend, "auto", sizeof "auto");
 	if (json_decode(root, lab_fields, COUNT(lab_fields), r, sizeof *r, e) < 0)
@@ -501,25 +487,16 @@ static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
 
 int lab_parse(struct lab *lab, const char *text, size_t len, struct err *e)
 {
-	struct json_doc *doc;
 	struct reading r;
-	int rc = -1;
+	int rc;
 
-	memset(lab, 0, sizeof *lab);
-	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
-		rc = read_lab(&r, json_root(doc), e);
-		if (rc < 0) {
-			json_place(text, len, e);
-			lab_free(&r.lab);
-		} else {
-			*lab = r.lab;
-		}
-		free(r.groups);
-		free(r.index);
-		json_close(doc);
-	}
-	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* the user's file, not a peer's message */
+	memset(&r, 0, sizeof r);
+	rc = json_read_file(text, len, DEPTH, read_lab, &r, e);
+	if (rc < 0)
+		lab_free(&r.lab);
+	*lab = r.lab;
+	free(r.groups);
+	free(r.index);
 	return rc;
 }
 

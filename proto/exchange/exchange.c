@@ -69,51 +69,25 @@ static const struct undo {
 
 /* ---- names ----------------------------------------------------------------------------- */
 
+#define NAME(name) #name,
+
 const char *xstate_name(enum xstate s)
 {
-	static const char *const names[XS_COUNT] = {
-		[XS_IDLE] = "IDLE",
-		[XS_L_RESERVING] = "L_RESERVING",
-		[XS_L_OFFERED] = "L_OFFERED",
-		[XS_L_INSTALLING] = "L_INSTALLING",
-		[XS_L_CONFIRMED] = "L_CONFIRMED",
-		[XS_F_RESERVING] = "F_RESERVING",
-		[XS_F_INSTALLING] = "F_INSTALLING",
-		[XS_F_ANSWERED] = "F_ANSWERED",
-		[XS_F_ACTIVATING] = "F_ACTIVATING",
-	};
+	static const char *const names[] = {XSTATE_LIST(NAME)};
 
 	return (unsigned)s < XS_COUNT ? names[s] : "?";
 }
 
 const char *xevent_name(enum xevent_kind k)
 {
-	static const char *const names[XE_COUNT] = {
-		[XE_START] = "START",
-		[XE_OFFER] = "OFFER",
-		[XE_ANSWER] = "ANSWER",
-		[XE_CONFIRM] = "CONFIRM",
-		[XE_DONE] = "DONE",
-		[XE_REJECT] = "REJECT",
-		[XE_IPSEC_OK] = "IPSEC_OK",
-		[XE_IPSEC_FAILED] = "IPSEC_FAILED",
-		[XE_TIMEOUT] = "TIMEOUT",
-		[XE_LINK_LOST] = "LINK_LOST",
-		[XE_IPSEC_UNKNOWN] = "IPSEC_UNKNOWN",
-	};
+	static const char *const names[] = {XEVENT_LIST(NAME)};
 
 	return (unsigned)k < XE_COUNT ? names[k] : "?";
 }
 
 const char *xaction_name(enum xaction_kind k)
 {
-	static const char *const names[] = {
-		[XA_RESERVE] = "RESERVE", [XA_INSTALL] = "INSTALL",   [XA_ACTIVATE] = "ACTIVATE",
-		[XA_COMMIT] = "COMMIT",   [XA_UNCOMMIT] = "UNCOMMIT", [XA_RETIRE] = "RETIRE",
-		[XA_REMOVE] = "REMOVE",   [XA_HOLD] = "HOLD",         [XA_SEND] = "SEND",
-		[XA_TIMER] = "TIMER",     [XA_NO_TIMER] = "NO_TIMER", [XA_CLOSE] = "CLOSE",
-		[XA_END] = "END",
-	};
+	static const char *const names[] = {XACTION_LIST(NAME)};
 
 	return (unsigned)k < COUNT(names) ? names[k] : "?";
 }
@@ -235,7 +209,7 @@ static bool make_sa(const struct exchange *x, struct sa_keys *sa, bool inbound)
 	sa->lifetime_s = x->lifetime_s_;
 	sa->window = x->window_;
 	sa->esn = x->esn_;
-	sa->said = x->said_;
+	sa->qm_sa_id = x->qm_sa_id_;
 	return keysched_sa(&c, &x->prk_,
 			   inbound == x->is_leader ? FOLLOWER_TO_LEADER : LEADER_TO_FOLLOWER,
 			   &sa->key);
@@ -248,7 +222,7 @@ static bool make_keys(struct exchange *x, const struct secret *leaders,
 	const struct key_context c = context_of(x);
 
 	return keysched_extract(&c, leaders, followers, &x->prk_) &&
-	       keysched_said(&c, &x->prk_, &x->said_) &&
+	       keysched_qm_sa_id(&c, &x->prk_, &x->qm_sa_id_) &&
 	       keysched_tag_key(&c, &x->prk_, &x->tag_key_) &&
 	       keysched_probe(&c, &x->prk_, &x->probe_key);
 }
@@ -600,7 +574,7 @@ static void enter(struct exchange *x, enum xstate next)
 	wipe(x->offer_hash_, sizeof x->offer_hash_);
 	x->xid_ = 0;
 	x->epoch_ = 0;
-	x->said_ = 0;
+	x->qm_sa_id_ = 0;
 	x->in_ = x->out_ = (struct spi){0};
 }
 

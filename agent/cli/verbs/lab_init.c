@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/lab/labfile.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
+#include "crypto/date.h"
 
 #define TTL_MAX_MS (30u * 24u * 3600000ull)
 
@@ -97,7 +97,5 @@ const struct verb verb_lab_init = {
 		"same file exist.",
 	.example = "sapair lab init lab.json --ttl 4h --out bundles",
 	.options = {lab_init_options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_init,
 };

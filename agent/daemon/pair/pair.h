@@ -15,32 +15,30 @@ struct pair;
 /* What a pair needs of the peer that it belongs to. */
 struct pair_host {
 	/* Sends the body of one frame on the link; false: the link takes no more. */
-	bool (*send)(void *arg, const char *body, size_t len);
-	/* What was sent goes out now, not at the end of the callback. */
-	void (*push)(void *arg);
+	bool (*send)(struct peer *p, const char *body, size_t len);
 	/* Closes the link for this reason; the peer is told the fault, if it is not FAULT_NONE. */
-	void (*close_link)(void *arg, enum fault fault, const struct err *why);
+	void (*close_link)(struct peer *p, enum fault fault, const struct err *why);
 	/* May the peer have new keys? If not (its certificate has expired), the link is closed then. */
-	bool (*may_rekey)(void *arg);
+	bool (*may_rekey)(struct peer *p);
 	/* An exchange is over. e NULL: a new pair is in force. Not called for a failure that is
 	 * repeated at once. */
-	void (*ended)(void *arg, const struct err *e);
+	void (*ended)(struct peer *p, const struct err *e);
 	/* Only the pair in force is left. */
-	void (*drained)(void *arg);
+	void (*drained)(struct peer *p);
 	/* The last trouble, for status; NULL: there is none any more. */
-	void (*trouble)(void *arg, const struct err *e);
+	void (*trouble)(struct peer *p, const struct err *e);
 };
 
-/* All but host_arg is borrowed for as long as the pair lives; the name and options may change. */
+/* All but peer is borrowed for as long as the pair lives; the name and options may change. */
 struct pair_env {
 	struct agent *agent;
 	const char *name; /* of the peer */
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	struct deadlines *deadlines;
 	const struct pair_host *host;
-	void *host_arg;
+	struct peer *peer;
 };
 
 /* NULL: no memory. pair_free() does pair_leave(), if that is still to be done; NULL allowed. */
@@ -111,6 +109,7 @@ struct pair_view {
 	const struct secret *key_in, *key_out;
 	uint64_t since_ms; /* outbound installed */
 	uint64_t hard_ms;  /* end of the outbound SA */
+	uint64_t rekey_ms; /* of the pair in force: next rekey by time; 0: none */
 };
 /* The pair in force; false: there is none. */
 bool pair_in_force(const struct pair *p, struct pair_view *v);
@@ -123,10 +122,16 @@ uint64_t pair_rekeys(const struct pair *p);
 /* What our hello says. */
 const struct pair_state *pair_state(const struct pair *p);
 uint64_t pair_last_epoch(const struct pair *p);
-/* Seconds until the next rekey by time, and until the hard end of the pair in force; false: none. */
-bool pair_rekey_in(const struct pair *p, uint64_t *s);
-bool pair_hard_in(const struct pair *p, uint64_t *s);
 /* The key of probes of this epoch, or NULL. */
 const struct secret *pair_probe_key(const struct pair *p, uint64_t epoch);
+
+/* ---- a pair with a host that has no agent: its half is carried there by hand (manual.c) ---- */
+/*
+ * Chooses SPIs and keys of both halves, and installs ours until the certificate ends at the latest
+ * (not_after: seconds since 1970). ERR_USAGE while the peer is paired. The keys of *out are there
+ * until manual_forget_keys().
+ */
+int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct err *e);
+void manual_forget_keys(struct pair *p, struct ipsec_ctx ctx);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * agent/daemon/peer/view.c - peers as others see them.
  */
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #include "agent/daemon/peer/inner.h"
 
@@ -76,7 +76,7 @@ const struct pair *peer_pair(const struct peer *p)
 	return p->pair;
 }
 
-const struct sa_policy *peer_policy_of(const struct peer *p)
+const struct policy *peer_policy_of(const struct peer *p)
 {
 	return &p->policy.sa;
 }
@@ -94,6 +94,6 @@ void peer_view(const struct peer *p, struct peer_view *v)
 				.verified_ms = verify.at_ms,
 				.rtt_us = verify.rtt_us};
 	if (l != NULL)
-		v->role = link_is_dialled(l) ? "leader" : "follower";
+		v->role = link_facts(l)->is_dialled ? "leader" : "follower";
 	hello_view(&p->facts, v);
 }

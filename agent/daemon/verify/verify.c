@@ -304,7 +304,7 @@ struct verify *verify_start(struct prober *p, uint32_t count, uint32_t interval_
 	v->done = done;
 	v->arg = arg;
 	v->id = random_u64();
-	uv_timer_init(&p->agent->loop.uv, &v->timer);
+	uv_timer_init(&p->agent->loop, &v->timer);
 	v->timer.data = v;
 	v->next = p->runs;
 	p->runs = v;
@@ -419,7 +419,7 @@ static void on_datagram(void *arg, const uint8_t *data, size_t n)
 	verify_on_datagram(arg, data, n);
 }
 
-struct prober *prober_new(struct agent *a, const char *name, struct sa_policy *policy,
+struct prober *prober_new(struct agent *a, const char *name, struct policy *policy,
 			  const struct verify_host *host, void *host_arg)
 {
 	struct prober *p = calloc(1, sizeof *p);

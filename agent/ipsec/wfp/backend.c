@@ -32,9 +32,9 @@ struct pair {
 	uint32_t left_s;
 };
 
-struct policy {
-	struct policy *next;
-	struct sa_policy *p;
+struct wfp_policy {
+	struct wfp_policy *next;
+	struct policy *p;
 	uint64_t number;
 	struct wfp_filters filters;
 	struct pair *pairs;
@@ -48,8 +48,8 @@ struct wfp {
 	struct ipsec db;
 	struct ipsec_env env;
 	struct wfp_work *work;
-	uv_timer_t look;
-	struct policy *policies;
+	uv_timer_t check_timer;
+	struct wfp_policy *policies;
 	uint64_t numbers;     /* of policies and pairs so far */
 	struct wfp_job *list; /* of plan */
 	bool closing;
@@ -60,12 +60,12 @@ static struct wfp *of(struct ipsec *db)
 	return (struct wfp *)(void *)db;
 }
 
-static struct policy *policy_of(const struct sa_policy *p)
+static struct wfp_policy *policy_of(const struct policy *p)
 {
-	return (struct policy *)(uintptr_t)p->ref;
+	return (struct wfp_policy *)(uintptr_t)p->ref;
 }
 
-static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct policy **pol)
+static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct wfp_policy **pol)
 {
 	for (*pol = db->policies; *pol != NULL; *pol = (*pol)->next)
 		for (struct pair *pair = (*pol)->pairs; pair != NULL; pair = pair->next)
@@ -74,7 +74,7 @@ static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct polic
 	return NULL;
 }
 
-static void free_pair(struct policy *pol, struct pair *pair)
+static void free_pair(struct wfp_policy *pol, struct pair *pair)
 {
 	struct pair **at = &pol->pairs;
 
@@ -84,7 +84,7 @@ static void free_pair(struct policy *pol, struct pair *pair)
 	free(pair);
 }
 
-static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t context)
+static struct pair *new_pair(struct wfp *db, struct wfp_policy *pol, uint64_t context)
 {
 	struct pair *pair = calloc(1, sizeof *pair);
 
@@ -97,20 +97,9 @@ static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t contex
 	return pair;
 }
 
-/* The result of a job of wfp_do(); frees it. */
-static int result_of(struct wfp_job *j, struct err *e)
-{
-	int rc = j == NULL ? -1 : j->rc;
-
-	if (j != NULL && rc < 0 && e != NULL)
-		*e = j->e;
-	wfp_job_free(j);
-	return rc;
-}
-
 /* ---- policies ---------------------------------------------------------------------------- */
 
-static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
+static void add_recovered(struct wfp *db, struct wfp_policy *pol, const struct wfp_found *f)
 {
 	for (int half = 0; half < 2; half++) {
 		struct spi spi = half == 0 ? f->in : f->out;
@@ -126,7 +115,7 @@ static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
 	}
 }
 
-static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
+static void put_filters(struct wfp_filters *r, const struct policy *p)
 {
 	r->local = p->local;
 	r->remote = p->remote;
@@ -134,10 +123,10 @@ static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
 	r->peer_port = p->peer_port != 0 ? p->peer_port : p->control_port;
 }
 
-static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = calloc(1, sizeof *pol);
+	struct wfp_policy *pol = calloc(1, sizeof *pol);
 	struct wfp_job *j = wfp_job_new(wfp_filters_add, e);
 
 	if (pol == NULL || j == NULL) {
@@ -153,20 +142,20 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 	j = wfp_do(db->work, j, e);
 	if (j == NULL || j->rc < 0) {
 		free(pol);
-		return result_of(j, e);
+		return wfp_result(j, e);
 	}
 	pol->filters = j->filters;
 	pol->next = db->policies;
 	db->policies = pol;
 	for (size_t i = 0; i < j->n_found; i++)
-		adopt(db, pol, &j->found[i]);
+		add_recovered(db, pol, &j->found[i]);
 	wfp_job_free(j);
 	p->ref = (uint64_t)(uintptr_t)pol;
 	return 0;
 }
 
 /* The contexts of all pairs of the policy. */
-static int put_contexts(struct wfp_job *j, const struct policy *pol)
+static int put_contexts(struct wfp_job *j, const struct wfp_policy *pol)
 {
 	size_t n = 0;
 
@@ -182,10 +171,10 @@ static int put_contexts(struct wfp_job *j, const struct policy *pol)
 	return 0;
 }
 
-static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = policy_of(p), **at = &db->policies;
+	struct wfp_policy *pol = policy_of(p), **at = &db->policies;
 	struct wfp_job *j;
 
 	if (pol == NULL)
@@ -195,7 +184,7 @@ static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e
 		wfp_job_free(j);
 		return err_set(e, ERR_OS, "no memory to remove a policy");
 	}
-	if (result_of(wfp_do(db->work, j, e), e) < 0)
+	if (wfp_result(wfp_do(db->work, j, e), e) < 0)
 		return -1;
 	while (*at != pol)
 		at = &(*at)->next;
@@ -209,11 +198,11 @@ static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e
 
 /* ---- pairs ------------------------------------------------------------------------------- */
 
-static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+static int reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		   struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = policy_of(p);
+	struct wfp_policy *pol = policy_of(p);
 	struct wfp_job *j;
 	struct pair *pair;
 
@@ -231,7 +220,7 @@ static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *c
 	j = wfp_do(db->work, j, e);
 	if (j == NULL || j->rc < 0) {
 		free_pair(pol, pair);
-		return result_of(j, e);
+		return wfp_result(j, e);
 	}
 	pair->context = j->context;
 	*in = pair->in = j->spi;
@@ -244,7 +233,7 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	       struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol;
+	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	struct wfp_job *j;
 
@@ -261,7 +250,7 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	j = wfp_do(db->work, j, e);
 	if (j == NULL)
 		return IPSEC_UNKNOWN; /* undone later, if it is done later */
-	if (result_of(j, e) < 0)
+	if (wfp_result(j, e) < 0)
 		return -1;
 	if (outbound) {
 		pair->has_out = true;
@@ -310,7 +299,7 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 		       struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol;
+	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	bool in, out, expire, all;
 
@@ -333,7 +322,7 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		 struct sa_counts *counts, struct err *e)
 {
-	struct policy *pol;
+	struct wfp_policy *pol;
 	const struct pair *pair = find_pair(of(ipsec), ctx, &pol);
 
 	(void)counts; /* no counters of one SA: absent, not 0 */
@@ -344,7 +333,7 @@ static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part
 
 static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
-	for (struct policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
 			struct ipsec_leftover l = {
 				.ctx = {pair->id},
@@ -368,30 +357,17 @@ static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct er
 
 /* ---- changes by others and notifications ------------------------------------------------- */
 
-static void report_removed(struct wfp *db, struct policy *pol, struct pair *pair, const char *text)
-{
-	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
-				 .owner = pol->p->owner,
-				 .ctx = {pair->id},
-				 .part = IPSEC_BOTH,
-				 .text = text};
-
-	db->env.on_event(db->env.arg, &ev);
-}
-
 /* Restores filters, with new ids: no SA uses them any more. */
-static bool restore_filters(struct wfp *db, struct policy *pol)
+static bool restore_filters(struct wfp *db, struct wfp_policy *pol)
 {
-	struct wfp_job *j;
 	struct err e = {0};
+	struct wfp_job *j = wfp_job_new(wfp_filters_add, &e);
 
-	j = wfp_job_new(wfp_filters_add, &e);
-	if (j == NULL)
-		return false;
-	j->filters = pol->filters;
+	if (j != NULL)
+		j->filters = pol->filters;
 	j = wfp_do(db->work, j, &e);
 	if (j == NULL || j->rc < 0) {
-		result_of(j, &e);
+		wfp_result(j, &e);
 		log_line(LOG_ERROR, "peer %s: restoring removed filters: %s", pol->p->peer,
 			 e.cause);
 		return false;
@@ -412,7 +388,12 @@ static bool is_listed(const struct wfp_job *j, uint64_t context)
 /* Reports one pair. The callback may change the list, so start from its beginning each time. */
 static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64_t up_to)
 {
-	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
+				 .part = IPSEC_BOTH,
+				 .text = all ? "another program removed our filters; restored"
+					     : "an SA context expired or was removed"};
+
+	for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (pol->number != j->policy)
 			continue;
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
@@ -420,9 +401,9 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 			    !(all || is_listed(j, pair->context)))
 				continue;
 			pair->has_in = pair->has_out = false; /* reported once */
-			report_removed(db, pol, pair,
-				       all ? "another program removed our filters; restored"
-					   : "an SA context expired or was removed");
+			ev.owner = pol->p->owner;
+			ev.ctx.id = pair->id;
+			db->env.on_event(db->env.arg, &ev);
 			return true;
 		}
 	}
@@ -432,7 +413,7 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 static void on_checked(void *arg, struct wfp_job *j)
 {
 	struct wfp *db = arg;
-	struct policy *pol = db->policies;
+	struct wfp_policy *pol = db->policies;
 	const uint64_t up_to = db->numbers;
 	bool all;
 
@@ -449,7 +430,7 @@ static void on_checked(void *arg, struct wfp_job *j)
 			;
 }
 
-static void start_check(struct wfp *db, struct policy *pol)
+static void start_check(struct wfp *db, struct wfp_policy *pol)
 {
 	struct wfp_job *j = pol->checking ? NULL : wfp_job_new(wfp_check, NULL);
 
@@ -462,7 +443,7 @@ static void start_check(struct wfp *db, struct policy *pol)
 	wfp_post(db->work, j);
 }
 
-static void report_drops(struct wfp *db, struct policy *pol)
+static void report_drops(struct wfp *db, struct wfp_policy *pol)
 {
 	const uint64_t now = uv_now(db->env.loop);
 	struct ipsec_event ev = {.kind = IPSEC_EV_DROPPED, .owner = pol->p->owner};
@@ -482,18 +463,18 @@ static void report_drops(struct wfp *db, struct policy *pol)
 	db->env.on_event(db->env.arg, &ev);
 }
 
-static void on_look(uv_timer_t *t)
+static void on_check_timer(uv_timer_t *t)
 {
 	struct wfp *db = t->data;
 
-	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		start_check(db, pol);
 		report_drops(db, pol);
 	}
 }
 
 /* Our own removals are not listed any more when they are notified. */
-static bool concerns(const struct policy *pol, const struct wfp_event *n)
+static bool concerns(const struct wfp_policy *pol, const struct wfp_event *n)
 {
 	switch (n->kind) {
 	case WFP_CONTEXT_GONE:
@@ -522,9 +503,9 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 	if (db->closing)
 		return;
 	if (n == 0)
-		on_look(&db->look);
+		on_check_timer(&db->check_timer);
 	for (size_t i = 0; i < n; i++)
-		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 			if (!concerns(pol, &news[i]))
 				continue;
 			if (news[i].kind != WFP_DROP) {
@@ -539,18 +520,17 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 
 /* ---- plan and clean ---------------------------------------------------------------------- */
 
-static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+static int plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 		struct err *e)
 {
 	struct wfp *db = of(ipsec);
 	struct wfp_filters filters = {0};
 
 	if (db->list == NULL) {
-		struct wfp_job *j = wfp_job_new(wfp_list, e);
+		struct wfp_job *j = wfp_do(db->work, wfp_job_new(wfp_list, e), e);
 
-		j = j == NULL ? NULL : wfp_do(db->work, j, e);
 		if (j == NULL || j->rc < 0)
-			return result_of(j, e);
+			return wfp_result(j, e);
 		db->list = j;
 	}
 	if (p == NULL) {
@@ -564,22 +544,20 @@ static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told
 
 static int clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e)
 {
-	struct wfp_job *j = wfp_job_new(wfp_clean, e);
+	struct wfp_job *j = wfp_do(of(ipsec)->work, wfp_job_new(wfp_clean, e), e);
 
-	j = j == NULL ? NULL : wfp_do(of(ipsec)->work, j, e);
 	if (j != NULL && j->rc == 0)
 		wfp_plan_rest(j, IPSEC_REMOVE, told, arg);
-	return result_of(j, e);
+	return wfp_result(j, e);
 }
 
 static int statistics(struct ipsec *ipsec, char *text, size_t size, struct err *e)
 {
-	struct wfp_job *j = wfp_job_new(wfp_statistics, e);
+	struct wfp_job *j = wfp_do(of(ipsec)->work, wfp_job_new(wfp_statistics, e), e);
 
-	j = j == NULL ? NULL : wfp_do(of(ipsec)->work, j, e);
 	if (j != NULL && j->rc == 0)
 		snprintf(text, size, "%s", j->text);
-	return result_of(j, e);
+	return wfp_result(j, e);
 }
 
 /* ---- open and close ---------------------------------------------------------------------- */
@@ -601,13 +579,13 @@ static int open_wfp(struct ipsec **out, const struct ipsec_env *env, struct err 
 		free(db);
 		return -1;
 	}
-	uv_timer_init(env->loop, &db->look);
-	db->look.data = db;
+	uv_timer_init(env->loop, &db->check_timer);
+	db->check_timer.data = db;
 	if (env->looks_only)
 		wfp_work_set_wait(db->work, CLEAN_WAIT_MS);
 	else
-		uv_timer_start(&db->look, on_look, CHECK_MS, CHECK_MS);
-	uv_unref((uv_handle_t *)&db->look);
+		uv_timer_start(&db->check_timer, on_check_timer, CHECK_MS, CHECK_MS);
+	uv_unref((uv_handle_t *)&db->check_timer);
 	*out = &db->db;
 	return 0;
 }
@@ -620,7 +598,7 @@ static void close_wfp(struct ipsec *ipsec)
 	wfp_work_close(db->work); /* finishes queued jobs */
 	wfp_job_free(db->list);
 	while (db->policies != NULL) {
-		struct policy *pol = db->policies;
+		struct wfp_policy *pol = db->policies;
 
 		db->policies = pol->next;
 		while (pol->pairs != NULL)
@@ -628,7 +606,7 @@ static void close_wfp(struct ipsec *ipsec)
 		pol->p->ref = 0;
 		free(pol);
 	}
-	uv_close((uv_handle_t *)&db->look, on_closed);
+	uv_close((uv_handle_t *)&db->check_timer, on_closed);
 }
 
 static void can(struct ipsec *ipsec, struct ipsec_can *c)

@@ -1,15 +1,8 @@
 /*
  * agent/daemon/control/verbs/status.c - status: the agent and its peers.
  */
-#include <stdlib.h>
-
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/event.h"
 #include "agent/daemon/link/identity_ref.h"
-#include "agent/daemon/loop.h"
-#include "agent/daemon/pair/pair.h"
-#include "agent/daemon/peer/view.h"
 
 static void put_identity(struct json_out *o, const uint8_t *pin, const char *name,
 			 int64_t not_after)
@@ -25,21 +18,24 @@ static void put_identity(struct json_out *o, const uint8_t *pin, const char *nam
 	json_put_text(o, "not_after", when);
 }
 
-static void put_pair(struct json_out *o, struct agent *a, const struct pair *p,
-		     const struct pair_view *g)
+static uint64_t seconds_until(uint64_t at_ms)
 {
-	uint64_t s;
+	const uint64_t now = loop_now_ms();
 
+	return at_ms > now ? (at_ms - now) / 1000 : 0;
+}
+
+static void put_pair(struct json_out *o, struct agent *a, const struct pair_view *g)
+{
 	json_put_dec64(o, "epoch", g->epoch);
 	json_put_text(o, "suite", suite_info(g->suite)->name);
 	json_put_bool(o, "esn", g->esn);
 	doc_put_sa(o, "in", a->db, g, IPSEC_INBOUND);
 	doc_put_sa(o, "out", a->db, g, IPSEC_OUTBOUND);
 	json_put_u64(o, "age_s", (loop_now_ms() - g->since_ms) / 1000);
-	if (pair_rekey_in(p, &s))
-		json_put_u64(o, "rekey_in_s", s);
-	if (pair_hard_in(p, &s))
-		json_put_u64(o, "hard_in_s", s);
+	if (g->rekey_ms != 0)
+		json_put_u64(o, "rekey_in_s", seconds_until(g->rekey_ms));
+	json_put_u64(o, "hard_in_s", seconds_until(g->hard_ms));
 }
 
 static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
@@ -47,7 +43,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	static const char *const modes[] = {"required", "permissive"};
 	const struct peer_config *cfg = peer_config_of(p);
 	const struct pair *pair = peer_pair(p);
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	struct pair_view current;
 	struct peer_view v;
 	char text[ENDPOINT_TEXT];
@@ -63,13 +59,13 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	json_put_text(o, "link", v.link);
 	if (v.role != NULL)
 		json_put_text(o, "role", v.role);
-	json_put_text(o, "mode", modes[cfg->opt.mode]);
+	json_put_text(o, "mode", modes[cfg->opt.policy.mode]);
 	if (v.pin != NULL) {
 		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);
 	}
 	if (pair_in_force(pair, &current))
-		put_pair(o, a, pair, &current);
+		put_pair(o, a, &current);
 	json_put_u64(o, "held", pair_n_superseded(pair));
 	json_put_dec64(o, "rekeys", pair_rekeys(pair));
 	json_put_bool(o, "verified", v.verified);
@@ -81,7 +77,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	}
 	if (peer_trouble(p) != NULL) {
 		json_put_open(o, "error");
-		doc_put_err(o, peer_trouble(p));
+		control_put_err(o, peer_trouble(p));
 		json_put_close(o);
 	}
 	json_put_close(o);
@@ -108,44 +104,20 @@ static void put_agent(struct json_out *o, struct agent *a)
 	json_put_array_end(o);
 }
 
-/* Status of one peer, or of all if only is NULL. Allocated; NULL: no memory. */
-static char *status_document(struct agent *a, const struct peer *only, size_t *len)
-{
-	size_t size = 4096 + (only != NULL ? 1 : a->n_peers) * 2304;
-	char *buf = malloc(size);
-	struct json_out o;
-
-	if (buf == NULL)
-		return NULL;
-	doc_begin(&o, buf, size, "sapair.status/1");
-	put_agent(&o, a);
-	json_put_array(&o, "peers");
-	if (only != NULL)
-		put_peer(&o, a, only);
-	else
-		for (const struct peer *p = a->peers; p != NULL; p = peer_next(p))
-			put_peer(&o, a, p);
-	json_put_array_end(&o);
-	*len = doc_finish(&o);
-	if (*len == 0) {
-		free(buf);
-		return NULL;
-	}
-	return buf;
-}
-
 static void run_status(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
-	size_t n = 0;
-	char *doc = status_document(c->control->agent, p, &n);
+	struct agent *a = c->control->agent;
+	size_t size = 4096 + (p != NULL ? 1 : a->n_peers) * 2304;
+	struct json_out *o = control_reply_begin(c, size, "sapair.status/1");
 
 	(void)req;
-	if (doc == NULL) {
-		control_client_close(c);
-		return;
-	}
-	control_reply(c, doc, n);
-	free(doc);
+	put_agent(o, a);
+	json_put_array(o, "peers");
+	for (const struct peer *each = a->peers; each != NULL; each = peer_next(each))
+		if (p == NULL || p == each)
+			put_peer(o, a, each);
+	json_put_array_end(o);
+	control_reply_send(c);
 	control_reply_end(c, p != NULL && !peer_is_up(p) ? err_exit_status(ERR_DOWN) : 0);
 }
 

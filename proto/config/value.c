@@ -12,11 +12,9 @@
 
 bool config_name_fits(const char *s)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._:-";
 	size_t n = strlen(s);
 
-	return n >= 1 && n <= MSG_NAME_MAX && strspn(s, letters) == n;
+	return n >= 1 && n <= MSG_NAME_MAX && text_alnum(s, "._:-");
 }
 
 static int get_name(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
@@ -273,16 +271,6 @@ static int get_exempt(const struct cJSON *v, const struct json_field *f, void *t
 	return 0;
 }
 
-static void put_suites(struct json_out *o, const struct json_field *f, const void *from)
-{
-	const struct suite_list *l = from;
-
-	json_put_array(o, f->name);
-	for (size_t i = 0; i < l->n; i++)
-		json_put_text(o, NULL, suite_info((enum suite)l->v[i])->name);
-	json_put_array_end(o);
-}
-
 static void put_selectors(struct json_out *o, const char *name,
 			  const char list[PROTECT_MAX][PROTECT_TEXT], size_t n)
 {
@@ -342,7 +330,7 @@ static int get_peers(const struct cJSON *v, const struct json_field *f, void *to
 	return 0;
 }
 
-const struct config_kind config_suites = {"suites", get_suites, put_suites, NULL};
+const struct config_kind config_suites = {"suites", get_suites, msg_put_suites, NULL};
 const struct config_kind config_protect = {"protect", get_protect, put_protect, protect_equal};
 const struct config_kind config_exempt = {"exempt", get_exempt, put_exempt, exempt_equal};
 const struct config_kind config_peers = {"peers", get_peers, NULL, NULL};

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
+#include "crypto/date.h"
 #include "crypto/hex.h"
 #include "proto/exchange/keysched.h"
 #include "agent/os/creds.h"

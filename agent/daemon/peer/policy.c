@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/peer/policy.h"
 
+#include "agent/daemon/link/link.h"
 #include "agent/privsep/policy.h"
 
 #include <stdlib.h>
@@ -21,8 +22,7 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 		return err_set(e, ERR_OS, "no memory");
 	uv_udp_init(loop, udp);
 	addr_put(dst, &to->addr);
-	rc = to->addr.len == 4 ? uv_ip4_addr(dst, to->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(dst, to->port, (struct sockaddr_in6 *)&ss);
+	rc = link_sockaddr(to, &ss);
 	if (rc == 0)
 		rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
 	if (rc == 0)

@@ -102,8 +102,7 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 	char head[16];
 
 	l.n = 0;
-	switch (state.style) {
-	case LOG_JSON:
+	if (state.style == LOG_JSON) {
 		put(&l, "{\"time\":\"");
 		put_time(&l);
 		put(&l, "\",\"level\":\"");
@@ -115,24 +114,16 @@ static void emit(enum log_level level, unsigned number, const char *text, const 
 			put_json(&l, hint);
 		}
 		put(&l, "\"}");
-		break;
-	case LOG_JOURNAL:
-		snprintf(head, sizeof head, "<%c>", levels[level].journal);
+	} else {
+		if (state.style == LOG_PLAIN) {
+			put_time(&l);
+			snprintf(head, sizeof head, " %-5s ", levels[level].word);
+		} else {
+			snprintf(head, sizeof head,
+				 state.style == LOG_EVENTS && number != 0 ? "<%c,%u>" : "<%c>",
+				 levels[level].journal, number);
+		}
 		put(&l, head);
-		break;
-	case LOG_EVENTS:
-		snprintf(head, sizeof head, number != 0 ? "<%c,%u>" : "<%c>", levels[level].journal,
-			 number);
-		put(&l, head);
-		break;
-	case LOG_PLAIN:
-	default:
-		put_time(&l);
-		snprintf(head, sizeof head, " %-5s ", levels[level].word);
-		put(&l, head);
-		break;
-	}
-	if (state.style != LOG_JSON) {
 		put(&l, text);
 		if (hint != NULL) {
 			put(&l, " (");
@@ -155,19 +146,6 @@ static void format(char escaped[TEXT_MAX], const char *fmt, va_list ap)
 	if (vsnprintf(raw, sizeof raw, fmt, ap) < 0)
 		raw[0] = '\0';
 	text_escape(escaped, TEXT_MAX, raw, strlen(raw));
-}
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level))
-		return;
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
-	emit(level, 0, text, NULL);
 }
 
 void log_err(enum log_level level, const struct err *e, const char *fmt, ...)
@@ -219,19 +197,6 @@ static bool may_write(uint64_t now_ms, enum log_level level)
 		state.omitted = 0;
 	}
 	return true;
-}
-
-void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...)
-{
-	char text[TEXT_MAX];
-	va_list ap;
-
-	if (!log_wants(level) || !may_write(now_ms, level))
-		return;
-	va_start(ap, fmt);
-	format(text, fmt, ap);
-	va_end(ap);
-	emit(level, 0, text, NULL);
 }
 
 void log_event(enum log_level level, unsigned number, uint64_t limited_ms, const char *fmt, ...)

@@ -22,14 +22,13 @@ void log_setup(enum log_level level, enum log_style style);
 bool log_wants(enum log_level level);
 enum log_level log_level_of(const char *word); /* LOG_LEVELS when unknown */
 
-void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "CONTEXT: cause (hint)". */
 void log_err(enum log_level level, const struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* For an event; number is its identifier in the Windows event log. limited_ms: 0, or now_ms of
- * log_limited(). */
+/* number: the event in the Windows event log; 0: none. limited_ms: 0, or the monotonic time, for a line that is
+ * omitted above a rate: a burst of ten, then one each second. Omitted lines are counted. */
 void log_event(enum log_level level, unsigned number, uint64_t limited_ms, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
-/* now_ms: monotonic. A burst of ten lines, then one each second; omitted lines are counted. */
-void log_limited(uint64_t now_ms, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#define log_line(level, ...) log_event(level, 0, 0, __VA_ARGS__)
+#define log_limited(now_ms, level, ...) log_event(level, 0, now_ms, __VA_ARGS__)
 
 #endif

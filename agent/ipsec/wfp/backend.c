@@ -48,7 +48,7 @@ struct wfp {
 	struct ipsec db;
 	struct ipsec_env env;
 	struct wfp_work *work;
-	uv_timer_t look;
+	uv_timer_t check_timer;
 	struct policy *policies;
 	uint64_t numbers;     /* of policies and pairs so far */
 	struct wfp_job *list; /* of plan */
@@ -97,20 +97,9 @@ static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t contex
 	return pair;
 }
 
-/* The result of a job of wfp_do(); frees it. */
-static int result_of(struct wfp_job *j, struct err *e)
-{
-	int rc = j == NULL ? -1 : j->rc;
-
-	if (j != NULL && rc < 0 && e != NULL)
-		*e = j->e;
-	wfp_job_free(j);
-	return rc;
-}
-
 /* ---- policies ---------------------------------------------------------------------------- */
 
-static void adopt(struct wfp *db, struct policy *pol, const struct wfp_found *f)
+static void add_recovered(struct wfp *db, struct policy *pol, const struct wfp_found *f)
 {
 	for (int half = 0; half < 2; half++) {
 		struct spi spi = half == 0 ? f->in : f->out;
@@ -153,13 +142,13 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 	j = wfp_do(db->work, j, e);
 	if (j == NULL || j->rc < 0) {
 		free(pol);
-		return result_of(j, e);
+		return wfp_result(j, e);
 	}
 	pol->filters = j->filters;
 	pol->next = db->policies;
 	db->policies = pol;
 	for (size_t i = 0; i < j->n_found; i++)
-		adopt(db, pol, &j->found[i]);
+		add_recovered(db, pol, &j->found[i]);
 	wfp_job_free(j);
 	p->ref = (uint64_t)(uintptr_t)pol;
 	return 0;
@@ -195,7 +184,7 @@ static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e
 		wfp_job_free(j);
 		return err_set(e, ERR_OS, "no memory to remove a policy");
 	}
-	if (result_of(wfp_do(db->work, j, e), e) < 0)
+	if (wfp_result(wfp_do(db->work, j, e), e) < 0)
 		return -1;
 	while (*at != pol)
 		at = &(*at)->next;
@@ -231,7 +220,7 @@ static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *c
 	j = wfp_do(db->work, j, e);
 	if (j == NULL || j->rc < 0) {
 		free_pair(pol, pair);
-		return result_of(j, e);
+		return wfp_result(j, e);
 	}
 	pair->context = j->context;
 	*in = pair->in = j->spi;
@@ -261,7 +250,7 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	j = wfp_do(db->work, j, e);
 	if (j == NULL)
 		return IPSEC_UNKNOWN; /* undone later, if it is done later */
-	if (result_of(j, e) < 0)
+	if (wfp_result(j, e) < 0)
 		return -1;
 	if (outbound) {
 		pair->has_out = true;
@@ -368,30 +357,17 @@ static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct er
 
 /* ---- changes by others and notifications ------------------------------------------------- */
 
-static void report_removed(struct wfp *db, struct policy *pol, struct pair *pair, const char *text)
-{
-	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
-				 .owner = pol->p->owner,
-				 .ctx = {pair->id},
-				 .part = IPSEC_BOTH,
-				 .text = text};
-
-	db->env.on_event(db->env.arg, &ev);
-}
-
 /* Restores filters, with new ids: no SA uses them any more. */
 static bool restore_filters(struct wfp *db, struct policy *pol)
 {
-	struct wfp_job *j;
 	struct err e = {0};
+	struct wfp_job *j = wfp_job_new(wfp_filters_add, &e);
 
-	j = wfp_job_new(wfp_filters_add, &e);
-	if (j == NULL)
-		return false;
-	j->filters = pol->filters;
+	if (j != NULL)
+		j->filters = pol->filters;
 	j = wfp_do(db->work, j, &e);
 	if (j == NULL || j->rc < 0) {
-		result_of(j, &e);
+		wfp_result(j, &e);
 		log_line(LOG_ERROR, "peer %s: restoring removed filters: %s", pol->p->peer,
 			 e.cause);
 		return false;
@@ -412,6 +388,11 @@ static bool is_listed(const struct wfp_job *j, uint64_t context)
 /* Reports one pair. The callback may change the list, so start from its beginning each time. */
 static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64_t up_to)
 {
+	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
+				 .part = IPSEC_BOTH,
+				 .text = all ? "another program removed our filters; restored"
+					     : "an SA context expired or was removed"};
+
 	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (pol->number != j->policy)
 			continue;
@@ -420,9 +401,9 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 			    !(all || is_listed(j, pair->context)))
 				continue;
 			pair->has_in = pair->has_out = false; /* reported once */
-			report_removed(db, pol, pair,
-				       all ? "another program removed our filters; restored"
-					   : "an SA context expired or was removed");
+			ev.owner = pol->p->owner;
+			ev.ctx.id = pair->id;
+			db->env.on_event(db->env.arg, &ev);
 			return true;
 		}
 	}
@@ -482,7 +463,7 @@ static void report_drops(struct wfp *db, struct policy *pol)
 	db->env.on_event(db->env.arg, &ev);
 }
 
-static void on_look(uv_timer_t *t)
+static void on_check_timer(uv_timer_t *t)
 {
 	struct wfp *db = t->data;
 
@@ -522,7 +503,7 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 	if (db->closing)
 		return;
 	if (n == 0)
-		on_look(&db->look);
+		on_check_timer(&db->check_timer);
 	for (size_t i = 0; i < n; i++)
 		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
 			if (!concerns(pol, &news[i]))
@@ -546,11 +527,10 @@ static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told
 	struct wfp_filters filters = {0};
 
 	if (db->list == NULL) {
-		struct wfp_job *j = wfp_job_new(wfp_list, e);
+		struct wfp_job *j = wfp_do(db->work, wfp_job_new(wfp_list, e), e);
 
-		j = j == NULL ? NULL : wfp_do(db->work, j, e);
 		if (j == NULL || j->rc < 0)
-			return result_of(j, e);
+			return wfp_result(j, e);
 		db->list = j;
 	}
 	if (p == NULL) {
@@ -564,22 +544,20 @@ static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told
 
 static int clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e)
 {
-	struct wfp_job *j = wfp_job_new(wfp_clean, e);
+	struct wfp_job *j = wfp_do(of(ipsec)->work, wfp_job_new(wfp_clean, e), e);
 
-	j = j == NULL ? NULL : wfp_do(of(ipsec)->work, j, e);
 	if (j != NULL && j->rc == 0)
 		wfp_plan_rest(j, IPSEC_REMOVE, told, arg);
-	return result_of(j, e);
+	return wfp_result(j, e);
 }
 
 static int statistics(struct ipsec *ipsec, char *text, size_t size, struct err *e)
 {
-	struct wfp_job *j = wfp_job_new(wfp_statistics, e);
+	struct wfp_job *j = wfp_do(of(ipsec)->work, wfp_job_new(wfp_statistics, e), e);
 
-	j = j == NULL ? NULL : wfp_do(of(ipsec)->work, j, e);
 	if (j != NULL && j->rc == 0)
 		snprintf(text, size, "%s", j->text);
-	return result_of(j, e);
+	return wfp_result(j, e);
 }
 
 /* ---- open and close ---------------------------------------------------------------------- */
@@ -601,13 +579,13 @@ static int open_wfp(struct ipsec **out, const struct ipsec_env *env, struct err 
 		free(db);
 		return -1;
 	}
-	uv_timer_init(env->loop, &db->look);
-	db->look.data = db;
+	uv_timer_init(env->loop, &db->check_timer);
+	db->check_timer.data = db;
 	if (env->looks_only)
 		wfp_work_set_wait(db->work, CLEAN_WAIT_MS);
 	else
-		uv_timer_start(&db->look, on_look, CHECK_MS, CHECK_MS);
-	uv_unref((uv_handle_t *)&db->look);
+		uv_timer_start(&db->check_timer, on_check_timer, CHECK_MS, CHECK_MS);
+	uv_unref((uv_handle_t *)&db->check_timer);
 	*out = &db->db;
 	return 0;
 }
@@ -628,7 +606,7 @@ static void close_wfp(struct ipsec *ipsec)
 		pol->p->ref = 0;
 		free(pol);
 	}
-	uv_close((uv_handle_t *)&db->look, on_closed);
+	uv_close((uv_handle_t *)&db->check_timer, on_closed);
 }
 
 static void can(struct ipsec *ipsec, struct ipsec_can *c)

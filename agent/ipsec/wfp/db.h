@@ -32,16 +32,25 @@ struct wfp_filters {
 	uint16_t control_port, peer_port;
 	uint64_t id[WFP_FILTERS]; /* order of enum wfp_role */
 };
+/* Two of each kind: inbound (even), then outbound (odd). The numbers are part of the filters' keys. */
 enum wfp_role {
-	WFP_IN,
+	WFP_IN, /* protect */
 	WFP_OUT,
-	WFP_IN_ICMP,
+	WFP_IN_ICMP, /* the others permit, in clear */
 	WFP_OUT_ICMP,
-	WFP_IN_LISTEN, /* our local port */
+	WFP_IN_LISTEN, /* TCP of our port */
 	WFP_OUT_LISTEN,
-	WFP_IN_DIAL, /* the peer's port */
+	WFP_IN_DIAL, /* TCP of the peer's port */
 	WFP_OUT_DIAL
 };
+static inline bool wfp_is_out(enum wfp_role role)
+{
+	return role % 2 == 1;
+}
+static inline bool wfp_protects(enum wfp_role role)
+{
+	return role <= WFP_OUT;
+}
 
 /* An existing SA context. */
 struct wfp_found {
@@ -118,8 +127,10 @@ int wfp_work_open(struct wfp_work **w, struct uv_loop_s *loop, void *db, wfp_on_
 void wfp_work_close(struct wfp_work *w);
 struct wfp_job *wfp_job_new(int (*run)(struct wfp_engine *, struct wfp_job *), struct err *e);
 void wfp_job_free(struct wfp_job *j);
-/* Runs j and returns it, whatever its result; NULL and e: not in time. Owns j meanwhile. */
+/* Runs j and returns it, whatever its result; NULL and e: not in time. Owns j meanwhile. NULL for NULL. */
 struct wfp_job *wfp_do(struct wfp_work *w, struct wfp_job *j, struct err *e);
+/* The result of a job of wfp_do(), and its error; frees it. -1 for NULL. */
+int wfp_result(struct wfp_job *j, struct err *e);
 /* Sets how long wfp_do() waits. */
 void wfp_work_set_wait(struct wfp_work *w, unsigned ms);
 /* Queues and owns j; its done() is called later. */
@@ -147,6 +158,10 @@ void wfp_unsubscribe(struct wfp_engine *g);
 int wfp_failed(struct err *e, uint32_t code, const char *call);
 /* Whether the engine's handle is unusable after this code. */
 bool wfp_is_dead(uint32_t code);
+
+/* A transaction of step(g, j), which returns a code of the engine and sets *call to the name of the call. */
+typedef uint32_t wfp_step(struct wfp_engine *g, struct wfp_job *j, const char **call);
+int wfp_transaction(struct wfp_engine *g, struct wfp_job *j, wfp_step *step);
 
 /* Adds those of j->filters that do not exist, and sets j->filters.id. changed: some were added.
  * existed: some existed, and j->found has the contexts that use them. */
@@ -179,6 +194,19 @@ int wfp_list(struct wfp_engine *g, struct wfp_job *j);
 int wfp_clean(struct wfp_engine *g, struct wfp_job *j);
 
 /* ---- on any thread ----------------------------------------------------------------------- */
+
+/* IPv4 addresses are numbers in the engine, IPv6 addresses 16 bytes. */
+static inline uint32_t wfp_v4_of(const struct addr *a)
+{
+	return (uint32_t)a->bytes[0] << 24 | (uint32_t)a->bytes[1] << 16 |
+	       (uint32_t)a->bytes[2] << 8 | a->bytes[3];
+}
+static inline struct addr wfp_addr_of_v4(uint32_t n)
+{
+	return (struct addr){{(uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
+			      (uint8_t)n},
+			     4};
+}
 
 bool wfp_filter_key(const struct wfp_filters *r, enum wfp_role role, uint8_t key[16]);
 /* Reports the objects that r needs, and marks those of list that match; wfp_plan_rest() reports the

@@ -58,6 +58,16 @@ void wfp_job_free(struct wfp_job *j)
 	free(j);
 }
 
+int wfp_result(struct wfp_job *j, struct err *e)
+{
+	const int rc = j == NULL ? -1 : j->rc;
+
+	if (j != NULL && rc < 0 && e != NULL)
+		*e = j->e;
+	wfp_job_free(j);
+	return rc;
+}
+
 /* ---- the engine's thread ----------------------------------------------------------------- */
 
 static void run_job(struct wfp_engine *g, struct wfp_job *j)
@@ -139,6 +149,8 @@ static struct wfp_job *do_within(struct wfp_work *w, struct wfp_job *j, uint64_t
 {
 	const uint64_t end = uv_hrtime() + ms * NS_PER_MS;
 
+	if (j == NULL)
+		return NULL;
 	uv_mutex_lock(&w->lock);
 	j->waited_ = true;
 	if (w->late == NULL) {
@@ -266,7 +278,6 @@ int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, wfp_o
 		  struct err *e)
 {
 	struct wfp_work *w = calloc(1, sizeof *w);
-	struct wfp_job *j;
 	int rc;
 
 	*out = NULL;
@@ -289,12 +300,7 @@ int wfp_work_open(struct wfp_work **out, struct uv_loop_s *loop, void *db, wfp_o
 		uv_close((uv_handle_t *)&w->async, on_closed);
 		return err_set(e, ERR_OS, "no thread for the filter engine");
 	}
-	j = wfp_job_new(nothing, e);
-	j = j == NULL ? NULL : do_within(w, j, OPEN_MS, e);
-	rc = j == NULL ? -1 : j->rc;
-	if (j != NULL && rc < 0 && e != NULL)
-		*e = j->e;
-	wfp_job_free(j);
+	rc = wfp_result(do_within(w, wfp_job_new(nothing, e), OPEN_MS, e), e);
 	if (rc < 0)
 		wfp_work_close(w);
 	else

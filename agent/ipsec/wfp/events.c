@@ -21,13 +21,10 @@ struct context_subscription {
 };
 typedef void CALLBACK on_context_change(void *arg, const struct context_change *change);
 
-typedef DWORD WINAPI subscribe_contexts(HANDLE engine, const struct context_subscription *what,
-					on_context_change *callback, void *arg, HANDLE *out);
-typedef DWORD WINAPI subscribe_filters(HANDLE engine, const FWPM_FILTER_SUBSCRIPTION0 *what,
-				       FWPM_FILTER_CHANGE_CALLBACK0 callback, void *arg,
-				       HANDLE *out);
-typedef DWORD WINAPI subscribe_drops(HANDLE engine, const FWPM_NET_EVENT_SUBSCRIPTION0 *what,
-				     FWPM_NET_EVENT_CALLBACK0 callback, void *arg, HANDLE *out);
+/* The shape of IPsecSaContextSubscribe0, FwpmFilterSubscribeChanges0 and FwpmNetEventSubscribe0, and of the
+ * calls that end a subscription. */
+typedef DWORD WINAPI subscribe(HANDLE engine, const void *what, uintptr_t callback, void *arg,
+			       HANDLE *out);
 typedef DWORD WINAPI unsubscribe(HANDLE engine, HANDLE subscription);
 
 #define NOTIFY_ON_DELETE 2u /* FWPM_SUBSCRIPTION_FLAG_NOTIFY_ON_DELETE */
@@ -69,9 +66,7 @@ static void CALLBACK on_net_event(void *arg, const FWPM_NET_EVENT1 *event)
 	n.status = (uint32_t)event->ipsecDrop->failureStatus;
 	n.spi.n = event->ipsecDrop->spi;
 	if (h->ipVersion == FWP_IP_VERSION_V4) {
-		n.remote.len = 4;
-		for (int i = 0; i < 4; i++)
-			n.remote.bytes[i] = (uint8_t)(h->remoteAddrV4 >> (24 - 8 * i));
+		n.remote = wfp_addr_of_v4(h->remoteAddrV4);
 	} else {
 		n.remote.len = 16;
 		memcpy(n.remote.bytes, h->remoteAddrV6.byteArray16, 16);
@@ -88,23 +83,26 @@ static uintptr_t find(const char *name)
 
 void wfp_subscribe(struct wfp_engine *g)
 {
-	subscribe_contexts *contexts = (subscribe_contexts *)find("IPsecSaContextSubscribe0");
-	subscribe_filters *filters = (subscribe_filters *)find("FwpmFilterSubscribeChanges0");
-	subscribe_drops *drops = (subscribe_drops *)find("FwpmNetEventSubscribe0");
-	const struct context_subscription c = {.flags = NOTIFY_ON_DELETE};
-	const FWPM_FILTER_SUBSCRIPTION0 f = {.flags = NOTIFY_ON_DELETE};
-	const FWPM_NET_EVENT_SUBSCRIPTION0 d = {0};
+	static const struct context_subscription contexts = {.flags = NOTIFY_ON_DELETE};
+	static const FWPM_FILTER_SUBSCRIPTION0 filters = {.flags = NOTIFY_ON_DELETE};
+	static const FWPM_NET_EVENT_SUBSCRIPTION0 drops;
+	const struct {
+		const char *call;
+		const void *what;
+		uintptr_t callback;
+	} all[WFP_EVENT_KINDS] = {
+		[WFP_CONTEXT_GONE] = {"IPsecSaContextSubscribe0", &contexts, (uintptr_t)on_context},
+		[WFP_FILTER_GONE] = {"FwpmFilterSubscribeChanges0", &filters, (uintptr_t)on_filter},
+		[WFP_DROP] = {"FwpmNetEventSubscribe0", &drops, (uintptr_t)on_net_event},
+	};
 
-	if (g->news == NULL)
-		return;
-	if (contexts != NULL &&
-	    contexts(g->handle, &c, on_context, g, &g->subscribed[WFP_CONTEXT_GONE]) != 0)
-		g->subscribed[WFP_CONTEXT_GONE] = NULL;
-	if (filters != NULL &&
-	    filters(g->handle, &f, on_filter, g, &g->subscribed[WFP_FILTER_GONE]) != 0)
-		g->subscribed[WFP_FILTER_GONE] = NULL;
-	if (drops != NULL && drops(g->handle, &d, on_net_event, g, &g->subscribed[WFP_DROP]) != 0)
-		g->subscribed[WFP_DROP] = NULL;
+	for (int i = 0; i < WFP_EVENT_KINDS && g->news != NULL; i++) {
+		subscribe *call = (subscribe *)find(all[i].call);
+
+		if (call != NULL && call(g->handle, all[i].what, all[i].callback, g,
+					 &g->subscribed[i]) != ERROR_SUCCESS)
+			g->subscribed[i] = NULL;
+	}
 }
 
 void wfp_unsubscribe(struct wfp_engine *g)

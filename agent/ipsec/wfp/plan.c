@@ -30,9 +30,7 @@ static struct wfp_object *one_more(struct wfp_job *j)
 static void take_address(struct addr *a, const FWP_CONDITION_VALUE0 *v)
 {
 	if (v->type == FWP_UINT32) {
-		a->len = 4;
-		for (int i = 0; i < 4; i++)
-			a->bytes[i] = (uint8_t)(v->uint32 >> (24 - 8 * i));
+		*a = wfp_addr_of_v4(v->uint32);
 	} else if (v->type == FWP_BYTE_ARRAY16_TYPE) {
 		a->len = 16;
 		memcpy(a->bytes, v->byteArray16->byteArray16, 16);
@@ -41,6 +39,8 @@ static void take_address(struct addr *a, const FWP_CONDITION_VALUE0 *v)
 
 static int take_filter(struct wfp_job *j, const FWPM_FILTER0 *f, bool is_out)
 {
+	const GUID *source_port = is_out ? &wfp_cond_local_port : &wfp_cond_remote_port;
+	const GUID *target_port = is_out ? &wfp_cond_remote_port : &wfp_cond_local_port;
 	struct wfp_object *w = one_more(j);
 	struct ipsec_object *o;
 
@@ -63,12 +63,10 @@ static int take_filter(struct wfp_job *j, const FWPM_FILTER0 *f, bool is_out)
 			take_address(is_out ? &o->dst : &o->src, &c->conditionValue);
 		} else if (IsEqualGUID(field, &wfp_cond_protocol)) {
 			o->proto = c->conditionValue.uint8;
-		} else if (IsEqualGUID(field,
-				       is_out ? &wfp_cond_local_port : &wfp_cond_remote_port)) {
+		} else if (IsEqualGUID(field, source_port)) {
 			o->has_sport = true;
 			o->sport = c->conditionValue.uint16;
-		} else if (IsEqualGUID(field,
-				       is_out ? &wfp_cond_remote_port : &wfp_cond_local_port)) {
+		} else if (IsEqualGUID(field, target_port)) {
 			o->has_dport = true;
 			o->dport = c->conditionValue.uint16;
 		}
@@ -123,23 +121,19 @@ static int take_half(struct wfp_job *j, const struct wfp_found *c, bool is_out)
 {
 	const uint64_t filter = is_out ? c->out_filter : c->in_filter;
 	const struct wfp_object *f = filter_of(j, filter);
-	struct addr src, dst;
-	struct wfp_object *w;
+	struct wfp_object half = {.filter = filter}, *w;
 
 	if (filter == 0 || f == NULL)
 		return 0;
-	src = f->o.src;
-	dst = f->o.dst;
+	half.o = (struct ipsec_object){.is_out = is_out,
+				       .src = f->o.src,
+				       .dst = f->o.dst,
+				       .spi = is_out ? c->out : c->in,
+				       .id = c->context};
 	w = one_more(j); /* f is invalid now */
-	if (w == NULL)
-		return -1;
-	w->o.is_out = is_out;
-	w->o.src = src;
-	w->o.dst = dst;
-	w->o.spi = is_out ? c->out : c->in;
-	w->o.id = c->context;
-	w->filter = filter;
-	return 0;
+	if (w != NULL)
+		*w = half;
+	return w != NULL ? 0 : -1;
 }
 
 int wfp_list(struct wfp_engine *g, struct wfp_job *j)
@@ -169,46 +163,38 @@ int wfp_list(struct wfp_engine *g, struct wfp_job *j)
 	return 0;
 }
 
-/* SAs first: until the filters are removed, traffic is blocked, not in clear. */
-int wfp_clean(struct wfp_engine *g, struct wfp_job *j)
+static uint32_t remove_listed(struct wfp_engine *g, struct wfp_job *j, const char **call)
 {
-	const char *call = "FwpmTransactionBegin0";
-	DWORD code;
+	DWORD code = ERROR_SUCCESS;
 
-	if (wfp_list(g, j) < 0)
-		return -1;
-	for (size_t i = 0; i < j->n_objects; i++)
-		if (!j->objects[i].o.is_policy &&
-		    wfp_delete_context(g, j->objects[i].o.id, &j->e) < 0)
-			return -1;
-	code = FwpmTransactionBegin0(g->handle, 0);
-	if (code != ERROR_SUCCESS)
-		return wfp_failed(&j->e, code, call);
+	*call = "FwpmFilterDeleteByKey0";
 	for (size_t i = 0; i < j->n_objects && code == ERROR_SUCCESS; i++) {
 		GUID key;
 
 		if (!j->objects[i].o.is_policy)
 			continue;
 		memcpy(&key, j->objects[i].guid, sizeof key);
-		call = "FwpmFilterDeleteByKey0";
 		code = FwpmFilterDeleteByKey0(g->handle, &key);
 		if (code == (DWORD)FWP_E_FILTER_NOT_FOUND)
 			code = ERROR_SUCCESS;
 	}
-	if (code == ERROR_SUCCESS) {
-		call = "FwpmProviderDeleteByKey0";
-		code = FwpmProviderDeleteByKey0(g->handle, &wfp_provider);
-		if (code == (DWORD)FWP_E_PROVIDER_NOT_FOUND)
-			code = ERROR_SUCCESS;
-	}
-	if (code == ERROR_SUCCESS) {
-		call = "FwpmTransactionCommit0";
-		code = FwpmTransactionCommit0(g->handle);
-	}
-	if (code == ERROR_SUCCESS)
-		return 0;
-	FwpmTransactionAbort0(g->handle);
-	return wfp_failed(&j->e, code, call);
+	if (code != ERROR_SUCCESS)
+		return code;
+	*call = "FwpmProviderDeleteByKey0";
+	code = FwpmProviderDeleteByKey0(g->handle, &wfp_provider);
+	return code == (DWORD)FWP_E_PROVIDER_NOT_FOUND ? ERROR_SUCCESS : code;
+}
+
+/* SAs first: until the filters are removed, traffic is blocked, not in clear. */
+int wfp_clean(struct wfp_engine *g, struct wfp_job *j)
+{
+	if (wfp_list(g, j) < 0)
+		return -1;
+	for (size_t i = 0; i < j->n_objects; i++)
+		if (!j->objects[i].o.is_policy &&
+		    wfp_delete_context(g, j->objects[i].o.id, &j->e) < 0)
+			return -1;
+	return wfp_transaction(g, j, remove_listed);
 }
 
 /* ---- on the loop's thread ------------------------------------------------------------------ */
@@ -225,16 +211,13 @@ static void report(const struct ipsec_object *what, enum ipsec_change change, ip
 /* A filter to be added, as plan shows it. */
 static void wanted(struct ipsec_object *o, const struct wfp_filters *r, enum wfp_role role)
 {
-	const bool out = role == WFP_OUT || role == WFP_OUT_ICMP || role == WFP_OUT_LISTEN ||
-			 role == WFP_OUT_DIAL;
-	const bool here = role == WFP_IN_LISTEN || role == WFP_OUT_LISTEN;
+	const bool out = wfp_is_out(role), here = role == WFP_IN_LISTEN || role == WFP_OUT_LISTEN;
 
-	memset(o, 0, sizeof *o);
-	o->is_policy = true;
-	o->is_out = out;
-	o->src = out ? r->local : r->remote;
-	o->dst = out ? r->remote : r->local;
-	o->protects = role == WFP_IN || role == WFP_OUT;
+	*o = (struct ipsec_object){.is_policy = true,
+				   .is_out = out,
+				   .src = out ? r->local : r->remote,
+				   .dst = out ? r->remote : r->local,
+				   .protects = wfp_protects(role)};
 	if (o->protects)
 		return;
 	o->priority = FWPM_WEIGHT_RANGE_IKE_EXEMPTIONS;

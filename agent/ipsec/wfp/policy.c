@@ -18,6 +18,14 @@
 
 static const FWP_ACTION_TYPE permit = FWP_ACTION_PERMIT;
 
+/* Indices: IPv6, outbound. */
+static const struct {
+	const GUID *layer, *callout;
+} layers[2][2] = {
+	{{&wfp_layer_in_v4, &wfp_callout_in_v4}, {&wfp_layer_out_v4, &wfp_callout_out_v4}},
+	{{&wfp_layer_in_v6, &wfp_callout_in_v6}, {&wfp_layer_out_v6, &wfp_callout_out_v6}},
+};
+
 /* ---- sessions ---------------------------------------------------------------------------- */
 
 int wfp_engine_open(struct wfp_engine *g, struct err *e)
@@ -60,12 +68,6 @@ void wfp_engine_close(struct wfp_engine *g)
 
 /* ---- one filter -------------------------------------------------------------------------- */
 
-static bool is_inbound(enum wfp_role role)
-{
-	return role == WFP_IN || role == WFP_IN_ICMP || role == WFP_IN_LISTEN ||
-	       role == WFP_IN_DIAL;
-}
-
 bool wfp_filter_key(const struct wfp_filters *r, enum wfp_role role, uint8_t key[16])
 {
 	static const char what[] = "sapair filter 1";
@@ -98,7 +100,7 @@ static bool key_of(const struct wfp_filters *r, enum wfp_role role, GUID *key)
 }
 
 /* A filter, and what it points to. */
-struct made {
+struct new_filter {
 	FWPM_FILTER0 f;
 	FWPM_FILTER_CONDITION0 cond[5];
 	FWP_BYTE_ARRAY16 v6[2];
@@ -106,7 +108,7 @@ struct made {
 	GUID provider;
 };
 
-static FWP_CONDITION_VALUE0 *condition(struct made *m, const GUID *field, FWP_DATA_TYPE type)
+static FWP_CONDITION_VALUE0 *condition(struct new_filter *m, const GUID *field, FWP_DATA_TYPE type)
 {
 	FWPM_FILTER_CONDITION0 *c = &m->cond[m->f.numFilterConditions++];
 
@@ -116,24 +118,18 @@ static FWP_CONDITION_VALUE0 *condition(struct made *m, const GUID *field, FWP_DA
 	return &c->conditionValue;
 }
 
-static uint32_t v4_number(const struct addr *a)
-{
-	return (uint32_t)a->bytes[0] << 24 | (uint32_t)a->bytes[1] << 16 |
-	       (uint32_t)a->bytes[2] << 8 | a->bytes[3];
-}
-
-static void address_condition(struct made *m, const GUID *field, const struct addr *a,
+static void address_condition(struct new_filter *m, const GUID *field, const struct addr *a,
 			      FWP_BYTE_ARRAY16 *room)
 {
 	if (a->len == 4) {
-		condition(m, field, FWP_UINT32)->uint32 = v4_number(a);
+		condition(m, field, FWP_UINT32)->uint32 = wfp_v4_of(a);
 		return;
 	}
 	memcpy(room->byteArray16, a->bytes, 16);
 	condition(m, field, FWP_BYTE_ARRAY16_TYPE)->byteArray16 = room;
 }
 
-static void name_filter(struct made *m, const struct wfp_filters *r, enum wfp_role role)
+static void name_filter(struct new_filter *m, const struct wfp_filters *r, enum wfp_role role)
 {
 	static const char *const texts[WFP_FILTERS] = {"protect inbound",
 						       "protect outbound",
@@ -152,10 +148,9 @@ static void name_filter(struct made *m, const struct wfp_filters *r, enum wfp_ro
 	m->f.displayData.name = m->name;
 }
 
-static bool make_filter(struct made *m, const struct wfp_filters *r, enum wfp_role role)
+static bool make_filter(struct new_filter *m, const struct wfp_filters *r, enum wfp_role role)
 {
-	const bool v4 = r->local.len == 4, in = is_inbound(role);
-	const bool protects = role == WFP_IN || role == WFP_OUT;
+	const bool v6 = r->local.len == 16, out = wfp_is_out(role);
 
 	memset(m, 0, sizeof *m);
 	m->provider = wfp_provider;
@@ -164,27 +159,21 @@ static bool make_filter(struct made *m, const struct wfp_filters *r, enum wfp_ro
 	if (!key_of(r, role, &m->f.filterKey))
 		return false;
 	name_filter(m, r, role);
-	if (v4)
-		m->f.layerKey = in ? wfp_layer_in_v4 : wfp_layer_out_v4;
-	else
-		m->f.layerKey = in ? wfp_layer_in_v6 : wfp_layer_out_v6;
+	m->f.layerKey = *layers[v6][out].layer;
 	condition(m, &wfp_cond_local_type, FWP_UINT8)->uint8 = NlatUnicast;
 	address_condition(m, &wfp_cond_local, &r->local, &m->v6[0]);
 	address_condition(m, &wfp_cond_remote, &r->remote, &m->v6[1]);
-	if (protects) { /* weight FWP_EMPTY: below all exemptions */
+	if (wfp_protects(role)) { /* weight FWP_EMPTY: below all exemptions */
 		m->f.action.type = FWP_ACTION_CALLOUT_TERMINATING;
-		if (v4)
-			m->f.action.calloutKey = in ? wfp_callout_in_v4 : wfp_callout_out_v4;
-		else
-			m->f.action.calloutKey = in ? wfp_callout_in_v6 : wfp_callout_out_v6;
+		m->f.action.calloutKey = *layers[v6][out].callout;
 		return true;
 	}
 	m->f.action.type = permit;
 	m->f.weight.type = FWP_UINT8;
 	m->f.weight.uint8 = FWPM_WEIGHT_RANGE_IKE_EXEMPTIONS;
 	if (role == WFP_IN_ICMP || role == WFP_OUT_ICMP) {
-		condition(m, &wfp_cond_protocol, FWP_UINT8)->uint8 = v4 ? IPPROTO_ICMP
-									: IPPROTO_ICMPV6;
+		condition(m, &wfp_cond_protocol, FWP_UINT8)->uint8 = v6 ? IPPROTO_ICMPV6
+									: IPPROTO_ICMP;
 		return true;
 	}
 	condition(m, &wfp_cond_protocol, FWP_UINT8)->uint8 = IPPROTO_TCP;
@@ -214,8 +203,8 @@ static DWORD add_provider(struct wfp_engine *g)
 
 static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role role)
 {
-	struct made m;
-	FWPM_FILTER0 *there = NULL;
+	struct new_filter m;
+	FWPM_FILTER0 *existing = NULL;
 	UINT64 id = 0;
 	DWORD code;
 
@@ -223,11 +212,11 @@ static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role r
 		return ERROR_NOT_ENOUGH_MEMORY;
 	code = FwpmFilterAdd0(g->handle, &m.f, NULL, &id);
 	if (code == (DWORD)FWP_E_ALREADY_EXISTS) {
-		code = FwpmFilterGetByKey0(g->handle, &m.f.filterKey, &there);
+		code = FwpmFilterGetByKey0(g->handle, &m.f.filterKey, &existing);
 		if (code != ERROR_SUCCESS)
 			return code;
-		id = there->filterId;
-		FwpmFreeMemory0((void **)&there);
+		id = existing->filterId;
+		FwpmFreeMemory0((void **)&existing);
 		j->existed = true;
 	} else if (code == ERROR_SUCCESS) {
 		j->changed = true;
@@ -236,28 +225,42 @@ static DWORD add_filter(struct wfp_engine *g, struct wfp_job *j, enum wfp_role r
 	return code;
 }
 
-int wfp_filters_add(struct wfp_engine *g, struct wfp_job *j)
+int wfp_transaction(struct wfp_engine *g, struct wfp_job *j, wfp_step *step)
 {
 	const char *call = "FwpmTransactionBegin0";
 	DWORD code = FwpmTransactionBegin0(g->handle, 0);
 
-	j->changed = j->existed = false;
 	if (code != ERROR_SUCCESS)
 		return wfp_failed(&j->e, code, call);
-	call = "FwpmProviderAdd0";
-	code = add_provider(g);
-	for (int role = 0; role < WFP_FILTERS && code == ERROR_SUCCESS; role++) {
-		call = "FwpmFilterAdd0";
-		code = add_filter(g, j, (enum wfp_role)role);
-	}
+	code = step(g, j, &call);
 	if (code == ERROR_SUCCESS) {
 		call = "FwpmTransactionCommit0";
 		code = FwpmTransactionCommit0(g->handle);
 	}
-	if (code == ERROR_SUCCESS) /* of an earlier run: SAs may use them */
-		return j->existed ? wfp_find_contexts(g, j) : 0;
+	if (code == ERROR_SUCCESS)
+		return 0;
 	FwpmTransactionAbort0(g->handle); /* fails if the commit has aborted it */
 	return wfp_failed(&j->e, code, call);
+}
+
+static uint32_t add_filters(struct wfp_engine *g, struct wfp_job *j, const char **call)
+{
+	DWORD code = add_provider(g);
+
+	*call = "FwpmProviderAdd0";
+	for (int role = 0; role < WFP_FILTERS && code == ERROR_SUCCESS; role++) {
+		*call = "FwpmFilterAdd0";
+		code = add_filter(g, j, (enum wfp_role)role);
+	}
+	return code;
+}
+
+int wfp_filters_add(struct wfp_engine *g, struct wfp_job *j)
+{
+	j->changed = j->existed = false;
+	if (wfp_transaction(g, j, add_filters) < 0)
+		return -1;
+	return j->existed ? wfp_find_contexts(g, j) : 0; /* SAs of an earlier run */
 }
 
 static bool is_gone(DWORD code)
@@ -274,35 +277,24 @@ static DWORD remove_provider(struct wfp_engine *g)
 	return is_gone(code) || code == (DWORD)FWP_E_IN_USE ? ERROR_SUCCESS : code;
 }
 
-static int remove_filters(struct wfp_engine *g, const struct wfp_filters *r, struct err *e)
+static uint32_t remove_filters(struct wfp_engine *g, struct wfp_job *j, const char **call)
 {
-	const char *call = "FwpmTransactionBegin0";
-	DWORD code = FwpmTransactionBegin0(g->handle, 0);
+	DWORD code = ERROR_SUCCESS;
 
-	if (code != ERROR_SUCCESS)
-		return wfp_failed(e, code, call);
+	*call = "FwpmFilterDeleteByKey0";
 	for (int role = 0; role < WFP_FILTERS && code == ERROR_SUCCESS; role++) {
 		GUID key;
 
-		call = "FwpmFilterDeleteByKey0";
-		code = key_of(r, (enum wfp_role)role, &key)
-			       ? FwpmFilterDeleteByKey0(g->handle, &key)
-			       : ERROR_NOT_ENOUGH_MEMORY;
+		if (!key_of(&j->filters, (enum wfp_role)role, &key))
+			return ERROR_NOT_ENOUGH_MEMORY;
+		code = FwpmFilterDeleteByKey0(g->handle, &key);
 		if (is_gone(code))
 			code = ERROR_SUCCESS;
 	}
-	if (code == ERROR_SUCCESS) {
-		call = "FwpmProviderDeleteByKey0";
-		code = remove_provider(g);
-	}
-	if (code == ERROR_SUCCESS) {
-		call = "FwpmTransactionCommit0";
-		code = FwpmTransactionCommit0(g->handle);
-	}
-	if (code == ERROR_SUCCESS)
-		return 0;
-	FwpmTransactionAbort0(g->handle);
-	return wfp_failed(e, code, call);
+	if (code != ERROR_SUCCESS)
+		return code;
+	*call = "FwpmProviderDeleteByKey0";
+	return remove_provider(g);
 }
 
 static int remove_contexts(struct wfp_engine *g, struct wfp_job *j)
@@ -328,7 +320,7 @@ int wfp_filters_remove(struct wfp_engine *g, struct wfp_job *j)
 			Sleep(PAUSE_MS);
 		rc = remove_contexts(g, j);
 		if (rc == 0)
-			rc = remove_filters(g, &j->filters, &j->e);
+			rc = wfp_transaction(g, j, remove_filters);
 		if (rc < 0 && wfp_is_dead(j->e.os))
 			break;
 	}

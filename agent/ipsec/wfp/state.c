@@ -15,12 +15,6 @@
 
 /* ---- traffic ----------------------------------------------------------------------------- */
 
-static uint32_t v4_number(const struct addr *a)
-{
-	return (uint32_t)a->bytes[0] << 24 | (uint32_t)a->bytes[1] << 16 |
-	       (uint32_t)a->bytes[2] << 8 | a->bytes[3];
-}
-
 /* Not documented; the one program known to work reverses the bytes. */
 static void put_v6(UINT8 out[16], const struct addr *a, bool network_order)
 {
@@ -36,8 +30,8 @@ static void put_traffic(const struct wfp_engine *g, IPSEC_TRAFFIC0 *t, const str
 	t->ipsecFilterId = r->id[filter];
 	if (r->local.len == 4) {
 		t->ipVersion = FWP_IP_VERSION_V4;
-		t->localV4Address = v4_number(&r->local);
-		t->remoteV4Address = v4_number(&r->remote);
+		t->localV4Address = wfp_v4_of(&r->local);
+		t->remoteV4Address = wfp_v4_of(&r->remote);
 		return;
 	}
 	t->ipVersion = FWP_IP_VERSION_V6;
@@ -47,20 +41,27 @@ static void put_traffic(const struct wfp_engine *g, IPSEC_TRAFFIC0 *t, const str
 
 /* ---- contexts ---------------------------------------------------------------------------- */
 
-int wfp_delete_context(struct wfp_engine *g, uint64_t context, struct err *e)
+typedef DWORD WINAPI removal(HANDLE engine, UINT64 context);
+
+/* No error if the context is gone. */
+static int remove_by(removal *call, const char *name, struct wfp_engine *g, uint64_t context,
+		     struct err *e)
 {
 	DWORD code = ERROR_SUCCESS;
 
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < TRIES && !wfp_is_dead(code); i++) {
 		if (i > 0)
 			Sleep(PAUSE_MS);
-		code = IPsecSaContextDeleteById0(g->handle, context);
+		code = call(g->handle, context);
 		if (code == ERROR_SUCCESS || code == (DWORD)FWP_E_NOT_FOUND)
 			return 0;
-		if (wfp_is_dead(code))
-			break;
 	}
-	return wfp_failed(e, code, "IPsecSaContextDeleteById0");
+	return wfp_failed(e, code, name);
+}
+
+int wfp_delete_context(struct wfp_engine *g, uint64_t context, struct err *e)
+{
+	return remove_by(IPsecSaContextDeleteById0, "IPsecSaContextDeleteById0", g, context, e);
 }
 
 static DWORD create(struct wfp_engine *g, const struct wfp_filters *r, UINT64 *context)
@@ -118,18 +119,7 @@ int wfp_pair_delete(struct wfp_engine *g, struct wfp_job *j)
 
 int wfp_pair_expire(struct wfp_engine *g, struct wfp_job *j)
 {
-	DWORD code = ERROR_SUCCESS;
-
-	for (int i = 0; i < TRIES; i++) {
-		if (i > 0)
-			Sleep(PAUSE_MS);
-		code = IPsecSaContextExpire0(g->handle, j->context);
-		if (code == ERROR_SUCCESS || code == (DWORD)FWP_E_NOT_FOUND)
-			return 0;
-		if (wfp_is_dead(code))
-			break;
-	}
-	return wfp_failed(&j->e, code, "IPsecSaContextExpire0");
+	return remove_by(IPsecSaContextExpire0, "IPsecSaContextExpire0", g, j->context, &j->e);
 }
 
 /* ---- bundles ----------------------------------------------------------------------------- */

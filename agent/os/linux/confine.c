@@ -4,6 +4,8 @@
 /* For O_PATH. NOLINTNEXTLINE(bugprone-reserved-identifier) */
 #define _GNU_SOURCE
 #include "agent/os/confine.h"
+#include "agent/os/linux/inner.h"
+#include "agent/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,17 +41,6 @@
 #endif
 #ifndef IP_XFRM_POLICY
 #define IP_XFRM_POLICY 17
-#endif
-
-#if defined(__SANITIZE_ADDRESS__)
-#define TRACED_BY_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TRACED_BY_SANITIZER 1
-#endif
-#endif
-#ifndef TRACED_BY_SANITIZER
-#define TRACED_BY_SANITIZER 0
 #endif
 
 static void say(char *text, size_t size, const char *what)
@@ -140,74 +131,31 @@ struct call {
 #define ALL 0xffffffffu
 #define WRITES (O_ACCMODE | O_CREAT | O_TRUNC) /* O_RDONLY under this mask: read only */
 
+/* clang-format off */
 /* Calls of libc and libuv in a process that has a loop, reads files and logs. */
 static const struct call common[] = {
-	ANY(read),
-	ANY(write),
-	ANY(writev),
-	ANY(close),
-	ANY(lseek),
-	ANY(fstat),
-	ONE(openat, 2, WRITES, O_RDONLY),
-	ANY(getdents64),
-	ANY(newfstatat),
-	ANY(statx),
-	ANY(faccessat),
-	ANY(faccessat2),
-	ANY(readlinkat),
-	ANY(getcwd),
-	ANY(recvmsg),
-	ANY(recvmmsg),
-	ANY(recvfrom),
-	ANY(sendmsg),
-	ANY(sendto),
-	ANY(connect),
-	ANY(getsockname),
-	ANY(getsockopt),
-	ANY(epoll_ctl),
-	ANY(epoll_pwait),
-	ANY(ppoll),
-	ANY(clock_gettime),
-	ANY(clock_nanosleep),
-	ANY(gettimeofday),
-	ANY(getrandom),
-	ANY(futex),
-	ANY(brk),
+	/* files */
+	ONE(openat, 2, WRITES, O_RDONLY), ANY(read), ANY(write), ANY(writev), ANY(close), ANY(lseek),
+	ANY(fstat), ANY(newfstatat), ANY(statx), ANY(faccessat), ANY(faccessat2), ANY(readlinkat),
+	ANY(getdents64), ANY(getcwd), ONE(ioctl, 1, ALL, FIONBIO),
+	ONE(fcntl, 1, ALL, F_GETFL), ONE(fcntl, 1, ALL, F_SETFL),
+	ONE(fcntl, 1, ALL, F_GETFD), ONE(fcntl, 1, ALL, F_SETFD),
+	/* sockets */
+	ANY(recvmsg), ANY(recvmmsg), ANY(recvfrom), ANY(sendmsg), ANY(sendto), ANY(connect),
+	ANY(getsockname), ANY(getsockopt),
+	/* the loop, clocks, random numbers, threads */
+	ANY(epoll_ctl), ANY(epoll_pwait), ANY(ppoll), ANY(clock_gettime), ANY(clock_nanosleep),
+	ANY(gettimeofday), ANY(getrandom), ANY(futex), ANY(sched_yield),
 	/* memory that is not executable */
-	ONE(mmap, 2, PROT_EXEC, 0),
-	ONE(mprotect, 2, PROT_EXEC, 0),
-	ANY(munmap),
-	ANY(mremap),
-	ANY(madvise),
-	ANY(mlockall),
-	ANY(munlockall),
-	ANY(rt_sigaction),
-	ANY(rt_sigprocmask),
-	ANY(rt_sigreturn),
-	ANY(restart_syscall),
-	ANY(sched_yield),
-	ANY(getpid),
-	ANY(gettid),
-	ANY(getuid),
-	ANY(geteuid),
-	ANY(getgid),
-	ANY(getegid),
-	ANY(exit),
-	ANY(exit_group),
-	ONE(ioctl, 1, ALL, FIONBIO),
-	ONE(fcntl, 1, ALL, F_GETFL),
-	ONE(fcntl, 1, ALL, F_SETFL),
-	ONE(fcntl, 1, ALL, F_GETFD),
-	ONE(fcntl, 1, ALL, F_SETFD),
+	ANY(brk), ONE(mmap, 2, PROT_EXEC, 0), ONE(mprotect, 2, PROT_EXEC, 0), ANY(munmap),
+	ANY(mremap), ANY(madvise), ANY(mlockall), ANY(munlockall),
+	/* the process */
+	ANY(rt_sigaction), ANY(rt_sigprocmask), ANY(rt_sigreturn), ANY(restart_syscall),
+	ANY(getpid), ANY(gettid), ANY(getuid), ANY(geteuid), ANY(getgid), ANY(getegid),
+	ANY(exit), ANY(exit_group),
 #ifdef __x86_64__
-	ONE(open, 1, WRITES, O_RDONLY),
-	ANY(stat),
-	ANY(lstat),
-	ANY(access),
-	ANY(readlink),
-	ANY(poll),
-	ANY(epoll_wait),
-	ANY(time),
+	ONE(open, 1, WRITES, O_RDONLY), ANY(stat), ANY(lstat), ANY(access), ANY(readlink), ANY(poll),
+	ANY(epoll_wait), ANY(time),
 #endif
 };
 
@@ -218,27 +166,14 @@ static const struct call agent_only[] = {
 	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_STREAM),
 	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
 	TWO(socket, 0, ALL, AF_UNIX, 1, 0xf, SOCK_DGRAM), /* to the service manager */
-	ANY(bind),
-	ANY(listen),
-	ANY(accept),
-	ANY(accept4),
-	ANY(getpeername),
-	ANY(setsockopt),
-	ANY(shutdown),
-	ANY(sendmmsg),
-	ANY(readv),
-	ANY(eventfd2),
-	ANY(unlinkat),
-	ONE(ioctl, 1, ALL, FIONREAD),
-	ANY(wait4),
-	ANY(getrusage),
-	ANY(sysinfo),
-	ANY(uname),
-	ANY(prlimit64),
+	ANY(bind), ANY(listen), ANY(accept), ANY(accept4), ANY(getpeername), ANY(setsockopt),
+	ANY(shutdown), ANY(sendmmsg), ANY(readv), ANY(eventfd2), ONE(ioctl, 1, ALL, FIONREAD),
+	ANY(unlinkat), ANY(wait4), ANY(getrusage), ANY(sysinfo), ANY(uname), ANY(prlimit64),
 #ifdef __x86_64__
 	ANY(unlink),
 #endif
 };
+/* clang-format on */
 
 /* The helper: encapsulation sockets with their options, and the option that exempts a socket from IPsec. */
 static const struct call helper_only[] = {
@@ -393,15 +328,11 @@ static void allow_folder(int rules, const char *path, uint64_t accesses)
 
 static void allow_folder_of(int rules, const char *path)
 {
-	char dir[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+	char dir[OS_PATH_MAX];
 
-	if (n == 0 || n >= sizeof dir)
-		return;
-	memcpy(dir, path, n);
-	dir[n] = '\0';
-	allow_folder(rules, dir, TO_READ_FILES);
+	os_dir_of(dir, path);
+	if (path[0] == '/')
+		allow_folder(rules, dir, TO_READ_FILES);
 }
 
 static void allow_to_read(int rules, const char *path)

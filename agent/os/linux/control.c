@@ -3,8 +3,8 @@
  */
 /* For struct ucred. NOLINTNEXTLINE(bugprone-reserved-identifier) */
 #define _GNU_SOURCE
+#include "agent/os/common.h"
 #include "agent/os/linux/inner.h"
-#include "agent/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,11 +113,10 @@ int os_control_clear_stale(const char *path, struct err *e)
 		return os_failed(e, errno, "connect to", path);
 	if (fd >= 0)
 		close(fd);
-	err_set(e, ERR_USAGE, "an agent is already running at %s", path);
-	return err_hint(e, "stop it, or choose another path with --control");
+	return os_already_running(e, path);
 }
 
-static bool peer_of(int fd, unsigned *uid)
+bool os_control_peer_ok(int fd, unsigned *uid)
 {
 	struct ucred cred;
 	socklen_t n = sizeof cred;
@@ -125,12 +124,7 @@ static bool peer_of(int fd, unsigned *uid)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) != 0 || n != sizeof cred)
 		return false;
 	*uid = cred.uid;
-	return true;
-}
-
-bool os_control_peer_ok(int fd, unsigned *uid)
-{
-	return peer_of(fd, uid) && (*uid == 0 || *uid == geteuid());
+	return *uid == 0 || *uid == geteuid();
 }
 
 /* Takes a lock on a file beside the socket. It is held from the check of an existing socket until ours
@@ -269,14 +263,9 @@ int os_control_connect(const char *path, struct err *e)
 		return -1;
 	fd = connect_to(&sa, 0);
 	if (fd < 0) {
-		int no = errno;
-
-		if (no != ENOENT && no != ECONNREFUSED && no != ENOTDIR)
-			return os_failed(e, no, "connect to the agent at", path);
-		err_set(e, ERR_DOWN, "no agent is running at %s", path);
-		if (e != NULL)
-			e->os = (uint32_t)no;
-		return err_hint(e, "start it with \"sapair run\", or give its path with --control");
+		if (errno != ENOENT && errno != ECONNREFUSED && errno != ENOTDIR)
+			return os_failed(e, errno, "connect to the agent at", path);
+		return os_not_running(e, path, (uint32_t)errno);
 	}
 	/* Another user may have created the socket. Root may use the agent of any user. */
 	if (geteuid() != 0 && !os_control_peer_ok(fd, &uid)) {
@@ -294,7 +283,7 @@ int os_control_send(int fd, const char *data, size_t n, struct err *e)
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
-			return err_set(e, ERR_DOWN, "the agent closed the control connection");
+			return os_control_closed(e);
 		if (sent < 0)
 			return os_failed(e, errno, "send to", "the agent");
 		data += sent;
@@ -321,8 +310,7 @@ long os_control_recv(int fd, char *data, size_t n, int timeout_ms, struct err *e
 		}
 		ready = poll(&p, 1, left_ms);
 		if (ready == 0)
-			return err_set(e, ERR_TIMEOUT, "no reply from the agent in %d ms",
-				       timeout_ms);
+			return os_control_late(e, timeout_ms);
 		if (ready < 0 && errno != EINTR)
 			return os_failed(e, errno, "wait for", "the agent");
 		if (ready < 0)

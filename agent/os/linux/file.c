@@ -3,9 +3,8 @@
  */
 /* For renameat2, mkostemp. NOLINTNEXTLINE(bugprone-reserved-identifier) */
 #define _GNU_SOURCE
+#include "agent/os/common.h"
 #include "agent/os/linux/inner.h"
-#include "agent/os/os.h"
-#include "crypto/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,40 +97,15 @@ static int judge(const struct stat *st, const char *path, enum os_trust trust, s
 	return judge_dir_of(path, e);
 }
 
-/* Reads to the end. One byte more than expected shows that the file has grown; one is for the NUL. */
-static int slurp(char **text, size_t *len, int fd, size_t expected, const char *path, struct err *e)
+static long read_some(void *file, char *data, size_t n, const char *path, struct err *e)
 {
-	const size_t size = expected + 2;
-	size_t have = 0;
-	char *buf = malloc(size);
+	const int fd = *(const int *)file;
+	ssize_t got;
 
-	if (buf == NULL)
-		return err_set(e, ERR_OS, "read %s: no memory", path);
-	while (have <= expected) {
-		ssize_t n = read(fd, buf + have, size - 1 - have);
-
-		if (n == 0)
-			break;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			os_failed(e, errno, "read", path);
-			goto free_buf;
-		}
-		have += (size_t)n;
-	}
-	if (have > expected) {
-		err_set(e, ERR_USAGE, "%s: changed while it was read", path);
-		goto free_buf;
-	}
-	buf[have] = '\0';
-	*text = buf;
-	*len = have;
-	return 0;
-
-free_buf:
-	os_free_text(buf, size);
-	return -1;
+	do {
+		got = read(fd, data, n);
+	} while (got < 0 && errno == EINTR);
+	return got < 0 ? os_failed(e, errno, "read", path) : (long)got;
 }
 
 int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust, struct err *e)
@@ -148,17 +122,9 @@ int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust
 	if (fstat(fd, &st) != 0)
 		os_failed(e, errno, "stat", path);
 	else if (judge(&st, path, trust, e) == 0)
-		result = slurp(text, len, fd, (size_t)st.st_size, path, e);
+		result = os_read_whole(text, len, (size_t)st.st_size, read_some, &fd, path, e);
 	close(fd);
 	return result;
-}
-
-void os_free_text(char *text, size_t len)
-{
-	if (text == NULL)
-		return;
-	wipe(text, len);
-	free(text);
 }
 
 static int write_all(int fd, const char *text, size_t len)
@@ -254,47 +220,32 @@ int os_remove_file(const char *path, struct err *e)
 	return 0;
 }
 
-/* Creates one directory, with exactly this mode, regardless of the umask. */
-static int make_one(const char *path, mode_t mode, struct err *e)
+static bool is_dir(const char *path)
 {
 	struct stat st;
 
-	if (mkdir(path, mode) == 0) {
-		if (chmod(path, mode) != 0)
-			return os_failed(e, errno, "set the mode of", path);
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Exactly this mode, regardless of the umask. */
+static int make_one(const char *path, bool private, struct err *e)
+{
+	const mode_t mode = private ? 0700 : 0755;
+
+	if (is_dir(path)) /* where mkdir() could fail with EACCES */
 		return 0;
-	}
+	if (mkdir(path, mode) == 0)
+		return chmod(path, mode) == 0 ? 0 : os_failed(e, errno, "set the mode of", path);
 	if (errno != EEXIST)
 		return os_failed(e, errno, "create the directory", path);
-	if (stat(path, &st) != 0)
-		return os_failed(e, errno, "stat", path);
-	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ERR_USAGE, "%s: exists and is not a directory", path);
-	return 0;
+	if (is_dir(path))
+		return 0;
+	return err_set(e, ERR_USAGE, "%s: exists and is not a directory", path);
 }
 
 int os_make_dir(const char *path, struct err *e)
 {
-	char part[OS_PATH_MAX];
-	size_t n = strlen(path);
-
-	if (n == 0 || n >= sizeof part)
-		return os_failed(e, n == 0 ? ENOENT : ENAMETOOLONG, "create the directory", path);
-	memcpy(part, path, n + 1);
-	while (n > 1 && part[n - 1] == '/')
-		part[--n] = '\0';
-	for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-		struct stat st;
-		int made;
-
-		*slash = '\0';
-		/* mkdir() of an existing parent may fail with EACCES: check first. */
-		made = stat(part, &st) == 0 && S_ISDIR(st.st_mode) ? 0 : make_one(part, 0755, e);
-		*slash = '/';
-		if (made < 0)
-			return -1;
-	}
-	return make_one(part, 0700, e);
+	return os_make_dirs(path, make_one, e);
 }
 
 bool os_exists(const char *path)
@@ -302,38 +253,4 @@ bool os_exists(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0;
-}
-
-/* Paths. */
-
-int os_path_join(char out[OS_PATH_MAX], const char *dir, const char *rel, struct err *e)
-{
-	const size_t d = strlen(dir);
-	int n;
-
-	if (rel[0] == '/' || d == 0)
-		n = snprintf(out, OS_PATH_MAX, "%s", rel);
-	else
-		n = snprintf(out, OS_PATH_MAX, "%s%s%s", dir, dir[d - 1] == '/' ? "" : "/", rel);
-	if (n < 0 || n >= OS_PATH_MAX) {
-		out[0] = '\0';
-		return err_set(e, ERR_USAGE, "path too long: %.64s...", rel);
-	}
-	return 0;
-}
-
-void os_dir_of(char out[OS_PATH_MAX], const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	size_t n;
-
-	if (slash == NULL) {
-		snprintf(out, OS_PATH_MAX, ".");
-		return;
-	}
-	n = slash == path ? 1 : (size_t)(slash - path);
-	if (n >= OS_PATH_MAX)
-		n = OS_PATH_MAX - 1; /* such a path cannot be opened */
-	memcpy(out, path, n);
-	out[n] = '\0';
 }

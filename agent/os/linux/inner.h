@@ -8,6 +8,18 @@
 
 #include <stdbool.h>
 
+/* The leak check of a sanitizer attaches as a tracer. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TRACED_BY_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TRACED_BY_SANITIZER 1
+#endif
+#endif
+#ifndef TRACED_BY_SANITIZER
+#define TRACED_BY_SANITIZER 0
+#endif
+
 struct stat;
 
 /* Sets "WHAT PATH: strerror(no)", with a class and, if permissions are missing, a hint. Returns -1. */

@@ -1,7 +1,8 @@
 /*
  * agent/os/linux/os.c - Linux: the process, clocks, default paths, the service manager.
  */
-#include "agent/os/os.h"
+#include "agent/os/common.h"
+#include "agent/os/linux/inner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,17 +25,6 @@
 
 #define DESCRIPTORS_MAX 65536
 #define HEAP_KEEP (128 * 1024) /* bytes: larger blocks are mapped, a longer free end is returned */
-
-#if defined(__SANITIZE_ADDRESS__)
-#define TRACED_BY_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TRACED_BY_SANITIZER 1
-#endif
-#endif
-#ifndef TRACED_BY_SANITIZER
-#define TRACED_BY_SANITIZER 0
-#endif
 
 /* The process. */
 
@@ -253,32 +243,17 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 
 bool os_is_terminal(int fd)
 {
-	const char *no_color = getenv("NO_COLOR");
 	const char *term = getenv("TERM");
 
-	if (no_color != NULL && no_color[0] != '\0')
-		return false;
-	return isatty(fd) && term != NULL && strcmp(term, "dumb") != 0;
+	return !os_no_color() && isatty(fd) && term != NULL && strcmp(term, "dumb") != 0;
 }
 
 void os_host_name(char *out, size_t size)
 {
 	char raw[256] = "";
-	size_t n = 0;
 
-	if (size == 0)
-		return;
 	gethostname(raw, sizeof raw - 1);
-	for (const char *c = raw; *c != '\0' && *c != '.' && n + 1 < size; c++) {
-		char low = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
-		bool fits = (low >= 'a' && low <= 'z') || (low >= '0' && low <= '9');
-
-		if (fits || (n > 0 && (low == '-' || low == '_')))
-			out[n++] = low;
-	}
-	out[n] = '\0';
-	if (n == 0)
-		snprintf(out, size, "host");
+	os_reduce_host_name(out, size, raw);
 }
 
 uint64_t os_watchdog_ms(void)

@@ -1,6 +1,7 @@
 /*
  * agent/os/windows/control.c - Windows: the control pipe, server and client side.
  */
+#include "agent/os/common.h"
 #include "agent/os/windows/inner.h"
 
 #include <aclapi.h>
@@ -28,7 +29,7 @@ static int pipe_name(wchar_t out[OS_PATH_MAX], const char *path, struct err *e)
 	} else {
 		snprintf(name, sizeof name, PIPE_PREFIX "sapair-%s", path);
 		for (char *c = name + from; *c != '\0'; c++)
-			if (win_is_slash(*c) || *c == ':')
+			if (os_is_slash(*c) || *c == ':')
 				*c = '_';
 	}
 	if (path[0] == '\0' || strlen(name) <= from || strlen(name) > PIPE_NAME_MAX ||
@@ -95,10 +96,7 @@ int os_control_connect(const char *path, struct err *e)
 		code = GetLastError();
 		if (code != ERROR_FILE_NOT_FOUND && code != ERROR_PATH_NOT_FOUND)
 			return win_failed(e, code, "connect to the agent at", path);
-		err_set(e, ERR_DOWN, "no agent is running at %s", path);
-		if (e != NULL)
-			e->os = code;
-		return err_hint(e, "start it with \"sapair run\", or give its path with --control");
+		return os_not_running(e, path, code);
 	}
 	if (judge_pipe(h, path, e) < 0) {
 		CloseHandle(h);
@@ -162,7 +160,7 @@ int os_control_send(int fd, const char *data, size_t n, struct err *e)
 	if (code == ERROR_SUCCESS)
 		return 0;
 	if (is_end(code))
-		return err_set(e, ERR_DOWN, "the agent closed the control connection");
+		return os_control_closed(e);
 	return win_failed(e, code, "send to", "the agent");
 }
 
@@ -181,7 +179,7 @@ long os_control_recv(int fd, char *data, size_t n, int timeout_ms, struct err *e
 	if (code == ERROR_SUCCESS)
 		return (long)got;
 	if (code == ERROR_TIMEOUT)
-		return err_set(e, ERR_TIMEOUT, "no reply from the agent in %d ms", timeout_ms);
+		return os_control_late(e, timeout_ms);
 	if (is_end(code))
 		return 0;
 	return win_failed(e, code, "receive from", "the agent");
@@ -313,8 +311,7 @@ int os_control_listen(struct os_control **out, struct uv_loop_s *loop, const cha
 	fd = os_control_connect(path, NULL);
 	if (fd >= 0) {
 		os_control_close(fd);
-		err_set(e, ERR_USAGE, "an agent is already running at %s", path);
-		return err_hint(e, "stop it, or choose another path with --control");
+		return os_already_running(e, path);
 	}
 	c = calloc(1, sizeof *c);
 	if (c == NULL)

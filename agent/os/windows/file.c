@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/secret.h"
+#include "agent/os/common.h"
 
 #ifndef FILE_READ_DATA
 #define FILE_READ_DATA 1
@@ -20,49 +20,6 @@
 static const char hint_trust[] =
 	"remove the permissions of others: icacls FILE /inheritance:r /grant:r *S-1-5-18:F "
 	"*S-1-5-32-544:F";
-
-/* ---- names ---------------------------------------------------------------------------- */
-
-/* "C:\x", "C:/x", "\x", "\\server\share". */
-static bool is_absolute(const char *path)
-{
-	return win_is_slash(path[0]) || (path[0] != '\0' && path[1] == ':');
-}
-
-int os_path_join(char out[OS_PATH_MAX], const char *dir, const char *rel, struct err *e)
-{
-	const size_t d = strlen(dir);
-	int n;
-
-	if (is_absolute(rel) || d == 0)
-		n = snprintf(out, OS_PATH_MAX, "%s", rel);
-	else
-		n = snprintf(out, OS_PATH_MAX, "%s%s%s", dir, win_is_slash(dir[d - 1]) ? "" : "\\",
-			     rel);
-	if (n < 0 || n >= OS_PATH_MAX) {
-		out[0] = '\0';
-		return err_set(e, ERR_USAGE, "path too long: %.64s...", rel);
-	}
-	return 0;
-}
-
-void os_dir_of(char out[OS_PATH_MAX], const char *path)
-{
-	size_t n = strlen(path);
-
-	while (n > 0 && !win_is_slash(path[n - 1]))
-		n--;
-	if (n == 0) {
-		snprintf(out, OS_PATH_MAX, ".");
-		return;
-	}
-	if (n > 1 && path[n - 2] != ':') /* "C:\" keeps its slash */
-		n--;
-	if (n >= OS_PATH_MAX)
-		n = OS_PATH_MAX - 1; /* such a path cannot be opened */
-	memcpy(out, path, n);
-	out[n] = '\0';
-}
 
 /* ---- permissions ----------------------------------------------------------------------- */
 
@@ -180,39 +137,13 @@ bool os_exists(const char *path)
 	return win_wide(wide, path) && GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
 }
 
-/* Reads to the end. One byte more than expected shows that the file has grown; one is for the NUL. */
-static int slurp(char **text, size_t *len, HANDLE h, size_t expected, const char *path,
-		 struct err *e)
+static long read_some(void *file, char *data, size_t n, const char *path, struct err *e)
 {
-	const size_t size = expected + 2;
-	size_t have = 0;
-	char *buf = malloc(size);
+	DWORD got = 0;
 
-	if (buf == NULL)
-		return err_set(e, ERR_OS, "read %s: no memory", path);
-	while (have <= expected) {
-		DWORD n = 0;
-
-		if (!ReadFile(h, buf + have, (DWORD)(size - 1 - have), &n, NULL)) {
-			win_failed(e, GetLastError(), "read", path);
-			goto free_buf;
-		}
-		if (n == 0)
-			break;
-		have += n;
-	}
-	if (have > expected) {
-		err_set(e, ERR_USAGE, "%s: changed while it was read", path);
-		goto free_buf;
-	}
-	buf[have] = '\0';
-	*text = buf;
-	*len = have;
-	return 0;
-
-free_buf:
-	os_free_text(buf, size);
-	return -1;
+	if (!ReadFile((HANDLE)file, data, (DWORD)n, &got, NULL))
+		return win_failed(e, GetLastError(), "read", path);
+	return (long)got;
 }
 
 static int read_open(char **text, size_t *len, HANDLE h, const char *path, enum os_trust trust,
@@ -229,7 +160,7 @@ static int read_open(char **text, size_t *len, HANDLE h, const char *path, enum 
 	if (trust != OS_ANYONE &&
 	    (judge_security(h, path, false, trust, e) < 0 || judge_dir_of(path, trust, e) < 0))
 		return -1;
-	return slurp(text, len, h, (size_t)size.QuadPart, path, e);
+	return os_read_whole(text, len, (size_t)size.QuadPart, read_some, h, path, e);
 }
 
 int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust, struct err *e)
@@ -252,14 +183,6 @@ int os_read_file(char **text, size_t *len, const char *path, enum os_trust trust
 	rc = read_open(text, len, h, path, trust, e);
 	CloseHandle(h);
 	return rc;
-}
-
-void os_free_text(char *text, size_t len)
-{
-	if (text == NULL)
-		return;
-	wipe(text, len);
-	free(text);
 }
 
 static DWORD write_whole(HANDLE h, const char *text, size_t len)
@@ -358,6 +281,8 @@ static int make_one(const char *path, bool private, struct err *e)
 	wchar_t wide[OS_PATH_MAX];
 	DWORD code = ERROR_SUCCESS;
 
+	if (is_dir(path))
+		return 0;
 	if (!win_wide(wide, path))
 		return win_failed(e, ERROR_INVALID_NAME, "create the directory", path);
 	if (private) {
@@ -378,25 +303,5 @@ static int make_one(const char *path, bool private, struct err *e)
 
 int os_make_dir(const char *path, struct err *e)
 {
-	char part[OS_PATH_MAX];
-	size_t n = strlen(path);
-
-	if (n == 0 || n >= sizeof part)
-		return win_failed(e, ERROR_INVALID_NAME, "create the directory", path);
-	memcpy(part, path, n + 1);
-	while (n > 1 && win_is_slash(part[n - 1]) && part[n - 2] != ':')
-		part[--n] = '\0';
-	for (size_t i = 1; i < n; i++) {
-		char c = part[i];
-		int made;
-
-		if (!win_is_slash(c) || part[i - 1] == ':' || win_is_slash(part[i - 1]))
-			continue;
-		part[i] = '\0';
-		made = is_dir(part) ? 0 : make_one(part, false, e);
-		part[i] = c;
-		if (made < 0)
-			return -1;
-	}
-	return make_one(part, true, e);
+	return os_make_dirs(path, make_one, e);
 }

@@ -70,11 +70,6 @@ bool win_utf8(char *out, size_t size, const wchar_t *wide)
 	return false;
 }
 
-bool win_is_slash(char c)
-{
-	return c == '/' || c == '\\';
-}
-
 /* ---- the user of this process ---------------------------------------------------------- */
 
 bool win_is_elevated(void)

@@ -18,7 +18,6 @@ int win_failed(struct err *e, DWORD code, const char *what, const char *path);
 /* UTF-8 to UTF-16 and back; false if the result does not fit or the input is invalid. */
 bool win_wide(wchar_t out[OS_PATH_MAX], const char *path);
 bool win_utf8(char *out, size_t size, const wchar_t *wide);
-bool win_is_slash(char c);
 
 /* The user of this process. Parts of its token, which the caller frees with free(); NULL: no memory. */
 bool win_is_elevated(void);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "agent/os/common.h"
 #include "agent/os/service.h"
 
 char **os_args(int argc, char **argv)
@@ -169,11 +170,10 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 
 bool os_is_terminal(int fd)
 {
-	const char *no_color = getenv("NO_COLOR");
 	HANDLE h = (HANDLE)_get_osfhandle(fd);
 	DWORD mode;
 
-	if (no_color != NULL && no_color[0] != '\0')
+	if (os_no_color())
 		return false;
 	return h != INVALID_HANDLE_VALUE && GetConsoleMode(h, &mode) &&
 	       SetConsoleMode(h,
@@ -184,22 +184,11 @@ void os_host_name(char *out, size_t size)
 {
 	wchar_t wide[256];
 	DWORD len = sizeof wide / sizeof wide[0];
-	size_t n = 0;
+	char raw[3 * 256] = "";
 
-	if (size == 0)
-		return;
-	if (!GetComputerNameExW(ComputerNameDnsHostname, wide, &len))
-		wide[0] = L'\0';
-	for (const wchar_t *c = wide; *c != L'\0' && *c != L'.' && n + 1 < size; c++) {
-		wchar_t low = *c >= L'A' && *c <= L'Z' ? (wchar_t)(*c - L'A' + L'a') : *c;
-		bool fits = (low >= L'a' && low <= L'z') || (low >= L'0' && low <= L'9');
-
-		if (fits || (n > 0 && (low == L'-' || low == L'_')))
-			out[n++] = (char)low;
-	}
-	out[n] = '\0';
-	if (n == 0)
-		snprintf(out, size, "host");
+	if (GetComputerNameExW(ComputerNameDnsHostname, wide, &len))
+		win_utf8(raw, sizeof raw, wide);
+	os_reduce_host_name(out, size, raw);
 }
 
 uint64_t os_watchdog_ms(void)

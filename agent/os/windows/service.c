@@ -28,43 +28,33 @@
 
 static int failed(struct err *e, DWORD code, const char *what)
 {
-	enum err_code class = ERR_OS;
-	const char *why = NULL, *hint = NULL;
+	static const struct {
+		DWORD code;
+		enum err_code class;
+		const char *why, *hint;
+	} known[] = {
+		{ERROR_ACCESS_DENIED, ERR_PERM, "access denied",
+		 "run it elevated, as administrator"},
+		{ERROR_SERVICE_DOES_NOT_EXIST, ERR_USAGE, "the service is not installed",
+		 "sapair service install"},
+		{ERROR_SERVICE_MARKED_FOR_DELETE, ERR_OS, "the service is being removed",
+		 "close programs that show services, then try again"},
+		{ERROR_FAILED_SERVICE_CONTROLLER_CONNECT, ERR_USAGE,
+		 "not started by the service manager",
+		 "in a console: sapair run; as a service: sapair service start"},
+		{ERROR_SERVICE_DEPENDENCY_FAIL, ERR_OS, "a required service is not running",
+		 "start the Base Filtering Engine: sc start bfe"},
+	};
 
-	switch (code) {
-	case ERROR_ACCESS_DENIED:
-		class = ERR_PERM;
-		why = "access denied";
-		hint = "run it elevated, as administrator";
-		break;
-	case ERROR_SERVICE_DOES_NOT_EXIST:
-		class = ERR_USAGE;
-		why = "the service is not installed";
-		hint = "sapair service install";
-		break;
-	case ERROR_SERVICE_MARKED_FOR_DELETE:
-		why = "the service is being removed";
-		hint = "close programs that show services, then try again";
-		break;
-	case ERROR_FAILED_SERVICE_CONTROLLER_CONNECT:
-		class = ERR_USAGE;
-		why = "not started by the service manager";
-		hint = "in a console: sapair run; as a service: sapair service start";
-		break;
-	case ERROR_SERVICE_DEPENDENCY_FAIL:
-		why = "a required service is not running";
-		hint = "start the Base Filtering Engine: sc start bfe";
-		break;
-	default:
-		break;
-	}
-	if (why != NULL)
-		err_set(e, class, "%s: %s", what, why);
-	else
-		err_set(e, class, "%s: error %lu", what, (unsigned long)code);
+	err_set(e, ERR_OS, "%s: error %lu", what, (unsigned long)code);
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (known[i].code == code) {
+			err_set(e, known[i].class, "%s: %s", what, known[i].why);
+			err_hint(e, known[i].hint);
+		}
 	if (e != NULL)
 		e->os = code;
-	return hint != NULL ? err_hint(e, hint) : -1;
+	return -1;
 }
 
 /* ---- install and remove ------------------------------------------------------------------ */
@@ -211,15 +201,15 @@ int service_install(const char *config, bool *changed, struct err *e)
 
 /* ---- control ----------------------------------------------------------------------------- */
 
-static SC_HANDLE open_service(DWORD access, DWORD *code)
+/* NULL, with the error of failed(e, code, what), if it cannot be opened. */
+static SC_HANDLE open_service(DWORD access, const char *what, struct err *e)
 {
 	SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT), service = NULL;
 
-	*code = ERROR_SUCCESS;
 	if (manager != NULL)
 		service = OpenServiceW(manager, NAME, access);
 	if (service == NULL)
-		*code = GetLastError();
+		failed(e, GetLastError(), what);
 	if (manager != NULL)
 		CloseServiceHandle(manager);
 	return service;
@@ -252,30 +242,32 @@ static bool wait_for(SC_HANDLE service, DWORD wanted, DWORD *exit_status)
 	return false;
 }
 
-int service_start(bool *changed, struct err *e)
+static int start_service(SC_HANDLE service, bool *changed, struct err *e)
 {
-	DWORD code, status = 0;
-	SC_HANDLE service = open_service(SERVICE_START | SERVICE_QUERY_STATUS, &code);
-	bool runs;
+	DWORD status = 0;
 
-	*changed = true;
-	if (service == NULL)
-		return failed(e, code, "start the service");
-	if (!StartServiceW(service, 0, NULL)) {
-		code = GetLastError();
-		*changed = code != ERROR_SERVICE_ALREADY_RUNNING;
-		if (*changed) {
-			CloseServiceHandle(service);
-			return failed(e, code, "start the service");
-		}
-	}
-	runs = wait_for(service, SERVICE_RUNNING, &status);
-	CloseServiceHandle(service);
-	if (runs)
+	*changed = StartServiceW(service, 0, NULL);
+	if (!*changed && GetLastError() != ERROR_SERVICE_ALREADY_RUNNING)
+		return failed(e, GetLastError(), "start the service");
+	if (wait_for(service, SERVICE_RUNNING, &status))
 		return 0;
 	err_set(e, ERR_OS, "start the service: it ended with exit status %lu",
 		(unsigned long)status);
 	return err_hint(e, "see the event log: Get-WinEvent -ProviderName sapair -MaxEvents 5");
+}
+
+int service_start(bool *changed, struct err *e)
+{
+	SC_HANDLE service =
+		open_service(SERVICE_START | SERVICE_QUERY_STATUS, "start the service", e);
+	int rc;
+
+	*changed = false;
+	if (service == NULL)
+		return -1;
+	rc = start_service(service, changed, e);
+	CloseServiceHandle(service);
+	return rc;
 }
 
 static int stop_service(SC_HANDLE service, bool *changed, struct err *e)
@@ -299,13 +291,13 @@ static int stop_service(SC_HANDLE service, bool *changed, struct err *e)
 
 int service_stop(bool *changed, struct err *e)
 {
-	DWORD code;
-	SC_HANDLE service = open_service(SERVICE_STOP | SERVICE_QUERY_STATUS, &code);
+	SC_HANDLE service =
+		open_service(SERVICE_STOP | SERVICE_QUERY_STATUS, "stop the service", e);
 	int rc;
 
 	*changed = false;
 	if (service == NULL)
-		return failed(e, code, "stop the service");
+		return -1;
 	rc = stop_service(service, changed, e);
 	CloseServiceHandle(service);
 	return rc;
@@ -313,16 +305,15 @@ int service_stop(bool *changed, struct err *e)
 
 int service_remove(bool *changed, struct err *e)
 {
-	DWORD code;
-	SC_HANDLE service = open_service(SERVICE_STOP | SERVICE_QUERY_STATUS | DELETE, &code);
+	SC_HANDLE service =
+		open_service(SERVICE_STOP | SERVICE_QUERY_STATUS | DELETE, "remove the service", e);
 	bool stopped;
 	int rc;
 
 	RegDeleteTreeW(HKEY_LOCAL_MACHINE, SOURCE_KEY);
 	*changed = service != NULL;
 	if (service == NULL)
-		return code == ERROR_SERVICE_DOES_NOT_EXIST ? 0
-							    : failed(e, code, "remove the service");
+		return e->os == ERROR_SERVICE_DOES_NOT_EXIST ? 0 : -1;
 	rc = stop_service(service, &stopped, e);
 	if (rc == 0 && !DeleteService(service))
 		rc = failed(e, GetLastError(), "remove the service");
@@ -339,7 +330,7 @@ static struct {
 	SERVICE_STATUS_HANDLE handle;
 	HANDLE log_thread;
 	int status;
-} the;
+} current;
 
 /* The request to stop, which arrives on a thread of the service manager. */
 static struct {
@@ -358,7 +349,7 @@ static void on_woken(uv_async_t *h)
 
 void os_watch_stop(struct uv_loop_s *loop, void (*stop)(void *arg), void *arg)
 {
-	if (the.body == NULL || uv_async_init(loop, &ending.woken, on_woken) != 0)
+	if (current.body == NULL || uv_async_init(loop, &ending.woken, on_woken) != 0)
 		return;
 	uv_unref((uv_handle_t *)&ending.woken);
 	AcquireSRWLockExclusive(&ending.lock);
@@ -403,12 +394,12 @@ static void report(DWORD state, int exit_status)
 		s.dwWin32ExitCode = ERROR_SERVICE_SPECIFIC_ERROR;
 		s.dwServiceSpecificExitCode = (DWORD)exit_status;
 	}
-	SetServiceStatus(the.handle, &s);
+	SetServiceStatus(current.handle, &s);
 }
 
 bool service_notify(const char *state)
 {
-	if (the.body == NULL)
+	if (current.body == NULL)
 		return false;
 	if (strncmp(state, "READY=1", 7) == 0)
 		report(SERVICE_RUNNING, 0);
@@ -509,26 +500,26 @@ static void log_to_events(void)
 	}
 	_dup2(fd, 1); /* stdout too */
 	_close(fd);
-	the.log_thread = CreateThread(NULL, 0, log_lines, from, 0, NULL);
+	current.log_thread = CreateThread(NULL, 0, log_lines, from, 0, NULL);
 }
 
 static void WINAPI on_start(DWORD argc, wchar_t **argv)
 {
 	(void)argc, (void)argv;
-	the.handle = RegisterServiceCtrlHandlerExW(NAME, on_control, NULL);
-	if (the.handle == NULL)
+	current.handle = RegisterServiceCtrlHandlerExW(NAME, on_control, NULL);
+	if (current.handle == NULL)
 		return;
 	report(SERVICE_START_PENDING, 0);
 	log_to_events();
-	the.status = the.body(the.arg);
+	current.status = current.body(current.arg);
 	fflush(stderr);
 	_close(1);
 	_close(2); /* ends the log thread */
-	if (the.log_thread != NULL) {
-		WaitForSingleObject(the.log_thread, 2000);
-		CloseHandle(the.log_thread);
+	if (current.log_thread != NULL) {
+		WaitForSingleObject(current.log_thread, 2000);
+		CloseHandle(current.log_thread);
 	}
-	report(SERVICE_STOPPED, the.status);
+	report(SERVICE_STOPPED, current.status);
 }
 
 int service_main(int (*body)(void *arg), void *arg, struct err *e)
@@ -536,10 +527,10 @@ int service_main(int (*body)(void *arg), void *arg, struct err *e)
 	wchar_t name[] = NAME;
 	const SERVICE_TABLE_ENTRYW table[] = {{name, on_start}, {NULL, NULL}};
 
-	the.body = body;
-	the.arg = arg;
+	current.body = body;
+	current.arg = arg;
 	if (StartServiceCtrlDispatcherW(table))
-		return the.status;
-	the.body = NULL;
+		return current.status;
+	current.body = NULL;
 	return failed(e, GetLastError(), "service main");
 }

@@ -10,6 +10,7 @@
 
 #include <uv.h>
 
+#include "agent/os/os.h"
 #include "crypto/tls.h"
 #include "proto/wire/frame.h"
 
@@ -192,26 +193,16 @@ static int send_message(struct conn *c)
 	return c->sent ? 0 : err_set(c->session->e, ERR_BUG, "no memory for a message");
 }
 
-static struct addr addr_of(const struct sockaddr_storage *ss)
-{
-	struct addr a = {.len = 0};
-	char text[ADDR_TEXT];
-
-	if (uv_ip_name((const struct sockaddr *)ss, text, sizeof text) == 0)
-		addr_parse(&a, text, NULL); /* a mapped address becomes IPv4 there */
-	return a;
-}
-
 static void note_addresses(struct conn *c)
 {
 	struct sockaddr_storage ss;
 	int n = sizeof ss;
 
 	if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&ss, &n) == 0)
-		c->session->m->peer_addr = addr_of(&ss);
+		c->session->m->peer_addr = os_endpoint((struct sockaddr *)&ss).addr;
 	n = sizeof ss;
 	if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&ss, &n) == 0)
-		c->session->m->own_addr = addr_of(&ss);
+		c->session->m->own_addr = os_endpoint((struct sockaddr *)&ss).addr;
 }
 
 /* Handles the peer's message: the joiner's proof, or the inviter's welcome. */
@@ -381,17 +372,6 @@ static struct conn *new_conn(struct session *h, enum tls_role role)
 
 /* ---- session --------------------------------------------------------------------------- */
 
-static int to_sockaddr(struct sockaddr_storage *ss, const struct endpoint *ep, struct err *e)
-{
-	char host[ADDR_TEXT];
-	int rc;
-
-	addr_put(host, &ep->addr);
-	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)ss)
-			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)ss);
-	return rc == 0 ? 0 : err_set(e, ERR_USAGE, "%s: %s", host, uv_strerror(rc));
-}
-
 static struct session *open_session(struct rendezvous *m, bool is_inviter, struct err *e)
 {
 	struct session *h = calloc(1, sizeof *h);
@@ -458,36 +438,40 @@ static void on_connection(uv_stream_t *server, int status)
 	uv_timer_start(&c->timer, on_conn_timeout, CONN_MS, 0);
 }
 
-int rendezvous_invite(struct rendezvous *m, struct err *e)
+static int start_listener(struct session *h)
 {
-	struct session *h = open_session(m, true, e);
+	const struct endpoint *at = &h->m->listen;
 	struct sockaddr_storage ss;
 	char text[ENDPOINT_TEXT];
 	int rc;
+
+	os_sockaddr(&ss, &at->addr, at->port);
+	rc = uv_tcp_bind(&h->listener, (const struct sockaddr *)&ss, 0);
+	if (rc == 0)
+		rc = uv_listen((uv_stream_t *)&h->listener, CONNS_MAX, on_connection);
+	if (rc == 0)
+		return 0;
+	endpoint_put(text, at);
+	err_set(h->e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s", text,
+		uv_strerror(rc));
+	return err_hint(h->e, "choose another address or port with --listen");
+}
+
+int rendezvous_invite(struct rendezvous *m, struct err *e)
+{
+	struct session *h = open_session(m, true, e);
 
 	if (h == NULL)
 		return -1;
 	uv_tcp_init(&h->loop, &h->listener);
 	h->listener.data = h;
-	rc = to_sockaddr(&ss, &m->listen, e);
-	if (rc == 0) {
-		rc = uv_tcp_bind(&h->listener, (const struct sockaddr *)&ss, 0);
-		if (rc == 0)
-			rc = uv_listen((uv_stream_t *)&h->listener, CONNS_MAX, on_connection);
-		if (rc != 0) {
-			endpoint_put(text, &m->listen);
-			err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s",
-				text, uv_strerror(rc));
-			err_hint(e, "choose another address or port with --listen");
-		}
-	}
-	if (rc != 0) {
+	if (start_listener(h) < 0) {
 		finish(h, -1);
-		return run_session(h);
+	} else {
+		uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
+		if (m->ready != NULL)
+			m->ready(m);
 	}
-	uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
-	if (m->ready != NULL)
-		m->ready(m);
 	return run_session(h);
 }
 
@@ -514,32 +498,27 @@ static void on_connected(uv_connect_t *req, int status)
 int rendezvous_join(struct rendezvous *m, struct err *e)
 {
 	struct session *h = open_session(m, false, e);
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss, own;
 	struct conn *c;
-	int rc;
+	int rc = 0;
 
 	if (h == NULL)
 		return -1;
 	c = new_conn(h, TLS_CLIENT);
-	if (c == NULL || to_sockaddr(&ss, &m->invite->at, e) < 0) {
-		if (c == NULL)
-			err_set(e, ERR_BUG, "no memory for a connection");
+	if (c == NULL) {
+		err_set(e, ERR_BUG, "no memory for a connection");
 		finish(h, -1);
 		return run_session(h);
 	}
 	uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
+	os_sockaddr(&ss, &m->invite->at.addr, m->invite->at.port);
 	if (m->own_addr.len != 0) {
-		struct sockaddr_storage own;
-
-		rc = to_sockaddr(&own, &(struct endpoint){m->own_addr, 0}, e);
-		if (rc == 0)
-			rc = uv_tcp_bind(&c->tcp, (const struct sockaddr *)&own, 0);
-		if (rc != 0) {
-			on_connected(&c->connect, rc < -1 ? rc : UV_EADDRNOTAVAIL);
-			return run_session(h);
-		}
+		os_sockaddr(&own, &m->own_addr, 0);
+		rc = uv_tcp_bind(&c->tcp, (const struct sockaddr *)&own, 0);
 	}
-	rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&ss, on_connected);
+	if (rc == 0)
+		rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&ss,
+				    on_connected);
 	if (rc != 0)
 		on_connected(&c->connect, rc);
 	return run_session(h);

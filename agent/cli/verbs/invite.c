@@ -182,7 +182,7 @@ static int reload_agent(const struct side *s, struct err *e)
 	    client_line(c, client_now_ms() + RELOAD_MS, &line, &len, e) > 0) {
 		struct json_doc *doc;
 
-		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, false, e) == 0) {
+		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, e) == 0) {
 			rc = strcmp(show_text(json_root(doc), "schema", ""), "sapair.reload/1") == 0
 				     ? 1
 				     : -1;
@@ -460,8 +460,6 @@ const struct verb verb_invite = {
 		"pin in peers.d/NAME.json.",
 	.example = "sapair invite beta --ttl 5m --address 192.0.2.1",
 	.options = {invite_options, pair_options, verb_control},
-	.least = 1,
-	.most = 1,
 	.run = run_invite,
 };
 
@@ -478,7 +476,5 @@ const struct verb verb_join = {
 	.more = "- reads the token from stdin, which keeps it out of process listings.",
 	.example = "sapair join 192.0.2.1:4511/5f0c...",
 	.options = {join_options, pair_options, verb_timeout},
-	.least = 1,
-	.most = 1,
 	.run = run_join,
 };

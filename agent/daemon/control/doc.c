@@ -3,7 +3,7 @@
  */
 #include "agent/daemon/control/doc.h"
 
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
 		enum ipsec_part part)

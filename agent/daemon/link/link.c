@@ -654,12 +654,12 @@ static void on_connected(uv_connect_t *req, int status)
 	arm(l, LINK_HANDSHAKE_MS);
 }
 
-static int exempt(struct link *l, struct err *e)
+int link_exempt(struct agent *a, const uv_tcp_t *tcp, bool ipv6, struct err *e)
 {
 	uv_os_fd_t fd;
 
-	uv_fileno((uv_handle_t *)&l->tcp, &fd);
-	return ipsec_exempt_socket(l->agent->db, (intptr_t)fd, l->remote.addr.len == 16, e);
+	uv_fileno((const uv_handle_t *)tcp, &fd);
+	return ipsec_exempt_socket(a->db, (intptr_t)fd, ipv6, e);
 }
 
 static int connect_from(struct link *l, const struct addr *local, struct err *e)
@@ -671,7 +671,7 @@ static int connect_from(struct link *l, const struct addr *local, struct err *e)
 	os_sockaddr(&dst, &l->remote.addr, l->remote.port);
 	os_sockaddr(&src, local, 0);
 	rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
-	if (rc == 0 && exempt(l, e) < 0)
+	if (rc == 0 && link_exempt(l->agent, &l->tcp, l->remote.addr.len == 16, e) < 0)
 		return -1;
 	if (rc == 0)
 		rc = uv_tcp_connect(&l->connect, &l->tcp, (const struct sockaddr *)&dst,

@@ -1,7 +1,7 @@
 /*
  * agent/daemon/pair/generation.c - SA generations of a peer, and when their SAs are removed.
  */
-#include "agent/daemon/pair/generation.h"
+#include "agent/daemon/pair/inner.h"
 
 #include "agent/daemon/event.h"
 #include "agent/os/os.h"
@@ -147,24 +147,6 @@ void generations_schedule_rekey(struct pair *p)
 	deadline_set(&p->rekey_due, g->since_ms + time_ms);
 }
 
-bool pair_rekey_in(const struct pair *p, uint64_t *s)
-{
-	uint64_t now = loop_now_ms(), at = p->rekey_due.at_ms;
-
-	*s = at > now ? (at - now) / 1000 : 0;
-	return p->current != NULL && at != 0;
-}
-
-bool pair_hard_in(const struct pair *p, uint64_t *s)
-{
-	uint64_t now = loop_now_ms();
-
-	if (p->current == NULL)
-		return false;
-	*s = p->current->hard_ms > now ? (p->current->hard_ms - now) / 1000 : 0;
-	return true;
-}
-
 void generations_set_limits(struct pair *p, bool esn)
 {
 	const struct peer_options *o = p->opt;
@@ -248,6 +230,7 @@ bool pair_in_force(const struct pair *p, struct pair_view *v)
 	if (p->current == NULL)
 		return false;
 	generation_view(p->current, v);
+	v->rekey_ms = p->rekey_due.at_ms;
 	return true;
 }
 

@@ -1,9 +1,9 @@
 /*
  * agent/daemon/pair/manual.c - a pair with a host that has no agent.
  */
-#include "agent/daemon/pair/manual.h"
+#include "agent/daemon/pair/pair.h"
 
-#include "agent/daemon/pair/generation.h"
+#include "agent/daemon/pair/inner.h"
 #include "agent/os/os.h"
 #include "crypto/random.h"
 

@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/peer/policy.h"
 
+#include "agent/daemon/link/link.h"
 #include "agent/privsep/policy.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * agent/daemon/peer/view.c - peers as others see them.
  */
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #include "agent/daemon/peer/inner.h"
 

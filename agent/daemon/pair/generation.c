@@ -151,12 +151,14 @@ void generations_set_limits(struct pair *p, bool esn)
 {
 	const struct peer_options *o = p->opt;
 
-	p->policy->soft_bytes = o->rekey_bytes;
-	p->policy->hard_bytes = o->hard_bytes;
-	p->policy->soft_packets = esn ? o->rekey_packets
-				      : generation_sooner(o->rekey_packets, NON_ESN_SOFT);
-	p->policy->hard_packets = esn ? o->hard_packets
-				      : generation_sooner(o->hard_packets, NON_ESN_HARD);
+	p->policy->limits.soft_bytes = o->limits.soft_bytes;
+	p->policy->limits.hard_bytes = o->limits.hard_bytes;
+	p->policy->limits.soft_packets =
+		esn ? o->limits.soft_packets
+		    : generation_sooner(o->limits.soft_packets, NON_ESN_SOFT);
+	p->policy->limits.hard_packets =
+		esn ? o->limits.hard_packets
+		    : generation_sooner(o->limits.hard_packets, NON_ESN_HARD);
 }
 
 /* Ends that are close to each other share one deadline. */

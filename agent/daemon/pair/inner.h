@@ -32,7 +32,7 @@ struct pair {
 	struct agent *agent;
 	const char *name;
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	const struct pair_host *host;
 	struct peer *peer;

@@ -34,7 +34,7 @@ struct pair_env {
 	struct agent *agent;
 	const char *name; /* of the peer */
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	struct deadlines *deadlines;
 	const struct pair_host *host;

@@ -63,7 +63,7 @@ bool peer_is_up(const struct peer *p);                /* a pair is in force */
 const char *peer_state_word(const struct peer *p);    /* "down", "waiting", "pairing", "up" */
 const struct err *peer_trouble(const struct peer *p); /* the last one, or NULL */
 const struct pair *peer_pair(const struct peer *p);
-const struct sa_policy *peer_policy_of(const struct peer *p);
+const struct policy *peer_policy_of(const struct peer *p);
 
 /* What status shows besides. Texts are borrowed from the peer. */
 struct peer_view {

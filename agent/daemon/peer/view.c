@@ -76,7 +76,7 @@ const struct pair *peer_pair(const struct peer *p)
 	return p->pair;
 }
 
-const struct sa_policy *peer_policy_of(const struct peer *p)
+const struct policy *peer_policy_of(const struct peer *p)
 {
 	return &p->policy.sa;
 }

@@ -44,7 +44,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	static const char *const modes[] = {"required", "permissive"};
 	const struct peer_config *cfg = peer_config_of(p);
 	const struct pair *pair = peer_pair(p);
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	struct pair_view current;
 	struct peer_view v;
 	char text[ENDPOINT_TEXT];
@@ -60,7 +60,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	json_put_text(o, "link", v.link);
 	if (v.role != NULL)
 		json_put_text(o, "role", v.role);
-	json_put_text(o, "mode", modes[cfg->opt.mode]);
+	json_put_text(o, "mode", modes[cfg->opt.policy.mode]);
 	if (v.pin != NULL) {
 		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);

@@ -109,15 +109,12 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 {
 	const struct helper *h = arg;
 	const bool ipv6 = remote->len == 16;
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PROTO_PORT)};
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(PROTO_PORT)};
-	struct sockaddr *sa = ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-	socklen_t len = ipv6 ? sizeof six : sizeof four;
-	void *bytes = ipv6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr;
+	struct sockaddr_storage ss;
+	struct sockaddr *sa = (struct sockaddr *)&ss;
+	socklen_t len = os_sockaddr(&ss, remote, PROTO_PORT);
 	int fd = h->routes[ipv6], rc;
 
-	memcpy(bytes, remote->bytes, remote->len);
 	rc = connect(fd, sa, len);
 	if (rc == 0)
 		rc = getsockname(fd, sa, &len);
@@ -126,8 +123,7 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 	(void)connect(fd, &none, sizeof none);
 	if (rc != 0)
 		return -1;
-	*local = (struct addr){.len = remote->len};
-	memcpy(local->bytes, bytes, local->len);
+	*local = os_endpoint(sa).addr;
 	return 0;
 }
 

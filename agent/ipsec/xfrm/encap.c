@@ -5,6 +5,7 @@
  * a running agent. The port cannot be that of the probes, since the kernel would take them for ESP.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/os.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,31 +18,13 @@
 
 #define RECEIVE_BUFFER (1 << 14) /* anything but ESP is discarded unread */
 
-static socklen_t to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
-
-	memset(ss, 0, sizeof *ss);
-	if (a->len == 16) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(port);
-		memcpy(&v6->sin6_addr, a->bytes, 16);
-		return sizeof *v6;
-	}
-	v4->sin_family = AF_INET;
-	v4->sin_port = htons(port);
-	memcpy(&v4->sin_addr, a->bytes, 4);
-	return sizeof *v4;
-}
-
 /* Exempt from IPsec: the inbound policy would drop the UDP datagram itself. */
 static int open_socket(struct xfrm *db, const struct addr *a, uint16_t port, struct err *e)
 {
 	const bool ipv6 = a->len == 16;
 	int type = UDP_ENCAP_ESPINUDP, room = RECEIVE_BUFFER, on = 1, saved;
 	struct sockaddr_storage ss;
-	socklen_t len = to_sockaddr(&ss, a, port);
+	socklen_t len = os_sockaddr(&ss, a, port);
 	int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char text[ADDR_TEXT];
 

@@ -152,11 +152,12 @@ static int add_policy(struct helper *h, struct privsep_held *held, struct err *e
 static int remove_policy(struct helper *h, struct privsep_held *held, struct err *e)
 {
 	struct owned *own = held->owner;
-	int rc = ipsec_policy_remove(h->db, &own->p, e);
 
+	if (ipsec_policy_remove(h->db, &own->p, e) < 0)
+		return -1; /* the client asks again */
 	privsep_book_remove(&h->book, held);
 	free(own);
-	return rc;
+	return 0;
 }
 
 static int reserve(struct helper *h, struct privsep_held *held, struct err *e)
@@ -219,13 +220,13 @@ static int remove_sa(struct helper *h, struct privsep_held *held, struct privsep
 		     struct err *e)
 {
 	const struct ipsec_ctx ctx = {slot != NULL ? slot->inner : 0};
-	int rc;
 
 	if (slot == NULL)
 		return 0;
-	rc = ipsec_remove(h->db, ctx, (enum ipsec_part)h->request.part, e);
+	if (ipsec_remove(h->db, ctx, (enum ipsec_part)h->request.part, e) < 0)
+		return -1; /* the client asks again */
 	privsep_book_lost(held, slot, h->request.part);
-	return rc;
+	return 0;
 }
 
 static int query(struct helper *h, const struct privsep_slot *slot, struct err *e)

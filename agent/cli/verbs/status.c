@@ -52,6 +52,13 @@ static void show_trouble(const struct cJSON *p, bool hint)
 		out_text("  %s\n", show_text(p, "error.hint", ""));
 }
 
+static void show_left(const struct cJSON *p)
+{
+	if (show_has(p, "removing"))
+		out_text("  ");
+	show_removing(p);
+}
+
 /* One column of the list of peers. */
 #define CELL 80
 static void cell(char text[CELL], const struct cJSON *p, int column)
@@ -119,6 +126,7 @@ static void show_list(const struct cJSON *peers)
 		}
 		out_text("\n");
 		show_trouble(p, false);
+		show_left(p);
 	}
 }
 
@@ -186,6 +194,7 @@ static void show_peer(const struct cJSON *p)
 	if (show_has(p, "epoch"))
 		show_pair(p);
 	show_trouble(p, true);
+	show_left(p);
 }
 
 static void show_status(const struct cJSON *d, bool several)

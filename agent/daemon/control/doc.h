@@ -30,6 +30,8 @@ size_t doc_key(char *buf, size_t size, const struct agent *a, const struct peer 
 
 /* Members of an error. */
 void doc_put_err(struct json_out *o, const struct err *e);
+/* The member "removing": what could not be removed, and why; nothing if there is none. */
+void doc_put_removing(struct json_out *o, const struct peer *p);
 /* An SA as an object, with its counters unless db is NULL. */
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
 		enum ipsec_part part);

@@ -13,9 +13,11 @@
 /* NULL: no memory. generation_free() wipes its keys. */
 struct generation *generation_new(struct agent *a);
 void generation_free(struct agent *a, struct generation *g);
+/* Removes one SA or both. The first failure is an event. What is left is removed later, by
+ * generations_remove_again(): generation_remove() keeps the generation in p->unremoved until then. */
 void generation_remove(struct pair *p, struct generation *g);
-/* Removes one SA or both. A failure is an event. */
 void generation_remove_part(struct pair *p, struct generation *g, enum ipsec_part part);
+void generations_remove_again(struct pair *p);
 /* The generation with this context, or NULL. */
 struct generation *generation_find(struct pair *p, struct ipsec_ctx ctx);
 

@@ -21,8 +21,9 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 /* ... of `up ADDRESS`: a reload keeps it. */
 int peer_add_temporary(struct agent *a, const struct peer_config *cfg, struct peer **out,
 		       struct err *e);
-/* Removes SAs and policy, tells the peer; the storage is freed later. */
-void peer_remove(struct peer *p);
+/* Removes SAs and policy, tells the peer; the storage is freed later. -1 if something is left: the peer
+ * stays in the list, is removing (peer_is_removing()), and is freed when a later try succeeds. */
+int peer_remove(struct peer *p, struct err *e);
 /* Drops links and SAs of peers with a key on the list; their policies stay. */
 void peers_drop_denied(struct agent *a, const struct deny *deny);
 /* The agent stops: closes the links of all peers. Policies and SAs stay where the system keeps them. */
@@ -31,9 +32,11 @@ void peers_stop(struct agent *a);
 void peer_set_options(struct peer *p, const struct peer_config *cfg);
 
 /* ---- the user's wishes ---- */
-/* Both: false when it was so before. */
+/* False when it was so before. */
 bool peer_up(struct peer *p);
-bool peer_down(struct peer *p);
+/* Removes SAs and policy. -1 if something is left, which is tried again until it succeeds; another call
+ * tries at once. *changed: it was not down before. p may be freed. */
+int peer_down(struct peer *p, bool *changed, struct err *e);
 /* An exchange on demand; nobody waits for it. No effect on a peer that is down. */
 void peer_rekey(struct peer *p);
 /*

@@ -9,7 +9,8 @@
 /* What a reload did; the names are freed by reload_result_free(). */
 struct reload_result {
 	char **added, **removed, **updated;
-	size_t n_added, n_removed, n_updated, same;
+	char **removing; /* those of removed and updated whose policy could not be removed yet */
+	size_t n_added, n_removed, n_updated, n_removing, same;
 	bool identity_changed;
 };
 void reload_result_free(struct reload_result *r);

@@ -18,8 +18,16 @@ struct peer *peer_next(const struct peer *p); /* in the order of the config; the
 const char *peer_name(const struct peer *p);
 const struct peer_config *peer_config_of(const struct peer *p);
 bool peer_is_temporary(const struct peer *p);
-bool peer_is_up(const struct peer *p);                /* a pair is in force */
-const char *peer_state_word(const struct peer *p);    /* "down", "waiting", "pairing", "up" */
+bool peer_is_up(const struct peer *p); /* a pair is in force */
+const char *peer_state_word(
+	const struct peer *p); /* "down", "removing", "waiting", "pairing", "up" */
+/* The config does not have it any more; it is freed when nothing of it is left. */
+bool peer_is_leaving(const struct peer *p);
+/* Something could not be removed and is tried again: the policy, or SAs (pair_unremoved()). The error is
+ * that of the last try. */
+bool peer_is_removing(const struct peer *p);
+bool peer_has_policy_left(const struct peer *p);
+const struct err *peer_removal_error(const struct peer *p);
 const struct err *peer_trouble(const struct peer *p); /* the last one, or NULL */
 const struct pair *peer_pair(const struct peer *p);
 const struct sa_policy *peer_policy_of(const struct peer *p);

@@ -25,6 +25,7 @@ static size_t reload_document(char *buf, size_t size, const struct reload_result
 	put_names(&o, "added", r->added, r->n_added);
 	put_names(&o, "removed", r->removed, r->n_removed);
 	put_names(&o, "updated", r->updated, r->n_updated);
+	put_names(&o, "removing", r->removing, r->n_removing);
 	json_put_u64(&o, "same", r->same);
 	json_put_bool(&o, "identity_changed", r->identity_changed);
 	return doc_finish(&o);
@@ -43,13 +44,14 @@ static void run_reload(struct control_client *c, const struct ctl_request *req, 
 		control_refuse(c, NULL, &e);
 		return;
 	}
-	size = 1024 + (r.n_added + r.n_removed + r.n_updated) * 2 * (MSG_NAME_MAX + 3);
+	size = 1024 +
+	       (r.n_added + r.n_removed + r.n_updated + r.n_removing) * 2 * (MSG_NAME_MAX + 3);
 	doc = malloc(size);
 	if (doc != NULL)
 		control_reply(c, doc, reload_document(doc, size, &r));
 	free(doc);
+	control_reply_end(c, r.n_removing > 0 ? err_exit_status(ERR_OS) : 0);
 	reload_result_free(&r);
-	control_reply_end(c, 0);
 }
 
 const struct control_verb control_verb_reload = {

@@ -79,6 +79,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 		json_put_ms(o, "rtt_ms", v.rtt_us);
 		json_put_close(o);
 	}
+	doc_put_removing(o, p);
 	if (peer_trouble(p) != NULL) {
 		json_put_open(o, "error");
 		doc_put_err(o, peer_trouble(p));
@@ -111,7 +112,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 /* Status of one peer, or of all if only is NULL. Allocated; NULL: no memory. */
 static char *status_document(struct agent *a, const struct peer *only, size_t *len)
 {
-	size_t size = 4096 + (only != NULL ? 1 : a->n_peers) * 2304;
+	size_t size = 4096 + (only != NULL ? 1 : a->n_peers) * 4096;
 	char *buf = malloc(size);
 	struct json_out o;
 

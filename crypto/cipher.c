@@ -53,50 +53,39 @@ bool gcm_open(const uint8_t *key, size_t key_len, const uint8_t nonce[GCM_NONCE_
 	return ok;
 }
 
-/* Whole blocks: PSA's CBC without padding returns no bytes from psa_cipher_finish(). */
-static bool cbc_run(psa_cipher_operation_t *op, const uint8_t iv[CBC_IV_LEN], uint8_t *data,
-		    size_t n)
-{
-	size_t done = 0, rest = 0;
+typedef psa_status_t cbc_setup(psa_cipher_operation_t *op, psa_key_id_t key, psa_algorithm_t alg);
 
-	return psa_cipher_set_iv(op, iv, CBC_IV_LEN) == PSA_SUCCESS &&
-	       psa_cipher_update(op, data, n, data, n, &done) == PSA_SUCCESS &&
-	       psa_cipher_finish(op, data + done, n - done, &rest) == PSA_SUCCESS &&
-	       done + rest == n;
+/* Whole blocks: PSA's CBC without padding returns no bytes from psa_cipher_finish(). */
+static bool run_cbc(cbc_setup *setup, psa_key_usage_t usage, const uint8_t *key, size_t key_len,
+		    const uint8_t iv[CBC_IV_LEN], uint8_t *data, size_t n)
+{
+	psa_cipher_operation_t op = PSA_CIPHER_OPERATION_INIT;
+	size_t done = 0, rest = 0;
+	psa_key_id_t id;
+	bool ok;
+
+	if (n % 16 != 0 || !import_aes(&id, key, key_len, PSA_ALG_CBC_NO_PADDING, usage))
+		return false;
+	ok = setup(&op, id, PSA_ALG_CBC_NO_PADDING) == PSA_SUCCESS &&
+	     psa_cipher_set_iv(&op, iv, CBC_IV_LEN) == PSA_SUCCESS &&
+	     psa_cipher_update(&op, data, n, data, n, &done) == PSA_SUCCESS &&
+	     psa_cipher_finish(&op, data + done, n - done, &rest) == PSA_SUCCESS &&
+	     done + rest == n;
+	psa_cipher_abort(&op);
+	psa_destroy_key(id);
+	return ok;
 }
 
 bool cbc_encrypt(const uint8_t *key, size_t key_len, const uint8_t iv[CBC_IV_LEN], uint8_t *data,
 		 size_t n)
 {
-	psa_cipher_operation_t op = PSA_CIPHER_OPERATION_INIT;
-	psa_key_id_t id;
-	bool ok;
-
-	if (n % 16 != 0 ||
-	    !import_aes(&id, key, key_len, PSA_ALG_CBC_NO_PADDING, PSA_KEY_USAGE_ENCRYPT))
-		return false;
-	ok = psa_cipher_encrypt_setup(&op, id, PSA_ALG_CBC_NO_PADDING) == PSA_SUCCESS &&
-	     cbc_run(&op, iv, data, n);
-	psa_cipher_abort(&op);
-	psa_destroy_key(id);
-	return ok;
+	return run_cbc(psa_cipher_encrypt_setup, PSA_KEY_USAGE_ENCRYPT, key, key_len, iv, data, n);
 }
 
 bool cbc_decrypt(const uint8_t *key, size_t key_len, const uint8_t iv[CBC_IV_LEN], uint8_t *data,
 		 size_t n)
 {
-	psa_cipher_operation_t op = PSA_CIPHER_OPERATION_INIT;
-	psa_key_id_t id;
-	bool ok;
-
-	if (n % 16 != 0 ||
-	    !import_aes(&id, key, key_len, PSA_ALG_CBC_NO_PADDING, PSA_KEY_USAGE_DECRYPT))
-		return false;
-	ok = psa_cipher_decrypt_setup(&op, id, PSA_ALG_CBC_NO_PADDING) == PSA_SUCCESS &&
-	     cbc_run(&op, iv, data, n);
-	psa_cipher_abort(&op);
-	psa_destroy_key(id);
-	return ok;
+	return run_cbc(psa_cipher_decrypt_setup, PSA_KEY_USAGE_DECRYPT, key, key_len, iv, data, n);
 }
 
 size_t mac_len(enum mac_kind kind)

@@ -42,7 +42,6 @@ struct tls {
 	bool heard; /* plain text was received */
 	bool closing;
 	enum tls_fault fault;
-	int code;
 };
 
 static const char *const fault_texts[] = {
@@ -293,12 +292,10 @@ static enum tls_fault fault_of(struct tls *t, int ret)
 	}
 }
 
-static enum tls_fault fail(struct tls *t, enum tls_fault fault, int code)
+static enum tls_fault fail(struct tls *t, enum tls_fault fault)
 {
-	if (t->fault == TLS_OK) {
+	if (t->fault == TLS_OK)
 		t->fault = fault;
-		t->code = code;
-	}
 	return t->fault;
 }
 
@@ -357,20 +354,20 @@ static void enter_open(struct tls *t)
 	int ret;
 
 	if (!t->judged || t->cert != CERT_OK || mbedtls_ssl_get_verify_result(&t->ssl) != 0) {
-		fail(t, TLS_CERT, 0); /* mbedTLS should have failed already */
+		fail(t, TLS_CERT); /* mbedTLS should have failed already */
 		return;
 	}
 	if (alpn == NULL || strcmp(alpn, t->id->alpn[0]) != 0) {
 		/* mbedTLS continues without ALPN when one side offers none */
 		mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
 					       MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL);
-		fail(t, TLS_NO_ALPN, MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL);
+		fail(t, TLS_NO_ALPN);
 		return;
 	}
 	ret = mbedtls_ssl_export_keying_material(&t->ssl, exported, TLS_EXPORT_LEN, exporter_label,
 						 sizeof exporter_label - 1, NULL, 0, 0);
 	if (ret != 0)
-		fail(t, TLS_NO_MEMORY, ret);
+		fail(t, TLS_NO_MEMORY);
 	else
 		t->open = true;
 }
@@ -391,7 +388,7 @@ static void shake_hands(struct tls *t)
 	if (ret == 0)
 		enter_open(t);
 	else if (ret != MBEDTLS_ERR_SSL_WANT_READ)
-		fail(t, fault_of(t, ret), ret);
+		fail(t, fault_of(t, ret));
 }
 
 static void read_plain(struct tls *t, tls_sink *sink, void *arg)
@@ -404,12 +401,12 @@ static void read_plain(struct tls *t, tls_sink *sink, void *arg)
 		if (ret > 0) {
 			t->heard = true;
 			if (sink == NULL || !sink(arg, plain, (size_t)ret))
-				fail(t, TLS_PROTOCOL, 0);
+				fail(t, TLS_PROTOCOL);
 		} else if (ret == MBEDTLS_ERR_SSL_WANT_READ && t->starved) {
 			break;
 		} else if (!must_retry(t, ret) &&
 			   ret != MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
-			fail(t, fault_of(t, ret), ret);
+			fail(t, fault_of(t, ret));
 		}
 	}
 	wipe(plain, sizeof plain);
@@ -420,7 +417,7 @@ enum tls_fault tls_feed(struct tls *t, const uint8_t *wire, size_t n, tls_sink *
 	if (t->fault != TLS_OK)
 		return t->fault;
 	if (!set_up(t))
-		return fail(t, TLS_NO_MEMORY, 0);
+		return fail(t, TLS_NO_MEMORY);
 	t->in = wire;
 	t->in_left = n;
 	t->starved = false;
@@ -435,7 +432,7 @@ enum tls_fault tls_feed(struct tls *t, const uint8_t *wire, size_t n, tls_sink *
 
 enum tls_fault tls_feed_end(struct tls *t)
 {
-	return fail(t, is_under_verification(t) ? TLS_REFUSED : TLS_PROTOCOL, 0);
+	return fail(t, is_under_verification(t) ? TLS_REFUSED : TLS_PROTOCOL);
 }
 
 bool tls_is_open(const struct tls *t)
@@ -451,8 +448,7 @@ bool tls_send(struct tls *t, const uint8_t *plain, size_t n)
 		int ret = mbedtls_ssl_write(&t->ssl, plain, n); /* at most a record */
 
 		if (ret <= 0) {
-			fail(t, ret == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TLS_NO_MEMORY : TLS_PROTOCOL,
-			     ret);
+			fail(t, ret == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TLS_NO_MEMORY : TLS_PROTOCOL);
 			return false;
 		}
 		plain += ret;
@@ -504,11 +500,6 @@ bool tls_export(const struct tls *t, struct secret *out)
 enum cert_fault tls_cert_fault(const struct tls *t)
 {
 	return t->fault == TLS_CERT ? t->cert : CERT_OK;
-}
-
-int tls_library_code(const struct tls *t)
-{
-	return t->code;
 }
 
 const char *tls_library_version(void)

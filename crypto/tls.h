@@ -88,9 +88,6 @@ bool tls_export(const struct tls *t, struct secret *out);
 /* The reason for TLS_CERT; CERT_OK otherwise. */
 enum cert_fault tls_cert_fault(const struct tls *t);
 
-/* mbedTLS's code of the last failure, for the log; 0: none. */
-int tls_library_code(const struct tls *t);
-
 /* mbedTLS's version, such as "3.6.5". */
 const char *tls_library_version(void);
 

@@ -40,12 +40,23 @@ int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e)
 	return 0;
 }
 
-int conf_usual(char out[OS_PATH_MAX], struct err *e)
+int conf_find(char out[OS_PATH_MAX], const char *file, struct err *e)
 {
 	char dir[OS_PATH_MAX];
 
+	if (file != NULL)
+		return conf_absolute(out, NULL, file, e);
 	os_config_dir(dir);
 	return os_path_join(out, dir, CONF_NAME, e);
+}
+
+int conf_find_given(char out[OS_PATH_MAX], const struct args *a, struct err *e)
+{
+	const char *file = args_word(a, 0), *config = args_text(a, "config");
+
+	if (file != NULL && config != NULL)
+		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
+	return conf_find(out, file != NULL ? file : config, e);
 }
 
 static int resolve_all(struct config *c, const char *dir, struct err *e)

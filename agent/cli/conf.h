@@ -4,6 +4,7 @@
 #ifndef SAPAIR_AGENT_CONF_H
 #define SAPAIR_AGENT_CONF_H
 
+#include "agent/cli/args.h"
 #include "agent/os/os.h"
 #include "proto/config/config.h"
 
@@ -14,8 +15,10 @@
 #define CONF_CA_KEY "ca.key"
 #define CONF_PEERS "peers.d"
 
-/* The config file of the config directory. */
-int conf_usual(char out[OS_PATH_MAX], struct err *e);
+/* The config file that is meant by file, or that of the config directory if file is NULL. */
+int conf_find(char out[OS_PATH_MAX], const char *file, struct err *e);
+/* For verbs that take it as an argument or by --config. */
+int conf_find_given(char out[OS_PATH_MAX], const struct args *a, struct err *e);
 /* Makes path absolute: relative to dir, or to the working directory if dir is NULL. */
 int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, struct err *e);
 /* The same for a member of the config, in place; an empty path stays empty. */
@@ -33,8 +36,7 @@ bool conf_has_peers(const char *dir);
 
 /*
  * Sets the default paths of certificate, key and CA, in dir; a CA file that is missing is left
- * out. -1 if
- * there is no identity, or a peer with neither pin nor CA.
+ * out. -1 if there is no identity, or a peer with neither pin nor CA.
  */
 int conf_identity(struct config *c, const char *dir, struct err *e);
 

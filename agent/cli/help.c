@@ -34,7 +34,8 @@ static void print_options(const struct option *o)
 static void print_verb(const struct verb *v)
 {
 	out_painted(PAINT_HEAD, "sapair %s", v->name);
-	out_text("%s%s [options]: %s\n", v->words[0] != '\0' ? " " : "", v->words, v->text);
+	out_text("%s%s [options]: %s\n", v->words != NULL ? " " : "",
+		 v->words != NULL ? v->words : "", v->text);
 	if (v->more != NULL)
 		out_text("%s\n", v->more);
 	out_text("\n");
@@ -50,7 +51,8 @@ static void print_all(const struct verb *const *list)
 	for (; *list != NULL; list++) {
 		char left[64];
 
-		snprintf(left, sizeof left, "%s %s", (*list)->name, (*list)->words);
+		snprintf(left, sizeof left, "%s %s", (*list)->name,
+			 (*list)->words != NULL ? (*list)->words : "");
 		out_text("  %-*s %s\n", VERB_WIDTH, left, (*list)->text);
 	}
 	out_text("\nfirst steps:\n"
@@ -83,7 +85,7 @@ static void put_verb(struct json_out *o, const struct verb *v)
 {
 	json_put_open(o, NULL);
 	json_put_text(o, "name", v->name);
-	json_put_text(o, "words", v->words);
+	json_put_text(o, "words", v->words != NULL ? v->words : "");
 	json_put_text(o, "text", v->text);
 	if (v->more != NULL)
 		json_put_text(o, "more", v->more);

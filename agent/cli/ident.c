@@ -15,6 +15,14 @@
 #define SKEW_S 300 /* allowance for clocks that differ */
 #define DAYS_MAX 36500
 
+const struct option ident_options[] = {
+	{"not-before", "DATE", "start: 2026-11-23[T10:00:00Z] (default: 5 min ago)", false},
+	{"not-after", "DATE", "end of validity, instead of --days", false},
+	{"lab", NULL, "mark it as a lab identity", false},
+	{"force", NULL, "overwrite existing files", false},
+	OPTION_END,
+};
+
 /* ---- wishes ---------------------------------------------------------------------------- */
 
 static int wish_addresses(struct ident_wish *w, const struct args *a, struct err *e)
@@ -120,11 +128,6 @@ int ident_dir(char out[OS_PATH_MAX], const struct args *a, struct err *e)
 	return 0;
 }
 
-int ident_path(char out[OS_PATH_MAX], const char *dir, const char *name, struct err *e)
-{
-	return os_path_join(out, dir, name, e);
-}
-
 int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char **pem, size_t *len,
 	       struct err *e)
 {
@@ -160,6 +163,25 @@ int ident_write(const struct pem_pair *pair, const char *cert, const char *key, 
 		return 0;
 	os_remove_file(key, NULL);
 	return -1;
+}
+
+int ident_make(const struct args *a, const struct ident_files *files, const char *name, bool is_ca,
+	       struct err *e)
+{
+	struct ident_wish w;
+	struct pem_pair pair;
+	int rc;
+
+	if (ident_wish(&w, a, name, is_ca ? IDENT_CA_DAYS : IDENT_DAYS, e) < 0 ||
+	    os_make_dir(files->dir, e) < 0)
+		return -1;
+	w.wish.is_ca = is_ca;
+	if (!cert_self(&pair, &w.wish))
+		return err_set(e, ERR_USAGE,
+			       "no certificate can have these dates (see --days, --not-after)");
+	rc = ident_write(&pair, files->cert, files->key, args_has(a, "force"), e);
+	wipe(&pair, sizeof pair);
+	return rc;
 }
 
 /* ---- showing --------------------------------------------------------------------------- */

@@ -10,12 +10,7 @@
 #include "proto/json/encode.h"
 
 /* Options of every verb that makes a certificate. */
-/* clang-format off */
-#define IDENT_OPTIONS                                                                        \
-	{"not-before", "DATE", "start: 2026-11-23[T10:00:00Z] (default: 5 min ago)", false}, \
-	{"not-after", "DATE", "end of validity, instead of --days", false},                  \
-	{"lab", NULL, "mark it as a lab identity", false}
-/* clang-format on */
+extern const struct option ident_options[];
 
 #define IDENT_DAYS 825 /* of a host certificate */
 #define IDENT_CA_DAYS 3650
@@ -33,9 +28,8 @@ int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uin
 /* Does a certificate have the requested names and marks? Dates are not compared. */
 bool ident_same(const struct cert_facts *f, const struct cert_params *w);
 
-/* The directory: --dir, or the config directory. The path dir/name. */
+/* The directory: --dir, or the config directory. */
 int ident_dir(char out[OS_PATH_MAX], const struct args *a, struct err *e);
-int ident_path(char out[OS_PATH_MAX], const char *dir, const char *name, struct err *e);
 
 /* Facts of the first certificate of a file; pem (freed by os_free_text()) may be NULL. */
 int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char **pem, size_t *len,
@@ -44,6 +38,14 @@ int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char
 /* Writes key and certificate. On failure, neither is left. */
 int ident_write(const struct pem_pair *pair, const char *cert, const char *key, bool force,
 		struct err *e);
+
+struct ident_files {
+	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX];
+};
+
+/* Makes a self-signed certificate by the options, of a CA or of a host, and its key. */
+int ident_make(const struct args *a, const struct ident_files *files, const char *name, bool is_ca,
+	       struct err *e);
 
 /* Members of a document: name, pin, addresses, dates. */
 void ident_put(struct json_out *o, const struct cert_facts *f);

@@ -4,7 +4,6 @@
 #include "agent/cli/out.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "agent/os/os.h"
 
@@ -68,6 +67,20 @@ void out_note(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+}
+
+void out_add(struct out_page *p, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(p->text + p->n, p->size - p->n, fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= p->size - p->n)
+		p->full = true;
+	else
+		p->n += (size_t)n;
 }
 
 void out_document(const char *json, size_t len)

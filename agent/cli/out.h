@@ -22,6 +22,14 @@ void out_field(const char *label, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* One line on stderr. */
 void out_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* Text in memory. */
+struct out_page {
+	char *text;
+	size_t n, size;
+	bool full; /* something did not fit, and is left out */
+};
+void out_add(struct out_page *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
 /* One document and its newline on stdout. */
 void out_document(const char *json, size_t len);
 /* Begins a document in a buffer; out_end() prints it. */

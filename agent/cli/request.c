@@ -5,22 +5,27 @@
 
 #include <string.h>
 
-#include "agent/cli/out.h"
-#include "agent/cli/verb.h"
-
 #define GRACE_MS 2000 /* beyond the agent's own time limit, which gives the better error */
 
 /* ---- the reply ------------------------------------------------------------------------- */
+
+int request_parse(struct json_doc **doc, const char *line, size_t len, struct err *e)
+{
+	if (json_open(doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, e) == 0)
+		return 0;
+	err_in(e, "the agent's reply");
+	if (e != NULL && e->code == ERR_REFUSED)
+		e->code = ERR_BUG;
+	return -1;
+}
 
 static void show_error(struct request *q, const struct cJSON *d)
 {
 	double status = err_exit_status(ERR_BUG);
 
 	show_number(d, "exit", &status);
-	if (!q->args->json)
-		out_error_text(q->req.all ? show_text(d, "peer", NULL) : NULL,
-			       show_text(d, "cause", "unknown"), (int)status,
-			       show_text(d, "hint", NULL));
+	out_error_text(q->req.all ? show_text(d, "peer", NULL) : NULL,
+		       show_text(d, "cause", "unknown"), (int)status, show_text(d, "hint", NULL));
 }
 
 /* Documents of another version might be shown wrongly. */
@@ -37,6 +42,7 @@ static int take_document(struct request *q, const char *line, size_t len, const 
 {
 	const char *schema = json_peek(d, "schema");
 	double status;
+	bool is_error;
 
 	if (schema == NULL)
 		return err_set(e, ERR_BUG, "the agent sent a document without a schema");
@@ -56,19 +62,16 @@ static int take_document(struct request *q, const char *line, size_t len, const 
 			out_note("%s", show_text(d, "text", ""));
 		return 0;
 	}
+	is_error = strcmp(schema, "sapair.error/1") == 0;
+	if (q->take != NULL && !is_error)
+		return q->take(q, d, line, len, e);
 	if (q->args->json)
 		out_document(line, len);
-	if (strcmp(schema, "sapair.error/1") == 0) {
+	else if (is_error)
 		show_error(q, d);
-		return 0;
-	}
-	if (strcmp(schema, "sapair.started/1") == 0) {
-		if (!q->args->json)
-			out_text("%s: %s started\n", show_text(d, "peer", ""),
-				 show_text(d, "verb", ""));
-		return 0;
-	}
-	if (!q->args->json)
+	else if (strcmp(schema, "sapair.started/1") == 0)
+		out_text("%s: %s started\n", show_text(d, "peer", ""), show_text(d, "verb", ""));
+	else
 		q->show(d, q->req.all || q->req.peer[0] == '\0');
 	return 0;
 }
@@ -83,14 +86,11 @@ static int next_document(struct request *q, struct err *e)
 
 	if (rc <= 0)
 		return rc;
-	if (json_open(&doc, line, len, REQUEST_DEPTH, false, e) < 0) {
-		err_in(e, "the agent's reply");
-		if (e->code == ERR_REFUSED)
-			e->code = ERR_BUG;
+	if (request_parse(&doc, line, len, e) < 0)
 		return -1;
-	}
 	rc = take_document(q, line, len, json_root(doc), e);
 	json_close(doc);
+	wipe((char *)(uintptr_t)line, len); /* there may be keys in it */
 	return rc < 0 ? -1 : 1;
 }
 
@@ -118,16 +118,15 @@ int request_converse(struct request *q, struct err *e)
 
 /* ---- the request ----------------------------------------------------------------------- */
 
-void request_init(struct request *q, const struct args *a, enum ctl_verb verb, show_document *show)
+void request_init(struct request *q, const struct args *a, enum ctl_verb verb)
 {
 	memset(q, 0, sizeof *q);
 	q->args = a;
-	q->show = show;
 	q->status = -1;
 	ctl_request_init(&q->req, verb);
 }
 
-int request_copy(char *to, size_t size, const char *what, const char *from, struct err *e)
+static int copy(char *to, size_t size, const char *what, const char *from, struct err *e)
 {
 	if (strlen(from) >= size)
 		return err_set(e, ERR_USAGE, "%s: more than %zu bytes", what, size - 1);
@@ -135,46 +134,80 @@ int request_copy(char *to, size_t size, const char *what, const char *from, stru
 	return 0;
 }
 
-int request_take_peer(struct request *q, bool needed, struct err *e)
+/* The argument PEER, or --all; one of them is required where the usage begins with PEER. */
+static int take_peer(struct request *q, struct err *e)
 {
+	const struct verb *v = q->args->verb;
 	const char *peer = args_word(q->args, 0);
 
 	q->req.all = args_has(q->args, "all");
 	if (peer != NULL && q->req.all)
 		return err_set(e, ERR_USAGE, "a peer and --all are mutually exclusive");
-	if (peer == NULL && !q->req.all && needed) {
-		err_set(e, ERR_USAGE, "%s: give a peer or --all", q->args->verb->name);
+	if (peer == NULL && !q->req.all && v->words != NULL && v->words[0] == 'P') {
+		err_set(e, ERR_USAGE, "%s: give a peer or --all", v->name);
 		return err_hint(e, "sapair status lists the peers");
 	}
 	if (peer == NULL)
 		return 0;
 	if (*peer == '\0')
-		return err_set(e, ERR_USAGE, "%s: empty peer name", q->args->verb->name);
-	return request_copy(q->req.peer, sizeof q->req.peer, "peer", peer, e);
+		return err_set(e, ERR_USAGE, "%s: empty peer name", v->name);
+	return copy(q->req.peer, sizeof q->req.peer, "peer", peer, e);
 }
 
-int request_take_wait(struct request *q, int wait, struct err *e)
+static int take_wait(struct request *q, struct err *e)
 {
 	if (args_has(q->args, "wait") && args_has(q->args, "no-wait"))
 		return err_set(e, ERR_USAGE, "--wait and --no-wait are mutually exclusive");
-	if (args_has(q->args, "wait"))
-		q->req.wait = wait;
+	if (args_has(q->args, "wait") && q->req.verb == CTL_REKEY)
+		q->req.wait = CTL_WAIT_DRAIN;
 	if (args_has(q->args, "no-wait"))
 		q->req.wait = CTL_WAIT_NONE;
 	q->req.verify = !args_has(q->args, "no-verify");
 	return 0;
 }
 
-int request_take_timeout(struct request *q, struct err *e)
+static int take_texts(struct request *q, struct err *e)
 {
-	return args_ms(q->args, "timeout", &q->req.timeout_ms, e);
+	const char *pin = args_text(q->args, "pin"), *reason = args_text(q->args, "reason");
+	uint8_t bytes[PIN_LEN];
+
+	if (pin != NULL && !pin_get(bytes, pin))
+		return err_set(e, ERR_USAGE, "--pin: not \"sha256:\" and 64 lower-case hex digits");
+	if (pin != NULL && q->req.all)
+		return err_set(e, ERR_USAGE, "--pin and --all are mutually exclusive");
+	if (pin != NULL)
+		memcpy(q->req.pin, pin, sizeof q->req.pin);
+	if (reason == NULL)
+		return 0;
+	if (!text_printable(reason, strlen(reason)))
+		return err_set(e, ERR_USAGE, "--reason: must not contain control characters");
+	return copy(q->req.reason, sizeof q->req.reason, "--reason", reason, e);
+}
+
+/* All members whose options the verb has. */
+static int take_args(struct request *q, struct err *e)
+{
+	const struct args *a = q->args;
+	struct ctl_request *r = &q->req;
+	uint64_t intervals_ms;
+
+	if (take_peer(q, e) < 0 || take_wait(q, e) < 0 || take_texts(q, e) < 0 ||
+	    args_u32(a, "count", 1, 1000000, &r->count, e) < 0 ||
+	    args_u32(a, "interval", 0, 60000, &r->interval_ms, e) < 0 ||
+	    args_u32(a, "parallel", 1, 10000, &r->parallel, e) < 0)
+		return -1;
+	/* The default time limit does not include the intervals between probes. */
+	intervals_ms = (uint64_t)r->count * r->interval_ms;
+	if (intervals_ms < UINT32_MAX - r->timeout_ms)
+		r->timeout_ms += (uint32_t)intervals_ms;
+	return args_ms(a, "timeout", &r->timeout_ms, e);
 }
 
 /* ---- both ------------------------------------------------------------------------------ */
 
-int request_connect(struct request *q, struct err *e)
+int request_connect(struct request *q, const char *control, struct err *e)
 {
-	if (client_open(&q->client, args_text(q->args, "control"), e) < 0)
+	if (client_open(&q->client, control, e) < 0)
 		return -1;
 	if (q->req.timeout_ms != 0)
 		q->deadline_ms = client_now_ms() + q->req.timeout_ms + GRACE_MS;
@@ -187,13 +220,33 @@ void request_close(struct request *q)
 	q->client = NULL;
 }
 
-int request_run(struct request *q, struct err *e)
+static int run(struct request *q, struct err *e)
 {
 	int rc;
 
-	if (request_take_timeout(q, e) < 0 || request_connect(q, e) < 0)
+	if (take_args(q, e) < 0 || request_connect(q, args_text(q->args, "control"), e) < 0)
 		return -1;
 	rc = request_converse(q, e);
 	request_close(q);
 	return rc < 0 ? -1 : q->status;
+}
+
+int request_run(const struct args *a, enum ctl_verb verb, show_document *show, struct err *e)
+{
+	struct request q;
+
+	request_init(&q, a, verb);
+	q.show = show;
+	return run(&q, e);
+}
+
+int request_ask(const struct args *a, enum ctl_verb verb, request_take *take, void *arg,
+		struct err *e)
+{
+	struct request q;
+
+	request_init(&q, a, verb);
+	q.take = take;
+	q.arg = arg;
+	return run(&q, e);
 }

@@ -121,9 +121,14 @@ static int check_words(const struct args *a, struct err *e)
 {
 	const struct verb *v = a->verb;
 
-	if (a->n_words > v->most)
-		err_set(e, ERR_USAGE, "%s: unexpected argument \"%s\"", v->name, a->words[v->most]);
-	else if (a->n_words < v->least)
+	const char *words = v->words != NULL ? v->words : "";
+	const bool many = strstr(words, "...") != NULL;
+	const size_t most = words[0] != '\0' ? 1 : 0;
+	const size_t least = words[0] != '[' && strstr(words, "--") == NULL ? most : 0;
+
+	if (a->n_words > most && !many)
+		err_set(e, ERR_USAGE, "%s: unexpected argument \"%s\"", v->name, a->words[most]);
+	else if (a->n_words < least)
 		err_set(e, ERR_USAGE, "%s: %s is missing", v->name, v->words);
 	else
 		return 0;

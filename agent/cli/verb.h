@@ -10,13 +10,14 @@
 #include "agent/cli/args.h"
 
 struct verb {
-	const char *name;  /* "rekey", "id new" */
-	const char *words; /* arguments in the usage: "PEER|--all"; "" if there are none */
-	const char *text;  /* one line of help: lower case, no full stop */
-	const char *more;  /* further lines of help, or NULL */
+	const char *name; /* "rekey", "id new" */
+	/* Arguments in the usage, NULL if there are none. The number that is allowed follows from it:
+	 * "[FILE]" and "PEER|--all" may be missing, "VERB..." may be repeated. */
+	const char *words;
+	const char *text; /* one line of help: lower case, no full stop */
+	const char *more; /* further lines of help, or NULL */
 	const char *example;
 	const struct option *options[OPTION_LISTS_MAX]; /* besides --json, which every verb has */
-	size_t least, most;                             /* number of arguments */
 	/* Returns the exit status, or -1 with e filled. */
 	int (*run)(const struct args *a, struct err *e);
 };

@@ -269,16 +269,16 @@ static int start_signals(struct process *s, struct err *e)
 
 	os_signals(list);
 	for (size_t i = 0; i < OS_SIGNALS; i++) {
-		uv_signal_init(&a->loop.uv, &s->signals[i]);
+		uv_signal_init(&a->loop, &s->signals[i]);
 		s->signals[i].data = a;
 		one = uv_signal_start(&s->signals[i], list[i].reload ? on_reload : on_end,
 				      list[i].number);
 		rc = one < 0 ? one : rc;
 		uv_unref((uv_handle_t *)&s->signals[i]);
 	}
-	os_watch_stop(&a->loop.uv, on_service_stop, a);
-	uv_timer_init(&a->loop.uv, &s->watchdog);
-	uv_timer_init(&a->loop.uv, &s->stop_timer);
+	os_watch_stop(&a->loop, on_service_stop, a);
+	uv_timer_init(&a->loop, &s->watchdog);
+	uv_timer_init(&a->loop, &s->stop_timer);
 	s->stop_timer.data = a;
 	if (rc < 0)
 		return err_set(e, ERR_OS, "cannot handle signals: %s", uv_strerror(rc));
@@ -306,7 +306,7 @@ static void warn_session(const struct agent *a, const struct peer_config *p)
 static int open_ipsec(struct process *s, struct err *e)
 {
 	struct agent *a = &s->a;
-	struct ipsec_env env = {.loop = &a->loop.uv,
+	struct ipsec_env env = {.loop = &a->loop,
 				.on_event = on_ipsec,
 				.arg = s,
 				.forward = privsep_backend(a->start->privsep),
@@ -325,10 +325,13 @@ static int open_ipsec(struct process *s, struct err *e)
 
 static void drain_loop(struct process *s)
 {
-	loop_run(&s->a.loop);
+	uv_loop_t *loop = &s->a.loop;
+
+	uv_run(loop, UV_RUN_DEFAULT);
 	uv_close((uv_handle_t *)&s->stop_timer, NULL);
 	uv_close((uv_handle_t *)&s->watchdog, NULL);
-	loop_close(&s->a.loop);
+	for (int i = 0; i < 100 && uv_loop_close(loop) == UV_EBUSY; i++)
+		uv_run(loop, UV_RUN_NOWAIT);
 }
 
 /* All is open: drop privileges. What a reload reads can still be read. */
@@ -384,7 +387,7 @@ static int start_parts(struct process *s, struct err *e)
 	for (size_t i = 0; i < a->cfg.n_peers; i++)
 		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
 			return -1;
-	if (listen_open(a, &peer_link_owner, a, e) < 0)
+	if (listen_open(a, &peer_link_owner, e) < 0)
 		return -1;
 	return confine(a, e);
 }
@@ -414,7 +417,7 @@ static void run(struct process *s)
 		 a->db->ops->name, a->n_peers);
 	os_notify("READY=1");
 	start_watchdog(s);
-	loop_run(&a->loop);
+	uv_run(&a->loop, UV_RUN_DEFAULT);
 }
 
 static void free_process(struct process *s)
@@ -441,7 +444,7 @@ int agent_run(struct agent_start *start, struct err *e)
 	a->started_ms = loop_now_ms();
 	random_bytes(a->instance, sizeof a->instance);
 	os_confine_rings();
-	rc = loop_open(&a->loop);
+	rc = uv_loop_init(&a->loop);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no event loop: %s", uv_strerror(rc));
 		free_process(s);

@@ -142,7 +142,7 @@ struct cert_reload *cert_reload_start(struct agent *a, cert_reload_fn *reload, v
 	r->agent = a;
 	r->reload = reload;
 	r->arg = arg;
-	uv_timer_init(&a->loop.uv, &r->timer);
+	uv_timer_init(&a->loop, &r->timer);
 	r->timer.data = r;
 	uv_timer_start(&r->timer, on_poll, CERT_RELOAD_MS, CERT_RELOAD_MS);
 	uv_unref((uv_handle_t *)&r->timer);

@@ -41,7 +41,7 @@ enum event_kind { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
 /* Where the JSON objects go. */
 struct event_sink {
 	bool (*is_watched)(void *arg);
-	void (*broadcast)(void *arg, char *json, size_t n); /* has room for one byte more */
+	void (*broadcast)(void *arg, const char *json, size_t n);
 };
 
 /* Of one agent; all zero at the start: no sink. */

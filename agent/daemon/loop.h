@@ -1,5 +1,5 @@
 /*
- * agent/daemon/loop.h - the event loop: deferred calls, deadlines, the clock.
+ * agent/daemon/loop.h - deadlines of the event loop, the clock.
  */
 #ifndef SAPAIR_AGENT_DAEMON_LOOP_H
 #define SAPAIR_AGENT_DAEMON_LOOP_H
@@ -7,38 +7,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
-
-/* Deferred call. The caller owns the storage, and fills in run and arg. */
-struct deferred {
-	struct deferred *next;
-	void (*run)(void *arg);
-	void *arg;
-	bool is_queued;
-};
-
-/* One for each agent. All calls on the loop's thread. */
-struct loop {
-	uv_loop_t uv;
-	uv_prepare_t prepare;
-	uv_check_t check;
-	uv_idle_t idle; /* active: the loop does not wait for events */
-	struct deferred *first;
-};
-
-/* 0, or libuv's error: then nothing is open. The handles do not keep the loop alive. */
-int loop_open(struct loop *l);
-/* Runs until no handle is active. */
-void loop_run(struct loop *l);
-/* Runs the close callbacks that are due; whatever is still open afterwards is leaked. */
-void loop_close(struct loop *l);
-
-/*
- * Calls d->run once: after the events of this iteration, in the order of the calls of loop_defer().
- * No effect on a call that is queued already.
- */
-void loop_defer(struct loop *l, struct deferred *d);
-/* Takes it out of the queue; no effect if it is not in it. */
-void loop_cancel(struct loop *l, struct deferred *d);
 
 /* Deadline: a call at a time of loop_now_ms(). The caller owns the storage. */
 struct deadline {
@@ -57,7 +25,7 @@ struct deadlines {
 };
 
 /* The storage is all zero; deadlines may have been added before, but none may be set. */
-void deadlines_open(struct deadlines *s, struct loop *l);
+void deadlines_open(struct deadlines *s, uv_loop_t *loop);
 /* Those that are due at once are called in the order of the calls of deadlines_add(). */
 void deadlines_add(struct deadlines *s, struct deadline *d, void (*expired)(void *arg), void *arg);
 /* at_ms 0 clears it. It is cleared before expired() is called. */

@@ -38,7 +38,7 @@ struct agent_start {
 
 struct agent {
 	struct agent_start *start;
-	struct loop loop;
+	uv_loop_t loop;
 	struct events events;
 	struct config cfg;
 	struct identity_ref *identity; /* of new links */

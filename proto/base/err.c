@@ -230,6 +230,16 @@ int(err_at)(struct err *e, const char *fmt, ...)
 	return -1;
 }
 
+int(err_value)(struct err *e, const char *path, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	err_setv(e, ERR_USAGE, fmt, ap);
+	va_end(ap);
+	return err_at(e, "%s", path);
+}
+
 int(err_hint)(struct err *e, const char *hint)
 {
 	if (e != NULL)

@@ -57,6 +57,8 @@ int err_in(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * "peers[1].address: missing". Called from the innermost element outwards, before err_in().
  */
 int err_at(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* err_set(ERR_USAGE) and err_at() in one, for the value at that path. */
+int err_value(struct err *e, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Sets the hint (static text). */
 int err_hint(struct err *e, const char *hint);
 
@@ -84,6 +86,7 @@ size_t text_char(const char *src, size_t n, uint32_t *code);
 #define err_set(...) ((void)err_set(__VA_ARGS__), -1)
 #define err_in(...) ((void)err_in(__VA_ARGS__), -1)
 #define err_at(...) ((void)err_at(__VA_ARGS__), -1)
+#define err_value(...) ((void)err_value(__VA_ARGS__), -1)
 #define err_hint(...) ((void)err_hint(__VA_ARGS__), -1)
 #endif
 

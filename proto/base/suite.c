@@ -6,16 +6,16 @@
 #include <string.h>
 
 static const struct suite_info suites[SUITE_COUNT] = {
-	/* name, kind, AES key, salt, MAC key, IV, ICV, by default, RFC */
-	[SUITE_AES256GCM16] = {"aes256gcm16", SUITE_GCM, 32, 4, 0, 8, 16, true, "RFC 4106"},
-	[SUITE_AES128GCM16] = {"aes128gcm16", SUITE_GCM, 16, 4, 0, 8, 16, true, "RFC 4106"},
-	[SUITE_AES192GCM16] = {"aes192gcm16", SUITE_GCM, 24, 4, 0, 8, 16, false, "RFC 4106"},
-	[SUITE_AES256_SHA256] = {"aes256-sha256", SUITE_CBC, 32, 0, 32, 16, 16, true, "RFC 4868"},
-	[SUITE_AES128_SHA256] = {"aes128-sha256", SUITE_CBC, 16, 0, 32, 16, 16, false, "RFC 4868"},
-	[SUITE_AES128_SHA1] = {"aes128-sha1", SUITE_CBC, 16, 0, 20, 16, 12, false, "RFC 2404"},
-	[SUITE_AES256GMAC] = {"aes256gmac", SUITE_GMAC, 32, 4, 0, 8, 16, false, "RFC 4543"},
-	[SUITE_AES128GMAC] = {"aes128gmac", SUITE_GMAC, 16, 4, 0, 8, 16, false, "RFC 4543"},
-	[SUITE_AES192GMAC] = {"aes192gmac", SUITE_GMAC, 24, 4, 0, 8, 16, false, "RFC 4543"},
+	/* name, kind, AES key, salt, MAC key, IV, ICV, RFC */
+	[SUITE_AES256GCM16] = {"aes256gcm16", SUITE_GCM, 32, 4, 0, 8, 16, "RFC 4106"},
+	[SUITE_AES128GCM16] = {"aes128gcm16", SUITE_GCM, 16, 4, 0, 8, 16, "RFC 4106"},
+	[SUITE_AES192GCM16] = {"aes192gcm16", SUITE_GCM, 24, 4, 0, 8, 16, "RFC 4106"},
+	[SUITE_AES256_SHA256] = {"aes256-sha256", SUITE_CBC, 32, 0, 32, 16, 16, "RFC 4868"},
+	[SUITE_AES128_SHA256] = {"aes128-sha256", SUITE_CBC, 16, 0, 32, 16, 16, "RFC 4868"},
+	[SUITE_AES128_SHA1] = {"aes128-sha1", SUITE_CBC, 16, 0, 20, 16, 12, "RFC 2404"},
+	[SUITE_AES256GMAC] = {"aes256gmac", SUITE_GMAC, 32, 4, 0, 8, 16, "RFC 4543"},
+	[SUITE_AES128GMAC] = {"aes128gmac", SUITE_GMAC, 16, 4, 0, 8, 16, "RFC 4543"},
+	[SUITE_AES192GMAC] = {"aes192gmac", SUITE_GMAC, 24, 4, 0, 8, 16, "RFC 4543"},
 };
 
 const struct suite_info *suite_info(enum suite s)
@@ -53,16 +53,6 @@ bool suite_list_add(struct suite_list *l, enum suite s)
 		return false;
 	l->v[l->n++] = (uint8_t)s; /* fits: no element is repeated */
 	return true;
-}
-
-struct suite_list suite_list_default(void)
-{
-	struct suite_list l = {0};
-
-	for (unsigned i = 0; i < SUITE_COUNT; i++)
-		if (suites[i].by_default)
-			suite_list_add(&l, (enum suite)i);
-	return l;
 }
 
 enum suite suite_choose(const struct suite_list *offered, const struct suite_list *allowed)

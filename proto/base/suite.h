@@ -33,7 +33,6 @@ struct suite_info {
 	uint8_t mac_key_len; /* bytes; CBC only: 32 (RFC 4868) or 20 (RFC 2404) */
 	uint8_t iv_len;      /* bytes in each packet: 8 or 16 */
 	uint8_t icv_len;     /* bytes: 16, or 12 for SHA-1 */
-	bool by_default;     /* offered when the config has no list */
 	const char *rfc;
 };
 
@@ -51,7 +50,6 @@ struct suite_list {
 bool suite_list_has(const struct suite_list *l, enum suite s);
 /* False: s is in the list already. */
 bool suite_list_add(struct suite_list *l, enum suite s);
-struct suite_list suite_list_default(void);
 /* The first of offered that is in allowed; SUITE_COUNT: none. */
 enum suite suite_choose(const struct suite_list *offered, const struct suite_list *allowed);
 

@@ -59,8 +59,9 @@ static const struct json_field fields[] = {
 	FIELD(ca, get_pem, 0, 0),
 };
 
-static int read_bundle(struct bundle *b, const struct cJSON *root, struct err *e)
+static int read_bundle(const struct cJSON *root, void *to, struct err *e)
 {
+	struct bundle *b = to;
 	const char *schema = json_is_object(root) ? json_peek(root, "schema") : NULL;
 	struct reading r;
 
@@ -82,19 +83,8 @@ static int read_bundle(struct bundle *b, const struct cJSON *root, struct err *e
 
 int bundle_parse(struct bundle *b, const char *text, size_t len, struct err *e)
 {
-	struct json_doc *doc;
-	int rc = -1;
-
 	memset(b, 0, sizeof *b);
-	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
-		rc = read_bundle(b, json_root(doc), e);
-		if (rc < 0)
-			json_place(text, len, e);
-		json_close(doc);
-	}
-	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* the user's file, not a peer's message */
-	return rc;
+	return json_read_file(text, len, DEPTH, read_bundle, b, e);
 }
 
 void bundle_wipe(struct bundle *b)

@@ -37,10 +37,8 @@ bool config_stops(const struct peer_options *o, const char *selector)
 
 int config_check_options(const struct peer_options *o, struct err *e)
 {
-	if (o->window % WINDOW_STEP != 0) {
-		err_set(e, ERR_USAGE, "%u is not a multiple of %u", o->window, WINDOW_STEP);
-		return err_at(e, "window");
-	}
+	if (o->window % WINDOW_STEP != 0)
+		return err_value(e, "window", "%u is not a multiple of %u", o->window, WINDOW_STEP);
 	/* Without rekey.time_s the agent itself rekeys well before hard.time_s. */
 	if (o->rekey_time_s >= o->hard_time_s)
 		return limit_wrong(e, "time_s", o->rekey_time_s, o->hard_time_s);
@@ -69,15 +67,12 @@ static int check_addresses(const struct config *c, const struct peer_config *p, 
 	char text[ADDR_TEXT];
 
 	addr_put(text, &p->remote.addr);
-	if (!addr_is_unicast(&p->remote.addr)) {
-		err_set(e, ERR_USAGE, "%s is not a unicast address", text);
-		return err_at(e, "address");
-	}
+	if (!addr_is_unicast(&p->remote.addr))
+		return err_value(e, "address", "%s is not a unicast address", text);
 	for (size_t i = 0; i < c->listens; i++) {
 		if (!addr_equal(&c->listen[i].addr, &p->remote.addr))
 			continue;
-		err_set(e, ERR_USAGE, "%s is our own address: it is in listen", text);
-		return err_at(e, "address");
+		return err_value(e, "address", "%s is our own address: it is in listen", text);
 	}
 	if (p->local.len == 0)
 		return 0;
@@ -96,21 +91,17 @@ static int check_peer(const struct config *c, const struct peer_config *p, struc
 {
 	struct addr named;
 
-	if (!config_name_fits(p->name)) {
-		err_set(e, ERR_USAGE, "only letters, digits and . _ : - are allowed in a name");
-		return err_at(e, "name");
-	}
+	if (!config_name_fits(p->name))
+		return err_value(e, "name",
+				 "only letters, digits and . _ : - are allowed in a name");
 	if (check_addresses(c, p, e) < 0)
 		return -1;
 	/* Commands accept names and addresses: neither may be ambiguous. */
-	if (addr_parse(&named, p->name, NULL) == 0 && !addr_equal(&named, &p->remote.addr)) {
-		err_set(e, ERR_USAGE, "%s is an address, but not the one of this peer", p->name);
-		return err_at(e, "name");
-	}
-	if (p->opt.role == ROLE_LISTEN && c->listens == 0) {
-		err_set(e, ERR_USAGE, "\"listen\" needs an address in listen");
-		return err_at(e, "role");
-	}
+	if (addr_parse(&named, p->name, NULL) == 0 && !addr_equal(&named, &p->remote.addr))
+		return err_value(e, "name", "%s is an address, but not the one of this peer",
+				 p->name);
+	if (p->opt.role == ROLE_LISTEN && c->listens == 0)
+		return err_value(e, "role", "\"listen\" needs an address in listen");
 	return config_check_options(&p->opt, e);
 }
 

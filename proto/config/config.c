@@ -96,9 +96,10 @@ static int decode_peer(const struct cJSON *v, size_t i, void *arg, struct err *e
 	return 0;
 }
 
-static int decode_config(struct config *c, const struct cJSON *root, struct err *e)
+static int decode_config(const struct cJSON *root, void *to, struct err *e)
 {
 	struct config_reading r = {.peers = NULL};
+	struct config *c = to;
 
 	if (config_init(&r.c, e) < 0)
 		return -1;
@@ -116,7 +117,7 @@ static int decode_config(struct config *c, const struct cJSON *root, struct err 
 int config_decode(struct config *c, const struct cJSON *obj, struct err *e)
 {
 	memset(c, 0, sizeof *c);
-	if (decode_config(c, obj, e) == 0)
+	if (decode_config(obj, c, e) == 0)
 		return 0;
 	config_free(c);
 	return -1;
@@ -124,40 +125,21 @@ int config_decode(struct config *c, const struct cJSON *obj, struct err *e)
 
 int config_parse(struct config *c, const char *text, size_t len, struct err *e)
 {
-	struct json_doc *doc;
-
 	memset(c, 0, sizeof *c);
-	if (json_open(&doc, text, len, DEPTH, true, e) < 0)
-		goto wrong;
-	if (decode_config(c, json_root(doc), e) < 0) {
-		json_place(text, len, e);
-		json_close(doc);
-		goto wrong;
-	}
-	json_close(doc);
-	return 0;
-
-wrong:
+	if (json_read_file(text, len, DEPTH, decode_config, c, e) == 0)
+		return 0;
 	config_free(c);
-	if (e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* the user's file, not a peer's message */
 	return -1;
+}
+
+static int read_peer(const struct cJSON *root, void *to, struct err *e)
+{
+	return decode_peer(root, 0, to, e);
 }
 
 int config_add_text(struct config *c, const char *text, size_t len, struct err *e)
 {
-	struct json_doc *doc;
-	int rc = -1;
-
-	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
-		rc = decode_peer(json_root(doc), 0, c, e);
-		if (rc < 0)
-			json_place(text, len, e);
-		json_close(doc);
-	}
-	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* the user's file, not a peer's message */
-	return rc;
+	return json_read_file(text, len, DEPTH, read_peer, c, e);
 }
 
 /* ---- options and changes ----------------------------------------------------------------- */

@@ -142,24 +142,20 @@ static int check_host(const struct lab *lab, const struct lab_host *h, struct er
 	size_t twin = lab_find_host(lab, h->name);
 	char text[ADDR_TEXT];
 
-	if (twin != SIZE_MAX) {
-		err_set(e, ERR_USAGE, "%s is also the name of hosts[%zu]", h->name, twin);
-		return err_at(e, "name");
-	}
+	if (twin != SIZE_MAX)
+		return err_value(e, "name", "%s is also the name of hosts[%zu]", h->name, twin);
 	for (size_t i = 0; i < h->ats; i++) {
 		addr_put(text, &h->at[i].addr);
 		for (size_t k = 0; k < i; k++)
-			if (addr_equal(&h->at[k].addr, &h->at[i].addr)) {
-				err_set(e, ERR_USAGE, "%s is given twice", text);
-				return err_at(e, "address");
-			}
+			if (addr_equal(&h->at[k].addr, &h->at[i].addr))
+				return err_value(e, "address", "%s is given twice", text);
 		for (size_t k = 0; k < lab->n_hosts; k++)
 			for (size_t m = 0; m < lab->hosts[k].ats; m++) {
 				if (!addr_equal(&lab->hosts[k].at[m].addr, &h->at[i].addr))
 					continue;
-				err_set(e, ERR_USAGE, "%s is also an address of hosts[%zu], %s",
-					text, k, lab->hosts[k].name);
-				return err_at(e, "address");
+				return err_value(e, "address",
+						 "%s is also an address of hosts[%zu], %s", text, k,
+						 lab->hosts[k].name);
 			}
 	}
 	return 0;
@@ -190,8 +186,7 @@ static int read_hosts(struct reading *r, struct err *e)
 		return err_at(e, "hosts");
 	if (r->lab.n_hosts >= 2)
 		return 0;
-	err_set(e, ERR_USAGE, "a lab needs at least two hosts");
-	return err_at(e, "hosts");
+	return err_value(e, "hosts", "a lab needs at least two hosts");
 }
 
 /* ---- groups ---------------------------------------------------------------------------- */
@@ -248,10 +243,8 @@ static int read_group(const struct cJSON *v, size_t i, void *arg, struct err *e)
 	if (json_decode(v, group_fields, COUNT(group_fields), &text, sizeof text, e) < 0)
 		return -1;
 	if (lab_find_host(&r->lab, text.name) != SIZE_MAX || find_group(r, text.name) != NULL ||
-	    strcmp(text.name, "all") == 0) {
-		err_set(e, ERR_USAGE, "a host or group is already named %s", text.name);
-		return err_at(e, "name");
-	}
+	    strcmp(text.name, "all") == 0)
+		return err_value(e, "name", "a host or group is already named %s", text.name);
 	memcpy(in.g->name, text.name, sizeof in.g->name);
 	r->n_groups = i + 1;
 	if (json_each(text.hosts, LAB_HOSTS_MAX, add_member, &in, e) < 0)
@@ -457,8 +450,7 @@ static int read_pairs(struct reading *r, struct err *e)
 		if (json_each(r->pairs, LAB_HOSTS_MAX * LAB_HOSTS_MAX, read_pair, r, e) < 0)
 			return err_at(e, "pairs");
 	} else if (r->pairs != NULL && strcmp(json_string(r->pairs), "all") != 0) {
-		err_set(e, ERR_USAGE, "must be \"all\" or a list of pairs");
-		return err_at(e, "pairs");
+		return err_value(e, "pairs", "must be \"all\" or a list of pairs");
 	} else {
 		for (size_t i = 0; i < n; i++)
 			for (size_t k = i + 1; k < n; k++)
@@ -467,8 +459,7 @@ static int read_pairs(struct reading *r, struct err *e)
 	}
 	if (r->lab.n_pairs > 0)
 		return 0;
-	err_set(e, ERR_USAGE, "a lab needs at least one pair");
-	return err_at(e, "pairs");
+	return err_value(e, "pairs", "a lab needs at least one pair");
 }
 
 /* ---- the file -------------------------------------------------------------------------- */
@@ -486,9 +477,10 @@ static const struct json_field lab_fields[] = {
 	{"pairs", get_later, offsetof(struct reading, pairs), 0, 0, NULL, true, NULL},
 };
 
-static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
+static int read_lab(const struct cJSON *root, void *to, struct err *e)
 {
-	memset(r, 0, sizeof *r);
+	struct reading *r = to;
+
 	memcpy(r->lab.name, "lab", sizeof "lab");
 	memcpy(r->lab.backend, "auto", sizeof "auto");
 	if (json_decode(root, lab_fields, COUNT(lab_fields), r, sizeof *r, e) < 0)
@@ -501,25 +493,16 @@ static int read_lab(struct reading *r, const struct cJSON *root, struct err *e)
 
 int lab_parse(struct lab *lab, const char *text, size_t len, struct err *e)
 {
-	struct json_doc *doc;
 	struct reading r;
-	int rc = -1;
+	int rc;
 
-	memset(lab, 0, sizeof *lab);
-	if (json_open(&doc, text, len, DEPTH, true, e) == 0) {
-		rc = read_lab(&r, json_root(doc), e);
-		if (rc < 0) {
-			json_place(text, len, e);
-			lab_free(&r.lab);
-		} else {
-			*lab = r.lab;
-		}
-		free(r.groups);
-		free(r.index);
-		json_close(doc);
-	}
-	if (rc < 0 && e != NULL && e->code == ERR_REFUSED)
-		e->code = ERR_USAGE; /* the user's file, not a peer's message */
+	memset(&r, 0, sizeof r);
+	rc = json_read_file(text, len, DEPTH, read_lab, &r, e);
+	if (rc < 0)
+		lab_free(&r.lab);
+	*lab = r.lab;
+	free(r.groups);
+	free(r.index);
 	return rc;
 }
 

@@ -246,7 +246,7 @@ static int set_preset(const struct config_key *k, char *to, struct err *e)
 	struct json_doc *doc;
 	int rc;
 
-	if (json_open(&doc, k->preset, strlen(k->preset), DEPTH, false, e) < 0)
+	if (json_open(&doc, k->preset, strlen(k->preset), DEPTH, e) < 0)
 		return -1;
 	rc = k->kind->get(json_root(doc), &f, to + k->off, e);
 	json_close(doc);

@@ -86,12 +86,6 @@ const struct config_kind config_name = {"name", get_name, NULL, texts_equal};
 
 /* ---- addresses and pins ---------------------------------------------------------------- */
 
-static bool addrs_equal(const void *a, const void *b, size_t size)
-{
-	(void)size;
-	return addr_equal(a, b);
-}
-
 static bool endpoints_equal(const void *a, const void *b, size_t size)
 {
 	const struct endpoint *p = a, *q = b;
@@ -155,7 +149,7 @@ static bool pins_equal(const void *a, const void *b, size_t size)
 	return p->has_pin == q->has_pin && (!p->has_pin || bytes_equal(p->pin, q->pin, PIN_LEN));
 }
 
-const struct config_kind config_address = {"address", json_get_addr, NULL, addrs_equal};
+const struct config_kind config_address = {"address", json_get_addr, NULL, NULL};
 const struct config_kind config_endpoint = {"endpoint", get_endpoint, NULL, endpoints_equal};
 const struct config_kind config_listen = {"listen", get_listen, NULL, listens_equal};
 const struct config_kind config_pin = {"pin", get_pin, NULL, pins_equal};
@@ -186,7 +180,7 @@ static int get_suites(const struct cJSON *v, const struct json_field *f, void *t
 	struct suite_list *l = to;
 
 	(void)f;
-	l->n = 0;
+	*l = (struct suite_list){0};
 	if (json_each(v, SUITE_COUNT, add_suite, l, e) < 0)
 		return -1;
 	return l->n > 0 ? 0 : err_set(e, ERR_USAGE, "must name at least one suite");
@@ -289,14 +283,6 @@ static void put_suites(struct json_out *o, const struct json_field *f, const voi
 	json_put_array_end(o);
 }
 
-static bool suites_equal(const void *a, const void *b, size_t size)
-{
-	const struct suite_list *l = a, *m = b;
-
-	(void)size;
-	return l->n == m->n && memcmp(l->v, m->v, l->n) == 0;
-}
-
 static void put_selectors(struct json_out *o, const char *name,
 			  const char list[PROTECT_MAX][PROTECT_TEXT], size_t n)
 {
@@ -356,7 +342,7 @@ static int get_peers(const struct cJSON *v, const struct json_field *f, void *to
 	return 0;
 }
 
-const struct config_kind config_suites = {"suites", get_suites, put_suites, suites_equal};
+const struct config_kind config_suites = {"suites", get_suites, put_suites, NULL};
 const struct config_kind config_protect = {"protect", get_protect, put_protect, protect_equal};
 const struct config_kind config_exempt = {"exempt", get_exempt, put_exempt, exempt_equal};
 const struct config_kind config_peers = {"peers", get_peers, NULL, NULL};

@@ -33,29 +33,6 @@ static uint32_t get32(const uint8_t *from)
 	return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
 }
 
-const char *esp_fault_text(enum esp_fault f)
-{
-	switch (f) {
-	case ESP_OK:
-		return "no fault";
-	case ESP_SHORT:
-		return "impossible length for this suite";
-	case ESP_REPLAYED:
-		return "replayed, or too old for the window";
-	case ESP_INTEGRITY:
-		return "wrong integrity check value";
-	case ESP_PADDING:
-		return "impossible padding";
-	case ESP_EXHAUSTED:
-		return "sequence numbers exhausted";
-	case ESP_NO_ROOM:
-		return "buffer too small";
-	case ESP_NO_MEMORY:
-		return "no memory";
-	}
-	return "unknown fault";
-}
-
 /* The alignment of a packet's body: the cipher's block, or 4 (RFC 4303 section 2.4). */
 static size_t block_of(const struct suite_info *s)
 {

@@ -27,7 +27,6 @@ enum esp_fault {
 	ESP_NO_ROOM,
 	ESP_NO_MEMORY
 };
-const char *esp_fault_text(enum esp_fault f);
 
 struct esp_out {
 	struct spi spi;

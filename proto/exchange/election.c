@@ -42,27 +42,19 @@ static enum hello_verdict compare_addresses(const struct msg_hello *own,
 					    const struct msg_hello *peer, enum fault *fault,
 					    struct err *e)
 {
+	bool is_own = addr_equal(&peer->local, &own->remote); /* then the error is about ours */
+	const struct addr *here = is_own ? &own->local : &own->remote;
+	const struct addr *there = is_own ? &peer->remote : &peer->local;
 	char ours[ADDR_TEXT], theirs[ADDR_TEXT];
 
-	if (!addr_equal(&peer->local, &own->remote)) {
-		addr_put(ours, &own->remote);
-		addr_put(theirs, &peer->local);
-		err_set(e, ERR_REFUSED,
-			"the peer's address is %s according to the peer, but "
-			"%s according to our config",
-			theirs, ours);
-		return refuse(fault, FAULT_ADDRESS);
-	}
-	if (!addr_equal(&peer->remote, &own->local)) {
-		addr_put(ours, &own->local);
-		addr_put(theirs, &peer->remote);
-		err_set(e, ERR_REFUSED,
-			"our address is %s according to the peer, but %s "
-			"according to our config",
-			theirs, ours);
-		return refuse(fault, FAULT_ADDRESS);
-	}
-	return HELLO_EQUAL;
+	if (addr_equal(here, there))
+		return HELLO_EQUAL;
+	addr_put(ours, here);
+	addr_put(theirs, there);
+	err_set(e, ERR_REFUSED,
+		"%s address is %s according to the peer, but %s according to our config",
+		is_own ? "our" : "the peer's", theirs, ours);
+	return refuse(fault, FAULT_ADDRESS);
 }
 
 static enum hello_verdict compare_policies(const struct msg_hello *own,

@@ -69,51 +69,25 @@ static const struct undo {
 
 /* ---- names ----------------------------------------------------------------------------- */
 
+#define NAME(name) #name,
+
 const char *xstate_name(enum xstate s)
 {
-	static const char *const names[XS_COUNT] = {
-		[XS_IDLE] = "IDLE",
-		[XS_L_RESERVING] = "L_RESERVING",
-		[XS_L_OFFERED] = "L_OFFERED",
-		[XS_L_INSTALLING] = "L_INSTALLING",
-		[XS_L_CONFIRMED] = "L_CONFIRMED",
-		[XS_F_RESERVING] = "F_RESERVING",
-		[XS_F_INSTALLING] = "F_INSTALLING",
-		[XS_F_ANSWERED] = "F_ANSWERED",
-		[XS_F_ACTIVATING] = "F_ACTIVATING",
-	};
+	static const char *const names[] = {XSTATE_LIST(NAME)};
 
 	return (unsigned)s < XS_COUNT ? names[s] : "?";
 }
 
 const char *xevent_name(enum xevent_kind k)
 {
-	static const char *const names[XE_COUNT] = {
-		[XE_START] = "START",
-		[XE_OFFER] = "OFFER",
-		[XE_ANSWER] = "ANSWER",
-		[XE_CONFIRM] = "CONFIRM",
-		[XE_DONE] = "DONE",
-		[XE_REJECT] = "REJECT",
-		[XE_IPSEC_OK] = "IPSEC_OK",
-		[XE_IPSEC_FAILED] = "IPSEC_FAILED",
-		[XE_TIMEOUT] = "TIMEOUT",
-		[XE_LINK_LOST] = "LINK_LOST",
-		[XE_IPSEC_UNKNOWN] = "IPSEC_UNKNOWN",
-	};
+	static const char *const names[] = {XEVENT_LIST(NAME)};
 
 	return (unsigned)k < XE_COUNT ? names[k] : "?";
 }
 
 const char *xaction_name(enum xaction_kind k)
 {
-	static const char *const names[] = {
-		[XA_RESERVE] = "RESERVE", [XA_INSTALL] = "INSTALL",   [XA_ACTIVATE] = "ACTIVATE",
-		[XA_COMMIT] = "COMMIT",   [XA_UNCOMMIT] = "UNCOMMIT", [XA_RETIRE] = "RETIRE",
-		[XA_REMOVE] = "REMOVE",   [XA_HOLD] = "HOLD",         [XA_SEND] = "SEND",
-		[XA_TIMER] = "TIMER",     [XA_NO_TIMER] = "NO_TIMER", [XA_CLOSE] = "CLOSE",
-		[XA_END] = "END",
-	};
+	static const char *const names[] = {XACTION_LIST(NAME)};
 
 	return (unsigned)k < COUNT(names) ? names[k] : "?";
 }

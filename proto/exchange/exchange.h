@@ -38,35 +38,57 @@
 #define EXCHANGE_DRAIN_MAX 128
 #define EXCHANGE_DRAIN_MORE 32 /* that may be more: they go together */
 
-enum xstate {
-	XS_IDLE,
-	XS_L_RESERVING,  /* leader: waits for the system's SPI */
-	XS_L_OFFERED,    /* offer sent */
-	XS_L_INSTALLING, /* answer accepted, SAs being installed and activated */
-	XS_L_CONFIRMED,  /* sending on the new pair; confirm sent */
-	XS_F_RESERVING,  /* follower: offer accepted */
-	XS_F_INSTALLING, /* SAs being installed */
-	XS_F_ANSWERED,   /* answer sent: the peer may use our new inbound from now on (I6) */
-	XS_F_ACTIVATING, /* confirm accepted, outbound SA being activated */
-	XS_COUNT
-};
+/* clang-format off */
+#define XSTATE_LIST(X)                                                                            \
+	X(IDLE)                                                                                   \
+	X(L_RESERVING)  /* leader: waits for the system's SPI */                                  \
+	X(L_OFFERED)    /* offer sent */                                                          \
+	X(L_INSTALLING) /* answer accepted, SAs being installed and activated */                  \
+	X(L_CONFIRMED)  /* sending on the new pair; confirm sent */                               \
+	X(F_RESERVING)  /* follower: offer accepted */                                            \
+	X(F_INSTALLING) /* SAs being installed */                                                 \
+	X(F_ANSWERED)   /* answer sent: the peer may use our new inbound from now on (I6) */      \
+	X(F_ACTIVATING) /* confirm accepted, outbound SA being activated */
+
+#define XEVENT_LIST(X)                                                                            \
+	X(START) /* the caller wants an exchange: xid, share, peer_last, reason, held. No action  \
+		  * at all when none can begin: busy, no link, not the leader */                  \
+	X(OFFER) /* from here to REJECT: from the peer, decoded */                                \
+	X(ANSWER)                                                                                 \
+	X(CONFIRM)                                                                                \
+	X(DONE)                                                                                   \
+	X(REJECT)                                                                                 \
+	X(IPSEC_OK) /* spi when it answers XA_RESERVE */                                          \
+	X(IPSEC_FAILED)                                                                           \
+	X(IPSEC_UNKNOWN) /* no answer came: the action may have been done */                      \
+	X(TIMEOUT)       /* of the timer that XA_TIMER set */                                     \
+	X(LINK_LOST)     /* link gone, replaced or closing */
+
+#define XACTION_LIST(X)                                                                           \
+	X(RESERVE)  /* make NEW, ask the system for its SPI */                                    \
+	X(INSTALL)  /* NEW's inbound SA from x->sa_in; the outbound one from x->sa_out too, where \
+		     * it can be there without being sent on */                                   \
+	X(ACTIVATE) /* send on NEW's outbound SA, x->sa_out, from now on */                       \
+	X(COMMIT)   /* NEW becomes CURRENT; the former CURRENT becomes HELD */                    \
+	X(UNCOMMIT) /* leader, the follower could not follow: CURRENT is removed (both SAs; the   \
+		     * system falls back to the former outbound), and the HELD one of epoch       \
+		     * x->current.epoch is CURRENT again (if it is gone: exchange_forget()) */    \
+	X(RETIRE)   /* the peer is known to send on CURRENT: every HELD starts its clocks */      \
+	X(REMOVE)   /* NEW is removed, both SAs: the peer never used it */                        \
+	X(HOLD)     /* NEW becomes HELD: inbound stays, an outbound is removed, sent on or not */ \
+	X(SEND)     /* out->send[0..send_len): one frame body */                                  \
+	X(TIMER)    /* call with XE_TIMEOUT in ms; replaces an earlier one */                     \
+	X(NO_TIMER)                                                                               \
+	X(CLOSE)    /* close the link: fault */                                                   \
+	X(END)      /* the exchange is over: result below */
+/* clang-format on */
+
+#define XS_ENUM(name) XS_##name,
+enum xstate { XSTATE_LIST(XS_ENUM) XS_COUNT };
 const char *xstate_name(enum xstate s);
 
-enum xevent_kind {
-	XE_START, /* the caller wants an exchange: xid, share, peer_last, reason, held.
-			  * No action at all when none can begin: busy, no link, not the leader */
-	XE_OFFER,
-	XE_ANSWER,
-	XE_CONFIRM,
-	XE_DONE,
-	XE_REJECT,   /* from the peer, decoded */
-	XE_IPSEC_OK, /* spi when it answers XA_RESERVE */
-	XE_IPSEC_FAILED,
-	XE_IPSEC_UNKNOWN, /* no answer came: the action may have been done */
-	XE_TIMEOUT,       /* of the timer that XA_TIMER set */
-	XE_LINK_LOST,     /* link gone, replaced or closing */
-	XE_COUNT
-};
+#define XE_ENUM(name) XE_##name,
+enum xevent_kind { XEVENT_LIST(XE_ENUM) XE_COUNT };
 const char *xevent_name(enum xevent_kind k);
 
 struct xevent {
@@ -84,24 +106,8 @@ struct xevent {
 				      * other SAs with us, as far as the caller knows */
 };
 
-enum xaction_kind {
-	XA_RESERVE, /* make NEW, ask the system for its SPI */
-	XA_INSTALL, /* NEW's inbound SA from x->sa_in; the outbound one from x->sa_out too, where it
-		     * can be there without being sent on */
-	XA_ACTIVATE, /* send on NEW's outbound SA, x->sa_out, from now on */
-	XA_COMMIT,   /* NEW becomes CURRENT; the former CURRENT becomes HELD */
-	XA_UNCOMMIT, /* leader, the follower could not follow: CURRENT is removed (both SAs; the
-		      * system falls back to the former outbound), and the HELD one of epoch
-		      * x->current.epoch is CURRENT again (if it is gone: exchange_forget()) */
-	XA_RETIRE,   /* the peer is known to send on CURRENT: every HELD starts its clocks */
-	XA_REMOVE,   /* NEW is removed, both SAs: the peer never used it */
-	XA_HOLD,     /* NEW becomes HELD: inbound stays, an outbound is removed, sent on or not */
-	XA_SEND,     /* out->send[0..send_len): one frame body */
-	XA_TIMER,    /* call with XE_TIMEOUT in ms; replaces an earlier one */
-	XA_NO_TIMER,
-	XA_CLOSE, /* close the link: fault */
-	XA_END    /* the exchange is over: result below */
-};
+#define XA_ENUM(name) XA_##name,
+enum xaction_kind { XACTION_LIST(XA_ENUM) };
 const char *xaction_name(enum xaction_kind k);
 
 struct xaction {

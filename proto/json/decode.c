@@ -68,19 +68,15 @@ struct json_doc {
 	cJSON *root;
 };
 
-int json_open(struct json_doc **doc, const char *text, size_t len, unsigned depth, bool with_place,
-	      struct err *e)
+static int open_text(struct json_doc **doc, const char *text, size_t len, unsigned depth,
+		     struct scan_where *where, struct err *e)
 {
-	struct scan_where where;
-	const char *end;
 	struct json_doc *d;
+	const char *end;
 
 	*doc = NULL;
-	if (scan_json(text, len, depth, &where, e) < 0) {
-		if (with_place)
-			err_in(e, "line %u, column %u", where.line, where.column);
+	if (scan_json(text, len, depth, where, e) < 0)
 		return -1;
-	}
 	d = malloc(sizeof *d);
 	if (d == NULL)
 		return err_set(e, ERR_BUG, "no memory");
@@ -91,6 +87,11 @@ int json_open(struct json_doc **doc, const char *text, size_t len, unsigned dept
 	}
 	*doc = d;
 	return 0;
+}
+
+int json_open(struct json_doc **doc, const char *text, size_t len, unsigned depth, struct err *e)
+{
+	return open_text(doc, text, len, depth, NULL, e);
 }
 
 void json_close(struct json_doc *doc)
@@ -114,40 +115,102 @@ static size_t path_of(const char *cause)
 	return n > 0 && strncmp(cause + n, ": ", 2) == 0 ? n : 0;
 }
 
-int json_place(const char *text, size_t len, struct err *e)
+/* The value that a path leads to; where it ends early, the object or array that lacks the rest. */
+static const cJSON *follow(const cJSON *v, char *path)
+{
+	while (*path != '\0') {
+		char *end = path + 1 + strcspn(path + 1, ".[");
+		char after = *end;
+		const cJSON *next;
+
+		*end = '\0';
+		if (*path == '[')
+			next = json_is_array(v) ? cJSON_GetArrayItem(v, atoi(path + 1)) : NULL;
+		else
+			next = json_member(v, *path == '.' ? path + 1 : path);
+		if (next == NULL)
+			return v;
+		v = next;
+		*end = after;
+		path = end;
+	}
+	return v;
+}
+
+/* The member of obj that an error calls by name, which is escaped, with its closing quote or cut. */
+static const cJSON *find_unknown(const cJSON *obj, const char *name)
+{
+	char shown[ERR_CAUSE];
+	const cJSON *v;
+
+	cJSON_ArrayForEach (v, obj) {
+		text_escape(shown, sizeof shown - 1, v->string, strlen(v->string));
+		memcpy(shown + strlen(shown), "\"", 2);
+		if (strncmp(shown, name, strlen(name)) == 0)
+			return v;
+	}
+	return obj;
+}
+
+/* Adds to *n the values in front of wanted, in the order of the text. */
+static bool count_to(const cJSON *v, const cJSON *wanted, size_t *n)
+{
+	const cJSON *child;
+
+	if (v == wanted)
+		return true;
+	++*n;
+	cJSON_ArrayForEach (child, v)
+		if (count_to(child, wanted, n))
+			return true;
+	return false;
+}
+
+/* Prepends the position of the value that the cause is about, or else that of the document. */
+static void add_place(const cJSON *root, const char *text, size_t len, struct err *e)
 {
 	static const char unknown[] = "unknown member \"";
 	struct scan_where where = {1, 1};
 	char path[ERR_CAUSE + 1];
 	const char *why;
-	bool found = false;
-	size_t n;
+	const cJSON *v;
+	size_t n = e->path > 0 ? e->path : path_of(e->cause), before = 0;
+	bool by_name;
 
-	if (e == NULL)
-		return -1;
-	n = e->path > 0 ? e->path : path_of(e->cause);
 	memcpy(path, e->cause, n);
 	path[n] = '\0';
 	why = e->cause + n + (n > 0 ? strspn(e->cause + n, ": ") : 0);
+	v = follow(root, path);
+	by_name = strncmp(why, unknown, sizeof unknown - 1) == 0;
+	if (by_name)
+		v = find_unknown(v, why + sizeof unknown - 1);
+	if (count_to(root, v, &before))
+		scan_find(text, len, before, by_name, &where);
+	err_in(e, "line %u, column %u", where.line, where.column);
+}
 
-	if (strncmp(why, unknown, sizeof unknown - 1) == 0) {
-		size_t dot = n > 0 ? 1 : 0;
+int json_read_file(const char *text, size_t len, unsigned depth, json_read *read, void *to,
+		   struct err *e)
+{
+	struct json_doc *doc;
+	struct scan_where where;
+	struct err none = {.code = ERR_NONE};
+	int rc;
 
-		memcpy(path + n, ".", dot);
-		why += sizeof unknown - 2; /* to the quote */
-		memcpy(path + n + dot, why, strlen(why) + 1);
-		found = scan_find(text, len, path, true, &where);
+	if (e == NULL)
+		e = &none;
+	rc = open_text(&doc, text, len, depth, &where, e);
+	if (rc < 0 && e->code == ERR_REFUSED)
+		err_in(e, "line %u, column %u", where.line, where.column);
+	if (rc == 0) {
+		rc = read(doc->root, to, e);
+		if (rc < 0)
+			add_place(doc->root, text, len, e);
+		json_close(doc);
 	}
-	while (!found) {
-		path[n] = '\0';
-		found = scan_find(text, len, path, false, &where);
-		if (n == 0)
-			break;
-		do
-			n--; /* not there: try the object that contains it */
-		while (n > 0 && path[n] != '.' && path[n] != '[');
-	}
-	return err_in(e, "line %u, column %u", where.line, where.column);
+	if (rc < 0 && e->code == ERR_REFUSED)
+		e->code = ERR_USAGE; /* the user's file, not a peer's message */
+	return rc;
 }
 
 /* ---- decoding -------------------------------------------------------------------------- */
@@ -208,7 +271,7 @@ int json_decode_text(const char *text, size_t len, unsigned depth, const struct 
 	struct json_doc *doc;
 	int done;
 
-	json_open(&doc, text, len, depth, false, e);
+	json_open(&doc, text, len, depth, e);
 	if (doc == NULL) {
 		wipe(to, size);
 		return -1;
@@ -482,9 +545,4 @@ bool json_boolean(const struct cJSON *v, bool *b)
 		return false;
 	*b = cJSON_IsTrue(v);
 	return true;
-}
-
-bool json_is_null(const struct cJSON *v)
-{
-	return cJSON_IsNull(v);
 }

@@ -22,22 +22,21 @@ const char *json_library_version(void);
 
 struct json_doc; /* a scanned and parsed text */
 
-/*
- * Scans and parses; depth as in scan_json(). On failure ERR_REFUSED; with_place prepends
- * "line L, column C: " to the cause (for files).
- */
-int json_open(struct json_doc **doc, const char *text, size_t len, unsigned depth, bool with_place,
-	      struct err *e);
+/* Scans and parses; depth as in scan_json(). On failure ERR_REFUSED. */
+int json_open(struct json_doc **doc, const char *text, size_t len, unsigned depth, struct err *e);
 void json_close(struct json_doc *doc); /* wipes; NULL allowed */
 const struct cJSON *json_root(const struct json_doc *doc);
 
+/* Reads the root of a document into *to; -1 and e. */
+typedef int json_read(const struct cJSON *root, void *to, struct err *e);
 /*
- * For errors in files: prepends "line L, column C: " to a cause that begins with a path, as
- * json_decode() and err_at() make them; to any other cause, the position of the document. A missing
- * member has the position of its object, an unknown one that of its name. text is the one that
- * json_open() accepted. Returns -1.
+ * Opens a file's text, calls read() and closes it. On failure ERR_USAGE in place of ERR_REFUSED, and
+ * the cause begins with "line L, column C: ": of the value to which the path of the cause leads (as
+ * json_decode() and err_at() make it), of the object for a missing member, of the name for an
+ * unknown one, else of the document.
  */
-int json_place(const char *text, size_t len, struct err *e);
+int json_read_file(const char *text, size_t len, unsigned depth, json_read *read, void *to,
+		   struct err *e);
 
 /* ---- decoding -------------------------------------------------------------------------- */
 
@@ -90,6 +89,5 @@ const struct cJSON *json_next(const struct cJSON *v);
 const struct cJSON *json_member(const struct cJSON *obj, const char *name); /* case-sensitive */
 bool json_number(const struct cJSON *v, double *n);
 bool json_boolean(const struct cJSON *v, bool *b);
-bool json_is_null(const struct cJSON *v);
 
 #endif

@@ -132,12 +132,11 @@ void json_put_array_end(struct json_out *o)
 
 void json_put_text(struct json_out *o, const char *name, const char *text)
 {
-	if (text == NULL) {
-		json_put_null(o, name);
-		return;
-	}
 	begin_value(o, name);
-	put_string(o, text, strlen(text));
+	if (text == NULL)
+		put(o, "null", 4);
+	else
+		put_string(o, text, strlen(text));
 }
 
 /* The digits of n, at the end of buf. */
@@ -172,25 +171,21 @@ void json_put_dec64(struct json_out *o, const char *name, uint64_t n)
 	put_string(o, p, len);
 }
 
-void json_put_hex64(struct json_out *o, const char *name, uint64_t n)
+/* Big-endian, of fixed width. */
+static void put_hex(struct json_out *o, const char *name, uint64_t n, size_t width)
 {
 	uint8_t bytes[8];
 
-	for (unsigned i = 0; i < 8; i++)
-		bytes[i] = (uint8_t)(n >> (56 - 8 * i));
-	json_put_hexbytes(o, name, bytes, sizeof bytes);
+	for (size_t i = width; i-- > 0; n >>= 8)
+		bytes[i] = (uint8_t)n;
+	json_put_hexbytes(o, name, bytes, width);
 }
 
 void json_put_spi(struct json_out *o, const char *name, struct spi spi)
 {
-	uint8_t bytes[4];
-
-	for (unsigned i = 0; i < 4; i++)
-		bytes[i] = (uint8_t)(spi.n >> (24 - 8 * i));
-	json_put_hexbytes(o, name, bytes, sizeof bytes);
+	put_hex(o, name, spi.n, 4);
 }
 
-/* hex_put() writes its NUL where the closing quote goes. */
 void json_put_hexbytes(struct json_out *o, const char *name, const uint8_t *p, size_t n)
 {
 	char *to;
@@ -201,33 +196,13 @@ void json_put_hexbytes(struct json_out *o, const char *name, const uint8_t *p, s
 		return;
 	to[0] = '"';
 	hex_put(to + 1, p, n);
-	to[2 * n + 1] = '"';
-}
-
-void json_put_secret(struct json_out *o, const char *name, const struct secret *s)
-{
-	size_t n = secret_len(s);
-	char *to;
-
-	begin_value(o, name);
-	to = room(o, 2 * n + 2);
-	if (to == NULL)
-		return;
-	to[0] = '"';
-	hex_put_secret(to + 1, s);
-	to[2 * n + 1] = '"';
+	to[2 * n + 1] = '"'; /* in place of the NUL of hex_put() */
 }
 
 void json_put_bool(struct json_out *o, const char *name, bool b)
 {
 	begin_value(o, name);
 	put(o, b ? "true" : "false", b ? 4 : 5);
-}
-
-void json_put_null(struct json_out *o, const char *name)
-{
-	begin_value(o, name);
-	put(o, "null", 4);
 }
 
 void json_put_addr(struct json_out *o, const char *name, const struct addr *a)
@@ -294,7 +269,7 @@ void json_put_field_dec64(struct json_out *o, const struct json_field *f, const 
 
 void json_put_field_hex64(struct json_out *o, const struct json_field *f, const void *from)
 {
-	json_put_hex64(o, f->name, *(const uint64_t *)from);
+	put_hex(o, f->name, *(const uint64_t *)from, 8);
 }
 
 void json_put_field_spi(struct json_out *o, const struct json_field *f, const void *from)
@@ -312,7 +287,10 @@ void json_put_field_hexbytes(struct json_out *o, const struct json_field *f, con
 
 void json_put_field_secret(struct json_out *o, const struct json_field *f, const void *from)
 {
-	json_put_secret(o, f->name, from);
+	size_t n;
+	const uint8_t *p = secret_bytes(from, &n);
+
+	json_put_hexbytes(o, f->name, p, n);
 }
 
 void json_put_field_text(struct json_out *o, const struct json_field *f, const void *from)

@@ -33,12 +33,9 @@ void json_put_text(struct json_out *o, const char *name, const char *text);
 /* A number, at most 2^53 - 1; greater ones are written so. */
 void json_put_u64(struct json_out *o, const char *name, uint64_t n);
 void json_put_dec64(struct json_out *o, const char *name, uint64_t n); /* string */
-void json_put_hex64(struct json_out *o, const char *name, uint64_t n);
 void json_put_spi(struct json_out *o, const char *name, struct spi spi);
 void json_put_hexbytes(struct json_out *o, const char *name, const uint8_t *p, size_t n);
-void json_put_secret(struct json_out *o, const char *name, const struct secret *s);
 void json_put_bool(struct json_out *o, const char *name, bool b);
-void json_put_null(struct json_out *o, const char *name);
 void json_put_addr(struct json_out *o, const char *name, const struct addr *a);
 /* Microseconds as milliseconds with three decimals: whoever parses the text adds SCAN_DECIMALS to
  * the depth. */

@@ -398,205 +398,45 @@ int scan_json(const char *text, size_t len, unsigned depth, struct scan_where *w
 
 /* ---- places ---------------------------------------------------------------------------- */
 
-/* Skips the string at s->at. */
-static void skip_string(struct scan *s)
+/* The position after the string that begins at at. */
+static size_t skip_string(const char *text, size_t len, size_t at)
 {
-	for (s->at++; s->at < s->len && s->text[s->at] != '"'; s->at++)
-		if (s->text[s->at] == '\\')
-			s->at++;
-	s->at = s->at < s->len ? s->at + 1 : s->len;
+	for (at++; at < len && text[at] != '"'; at++)
+		if (text[at] == '\\')
+			at++;
+	return at < len ? at + 1 : len;
 }
 
-/* Skips the value at s->at. */
-static void skip_value(struct scan *s)
-{
-	unsigned open = 0;
-
-	while (s->at < s->len) {
-		char c = s->text[s->at];
-
-		if (c == '"') {
-			skip_string(s);
-			if (open == 0)
-				return;
-			continue;
-		}
-		if (c == '{' || c == '[')
-			open++;
-		else if (open == 0 && strchr(",]} \t\r\n", c) != NULL)
-			return;
-		else if ((c == '}' || c == ']') && --open == 0) {
-			s->at++;
-			return;
-		}
-		s->at++;
-	}
-}
-
-/* Advances from the end of a value to the next one of its object or array; false: no more. */
-static bool next_value(struct scan *s)
-{
-	skip_space(s);
-	if (byte_at(s, s->at) != ',')
-		return false;
-	s->at++;
-	skip_space(s);
-	return true;
-}
-
-static size_t utf8_put(char dst[4], uint32_t c)
-{
-	if (c < 0x80) {
-		dst[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		dst[0] = (char)(0xc0 | c >> 6);
-		dst[1] = (char)(0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000) {
-		dst[0] = (char)(0xe0 | c >> 12);
-		dst[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		dst[2] = (char)(0x80 | (c & 0x3f));
-		return 3;
-	}
-	dst[0] = (char)(0xf0 | c >> 18);
-	dst[1] = (char)(0x80 | (c >> 12 & 0x3f));
-	dst[2] = (char)(0x80 | (c >> 6 & 0x3f));
-	dst[3] = (char)(0x80 | (c & 0x3f));
-	return 4;
-}
-
-/* An element of a path: a name escaped by text_escape(), or the beginning of one. */
-struct step {
-	const char *p;
-	size_t n;
-	bool prefix;
-};
-
-/* Whether the name at s->at (its opening quote) is that of the step. */
-static bool step_is_name(const struct scan *s, const struct step *step)
-{
-	char raw[ERR_CAUSE + 4] = "", shown[4 * sizeof raw];
-	size_t n = 0, at = s->at + 1;
-
-	while (byte_at(s, at) != '"' && n + 4 < sizeof raw) {
-		const char *why;
-		uint32_t code;
-		size_t took = at < s->len ? character(s->text + at, s->len - at, &code, &why) : 0;
-
-		if (took == 0)
-			return false;
-		at += took;
-		n += utf8_put(raw + n, code);
-	}
-	text_escape(shown, sizeof shown, raw, n);
-	n = strlen(shown);
-	if (step->prefix ? n < step->n : n != step->n)
-		return false;
-	return memcmp(shown, step->p, step->n) == 0;
-}
-
-/* Advances to the value of a member of the object at s->at; *name_at is set to its name. */
-static bool find_member(struct scan *s, const struct step *step, size_t *name_at)
-{
-	bool there;
-
-	if (byte_at(s, s->at) != '{')
-		return false;
-	s->at++;
-	skip_space(s);
-	for (there = byte_at(s, s->at) == '"'; there; there = next_value(s)) {
-		bool found = step_is_name(s, step);
-
-		*name_at = s->at;
-		skip_string(s);
-		skip_space(s);
-		if (byte_at(s, s->at) != ':')
-			return false;
-		s->at++;
-		skip_space(s);
-		if (found)
-			return true;
-		skip_value(s);
-	}
-	return false;
-}
-
-static bool find_element(struct scan *s, size_t index)
-{
-	if (byte_at(s, s->at) != '[')
-		return false;
-	s->at++;
-	skip_space(s);
-	if (byte_at(s, s->at) == ']')
-		return false;
-	for (; index > 0; index--) {
-		skip_value(s);
-		if (!next_value(s))
-			return false;
-	}
-	return true;
-}
-
-/* "12]"; returns the position after the bracket. */
-static const char *read_index(const char *p, size_t *index)
-{
-	*index = 0;
-	if (!is_digit(*p))
-		return NULL;
-	for (; is_digit(*p); p++) {
-		*index = 10 * *index + (size_t)(*p - '0');
-		if (*index > UINT32_MAX / 10)
-			return NULL;
-	}
-	return *p == ']' ? p + 1 : NULL;
-}
-
-static const char *read_step(const char *p, struct step *step)
-{
-	const char *end;
-
-	step->prefix = false;
-	if (*p != '"') {
-		step->p = p;
-		step->n = strcspn(p, ".[");
-		return step->n > 0 ? p + step->n : NULL;
-	}
-	step->p = p + 1;
-	end = strrchr(step->p, '"');
-	step->prefix = end == NULL;
-	if (end == NULL)
-		end = step->p + strlen(step->p);
-	step->n = (size_t)(end - step->p);
-	return step->prefix ? end : end + 1;
-}
-
-bool scan_find(const char *text, size_t len, const char *path, bool want_name,
-	       struct scan_where *where)
+bool scan_find(const char *text, size_t len, size_t n, bool want_name, struct scan_where *where)
 {
 	struct scan s = {.text = text, .len = len};
 	size_t name_at = NO_NAME;
 
-	skip_space(&s);
-	for (bool first = true; *path != '\0'; first = false) {
-		struct step step;
-		size_t index;
+	while (s.at < len) {
+		size_t start = s.at;
 
-		if (*path == '[') {
-			path = read_index(path + 1, &index);
-			if (path == NULL || !find_element(&s, index))
-				return false;
-			name_at = NO_NAME;
+		if (memchr(" \t\r\n,:]}", text[start], 8) != NULL) {
+			s.at++;
 			continue;
 		}
-		if (!first && *path++ != '.')
-			return false;
-		path = read_step(path, &step);
-		if (path == NULL || !find_member(&s, &step, &name_at))
-			return false;
+		if (text[start] == '"') {
+			s.at = skip_string(text, len, start);
+			skip_space(&s);
+			if (byte_at(&s, s.at) == ':') {
+				name_at = start;
+				continue;
+			}
+		} else if (text[start] == '{' || text[start] == '[') {
+			s.at++;
+		} else {
+			while (s.at < len && memchr(" \t\r\n,]}", text[s.at], 7) == NULL)
+				s.at++;
+		}
+		if (n-- == 0) {
+			place(text, want_name && name_at != NO_NAME ? name_at : start, where);
+			return true;
+		}
+		name_at = NO_NAME;
 	}
-	place(text, want_name && name_at != NO_NAME ? name_at : s.at, where);
-	return true;
+	return false;
 }

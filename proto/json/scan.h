@@ -30,12 +30,9 @@ int scan_json(const char *text, size_t len, unsigned depth, struct scan_where *w
 	      struct err *e);
 
 /*
- * The position of the value with this path ("peers[2].address"; "": the document) in a text that
- * scan_json() accepted, or of the member's name if want_name. False: not found. A name in double
- * quotes is escaped as by text_escape() and ends at the last quote of the path; without a closing
- * quote it matches any name that begins so.
+ * The position of the nth value (from 0, an object or array before what it contains) of a text that
+ * scan_json() accepted, or of its member's name if want_name. False: there are not so many.
  */
-bool scan_find(const char *text, size_t len, const char *path, bool want_name,
-	       struct scan_where *where);
+bool scan_find(const char *text, size_t len, size_t n, bool want_name, struct scan_where *where);
 
 #endif

@@ -49,7 +49,6 @@ enum ctl_members {
 #define CTL_ENUM(upper, lower, members) CTL_##upper,
 enum ctl_verb { CTL_VERBS(CTL_ENUM) CTL_COUNT };
 #undef CTL_ENUM
-const char *ctl_verb_name(enum ctl_verb v);
 
 enum ctl_wait {
 	CTL_WAIT_NONE, /* do not wait */

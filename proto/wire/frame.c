@@ -64,16 +64,6 @@ void frame_done(struct frame_reader *r)
 	memset(r, 0, sizeof *r);
 }
 
-bool frame_idle(const struct frame_reader *r)
-{
-	return r->head_have == 0;
-}
-
-void frame_free(struct frame_reader *r)
-{
-	frame_done(r);
-}
-
 void frame_put_head(uint8_t head[FRAME_HEAD], uint32_t len)
 {
 	head[0] = (uint8_t)(len >> 24);

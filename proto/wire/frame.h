@@ -6,7 +6,7 @@
  *     +-----------------+-----------------------------+
  *
  * No I/O, no clock. Memory is allocated only for a frame in progress, so an idle link has none.
- * Frames contain keys: frame_done() and frame_free() wipe them.
+ * Frames contain keys: frame_done() wipes them.
  */
 #ifndef SAPAIR_PROTO_WIRE_FRAME_H
 #define SAPAIR_PROTO_WIRE_FRAME_H
@@ -35,10 +35,8 @@ int frame_feed(struct frame_reader *r, const uint8_t *src, size_t n, size_t *too
 
 /* The body of a complete frame, or NULL. NUL-terminated, valid until frame_done(). */
 const char *frame_body(const struct frame_reader *r, size_t *len);
+/* Wipes and frees the body; the reader is between frames then. */
 void frame_done(struct frame_reader *r);
-/* True between frames. */
-bool frame_idle(const struct frame_reader *r);
-void frame_free(struct frame_reader *r);
 
 /* Writes the head of a frame with len bytes of body. */
 void frame_put_head(uint8_t head[FRAME_HEAD], uint32_t len);

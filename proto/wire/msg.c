@@ -431,7 +431,7 @@ int msg_decode(struct msg *m, const char *body, size_t len, struct err *e)
 	int result;
 
 	memset(m, 0, sizeof *m);
-	if (json_open(&doc, body, len, MSG_DEPTH, false, e) < 0)
+	if (json_open(&doc, body, len, MSG_DEPTH, e) < 0)
 		return -1;
 	result = decode(m, json_root(doc), body, len, e);
 	json_close(doc);

@@ -44,12 +44,6 @@ def effects_of_a_reload_are_those_of_the_code():
 
 
 @test
-def default_suites_are_those_of_the_list_of_suites():
-    names = re.findall(r"\{\"([\w-]+)\", SUITE_\w+(?:, \d+){5}, true", source("proto/base/suite.c"))
-    equal([r["default"] for r in tables["option"] if r["name"] == "suites"], [names], "suites")
-
-
-@test
 def the_whole_example_has_every_member():
     full = json.loads(read("docs/examples/full.json"))
     equal(sorted(full), sorted(rows("## Agent")), "members of the agent")

@@ -41,7 +41,7 @@ def events_are_those_of_the_code():
 def requests_are_those_of_the_code():
     rows = {bare(r[0]): r[1:] for r in table(section(doc, "## Control socket"))}
     ctl = source("proto/wire/ctl.c")
-    fields = re.findall(r"FIELD\((\w+),\s*(\w+)(.*?)\),?\n", ctl)
+    fields = re.findall(r"\tX\((\w+),\s*(json_get_\w+|get_\w+),(.*?)\)\s*\\?\n", ctl)
     equal(sorted(rows), sorted(f[0] for f in fields), "members")
     for name, get, rest in fields:
         if get != "json_get_u32":

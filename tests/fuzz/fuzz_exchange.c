@@ -8,6 +8,7 @@
 #include "proto/exchange/exchange.h"
 #include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/suites.h"
 
 #define KEPT 64
 #define KEYS 512
@@ -247,7 +248,7 @@ static void link_up(unsigned leader, bool with_ppk)
 
 static struct exchange_config config(uint8_t how)
 {
-	struct exchange_config c = {.suites = suite_list_default(), .window = 64};
+	struct exchange_config c = {.suites = DEFAULT_SUITES, .window = 64};
 
 	c.lifetime_s = how & 1 ? 30 : 3600;
 	c.esn = (how & 2) != 0;

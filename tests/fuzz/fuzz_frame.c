@@ -26,7 +26,7 @@ static void take_frame(struct frame_reader *r, struct seen *seen)
 	seen->frames++;
 	seen->bytes += len;
 	frame_done(r);
-	MUST(frame_idle(r) && frame_body(r, &len) == NULL);
+	MUST(r->head_have == 0 && frame_body(r, &len) == NULL);
 }
 
 static struct seen run(const uint8_t *data, size_t size, size_t piece)
@@ -49,7 +49,7 @@ static struct seen run(const uint8_t *data, size_t size, size_t piece)
 		size -= took;
 		take_frame(&r, &seen);
 	}
-	frame_free(&r);
+	frame_done(&r);
 	return seen;
 }
 

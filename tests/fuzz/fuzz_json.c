@@ -8,9 +8,11 @@
 #include "proto/json/scan.h"
 #include "tests/fuzz/fuzz.h"
 
-static void walk(const struct cJSON *v, unsigned depth)
+/* Returns how many values there are. */
+static size_t walk(const struct cJSON *v, unsigned depth)
 {
 	const struct cJSON *m;
+	size_t n = 1;
 	double number;
 
 	MUST(depth <= SCAN_DEPTH_MAX + 1);
@@ -21,23 +23,29 @@ static void walk(const struct cJSON *v, unsigned depth)
 	for (m = json_first(v); m != NULL; m = json_next(m)) {
 		if (json_is_object(v))
 			MUST(json_member(v, json_name(m)) == m);
-		walk(m, depth + 1);
+		n += walk(m, depth + 1);
 	}
+	return n;
 }
 
-static void find_places(const char *text, size_t size, const char *path)
+/* Fails with an error whose path comes from the input. */
+static int read_wrong(const struct cJSON *root, void *to, struct err *e)
+{
+	(void)root;
+	err_set(e, ERR_USAGE, "wrong");
+	return err_at(e, "%s", (const char *)to);
+}
+
+static void find_places(const char *text, size_t size, size_t values)
 {
 	struct scan_where where = {0};
-	struct err e = {0};
 
-	MUST(scan_find(text, size, "", false, &where) && where.line >= 1 && where.column >= 1);
-	if (scan_find(text, size, path, false, &where))
-		MUST(where.line >= 1 && where.column >= 1);
-	scan_find(text, size, path, true, &where);
-	err_set(&e, ERR_USAGE, "wrong");
-	err_at(&e, "%s", path);
-	MUST(json_place(text, size, &e) == -1);
-	MUST(strncmp(e.cause, "line ", 5) == 0);
+	for (size_t n = 0; n < values && n < 64; n++)
+		for (int named = 0; named < 2; named++) {
+			MUST(scan_find(text, size, n, named, &where));
+			MUST(where.line >= 1 && where.column >= 1);
+		}
+	MUST(!scan_find(text, size, values, false, &where));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -55,12 +63,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	depth = 1 + depth % SCAN_DEPTH_MAX + (depth & 0x80 ? SCAN_DECIMALS : 0);
 	if (scan_json(text, t.left, depth, &where, &scan) < 0) {
 		MUST(scan.code == ERR_REFUSED && where.line >= 1 && where.column >= 1);
-		MUST(json_open(&doc, text, t.left, depth, true, &open) == -1);
+		MUST(json_open(&doc, text, t.left, depth, &open) == -1);
 		MUST(doc == NULL);
 	} else {
-		MUST(json_open(&doc, text, t.left, depth, false, &open) == 0);
-		walk(json_root(doc), 0);
-		find_places(text, t.left, path);
+		MUST(json_open(&doc, text, t.left, depth, &open) == 0);
+		find_places(text, t.left, walk(json_root(doc), 0));
+		MUST(json_read_file(text, t.left, depth, read_wrong, path, &scan) == -1);
+		MUST(strncmp(scan.cause, "line ", 5) == 0);
 		json_close(doc);
 	}
 	free(path);

@@ -25,15 +25,24 @@ struct sim_ctx *db_by_spi_in(struct sim_db *db, uint32_t spi)
 	return NULL;
 }
 
-/* Is this the call that was to fail? */
-static bool refused(struct world *w, int h)
+/* What the next call returns unless it fails by itself; it is done with DB_OK, and when *done says so. */
+static int next_result(struct world *w, int h, bool *done)
 {
+	static const char *const text[DB_FAULTS] = {[DB_REFUSES] = "refuses",
+						    [DB_UNSENT] = "does not get the request",
+						    [DB_DIES] = "dies behind the request"};
 	struct sim_db *db = &w->host[h].db;
 
-	if (db->fail_in == 0 || --db->fail_in > 0)
-		return false;
-	trace(w, "    the system of %c refuses", 'A' + h);
-	return true;
+	*done = false;
+	if (db->is_dead)
+		return DB_FAILED;
+	if (db->fail_in == 0 || --db->fail_in > 0) {
+		*done = true;
+		return DB_OK;
+	}
+	trace(w, "    the system of %c %s", 'A' + h, text[db->fail_how]);
+	*done = db->is_dead = db->fail_how == DB_DIES;
+	return db->fail_how == DB_REFUSES ? DB_FAILED : DB_UNKNOWN;
 }
 
 static uint64_t throw_dice(struct world *w)
@@ -56,12 +65,15 @@ static uint32_t free_spi(struct world *w, struct sim_db *db)
 	return spi;
 }
 
-bool db_reserve(struct world *w, int h, uint32_t *id, uint32_t *spi)
+/* A reservation without an answer is not kept: the system ends it by itself. */
+int db_reserve(struct world *w, int h, uint32_t *id, uint32_t *spi)
 {
 	struct sim_db *db = &w->host[h].db;
+	bool done;
+	int rc = next_result(w, h, &done);
 
-	if (refused(w, h))
-		return false;
+	if (rc != DB_OK)
+		return rc;
 	for (unsigned i = 0; i < CTXS; i++) {
 		struct sim_ctx *c = &db->ctx[i];
 
@@ -72,9 +84,9 @@ bool db_reserve(struct world *w, int h, uint32_t *id, uint32_t *spi)
 		memset(c, 0, sizeof *c);
 		c->id = *id;
 		c->spi_in = *spi;
-		return true;
+		return DB_OK;
 	}
-	return false; /* full */
+	return DB_FAILED; /* full */
 }
 
 static bool add_inbound(struct world *w, struct sim_ctx *c, const struct sa_keys *k)
@@ -112,23 +124,25 @@ static bool add_outbound(struct world *w, struct sim_db *db, struct sim_ctx *c,
 	return true;
 }
 
-bool db_add(struct world *w, int h, uint32_t id, const struct sa_keys *k, enum part part)
+int db_add(struct world *w, int h, uint32_t id, const struct sa_keys *k, enum part part)
 {
 	struct sim_db *db = &w->host[h].db;
 	struct sim_ctx *c = db_find(db, id);
+	bool done;
+	int rc = next_result(w, h, &done);
 
-	if (refused(w, h))
-		return false;
+	if (!done)
+		return rc;
 	if (c == NULL || secret_len(&k->key) != suite_key_len(k->suite)) {
 		broken(INV_BUG, "%c installs into no context, or without a key", 'A' + h);
-		return false;
+		return DB_FAILED;
 	}
 	c->suite = (uint8_t)k->suite;
 	c->esn = k->esn;
 	if (!(part == PART_IN ? add_inbound(w, c, k) : add_outbound(w, db, c, k)))
-		return false;
+		return DB_FAILED;
 	note_key(w, h, fingerprint(&k->key), part);
-	return true;
+	return rc;
 }
 
 static void select_newest(struct sim_db *db)
@@ -146,15 +160,15 @@ static void select_newest(struct sim_db *db)
 	}
 }
 
-bool db_remove(struct world *w, int h, uint32_t id, enum part part)
+int db_remove(struct world *w, int h, uint32_t id, enum part part)
 {
 	struct sim_db *db = &w->host[h].db;
 	struct sim_ctx *c = db_find(db, id);
+	bool done;
+	int rc = next_result(w, h, &done);
 
-	if (refused(w, h))
-		return false;
-	if (c == NULL)
-		return true;
+	if (!done || c == NULL)
+		return rc;
 	if (part & c->parts & PART_IN)
 		note_inbound_gone(w, h, c);
 	c->parts = (uint8_t)(c->parts & ~(unsigned)part);
@@ -162,7 +176,7 @@ bool db_remove(struct world *w, int h, uint32_t id, enum part part)
 		c->id = 0;
 	if (db->selected == id && !(c->parts & PART_OUT))
 		select_newest(db);
-	return true;
+	return rc;
 }
 
 void db_lose(struct world *w, int h)

@@ -141,7 +141,7 @@ static void mix_exchange(struct hasher *s, const struct exchange *x)
 static void mix_db(struct hasher *s, const struct sim_db *db)
 {
 	mix(s, rename_to(&s->ctxs, db->selected));
-	mix(s, db->fail_in);
+	mix(s, (uint64_t)db->fail_how << 8 | db->fail_in);
 	for (unsigned i = 0; i < CTXS; i++) {
 		const struct sim_ctx *c = &db->ctx[i];
 
@@ -174,7 +174,8 @@ static void mix_host(struct hasher *s, const struct host *o)
 
 		if (g->state == GEN_FREE)
 			continue;
-		mix(s, (uint64_t)g->state << 2 | (uint64_t)g->has_in << 1 | g->has_out);
+		mix(s, (uint64_t)g->state << 3 | (uint64_t)g->out_unknown << 2 |
+			       (uint64_t)g->has_in << 1 | g->has_out);
 		mix(s, rename_to(&s->ctxs, g->ctx));
 		mix_epoch(s, g->epoch);
 		mix_time(s, g->in_end);
@@ -328,6 +329,16 @@ static uint64_t mix_ration(uint64_t state, const struct ration *r)
 	return state ^ state >> 29;
 }
 
+/* Returns the system that will fail. */
+static struct sim_db *plan_failure(struct world *w, const struct event *ev)
+{
+	struct sim_db *db = &w->host[ev->fail & 1].db;
+
+	db->fail_in = ev->fail >> 1 & 7;
+	db->fail_how = ev->fail >> 4;
+	return db;
+}
+
 static bool visit(unsigned depth, unsigned left, struct ration ration);
 
 static bool try_event(unsigned depth, unsigned left, struct ration ration, const struct event *ev)
@@ -344,10 +355,10 @@ static bool try_event(unsigned depth, unsigned left, struct ration ration, const
 	return event_apply(w, ev) && visit(depth + 1, left - 1, ration);
 }
 
-/* The same, with the n-th call into the system of h failing; without such a call it is not new. */
-static bool try_failing(unsigned depth, unsigned left, struct ration ration, const struct event *ev,
-			int h, unsigned n)
+/* The same, with a call into a system failing as in ev->fail; without such a call it is not new. */
+static bool try_failing(unsigned depth, unsigned left, struct ration ration, const struct event *ev)
 {
+	struct sim_db *db;
 	struct world *w = &at[depth + 1];
 
 	if (!event_possible(&at[depth], ev) || !spend(&ration, ev) || ration.fail == 0 ||
@@ -357,14 +368,13 @@ static bool try_failing(unsigned depth, unsigned left, struct ration ration, con
 	ration.all--;
 	letters_keep(at[depth].letters);
 	world_copy(w, &at[depth]);
-	w->host[h].db.fail_in = (uint8_t)n;
+	db = plan_failure(w, ev);
 	path[depth] = *ev;
-	path[depth].fail = (uint8_t)(n << 1 | (unsigned)h);
 	total->events++;
 	broken_at = depth + 1;
 	if (!event_apply(w, ev))
 		return false;
-	return w->host[h].db.fail_in != 0 || visit(depth + 1, left - 1, ration);
+	return db->fail_in != 0 || visit(depth + 1, left - 1, ration);
 }
 
 static bool try_all_ways(unsigned depth, unsigned left, struct ration ration,
@@ -374,11 +384,16 @@ static bool try_all_ways(unsigned depth, unsigned left, struct ration ration,
 		return false;
 	if (ev->kind != EV_DELIVER && ev->kind != EV_TICK && ev->kind != EV_REKEY)
 		return true;
-	for (int h = A; h <= B; h++)
+	for (unsigned h = A; h <= B; h++)
 		for (unsigned n = 1; n <= 2; n++)
-			if ((ev->kind == EV_TICK || ev->host == h) &&
-			    !try_failing(depth, left, ration, ev, h, n))
-				return false;
+			for (unsigned how = 0; how < DB_FAULTS; how++) {
+				struct event failing = *ev;
+
+				failing.fail = (uint8_t)(how << 4 | n << 1 | h);
+				if ((ev->kind == EV_TICK || ev->host == h) &&
+				    !try_failing(depth, left, ration, &failing))
+					return false;
+			}
 	return true;
 }
 
@@ -430,7 +445,7 @@ static bool visit(unsigned depth, unsigned left, struct ration ration)
 static void retell_event(struct world *w, const struct event *ev)
 {
 	if (ev->fail != 0)
-		w->host[ev->fail & 1].db.fail_in = ev->fail >> 1;
+		plan_failure(w, ev);
 	event_apply(w, ev);
 }
 

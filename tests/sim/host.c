@@ -3,6 +3,7 @@
  * links, hellos, actions and timers, in few words.
  */
 #include "tests/sim/sim.h"
+#include "tests/suites.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static unsigned held(const struct host *o)
 
 static void gen_remove(struct world *w, int h, struct gen *g)
 {
-	if (db_remove(w, h, g->ctx, PART_BOTH)) {
+	if (db_remove(w, h, g->ctx, PART_BOTH) == DB_OK) {
 		memset(g, 0, sizeof *g);
 		return;
 	}
@@ -55,7 +56,7 @@ static void gen_remove_out(struct world *w, int h, struct gen *g)
 {
 	if (!g->has_out)
 		return;
-	if (db_remove(w, h, g->ctx, PART_OUT))
+	if (db_remove(w, h, g->ctx, PART_OUT) == DB_OK)
 		g->has_out = false;
 	else
 		g->out_end = w->now + RETRY_MS;
@@ -97,19 +98,21 @@ struct step {
 /* BREAK_EARLY_ANSWER: the inbound that was not installed. */
 static struct sa_keys postponed;
 
-static bool reserve(struct world *w, int h, struct step *s)
+static int reserve(struct world *w, int h, struct step *s)
 {
 	struct host *o = &w->host[h];
 	struct gen *g = gen_in(o, GEN_FREE), *current = gen_in(o, GEN_CURRENT);
 	uint32_t ctx;
+	int rc;
 
 	if (breaks == BREAK_BREAK_FIRST && current != NULL)
 		gen_remove_out(w, h, current);
-	if (g == NULL || !db_reserve(w, h, &ctx, &s->spi))
-		return false;
+	rc = g == NULL ? DB_FAILED : db_reserve(w, h, &ctx, &s->spi);
+	if (rc != DB_OK)
+		return rc;
 	db_find(&o->db, ctx)->xid = o->x.xid_;
 	*g = (struct gen){.state = GEN_NEW, .ctx = ctx};
-	return true;
+	return DB_OK;
 }
 
 static void break_key(struct sa_keys *k, bool inbound, bool is_leader)
@@ -122,11 +125,12 @@ static void break_key(struct sa_keys *k, bool inbound, bool is_leader)
 		memset(secret_room(&k->key, n), 7, n);
 }
 
-static bool install(struct world *w, int h)
+static int install(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
 	struct gen *g = gen_in(o, GEN_NEW);
 	struct sa_keys k = o->x.sa_in;
+	int rc;
 
 	secret_wipe(&o->x.probe_key);
 	break_key(&k, true, o->x.is_leader);
@@ -134,33 +138,37 @@ static bool install(struct world *w, int h)
 	g->has_in = true;
 	if (breaks == BREAK_EARLY_ANSWER && !o->x.is_leader) {
 		postponed = k;
-		return true;
+		return DB_OK;
 	}
-	if (!db_add(w, h, g->ctx, &k, PART_IN))
-		return false;
-	g->in_end = db_find(&o->db, g->ctx)->in_end;
-	return true;
+	rc = db_add(w, h, g->ctx, &k, PART_IN);
+	if (rc == DB_OK)
+		g->in_end = db_find(&o->db, g->ctx)->in_end;
+	return rc;
 }
 
-static bool activate(struct world *w, int h)
+static int activate(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
 	struct gen *g = gen_in(o, GEN_NEW);
 	struct sa_keys k = o->x.sa_out;
+	int rc;
 
 	if (breaks == BREAK_EARLY_ANSWER && !o->x.is_leader) {
-		if (!db_add(w, h, g->ctx, &postponed, PART_IN))
-			return false;
+		rc = db_add(w, h, g->ctx, &postponed, PART_IN);
+		if (rc != DB_OK)
+			return rc;
 		g->in_end = db_find(&o->db, g->ctx)->in_end;
 	}
 	break_key(&k, false, o->x.is_leader);
-	if (!db_add(w, h, g->ctx, &k, PART_OUT))
-		return false;
+	rc = db_add(w, h, g->ctx, &k, PART_OUT);
+	if (rc == DB_FAILED)
+		return rc;
 	g->has_out = true;
+	g->out_unknown = rc == DB_UNKNOWN;
 	g->spi_out = k.spi.n;
 	g->switched = w->now;
-	g->out_end = db_find(&o->db, g->ctx)->out_end;
-	return true;
+	g->out_end = w->now + (uint64_t)k.lifetime_s * 1000;
+	return rc;
 }
 
 static void commit(struct world *w, int h)
@@ -269,8 +277,8 @@ static void over(struct world *w, int h, enum fault fault, const struct step *s)
 		memset(secret_room(&o->x.share_, SHARE_LEN), 1, SHARE_LEN);
 }
 
-static bool perform(struct world *w, int h, const struct xactions *out, const struct xaction *a,
-		    struct step *s)
+static int perform(struct world *w, int h, const struct xactions *out, const struct xaction *a,
+		   struct step *s)
 {
 	struct host *o = &w->host[h];
 
@@ -316,7 +324,7 @@ static bool perform(struct world *w, int h, const struct xactions *out, const st
 		over(w, h, a->fault, s);
 		break;
 	}
-	return true;
+	return DB_OK;
 }
 
 static void trace_step(const struct world *w, int h, const struct xevent *ev, enum xstate before,
@@ -358,7 +366,7 @@ static void run(struct world *w, int h, const struct xevent *first)
 
 	for (;;) {
 		enum xstate before = o->x.state;
-		bool ok = true;
+		int rc = DB_OK;
 
 		s.asked = false;
 		if (breaks == BREAK_OLD_EPOCH && ev.kind == XE_OFFER)
@@ -367,11 +375,16 @@ static void run(struct world *w, int h, const struct xevent *first)
 			exchange_step(&o->x, &ev, &out);
 		note_step(before, ev.kind);
 		trace_step(w, h, &ev, before, &out);
-		for (size_t i = 0; ok && i < out.n; i++)
-			ok = perform(w, h, &out, &out.v[i], &s);
+		for (size_t i = 0; rc == DB_OK && i < out.n; i++)
+			rc = perform(w, h, &out, &out.v[i], &s);
 		if (!s.asked)
 			break;
-		ev = (struct xevent){.kind = ok ? XE_IPSEC_OK : XE_IPSEC_FAILED, .spi = {s.spi}};
+		if (rc == DB_UNKNOWN && breaks == BREAK_UNKNOWN_IS_NO)
+			rc = DB_FAILED;
+		ev = (struct xevent){.kind = rc == DB_OK        ? XE_IPSEC_OK
+					     : rc == DB_UNKNOWN ? XE_IPSEC_UNKNOWN
+								: XE_IPSEC_FAILED,
+				     .spi = {s.spi}};
 	}
 	if (s.close && o->link >= 0)
 		lose_link(w, h);
@@ -683,7 +696,7 @@ static bool system_expires(struct world *w, int h)
 		if (parts == 0)
 			continue;
 		o->excused = true;
-		return db_remove(w, h, c->id, (enum part)parts);
+		return db_remove(w, h, c->id, (enum part)parts) == DB_OK;
 	}
 	return false;
 }
@@ -726,6 +739,7 @@ static bool gen_timer(struct world *w, int h, struct gen *g)
 		}
 		if (!g->has_out || !due(w, g->out_end))
 			return false;
+		o->excused = o->excused || g->out_unknown; /* it was never put in force */
 		gen_remove_out(w, h, g);
 		return true;
 	default:
@@ -785,7 +799,7 @@ static void adopt_leftovers(struct world *w, int h)
 void host_start(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
-	struct exchange_config cfg = {.suites = suite_list_default(),
+	struct exchange_config cfg = {.suites = DEFAULT_SUITES,
 				      .lifetime_s = LIFETIME_S,
 				      .window = 64,
 				      .esn = true};

@@ -57,7 +57,7 @@ static bool draw(const struct world *w, struct dice *d, const struct weather *a,
 			     .host = (uint8_t)below(d, 2),
 			     .link = (uint8_t)below(d, LINKS)};
 	if (kind == EV_FAIL)
-		ev->arg = (uint16_t)(1 + below(d, 4));
+		ev->arg = (uint16_t)(below(d, DB_FAULTS) << 4 | (1 + below(d, 4)));
 	if (kind == EV_INJECT && letter_count() > 0)
 		ev->arg = (uint16_t)below(d, letter_count());
 	return event_possible(w, ev);

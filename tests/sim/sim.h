@@ -59,17 +59,29 @@ struct sim_db {
 	uint32_t last_id, last_order;
 	uint32_t selected; /* id of the context that packets leave on; 0: none */
 	uint8_t fail_in;   /* the n-th next call fails; 0: none does */
+	uint8_t fail_how;  /* enum db_fault */
+	bool is_dead;      /* until the end of the event every call fails */
 };
+
+/* How a call into the system fails. */
+enum db_fault {
+	DB_REFUSES, /* it is not done, and the answer says so */
+	DB_UNSENT,  /* it is not done, and no answer comes */
+	DB_DIES,    /* it is done, no answer comes, and the later calls of this event fail */
+	DB_FAULTS
+};
+/* Results of a call, as IPSEC_UNKNOWN of agent/ipsec/ipsec.h. */
+enum { DB_OK = 0, DB_FAILED = -1, DB_UNKNOWN = -3 };
 
 enum part { PART_IN = 1, PART_OUT = 2, PART_BOTH = 3 };
 
 struct world;
 struct sim_ctx *db_find(struct sim_db *db, uint32_t id);
 struct sim_ctx *db_by_spi_in(struct sim_db *db, uint32_t spi);
-/* All but db_lose() may fail by order; then nothing has changed. False is a failure. */
-bool db_reserve(struct world *w, int h, uint32_t *id, uint32_t *spi);
-bool db_add(struct world *w, int h, uint32_t id, const struct sa_keys *k, enum part part);
-bool db_remove(struct world *w, int h, uint32_t id, enum part part);
+/* DB_OK, DB_FAILED: nothing has changed, or DB_UNKNOWN. */
+int db_reserve(struct world *w, int h, uint32_t *id, uint32_t *spi);
+int db_add(struct world *w, int h, uint32_t id, const struct sa_keys *k, enum part part);
+int db_remove(struct world *w, int h, uint32_t id, enum part part);
 /* Everything goes, as with a process. */
 void db_lose(struct world *w, int h);
 
@@ -83,6 +95,7 @@ struct gen {
 	uint64_t epoch; /* 0: of an earlier life, unknown */
 	uint32_t spi_out;
 	bool has_in, has_out;
+	bool out_unknown;         /* the outbound may be there */
 	uint64_t switched;        /* when we began to send on it */
 	uint64_t in_end, out_end; /* removal: hard lifetime, or the retired one's clocks */
 };
@@ -180,7 +193,7 @@ enum event_kind {
 	EV_DIAL,    /* host opens a link */
 	EV_TICK,    /* time passes until the next timer, which ends */
 	EV_REKEY,   /* the user of host asks for it */
-	EV_FAIL,    /* the arg-th next call into host's system will fail */
+	EV_FAIL,    /* a call into host's system will fail */
 	EV_CRASH,   /* host's agent dies */
 	EV_RESTART,
 	EV_INJECT, /* host is given letter arg, which it or its peer has sent before */
@@ -189,8 +202,8 @@ enum event_kind {
 struct event {
 	enum event_kind kind;
 	uint8_t host, link;
-	uint8_t fail; /* explore.c: the n-th call into the system of host fails: n << 1 | host */
-	uint16_t arg;
+	uint8_t fail; /* explore.c: a call into a system fails: how << 4 | n << 1 | host */
+	uint16_t arg; /* EV_FAIL: how << 4 | n */
 };
 bool event_possible(const struct world *w, const struct event *ev);
 /* Makes it happen and checks everything. False: an invariant is broken. */
@@ -272,6 +285,8 @@ uint64_t fingerprint(const struct secret *s);
 	X(EARLY_RETIRE, "early-retire", 1u << I1 | 1u << I6,                                  \
 	  "the leader retires the old pair at its own switch")                                \
 	X(OLD_EPOCH, "old-epoch", 1u << I7, "nobody looks at an offer's epoch")               \
+	X(UNKNOWN_IS_NO, "unknown-is-no", 1u << I1 | 1u << I6,                                \
+	  "an answer that did not come is taken for a failure")                               \
 	X(ANY_XID, "any-xid", 1u << I1 | 1u << I6 | 1u << I7, "nobody looks at an xid")
 /* clang-format on */
 

@@ -251,7 +251,7 @@ void event_print(const struct world *w, const struct event *ev)
 		trace(w, "a rekey is asked for at %c", h);
 		break;
 	case EV_FAIL:
-		trace(w, "call %u from now into the system of %c will fail", ev->arg, h);
+		trace(w, "call %u from now into the system of %c will fail", ev->arg & 15, h);
 		break;
 	case EV_CRASH:
 		trace(w, "the agent of %c dies%s", h,
@@ -297,7 +297,8 @@ bool event_apply(struct world *w, const struct event *ev)
 		host_rekey(w, h);
 		break;
 	case EV_FAIL:
-		w->host[h].db.fail_in = (uint8_t)ev->arg;
+		w->host[h].db.fail_in = ev->arg & 15;
+		w->host[h].db.fail_how = (uint8_t)(ev->arg >> 4);
 		break;
 	case EV_CRASH:
 		tally.crashes++;
@@ -312,6 +313,7 @@ bool event_apply(struct world *w, const struct event *ev)
 	default:
 		break;
 	}
+	w->host[A].db.is_dead = w->host[B].db.is_dead = false;
 	note_sending(w);
 	check_event(w);
 	return verdict.inv == INV_NONE;

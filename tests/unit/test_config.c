@@ -433,7 +433,7 @@ static void options_are_written_as_they_are_read(void)
 		memcpy(more, text, sizeof more);
 		CHECK(config_default_options(&again, &e) == 0);
 		CHECK(peer_options_change(&o, &again) == CHANGE_PEER);
-		if (!CHECK(json_open(&doc, text, strlen(text), 6, false, &e) == 0))
+		if (!CHECK(json_open(&doc, text, strlen(text), 6, &e) == 0))
 			return;
 		CHECK(config_get_options(&again, json_root(doc), &e) == 0);
 		json_close(doc);

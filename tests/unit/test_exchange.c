@@ -8,6 +8,7 @@
 #include "proto/exchange/exchange.h"
 #include "crypto/random.h"
 #include "tests/t.h"
+#include "tests/suites.h"
 
 #define LEADER_SPI 0x1001
 #define FOLLOWER_SPI 0x2002
@@ -29,7 +30,7 @@ static struct sent sent[MSG_COUNT];
 
 static struct exchange_config config(void)
 {
-	struct exchange_config c = {.suites = suite_list_default(),
+	struct exchange_config c = {.suites = DEFAULT_SUITES,
 				    .lifetime_s = 3600,
 				    .window = 64,
 				    .esn = true};

@@ -49,16 +49,6 @@ static void lengths_are_those_of_the_rfcs(void)
 	}
 }
 
-static void only_strong_encryption_is_offered_by_default(void)
-{
-	struct suite_list l = suite_list_default();
-
-	CHECK_U64(l.n, 3);
-	CHECK_U64(l.v[0], SUITE_AES256GCM16);
-	CHECK_U64(l.v[1], SUITE_AES128GCM16);
-	CHECK_U64(l.v[2], SUITE_AES256_SHA256);
-}
-
 static void a_list_holds_each_suite_once(void)
 {
 	struct suite_list l = {0};
@@ -89,5 +79,4 @@ static void the_choice_follows_the_offer(void)
 }
 
 T_MAIN(T(names_and_suites_correspond), T(lengths_are_those_of_the_rfcs),
-       T(only_strong_encryption_is_offered_by_default), T(a_list_holds_each_suite_once),
-       T(the_choice_follows_the_offer))
+       T(a_list_holds_each_suite_once), T(the_choice_follows_the_offer))

@@ -136,7 +136,7 @@ void lab_query_document(struct parallel_command *j, char *line, size_t len)
 	size_t host;
 	struct lab_session *r = lab_remote_session(j, &host);
 
-	if (json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, NULL) < 0)
+	if (json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, NULL) < 0)
 		return;
 	take_document(r, host, json_root(doc));
 	json_close(doc);

@@ -85,7 +85,7 @@ static void on_closed(uv_handle_t *handle)
 			break;
 		}
 	tls_free(c->tls);
-	frame_free(&c->frames);
+	frame_done(&c->frames);
 	free(c);
 }
 

@@ -13,7 +13,7 @@
 
 /* A CA that was read. */
 struct ca {
-	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX];
+	struct ident_files at;
 	char *cert_pem, *key_pem;
 	size_t cert_len, key_len;
 	struct cert_facts facts;
@@ -22,9 +22,10 @@ struct ca {
 static int ca_paths(struct ca *ca, const struct args *a, struct err *e)
 {
 	memset(ca, 0, sizeof *ca);
-	if (ident_dir(ca->dir, a, e) < 0 || ident_path(ca->cert, ca->dir, CONF_CA, e) < 0)
+	if (ident_dir(ca->at.dir, a, e) < 0 ||
+	    os_path_join(ca->at.cert, ca->at.dir, CONF_CA, e) < 0)
 		return -1;
-	return ident_path(ca->key, ca->dir, CONF_CA_KEY, e);
+	return os_path_join(ca->at.key, ca->at.dir, CONF_CA_KEY, e);
 }
 
 static void ca_free(struct ca *ca)
@@ -34,20 +35,24 @@ static void ca_free(struct ca *ca)
 	memset(ca, 0, sizeof *ca);
 }
 
+/* Returns -1. */
+static int hint_at_new(const struct ca *ca, bool needs_key, struct err *e)
+{
+	if (!os_exists(ca->at.cert) || (needs_key && !os_exists(ca->at.key)))
+		err_hint(e, "create a CA with \"sapair ca new\", or give its directory with --dir");
+	return -1;
+}
+
 static int ca_open(struct ca *ca, const struct args *a, struct err *e)
 {
 	if (ca_paths(ca, a, e) < 0)
 		return -1;
-	if (ident_read(&ca->facts, ca->cert, OS_CONFIG, &ca->cert_pem, &ca->cert_len, e) < 0 ||
-	    os_read_file(&ca->key_pem, &ca->key_len, ca->key, OS_SECRET, e) < 0) {
-		if (!os_exists(ca->cert) || !os_exists(ca->key))
-			err_hint(
-				e,
-				"create a CA with \"sapair ca new\", or give its directory with --dir");
-		ca_free(ca);
-		return -1;
-	}
-	return 0;
+	if (ident_read(&ca->facts, ca->at.cert, OS_CONFIG, &ca->cert_pem, &ca->cert_len, e) == 0 &&
+	    os_read_file(&ca->key_pem, &ca->key_len, ca->at.key, OS_SECRET, e) == 0)
+		return 0;
+	hint_at_new(ca, true, e);
+	ca_free(ca);
+	return -1;
 }
 
 /* changed: NULL if the verb changes nothing; key: NULL if none was made. */
@@ -82,39 +87,21 @@ static void print(const struct args *a, const struct cert_facts *f, const bool *
 
 /* ---- new, show ------------------------------------------------------------------------- */
 
-static int make_ca(const struct args *a, const struct ca *ca, struct err *e)
-{
-	const char *name = args_text(a, "name");
-	struct ident_wish w;
-	struct pem_pair pair;
-	int rc;
-
-	if (ident_wish(&w, a, name != NULL ? name : "sapair-ca", IDENT_CA_DAYS, e) < 0 ||
-	    os_make_dir(ca->dir, e) < 0)
-		return -1;
-	w.wish.is_ca = true;
-	if (!cert_self(&pair, &w.wish))
-		return err_set(e, ERR_USAGE,
-			       "no certificate can have these dates (see --days, --not-after)");
-	rc = ident_write(&pair, ca->cert, ca->key, args_has(a, "force"), e);
-	wipe(&pair, sizeof pair);
-	return rc;
-}
-
 static int run_new(const struct args *a, struct err *e)
 {
 	bool changed = args_has(a, "force");
+	const char *name = args_text(a, "name");
 	struct cert_facts f;
 	struct ca ca;
 
 	if (ca_paths(&ca, a, e) < 0)
 		return -1;
-	changed = changed || !os_exists(ca.cert) || !os_exists(ca.key);
-	if (changed && make_ca(a, &ca, e) < 0)
+	changed = changed || !os_exists(ca.at.cert) || !os_exists(ca.at.key);
+	if (changed && ident_make(a, &ca.at, name != NULL ? name : "sapair-ca", true, e) < 0)
 		return -1;
-	if (ident_read(&f, ca.cert, OS_CONFIG, NULL, NULL, e) < 0)
+	if (ident_read(&f, ca.at.cert, OS_CONFIG, NULL, NULL, e) < 0)
 		return -1;
-	print(a, &f, &changed, ca.cert, ca.key, NULL);
+	print(a, &f, &changed, ca.at.cert, ca.at.key, NULL);
 	return 0;
 }
 
@@ -125,42 +112,42 @@ static int run_show(const struct args *a, struct err *e)
 
 	if (ca_paths(&ca, a, e) < 0)
 		return -1;
-	if (ident_read(&f, ca.cert, OS_CONFIG, NULL, NULL, e) < 0) {
-		if (!os_exists(ca.cert))
-			err_hint(
-				e,
-				"create a CA with \"sapair ca new\", or give its directory with --dir");
-		return -1;
-	}
-	print(a, &f, NULL, ca.cert, os_exists(ca.key) ? ca.key : NULL, NULL);
+	if (ident_read(&f, ca.at.cert, OS_CONFIG, NULL, NULL, e) < 0)
+		return hint_at_new(&ca, false, e);
+	print(a, &f, NULL, ca.at.cert, os_exists(ca.at.key) ? ca.at.key : NULL, NULL);
 	return 0;
 }
 
 /* ---- issue, sign ----------------------------------------------------------------------- */
 
-/* Requires an address: `run --peer ADDRESS` identifies the peer by it. Limits the certificate to
- * the validity of the CA; a lab CA makes lab identities. */
-static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args *a,
-		   const char *name, struct err *e)
+/* No certificate is valid for longer than that of the CA; a lab CA makes lab identities. */
+static int limit_to_ca(struct cert_params *w, const struct ca *ca, struct err *e)
 {
 	char text[DATE_TEXT];
 
+	w->is_lab = w->is_lab || ca->facts.is_lab;
+	if (w->not_after <= ca->facts.not_after)
+		return 0;
+	date_put(text, ca->facts.not_after);
+	if (w->not_before >= ca->facts.not_after)
+		return err_set(e, ERR_USAGE,
+			       "the CA expires at %s, before the certificate would be valid", text);
+	w->not_after = ca->facts.not_after;
+	out_note("valid only until %s, when the CA expires", text);
+	return 0;
+}
+
+/* Requires an address: `run --peer ADDRESS` identifies the peer by it. */
+static int wish_by(struct ident_wish *w, const struct ca *ca, const struct args *a,
+		   const char *name, struct err *e)
+{
 	if (!args_has(a, "address")) {
 		err_set(e, ERR_USAGE, "%s: --address is missing", a->verb->name);
 		return err_hint(e, "give the addresses at which peers reach this host");
 	}
 	if (ident_wish(w, a, name, IDENT_DAYS, e) < 0)
 		return -1;
-	w->wish.is_lab = w->wish.is_lab || ca->facts.is_lab;
-	if (w->wish.not_after <= ca->facts.not_after)
-		return 0;
-	date_put(text, ca->facts.not_after);
-	if (w->wish.not_before >= ca->facts.not_after)
-		return err_set(e, ERR_USAGE,
-			       "the CA expires at %s, before the certificate would be valid", text);
-	w->wish.not_after = ca->facts.not_after;
-	out_note("valid only until %s, when the CA expires", text);
-	return 0;
+	return limit_to_ca(&w->wish, ca, e);
 }
 
 /* Does the same certificate exist already? */
@@ -182,7 +169,7 @@ static int copy_ca(const struct ca *ca, const char *to, bool force, struct err *
 	size_t len;
 	bool same;
 
-	if (strcmp(to, ca->cert) == 0)
+	if (strcmp(to, ca->at.cert) == 0)
 		return 0;
 	if (!force && os_exists(to)) {
 		if (os_read_file(&text, &len, to, OS_ANYONE, e) < 0)
@@ -211,12 +198,12 @@ static int issue_paths(struct issue *i, const struct args *a, const char *name, 
 	    (i->dir[0] != '\0' && os_make_dir(i->dir, e) < 0))
 		return -1;
 	snprintf(file, sizeof file, "%s.crt", name);
-	if (ident_path(i->cert, i->dir, file, e) < 0)
+	if (os_path_join(i->cert, i->dir, file, e) < 0)
 		return -1;
 	snprintf(file, sizeof file, "%s.key", name);
-	if (ident_path(i->key, i->dir, file, e) < 0)
+	if (os_path_join(i->key, i->dir, file, e) < 0)
 		return -1;
-	return ident_path(i->ca, i->dir, CONF_CA, e);
+	return os_path_join(i->ca, i->dir, CONF_CA, e);
 }
 
 static int issue(const struct args *a, const struct ca *ca, const char *name, struct err *e)
@@ -235,7 +222,7 @@ static int issue(const struct args *a, const struct ca *ca, const char *name, st
 	changed = force || !os_exists(i.key) || !is_there(i.cert, ca, &w.wish, NULL, &f);
 	if (changed) {
 		fault = cert_issue(&pair, &w.wish, ca->cert_pem, ca->key_pem);
-		rc = creds_fault(fault, ca->cert, ca->key, ca->cert, e);
+		rc = creds_fault(fault, ca->at.cert, ca->at.key, ca->at.cert, e);
 		if (rc == 0)
 			rc = ident_write(&pair, i.cert, i.key, force, e);
 		wipe(&pair, sizeof pair);
@@ -284,7 +271,7 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 		enum identity_fault fault =
 			cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem);
 
-		if (creds_fault(fault, args_word(a, 0), ca->key, ca->cert, e) < 0)
+		if (creds_fault(fault, args_word(a, 0), ca->at.key, ca->at.cert, e) < 0)
 			return -1;
 		if (os_write_file(to, cert, strlen(cert), false, !force, e) < 0) {
 			if (os_exists(to))
@@ -294,15 +281,16 @@ static int sign(const struct args *a, const struct ca *ca, const struct cert_fac
 		if (ident_read(&f, to, OS_ANYONE, NULL, NULL, e) < 0)
 			return -1;
 	}
-	print(a, &f, &changed, to, NULL, ca->cert);
+	print(a, &f, &changed, to, NULL, ca->at.cert);
 	return 0;
 }
 
 /* Issues the certificate again with new dates. */
-static int renew(const struct args *a, const struct ca *ca, const char *path, const char *pem,
-		 const struct cert_facts *old, struct err *e)
+static int renew(const struct args *a, const struct ca *ca, const struct cert_facts *old,
+		 const char *pem, struct err *e)
 {
-	char cert[CERT_PEM_MAX], text[DATE_TEXT];
+	const char *path = args_word(a, 0);
+	char cert[CERT_PEM_MAX];
 	struct cert_facts f;
 	struct ident_wish w;
 	bool changed = true;
@@ -319,26 +307,25 @@ static int renew(const struct args *a, const struct ca *ca, const char *path, co
 		memcpy(w.addr[i] + 1, old->addr[i].bytes, old->addr[i].len);
 	}
 	w.wish.addrs = old->addrs;
-	w.wish.is_lab = old->is_lab || ca->facts.is_lab;
-	if (w.wish.not_after > ca->facts.not_after) {
-		date_put(text, ca->facts.not_after);
-		if (w.wish.not_before >= ca->facts.not_after)
-			return err_set(e, ERR_USAGE, "the CA expired at %s", text);
-		w.wish.not_after = ca->facts.not_after;
-		out_note("valid only until %s, when the CA expires", text);
-	}
-	if (creds_fault(cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem), path, ca->key,
-			ca->cert, e) < 0 ||
+	w.wish.is_lab = old->is_lab;
+	if (limit_to_ca(&w.wish, ca, e) < 0)
+		return -1;
+	if (creds_fault(cert_sign(cert, &w.wish, pem, ca->cert_pem, ca->key_pem), path, ca->at.key,
+			ca->at.cert, e) < 0 ||
 	    os_write_file(path, cert, strlen(cert), false, false, e) < 0 ||
 	    ident_read(&f, path, OS_ANYONE, NULL, NULL, e) < 0)
 		return -1;
-	print(a, &f, &changed, path, NULL, ca->cert);
+	print(a, &f, &changed, path, NULL, ca->at.cert);
 	return 0;
 }
 
-static int run_renew(const struct args *a, struct err *e)
+/* Opens the CA, and reads the certificate that is the argument. */
+static int with_certificate(const struct args *a,
+			    int (*act)(const struct args *a, const struct ca *ca,
+				       const struct cert_facts *f, const char *pem, struct err *e),
+			    struct err *e)
 {
-	struct cert_facts old;
+	struct cert_facts f;
 	char *pem = NULL;
 	size_t len = 0;
 	struct ca ca;
@@ -346,9 +333,9 @@ static int run_renew(const struct args *a, struct err *e)
 
 	if (ca_open(&ca, a, e) < 0)
 		return -1;
-	rc = ident_read(&old, args_word(a, 0), OS_ANYONE, &pem, &len, e);
+	rc = ident_read(&f, args_word(a, 0), OS_ANYONE, &pem, &len, e);
 	if (rc == 0)
-		rc = renew(a, &ca, args_word(a, 0), pem, &old, e);
+		rc = act(a, &ca, &f, pem, e);
 	os_free_text(pem, len);
 	ca_free(&ca);
 	return rc;
@@ -356,47 +343,39 @@ static int run_renew(const struct args *a, struct err *e)
 
 static int run_sign(const struct args *a, struct err *e)
 {
-	struct cert_facts subject;
-	char *pem = NULL;
-	size_t len = 0;
-	struct ca ca;
-	int rc;
+	return with_certificate(a, sign, e);
+}
 
-	if (ca_open(&ca, a, e) < 0)
-		return -1;
-	rc = ident_read(&subject, args_word(a, 0), OS_ANYONE, &pem, &len, e);
-	if (rc == 0)
-		rc = sign(a, &ca, &subject, pem, e);
-	os_free_text(pem, len);
-	ca_free(&ca);
-	return rc;
+static int run_renew(const struct args *a, struct err *e)
+{
+	return with_certificate(a, renew, e);
 }
 
 static const struct option ca_new_options[] = {
 	{"name", "NAME", "name (default: sapair-ca)", false},
 	{"days", "N", "validity in days (default 3650)", false},
 	{"dir", "DIR", "output directory (default: the config directory)", false},
-	{"force", NULL, "overwrite existing files", false},
-	IDENT_OPTIONS,
 	OPTION_END,
 };
 
 const struct verb verb_ca_new = {
 	.name = "ca new",
-	.words = "",
 	.text = "create a CA",
 	.example = "sapair ca new --name lab-ca --dir ca",
-	.options = {ca_new_options},
+	.options = {ca_new_options, ident_options},
 	.run = run_new,
 };
 
-static const struct option issue_options[] = {
+/* Of each verb that certifies a host. */
+static const struct option host_options[] = {
 	{"address", "ADDRESS", "address of the host; may be repeated", true},
 	{"days", "N", "validity in days (default 825)", false},
 	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
+	OPTION_END,
+};
+
+static const struct option issue_options[] = {
 	{"out", "DIR", "output directory (default: the current directory)", false},
-	{"force", NULL, "overwrite existing files", false},
-	IDENT_OPTIONS,
 	OPTION_END,
 };
 
@@ -407,20 +386,13 @@ const struct verb verb_ca_issue = {
 	.more = "Needs at least one --address. Copy NAME.crt, NAME.key and ca.crt to the\n"
 		"host.",
 	.example = "sapair ca issue alpha --address 192.0.2.1 --dir ca --out alpha",
-	.options = {issue_options},
-	.least = 1,
-	.most = 1,
+	.options = {host_options, issue_options, ident_options},
 	.run = run_issue,
 };
 
 static const struct option sign_options[] = {
 	{"name", "NAME", "name (default: that in CERT)", false},
-	{"address", "ADDRESS", "address of the host; may be repeated", true},
-	{"days", "N", "validity in days (default 825)", false},
-	{"dir", "DIR", "directory of ca.crt and ca.key (default: config directory)", false},
 	{"out", "FILE", "output file (default: NAME.crt in the current directory)", false},
-	{"force", NULL, "overwrite existing files", false},
-	IDENT_OPTIONS,
 	OPTION_END,
 };
 
@@ -430,9 +402,7 @@ const struct verb verb_ca_sign = {
 	.text = "certify the key of a host's self-signed certificate",
 	.more = "Needs at least one --address. The private key never leaves its host.",
 	.example = "sapair ca sign alpha-self.crt --address 192.0.2.1 --out alpha.crt",
-	.options = {sign_options},
-	.least = 1,
-	.most = 1,
+	.options = {host_options, sign_options, ident_options},
 	.run = run_sign,
 };
 
@@ -452,8 +422,6 @@ const struct verb verb_ca_renew = {
 		"running agent loads the new file by itself, without disturbing any pair.",
 	.example = "sapair ca renew alpha/alpha.crt --dir ca",
 	.options = {renew_options},
-	.least = 1,
-	.most = 1,
 	.run = run_renew,
 };
 
@@ -464,7 +432,6 @@ static const struct option ca_show_options[] = {
 
 const struct verb verb_ca_show = {
 	.name = "ca show",
-	.words = "",
 	.text = "show the CA certificate",
 	.example = "sapair ca show --dir ca",
 	.options = {ca_show_options},

@@ -2,8 +2,6 @@
  * agent/cli/verbs/check.c - check: reads all that an agent would read, and reports errors.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
@@ -129,26 +127,13 @@ static void print_json(const char *path, const struct config *c, const struct fi
 	out_end(&o);
 }
 
-static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e)
-{
-	const char *file = args_word(a, 0), *config = args_text(a, "config");
-
-	if (file != NULL && config != NULL)
-		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
-	if (file == NULL)
-		file = config;
-	if (file != NULL)
-		return conf_absolute(path, NULL, file, e);
-	return conf_usual(path, e);
-}
-
 static int run_check(const struct args *a, struct err *e)
 {
 	struct findings f = {.n = 0};
 	char path[OS_PATH_MAX];
 	struct config c;
 
-	if (find_file(path, a, e) < 0)
+	if (conf_find_given(path, a, e) < 0)
 		return -1;
 	if (conf_read(&c, path, e) < 0) {
 		if (!os_exists(path))
@@ -186,6 +171,5 @@ const struct verb verb_check = {
 	.text = "check the config without changing anything",
 	.example = "sapair check /etc/sapair/sapair.json",
 	.options = {check_options},
-	.most = 1,
 	.run = run_check,
 };

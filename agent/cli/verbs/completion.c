@@ -1,7 +1,6 @@
 /*
  * agent/cli/verbs/completion.c - completion: derived from the list of verbs.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/cli/out.h"
@@ -174,7 +173,5 @@ const struct verb verb_completion = {
 	.words = "SHELL",
 	.text = "print a completion script for bash, zsh, fish or powershell",
 	.example = "sapair completion bash > /etc/bash_completion.d/sapair",
-	.least = 1,
-	.most = 1,
 	.run = run_completion,
 };

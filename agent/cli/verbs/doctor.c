@@ -8,15 +8,11 @@
 
 #include <uv.h>
 
-#include "agent/cli/client.h"
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
-#include "agent/cli/out.h"
-#include "agent/cli/show.h"
-#include "agent/cli/verb.h"
+#include "agent/cli/request.h"
 #include "agent/os/creds.h"
 #include "agent/ipsec/ipsec.h"
-#include "proto/json/scan.h"
 
 #define REACH_MS 3000
 #define ANSWER_MS 5000
@@ -26,7 +22,7 @@
 enum health { FINE, DOUBTFUL, WRONG };
 
 struct finding {
-	char check[24];
+	const char *check;
 	char peer[MSG_NAME_MAX + 1];
 	enum health health;
 	int exit;
@@ -39,24 +35,24 @@ struct doctor {
 	struct config cfg;
 	bool has_config;
 	struct json_doc *status; /* status of a running agent; NULL: none is running */
-	struct client *client;
+	const char *peer;        /* that the findings concern; NULL: this host */
 	struct finding *list;
 	size_t n;
 };
 
 /* ---- findings -------------------------------------------------------------------------- */
 
-static struct finding *find(struct doctor *d, const char *check, enum health h, const char *fmt,
-			    ...) PRINTF_LIKE(4, 5);
-static struct finding *find(struct doctor *d, const char *check, enum health h, const char *fmt,
-			    ...)
+/* hint may be NULL. The exit status of a problem is ERR_USAGE's unless the caller sets another. */
+static struct finding *find(struct doctor *d, const char *check, enum health h, const char *hint,
+			    const char *fmt, ...) PRINTF_LIKE(5, 6);
+static struct finding *find(struct doctor *d, const char *check, enum health h, const char *hint,
+			    const char *fmt, ...)
 {
 	struct finding *f = &d->list[d->n < FINDINGS_MAX ? d->n++ : FINDINGS_MAX - 1];
 	va_list ap;
 
-	memset(f, 0, sizeof *f);
-	snprintf(f->check, sizeof f->check, "%s", check);
-	f->health = h;
+	*f = (struct finding){.check = check, .health = h, .hint = hint};
+	snprintf(f->peer, sizeof f->peer, "%s", d->peer != NULL ? d->peer : "");
 	f->exit = h == WRONG ? err_exit_status(ERR_USAGE) : 0;
 	va_start(ap, fmt);
 	vsnprintf(f->text, sizeof f->text, fmt, ap);
@@ -66,44 +62,62 @@ static struct finding *find(struct doctor *d, const char *check, enum health h, 
 
 static void find_err(struct doctor *d, const char *check, const struct err *e)
 {
-	struct finding *f = find(d, check, WRONG, "%s", e->cause);
-
-	f->exit = err_exit_status(e->code);
-	f->hint = e->hint;
+	find(d, check, WRONG, e->hint, "%s", e->cause)->exit = err_exit_status(e->code);
 }
 
 /* ---- this host ------------------------------------------------------------------------- */
 
+/* request_take: keeps the status. */
+static int take_status(struct request *q, const struct cJSON *d, const char *line, size_t len,
+		       struct err *e)
+{
+	struct doctor *to = q->arg;
+
+	(void)d;
+	return to->status == NULL ? request_parse(&to->status, line, len, e) : 0;
+}
+
 static void look_at_agent(struct doctor *d)
 {
 	const char *control = args_text(d->args, "control");
-	struct ctl_request req;
+	struct request q;
 	struct err e = {0};
-	const char *line = NULL;
-	size_t len = 0;
 
 	if (control == NULL && d->cfg.control[0] != '\0')
 		control = d->cfg.control;
-	ctl_request_init(&req, CTL_STATUS);
-	if (client_open(&d->client, control, &e) < 0) {
+	request_init(&q, d->args, CTL_STATUS);
+	q.take = take_status;
+	q.arg = d;
+	q.req.timeout_ms = ANSWER_MS;
+	if (request_connect(&q, control, &e) < 0) {
 		if (e.code == ERR_DOWN)
-			find(d, "agent", DOUBTFUL, "no agent is running")->hint =
-				"start it with \"sapair run\"";
+			find(d, "agent", DOUBTFUL, "start it with \"sapair run\"",
+			     "no agent is running");
 		else
 			find_err(d, "agent", &e);
 		return;
 	}
-	if (client_send(d->client, &req, &e) < 0 ||
-	    client_line(d->client, client_now_ms() + ANSWER_MS, &line, &len, &e) <= 0 ||
-	    json_open(&d->status, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, &e) < 0) {
-		struct finding *f = find(d, "agent", WRONG, "running, but not answering");
+	if (request_converse(&q, &e) < 0 || d->status == NULL)
+		find(d, "agent", WRONG, "see its log, and restart it", "running, but not answering")
+			->exit = err_exit_status(ERR_DOWN);
+	else
+		find(d, "agent", FINE, NULL, "running, back end %s",
+		     show_text(json_root(d->status), "backend", "unknown"));
+	request_close(&q);
+}
 
-		f->exit = err_exit_status(ERR_DOWN);
-		f->hint = "see its log, and restart it";
-		return;
-	}
-	find(d, "agent", FINE, "running, back end %s",
-	     show_text(json_root(d->status), "backend", "unknown"));
+static int read_config(struct doctor *d, const char *path, bool is_there, struct err *e)
+{
+	char dir[OS_PATH_MAX];
+
+	os_dir_of(dir, path);
+	if ((is_there ? conf_read(&d->cfg, path, e) : config_init(&d->cfg, e)) < 0 ||
+	    conf_peers(&d->cfg, dir, e) < 0)
+		return -1;
+	if (config_check(&d->cfg, e) == 0 && conf_identity(&d->cfg, dir, e) == 0)
+		return 0;
+	config_free(&d->cfg);
+	return -1;
 }
 
 static void look_at_config(struct doctor *d)
@@ -111,34 +125,25 @@ static void look_at_config(struct doctor *d)
 	const char *config = args_text(d->args, "config");
 	char path[OS_PATH_MAX], dir[OS_PATH_MAX];
 	struct err e = {0};
+	bool is_there;
 
-	if ((config != NULL ? conf_absolute(path, NULL, config, &e) : conf_usual(path, &e)) < 0) {
+	if (conf_find(path, config, &e) < 0) {
 		find_err(d, "config", &e);
 		return;
 	}
 	os_dir_of(dir, path);
-	if (config == NULL && !os_exists(path) && !conf_has_peers(dir)) {
-		find(d, "config", DOUBTFUL, "no config file %s", path)->hint =
-			"give its path with --config; \"sapair run --peer\" needs none";
-		return;
-	}
-	if ((os_exists(path) || config != NULL ? conf_read(&d->cfg, path, &e)
-					       : config_init(&d->cfg, &e)) < 0) {
+	is_there = config != NULL || os_exists(path);
+	if (!is_there && !conf_has_peers(dir))
+		find(d, "config", DOUBTFUL,
+		     "give its path with --config; \"sapair run --peer\" needs none",
+		     "no config file %s", path);
+	else if (read_config(d, path, is_there, &e) < 0)
 		find_err(d, "config", &e);
-		return;
-	}
-	if (conf_peers(&d->cfg, dir, &e) < 0) {
-		find_err(d, "config", &e);
-		return;
-	}
-	if (config_check(&d->cfg, &e) < 0 || conf_identity(&d->cfg, dir, &e) < 0) {
-		find_err(d, "config", &e);
-		config_free(&d->cfg);
-		return;
-	}
-	d->has_config = true;
-	find(d, "config", FINE, "%s, %zu peer%s", path, d->cfg.n_peers,
-	     d->cfg.n_peers == 1 ? "" : "s");
+	else
+		d->has_config = true;
+	if (d->has_config)
+		find(d, "config", FINE, NULL, "%s, %zu peer%s", path, d->cfg.n_peers,
+		     d->cfg.n_peers == 1 ? "" : "s");
 }
 
 static void look_at_identity(struct doctor *d)
@@ -159,24 +164,20 @@ static void look_at_identity(struct doctor *d)
 	left = f->not_after - now;
 	date_put(today, now);
 	date_put(when, left <= 0 ? f->not_after : f->not_before);
-	if (now < f->not_before) {
-		find(d, "clock", WRONG,
-		     "the clock says %s, and our certificate is not valid before %s", today, when)
-			->hint = "correct this host's clock";
-	} else if (left <= 0) {
-		struct finding *bad = find(d, "certificate", WRONG,
-					   "ours expired at %s; the clock says %s", when, today);
-
-		bad->exit = err_exit_status(ERR_AUTH);
-		bad->hint = "renew it with \"sapair ca renew\", or correct the clock";
-	} else if (left < 30 * DATE_DAY_S) {
-		find(d, "certificate", DOUBTFUL, "ours expires in %d days",
-		     (int)(left / DATE_DAY_S))
-			->hint = "renew it with \"sapair ca renew\"";
-	} else {
-		find(d, "certificate", FINE, "%s, valid for %d days", f->name,
+	if (now < f->not_before)
+		find(d, "clock", WRONG, "correct this host's clock",
+		     "the clock says %s, and our certificate is not valid before %s", today, when);
+	else if (left <= 0)
+		find(d, "certificate", WRONG,
+		     "renew it with \"sapair ca renew\", or correct the clock",
+		     "ours expired at %s; the clock says %s", when, today)
+			->exit = err_exit_status(ERR_AUTH);
+	else if (left < 30 * DATE_DAY_S)
+		find(d, "certificate", DOUBTFUL, "renew it with \"sapair ca renew\"",
+		     "ours expires in %d days", (int)(left / DATE_DAY_S));
+	else
+		find(d, "certificate", FINE, NULL, "%s, valid for %d days", f->name,
 		     (int)(left / DATE_DAY_S));
-	}
 	identity_free(id);
 }
 
@@ -222,8 +223,9 @@ static void look_at_address(struct doctor *d, const char *what, const struct add
 		return;
 	}
 	addr_put(text, a);
-	find(d, "addresses", WRONG, "%s: no interface of this host has %s", what, text)->hint =
-		"put an address of this host into the config (see ip address), or add this one to it";
+	find(d, "addresses", WRONG,
+	     "put an address of this host into the config (see ip address), or add this one to it",
+	     "%s: no interface of this host has %s", what, text);
 }
 
 static void look_at_addresses(struct doctor *d)
@@ -235,23 +237,29 @@ static void look_at_addresses(struct doctor *d)
 	for (size_t i = 0; i < d->cfg.n_peers; i++)
 		look_at_address(d, d->cfg.peers[i].name, &d->cfg.peers[i].local, &good);
 	if (good > 0 && d->n == before)
-		find(d, "addresses", FINE, "all addresses in the config are on this host");
+		find(d, "addresses", FINE, NULL, "all addresses in the config are on this host");
+}
+
+static int sockaddr_of(struct sockaddr_storage *ss, const struct endpoint *ep)
+{
+	char host[ADDR_TEXT];
+
+	addr_put(host, &ep->addr);
+	return ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)ss)
+				 : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)ss);
 }
 
 /* Is the TCP port free? Only if no agent is running. */
 static void look_at_port(struct doctor *d, const struct endpoint *ep)
 {
 	struct sockaddr_storage ss;
-	char host[ADDR_TEXT], at[ENDPOINT_TEXT];
+	char at[ENDPOINT_TEXT];
 	uv_loop_t loop;
 	uv_tcp_t tcp;
 	int rc;
 
-	addr_put(host, &ep->addr);
 	endpoint_put(at, ep);
-	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
-	if (rc != 0 || uv_loop_init(&loop) != 0)
+	if (sockaddr_of(&ss, ep) != 0 || uv_loop_init(&loop) != 0)
 		return;
 	uv_tcp_init(&loop, &tcp);
 	rc = uv_tcp_bind(&tcp, (const struct sockaddr *)&ss,
@@ -262,20 +270,21 @@ static void look_at_port(struct doctor *d, const struct endpoint *ep)
 	uv_run(&loop, UV_RUN_DEFAULT);
 	uv_loop_close(&loop);
 	if (rc == 0)
-		find(d, "port", FINE, "TCP %s is free", at);
+		find(d, "port", FINE, NULL, "TCP %s is free", at);
 	else if (rc == UV_EADDRINUSE)
-		find(d, "port", WRONG, "TCP %s: in use by another program", at)->hint =
-			"ss -ltnp shows which; stop it, or choose another port with \"listen\"";
+		find(d, "port", WRONG,
+		     "ss -ltnp shows which; stop it, or choose another port with \"listen\"",
+		     "TCP %s: in use by another program", at);
 	else if (rc == UV_EACCES)
-		find(d, "port", WRONG, "TCP %s: %s", at, uv_strerror(rc))->hint =
-			"ports below 1024 require root; choose a higher one with \"listen\"";
+		find(d, "port", WRONG,
+		     "ports below 1024 require root; choose a higher one with \"listen\"",
+		     "TCP %s: %s", at, uv_strerror(rc));
 }
 
 /* MTU inside ESP. Without /sys, no finding. */
-static void look_at_link(struct doctor *d, const char *peer, const char *local)
+static void look_at_link(struct doctor *d, const char *local)
 {
 	char name[64], path[128], text[16] = "";
-	struct finding *f;
 	struct addr a;
 	long mtu;
 	FILE *file;
@@ -290,16 +299,14 @@ static void look_at_link(struct doctor *d, const char *peer, const char *local)
 	fclose(file);
 	if (mtu <= 0)
 		return;
-	if (mtu < IPV6_LEAST + ESP_BYTES) {
-		f = find(d, "mtu", DOUBTFUL,
-			 "%s carries packets of %ld bytes, %ld inside ESP: IPv6 needs %d", name,
-			 mtu, mtu - ESP_BYTES, IPV6_LEAST);
-		f->hint = "raise it (ip link set dev DEVICE mtu 1500), if the link supports it";
-	} else {
-		f = find(d, "mtu", FINE, "%s carries packets of %ld bytes, %ld inside ESP", name,
-			 mtu, mtu - ESP_BYTES);
-	}
-	snprintf(f->peer, sizeof f->peer, "%s", peer);
+	if (mtu < IPV6_LEAST + ESP_BYTES)
+		find(d, "mtu", DOUBTFUL,
+		     "raise it (ip link set dev DEVICE mtu 1500), if the link supports it",
+		     "%s carries packets of %ld bytes, %ld inside ESP: IPv6 needs %d", name, mtu,
+		     mtu - ESP_BYTES, IPV6_LEAST);
+	else
+		find(d, "mtu", FINE, NULL, "%s carries packets of %ld bytes, %ld inside ESP", name,
+		     mtu, mtu - ESP_BYTES);
 }
 
 static void look_at_discovery(struct doctor *d)
@@ -310,8 +317,9 @@ static void look_at_discovery(struct doctor *d)
 	if (f != NULL)
 		fclose(f);
 	if (c != '0')
-		find(d, "mtu", DOUBTFUL, "path MTU discovery is off")->hint =
-			"enable it, or long packets may be lost: sysctl net.ipv4.ip_no_pmtu_disc=0";
+		find(d, "mtu", DOUBTFUL,
+		     "enable it, or long packets may be lost: sysctl net.ipv4.ip_no_pmtu_disc=0",
+		     "path MTU discovery is off");
 }
 
 static void look_at_network(struct doctor *d)
@@ -354,17 +362,18 @@ static void look_at_suites(struct doctor *d, struct ipsec *db)
 		}
 		if (any)
 			continue;
-		find(d, "suites", WRONG, "peer %s: this system supports none of its suites",
-		     d->cfg.peers[i].name)
-			->hint =
-			"load the kernel modules (gcm, seqiv, authenc, cbc), or allow other suites with \"suites\"";
+		find(d, "suites", WRONG,
+		     "load the kernel modules (gcm, seqiv, authenc, cbc), or allow other suites with "
+		     "\"suites\"",
+		     "peer %s: this system supports none of its suites", d->cfg.peers[i].name);
 		return;
 	}
 	if (n > 0)
-		find(d, "suites", DOUBTFUL, "this system does not support%s", missing)->hint =
-			"the other suites suffice; the kernel modules are gcm, seqiv, authenc, cbc";
+		find(d, "suites", DOUBTFUL,
+		     "the other suites suffice; the kernel modules are gcm, seqiv, authenc, cbc",
+		     "this system does not support%s", missing);
 	else if (d->cfg.n_peers > 0)
-		find(d, "suites", FINE, "this system supports all suites of the config");
+		find(d, "suites", FINE, NULL, "this system supports all suites of the config");
 }
 
 static int count_leftover(void *arg, const struct ipsec_leftover *l, struct err *e)
@@ -393,7 +402,7 @@ static void look_at_statistics(struct doctor *d, struct ipsec *db)
 	if (ipsec_statistics(db, text, sizeof text, &e) < 0)
 		find_err(d, "statistics", &e);
 	else
-		find(d, "statistics", FINE, "%s", text);
+		find(d, "statistics", FINE, NULL, "%s", text);
 }
 
 /* A running agent proves that its back end works; a second instance is opened only if possible. */
@@ -415,18 +424,15 @@ static void look_at_backend(struct doctor *d)
 	env.looks_only = runs;
 	if (ipsec_open(&db, name, &env, &e) < 0) {
 		find_err(d, "back end", &e);
-	} else if (runs) {
-		look_at_statistics(d, db);
-		ipsec_close(db);
 	} else {
-		find(d, "back end", FINE, "%s", db->ops->name);
-		if (d->has_config)
+		if (!runs)
+			find(d, "back end", FINE, NULL, "%s", db->ops->name);
+		if (!runs && d->has_config)
 			look_at_suites(d, db);
-		if (ipsec_recover(db, count_leftover, &left, &e) == 0 && left > 0)
-			find(d, "leftovers", DOUBTFUL, "%zu SAs and policies of an earlier run",
-			     left)
-				->hint =
-				"the next start takes them over; sapair clean removes them";
+		if (!runs && ipsec_recover(db, count_leftover, &left, &e) == 0 && left > 0)
+			find(d, "leftovers", DOUBTFUL,
+			     "the next start takes them over; sapair clean removes them",
+			     "%zu SAs and policies of an earlier run", left);
 		look_at_statistics(d, db);
 		ipsec_close(db);
 	}
@@ -464,14 +470,14 @@ static void look_at_others(struct doctor *d)
 			if (strcmp(others[i], name) != 0)
 				continue;
 			found = true;
-			find(d, "others", DOUBTFUL, "%s is running, process %s", name, entry.name)
-				->hint =
-				"it may have policies for the same addresses; see \"ip xfrm policy\"";
+			find(d, "others", DOUBTFUL,
+			     "it may have policies for the same addresses; see \"ip xfrm policy\"",
+			     "%s is running, process %s", name, entry.name);
 		}
 	}
 	uv_fs_req_cleanup(&fs);
 	if (!found)
-		find(d, "others", FINE, "no other IPsec daemon is running");
+		find(d, "others", FINE, NULL, "no other IPsec daemon is running");
 }
 
 /* ---- the way to a peer ----------------------------------------------------------------- */
@@ -516,13 +522,9 @@ static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
 {
 	struct reach r = {.status = UV_ETIMEDOUT};
 	struct sockaddr_storage ss;
-	char host[ADDR_TEXT];
 	uv_loop_t loop;
-	int rc;
+	int rc = sockaddr_of(&ss, ep);
 
-	addr_put(host, &ep->addr);
-	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
 	if (rc != 0 || uv_loop_init(&loop) != 0)
 		return rc != 0 ? rc : UV_ENOMEM;
 	uv_tcp_init(&loop, &r.tcp);
@@ -541,30 +543,25 @@ static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
 	return r.status;
 }
 
-static void look_at_way(struct doctor *d, const char *name, const struct endpoint *ep)
+static void look_at_way(struct doctor *d, const struct endpoint *ep)
 {
 	char at[ENDPOINT_TEXT], local[ADDR_TEXT];
 	int rc = reach(ep, local);
-	struct finding *f;
 
 	endpoint_put(at, ep);
 	if (rc == 0) {
-		f = find(d, "way", FINE, "TCP %s answers; the local address is %s", at, local);
-		snprintf(f->peer, sizeof f->peer, "%s", name);
-		look_at_link(d, name, local);
+		find(d, "way", FINE, NULL, "TCP %s answers; the local address is %s", at, local);
+		look_at_link(d, local);
 		return;
-	} else {
-		f = find(d, "way", WRONG, "TCP %s: %s", at, uv_strerror(rc));
-		f->exit = err_exit_status(ERR_TIMEOUT);
-		f->hint =
-			rc == UV_ECONNREFUSED
-				? "start the agent there, or open the port in that host's "
-				  "firewall"
-			: rc == UV_ETIMEDOUT
-				? "the host is down, or a firewall drops it: allow TCP 4510, and ESP or UDP 4500"
-				: "check the routes: ip route get ADDRESS";
 	}
-	snprintf(f->peer, sizeof f->peer, "%s", name);
+	find(d, "way", WRONG,
+	     rc == UV_ECONNREFUSED
+		     ? "start the agent there, or open the port in that host's firewall"
+	     : rc == UV_ETIMEDOUT
+		     ? "the host is down, or a firewall drops it: allow TCP 4510, and ESP or UDP 4500"
+		     : "check the routes: ip route get ADDRESS",
+	     "TCP %s: %s", at, uv_strerror(rc))
+		->exit = err_exit_status(ERR_TIMEOUT);
 }
 
 static bool is_linked(const struct cJSON *p)
@@ -575,32 +572,26 @@ static bool is_linked(const struct cJSON *p)
 /* What the running agent reports about a peer. */
 static void look_at_pair(struct doctor *d, const struct cJSON *p)
 {
-	const char *name = show_text(p, "name", ""), *state = show_text(p, "state", "");
-	const char *cause = show_text(p, "error.cause", NULL);
+	const char *state = show_text(p, "state", ""), *cause = show_text(p, "error.cause", "");
+	const char *colon = cause[0] != '\0' ? ": " : "";
 	double status = err_exit_status(ERR_DOWN);
-	struct finding *f;
 
-	if (show_is(p, "verified") && !is_linked(p)) {
-		f = find(d, "pair", DOUBTFUL, "up, but the agents are not connected%s%s",
-			 cause != NULL ? ": " : "", cause != NULL ? cause : "");
-		f->hint = "the pair expires unless they connect before";
+	if (show_is(p, "verified") && is_linked(p)) {
+		find(d, "pair", FINE, NULL, "up and verified");
 	} else if (show_is(p, "verified")) {
-		f = find(d, "pair", FINE, "up and verified");
+		find(d, "pair", DOUBTFUL, "the pair expires unless they connect before",
+		     "up, but the agents are not connected%s%s", colon, cause);
 	} else if (strcmp(state, "up") == 0) {
-		f = find(d, "pair", WRONG, "up, but not verified%s%s", cause != NULL ? ": " : "",
-			 cause != NULL ? cause : "");
-		f->exit = err_exit_status(ERR_VERIFY);
-		f->hint = "TCP works, ESP does not: allow IP protocol 50, or use UDP encapsulation";
+		find(d, "pair", WRONG,
+		     "TCP works, ESP does not: allow IP protocol 50, or use UDP encapsulation",
+		     "up, but not verified%s%s", colon, cause)
+			->exit = err_exit_status(ERR_VERIFY);
 	} else if (strcmp(state, "down") == 0) {
-		f = find(d, "pair", DOUBTFUL, "taken down on this host");
-		f->hint = "sapair up brings it back";
+		find(d, "pair", DOUBTFUL, "sapair up brings it back", "taken down on this host");
 	} else {
 		show_number(p, "error.exit", &status);
-		f = find(d, "pair", WRONG, "%s%s%s", state, cause != NULL ? ": " : "",
-			 cause != NULL ? cause : "");
-		f->exit = (int)status;
+		find(d, "pair", WRONG, NULL, "%s%s%s", state, colon, cause)->exit = (int)status;
 	}
-	snprintf(f->peer, sizeof f->peer, "%s", name);
 }
 
 static bool is_meant(const struct doctor *d, const char *name)
@@ -623,18 +614,19 @@ static int look_at_peers(struct doctor *d, struct err *e)
 		if (!is_meant(d, show_text(p, "name", "")))
 			continue;
 		seen++;
+		d->peer = show_text(p, "name", "");
 		look_at_pair(d, p);
 		if (show_is(p, "verified") && is_linked(p))
-			look_at_link(d, show_text(p, "name", ""), show_text(p, "local", ""));
-		if ((!show_is(p, "verified") || !is_linked(p)) &&
-		    endpoint_parse(&ep, show_text(p, "address", ""), PROTO_PORT, NULL) == 0)
-			look_at_way(d, show_text(p, "name", ""), &ep);
+			look_at_link(d, show_text(p, "local", ""));
+		else if (endpoint_parse(&ep, show_text(p, "address", ""), PROTO_PORT, NULL) == 0)
+			look_at_way(d, &ep);
 	}
 	for (size_t i = 0; peers == NULL && i < d->cfg.n_peers; i++) {
 		if (!is_meant(d, d->cfg.peers[i].name))
 			continue;
 		seen++;
-		look_at_way(d, d->cfg.peers[i].name, &d->cfg.peers[i].remote);
+		d->peer = d->cfg.peers[i].name;
+		look_at_way(d, &d->cfg.peers[i].remote);
 	}
 	if (seen > 0 || args_word(d->args, 0) == NULL)
 		return 0;
@@ -706,7 +698,6 @@ static int run_doctor(const struct args *a, struct err *e)
 	if (rc == 0)
 		rc = print_all(&d);
 	json_close(d.status);
-	client_close(d.client);
 	config_free(&d.cfg);
 	free(d.list);
 	return rc;
@@ -725,6 +716,5 @@ const struct verb verb_doctor = {
 		"status is that of the first problem.",
 	.example = "sapair doctor beta",
 	.options = {doctor_options, verb_control},
-	.most = 1,
 	.run = run_doctor,
 };

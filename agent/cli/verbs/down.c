@@ -1,12 +1,7 @@
 /*
  * agent/cli/verbs/down.c - down: removes pairs.
  */
-#include <stdio.h>
-#include <string.h>
-
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_down(const struct cJSON *d, bool several)
 {
@@ -22,10 +17,7 @@ static void show_down(const struct cJSON *d, bool several)
 
 static int run_down(const struct args *a, struct err *e)
 {
-	struct request q;
-
-	request_init(&q, a, CTL_DOWN, show_down);
-	return request_take_peer(&q, true, e) < 0 ? -1 : request_run(&q, e);
+	return request_run(a, CTL_DOWN, show_down, e);
 }
 
 static const struct option down_options[] = {
@@ -41,6 +33,5 @@ const struct verb verb_down = {
 		"gone, and status shows what is left.",
 	.example = "sapair down beta",
 	.options = {down_options, verb_timeout},
-	.most = 1,
 	.run = run_down,
 };

@@ -9,17 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/cli/client.h"
 #include "agent/cli/conf.h"
-#include "agent/cli/out.h"
-#include "agent/cli/show.h"
-#include "agent/cli/verb.h"
-#include "proto/json/scan.h"
+#include "agent/cli/request.h"
 #include "proto/base/suite.h"
 
-#define ANSWER_MS 10000
 #define LOOK_MS 250 /* for an interrupt */
-#define DEPTH (SCAN_DEPTH_MAX | SCAN_DECIMALS)
 #define LINE_ROOM 640
 #define TABLE "esp_sa"
 
@@ -38,7 +32,7 @@ struct exporting {
 	const struct args *args;
 	struct table table;
 	char path[OS_PATH_MAX]; /* of the file; empty: stdout */
-	int status;             /* of the agent's reply */
+	int status;             /* of an agent that refused while the table was followed */
 };
 
 static void table_clear(struct table *t)
@@ -142,30 +136,13 @@ static int write_line(char line[LINE_ROOM], const struct cJSON *d, bool esn_fiel
 	return len > 0 && len < LINE_ROOM ? 0 : err_set(e, ERR_BUG, "the line is too long");
 }
 
-static int take(struct exporting *x, const char *text, size_t len, const struct cJSON *d,
+static int take(struct request *q, const struct cJSON *d, const char *text, size_t len,
 		struct err *e)
 {
-	const char *schema = show_text(d, "schema", "");
+	struct exporting *x = q->arg;
 	char line[LINE_ROOM];
-	double status;
-	int rc = 0;
+	int rc;
 
-	if (strcmp(schema, "sapair.end/1") == 0) {
-		x->status = show_number(d, "exit", &status) ? (int)status : 1;
-		return 0;
-	}
-	if (strcmp(schema, "sapair.error/1") == 0) {
-		enum err_code code = err_of_word(show_text(d, "class", ""));
-
-		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
-		if (code == ERR_PERM)
-			err_hint(
-				e,
-				"set \"export_keys\": true in the config; it applies to pairs that come up later");
-		return -1;
-	}
-	if (strcmp(schema, "sapair.key/1") != 0)
-		return 0;
 	if (x->args->json && x->path[0] == '\0') {
 		out_document(text, len);
 		return 0;
@@ -177,83 +154,29 @@ static int take(struct exporting *x, const char *text, size_t len, const struct 
 	return rc;
 }
 
-/* Adds all keys that the agent has now. */
+/* Adds all keys that the agent has now. Returns the agent's exit status, or -1. */
 static int ask(struct exporting *x, struct err *e)
 {
-	const char *peer = args_word(x->args, 0), *line;
-	struct ctl_request req;
-	struct client *c;
-	size_t len;
-	int rc;
-
-	ctl_request_init(&req, CTL_EXPORT);
-	if (peer != NULL && strlen(peer) < sizeof req.peer)
-		memcpy(req.peer, peer, strlen(peer) + 1);
-	if (client_open(&c, args_text(x->args, "control"), e) < 0)
-		return -1;
-	x->status = -1;
-	rc = client_send(c, &req, e);
-	while (rc == 0 && x->status < 0) {
-		struct json_doc *doc;
-
-		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
-		if (rc == 0)
-			rc = err_set(e, ERR_DOWN, "the agent has stopped");
-		if (rc < 0 || json_open(&doc, line, len, DEPTH, false, e) < 0) {
-			rc = -1;
-			break;
-		}
-		rc = take(x, line, len, json_root(doc), e);
-		json_close(doc);
-		wipe((char *)(uintptr_t)line, len);
-	}
-	client_close(c);
-	return rc;
+	return request_ask(x->args, CTL_EXPORT, take, x, e);
 }
 
 /* ---- file ------------------------------------------------------------------------------ */
 
 static int write_table(struct exporting *x, struct err *e)
 {
-	size_t size = x->table.n * (LINE_ROOM + 1) + 128, n;
-	char *text = calloc(1, size);
+	struct out_page p = {.size = x->table.n * (LINE_ROOM + 1) + 128};
 	int rc;
 
-	if (text == NULL)
+	p.text = calloc(1, p.size);
+	if (p.text == NULL)
 		return err_set(e, ERR_BUG, "no memory for the table");
-	n = (size_t)snprintf(text, size,
-			     "# Keys of IPsec SAs, from sapair export: remove when done.\n");
+	out_add(&p, "# Keys of IPsec SAs, from sapair export: remove when done.\n");
 	for (size_t i = 0; i < x->table.n; i++)
-		n += (size_t)snprintf(text + n, size - n, "%s\n", x->table.row[i].line);
-	rc = os_write_file(x->path, text, n, true, false, e);
-	wipe(text, size);
-	free(text);
+		out_add(&p, "%s\n", x->table.row[i].line);
+	rc = os_write_file(x->path, p.text, p.n, true, false, e);
+	wipe(p.text, p.size);
+	free(p.text);
 	return rc;
-}
-
-/* Is any pair of the table still up? */
-static bool is_over(const struct cJSON *d, const char *peer)
-{
-	const char *event = show_text(d, "event", "");
-
-	if (strcmp(event, "stopping") == 0)
-		return true;
-	return peer != NULL && strcmp(event, "down") == 0 &&
-	       strcmp(show_text(d, "peer", ""), peer) == 0;
-}
-
-/* A pair was taken down, or has expired: removes its keys from the table. */
-static bool is_taken_down(const struct cJSON *d)
-{
-	return strcmp(show_text(d, "event", ""), "down") == 0 &&
-	       show_text(d, "cause", NULL) == NULL;
-}
-
-static bool is_new_key(const struct cJSON *d)
-{
-	const char *event = show_text(d, "event", "");
-
-	return strcmp(event, "up") == 0 || strcmp(event, "rekey-done") == 0;
 }
 
 /* On a signal, the file is removed, too. */
@@ -264,12 +187,6 @@ static void on_signal(int number)
 	interrupted = number;
 }
 
-static void guard(void)
-{
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-}
-
 static void end_as_interrupted(void)
 {
 	if (interrupted == 0)
@@ -278,27 +195,36 @@ static void end_as_interrupted(void)
 	raise(interrupted);
 }
 
-/* Updates the table after an event. Returns 1 if it was the last one. */
+/*
+ * Updates the table after an event: a pair that was taken down, or has expired, takes its keys with
+ * it. Returns 1 if it was the last event of interest.
+ */
 static int take_event(struct exporting *x, const char *line, size_t len, struct err *e)
 {
+	const char *only = args_word(x->args, 0), *event, *peer;
+	bool is_down, is_last, has_less, has_more;
 	size_t before = x->table.n;
 	struct json_doc *doc;
-	bool over, more, less;
+	int rc;
 
-	if (json_open(&doc, line, len, DEPTH, false, e) < 0)
+	if (request_parse(&doc, line, len, e) < 0)
 		return -1;
-	over = is_over(json_root(doc), args_word(x->args, 0));
-	more = is_new_key(json_root(doc));
-	less = is_taken_down(json_root(doc)) &&
-	       table_drop(&x->table, show_text(json_root(doc), "peer", ""));
+	event = show_text(json_root(doc), "event", "");
+	peer = show_text(json_root(doc), "peer", "");
+	is_down = strcmp(event, "down") == 0;
+	is_last = strcmp(event, "stopping") == 0 ||
+		  (is_down && only != NULL && strcmp(peer, only) == 0);
+	has_less = is_down && !show_has(json_root(doc), "cause") && table_drop(&x->table, peer);
+	has_more = strcmp(event, "up") == 0 || strcmp(event, "rekey-done") == 0;
 	json_close(doc);
-	if (over || (less && x->table.n == 0))
+	if (is_last || (has_less && x->table.n == 0))
 		return 1;
-	if (less && write_table(x, e) < 0)
-		return -1;
-	if (more && (ask(x, e) < 0 || (x->table.n > before && write_table(x, e) < 0)))
-		return e->code == ERR_DOWN ? 1 : -1;
-	return 0;
+	rc = has_more ? ask(x, e) : 0;
+	if (rc > 0)
+		x->status = rc;
+	if (rc == 0 && (has_less || x->table.n > before))
+		rc = write_table(x, e);
+	return rc < 0 && e->code == ERR_DOWN ? 1 : rc;
 }
 
 static int follow_events(struct exporting *x, struct client *c, struct err *e)
@@ -342,7 +268,8 @@ static int follow(struct exporting *x, struct err *e)
 	rc = client_send(c, &req, e);
 	if (rc == 0)
 		rc = ask(x, e);
-	guard();
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	if (rc == 0)
 		rc = write_table(x, e);
 	if (rc == 0) {
@@ -370,7 +297,7 @@ static int run_export(const struct args *a, struct err *e)
 	}
 	table_clear(&x.table);
 	free(x.table.row);
-	return rc < 0 ? -1 : x.status > 0 ? x.status : 0;
+	return rc == 0 ? x.status : rc;
 }
 
 static const struct option export_options[] = {
@@ -388,6 +315,5 @@ const struct verb verb_export_esp_sa = {
 		"or the agent exits.",
 	.example = "sapair export esp-sa --follow ~/.config/wireshark",
 	.options = {export_options, verb_control},
-	.most = 1,
 	.run = run_export,
 };

@@ -2,7 +2,6 @@
  * agent/cli/verbs/id.c - id: shows or creates the identity of this host.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "agent/cli/conf.h"
 #include "agent/cli/ident.h"
@@ -10,20 +9,15 @@
 #include "agent/cli/verb.h"
 #include "agent/os/creds.h"
 
-/* Certificate and key of this host. */
-struct paths {
-	char dir[OS_PATH_MAX], cert[OS_PATH_MAX], key[OS_PATH_MAX];
-};
-
-static int find_paths(struct paths *p, const struct args *a, struct err *e)
+static int find_files(struct ident_files *p, const struct args *a, struct err *e)
 {
-	if (ident_dir(p->dir, a, e) < 0 || ident_path(p->cert, p->dir, CONF_CERT, e) < 0)
+	if (ident_dir(p->dir, a, e) < 0 || os_path_join(p->cert, p->dir, CONF_CERT, e) < 0)
 		return -1;
-	return ident_path(p->key, p->dir, CONF_KEY, e);
+	return os_path_join(p->key, p->dir, CONF_KEY, e);
 }
 
 /* Does the key exist, readable only by its owner, and does it match the certificate? */
-static int judge_key(const struct paths *p, const char *pem, struct err *e)
+static int judge_key(const struct ident_files *p, const char *pem, struct err *e)
 {
 	struct identity *id = NULL;
 	char *key;
@@ -97,7 +91,8 @@ static int show_file(const struct args *a, const char *file, struct err *e)
 }
 
 /* Shows a key that cannot be used, too; the exit status is that of the error. */
-static int show_own(const struct args *a, const struct paths *p, const bool *changed, struct err *e)
+static int show_own(const struct args *a, const struct ident_files *p, const bool *changed,
+		    struct err *e)
 {
 	struct cert_facts f;
 	struct err why = {0};
@@ -124,44 +119,27 @@ static int show_own(const struct args *a, const struct paths *p, const bool *cha
 static int run_show(const struct args *a, struct err *e)
 {
 	const char *file = args_word(a, 0);
-	struct paths p;
+	struct ident_files p;
 
 	if (file != NULL && args_has(a, "dir"))
 		return err_set(e, ERR_USAGE, "FILE and --dir are mutually exclusive");
 	if (file != NULL)
 		return show_file(a, file, e);
-	return find_paths(&p, a, e) < 0 ? -1 : show_own(a, &p, NULL, e);
-}
-
-static int make(const struct args *a, const struct paths *p, struct err *e)
-{
-	const char *name = args_text(a, "name");
-	char host[CERT_NAME_MAX + 1];
-	struct ident_wish w;
-	struct pem_pair pair;
-	int rc;
-
-	os_host_name(host, sizeof host);
-	if (ident_wish(&w, a, name != NULL ? name : host, IDENT_DAYS, e) < 0 ||
-	    os_make_dir(p->dir, e) < 0)
-		return -1;
-	if (!cert_self(&pair, &w.wish))
-		return err_set(e, ERR_USAGE,
-			       "no certificate can have these dates (see --days, --not-after)");
-	rc = ident_write(&pair, p->cert, p->key, args_has(a, "force"), e);
-	wipe(&pair, sizeof pair);
-	return rc;
+	return find_files(&p, a, e) < 0 ? -1 : show_own(a, &p, NULL, e);
 }
 
 static int run_new(const struct args *a, struct err *e)
 {
 	bool changed = args_has(a, "force");
-	struct paths p;
+	const char *name = args_text(a, "name");
+	char host[CERT_NAME_MAX + 1];
+	struct ident_files p;
 
-	if (find_paths(&p, a, e) < 0)
+	os_host_name(host, sizeof host);
+	if (find_files(&p, a, e) < 0)
 		return -1;
 	changed = changed || !os_exists(p.cert) || !os_exists(p.key);
-	if (changed && make(a, &p, e) < 0)
+	if (changed && ident_make(a, &p, name != NULL ? name : host, false, e) < 0)
 		return -1;
 	if (!changed && !a->json)
 		out_note("exists already: nothing was changed (--force replaces it)");
@@ -181,7 +159,6 @@ const struct verb verb_id_show = {
 	.more = "`sapair id` is short for this.",
 	.example = "sapair id show --pin",
 	.options = {show_options},
-	.most = 1,
 	.run = run_show,
 };
 
@@ -190,17 +167,14 @@ static const struct option new_options[] = {
 	{"address", "ADDRESS", "address of this host; may be repeated", true},
 	{"days", "N", "validity in days (default 825)", false},
 	{"dir", "DIR", "output directory (default: the config directory)", false},
-	{"force", NULL, "overwrite existing files", false},
-	IDENT_OPTIONS,
 	OPTION_END,
 };
 
 const struct verb verb_id_new = {
 	.name = "id new",
-	.words = "",
 	.text = "create a key and a self-signed certificate",
 	.more = "Does nothing if they exist.",
 	.example = "sapair id new --name alpha --address 192.0.2.1",
-	.options = {new_options},
+	.options = {new_options, ident_options},
 	.run = run_new,
 };

@@ -62,7 +62,8 @@ static int find_identity(struct side *s, struct err *e)
 
 	if (s->cfg.certificate[0] != '\0' && s->cfg.key[0] != '\0')
 		return load(s, s->cfg.certificate, s->cfg.key, e);
-	if (ident_path(cert, s->dir, CONF_CERT, e) < 0 || ident_path(key, s->dir, CONF_KEY, e) < 0)
+	if (os_path_join(cert, s->dir, CONF_CERT, e) < 0 ||
+	    os_path_join(key, s->dir, CONF_KEY, e) < 0)
 		return -1;
 	if (!os_exists(cert) && !os_exists(key)) {
 		os_host_name(host, sizeof host);
@@ -210,7 +211,7 @@ static int reload_agent(const struct side *s, struct err *e)
 	    client_line(c, client_now_ms() + RELOAD_MS, &line, &len, e) > 0) {
 		struct json_doc *doc;
 
-		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, false, e) == 0) {
+		if (json_open(&doc, line, len, SCAN_DEPTH_MAX, e) == 0) {
 			rc = strcmp(show_text(json_root(doc), "schema", ""), "sapair.reload/1") == 0
 				     ? 1
 				     : -1;
@@ -472,8 +473,6 @@ const struct verb verb_invite = {
 		"pin in peers.d/NAME.json.",
 	.example = "sapair invite beta --ttl 5m --address 192.0.2.1",
 	.options = {invite_options, verb_control},
-	.least = 1,
-	.most = 1,
 	.run = run_invite,
 };
 
@@ -494,7 +493,5 @@ const struct verb verb_join = {
 	.more = "- reads the token from stdin, which keeps it out of process listings.",
 	.example = "sapair join 192.0.2.1:4511/5f0c...",
 	.options = {join_options, verb_timeout},
-	.least = 1,
-	.most = 1,
 	.run = run_join,
 };

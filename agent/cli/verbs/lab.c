@@ -144,8 +144,6 @@ const struct verb verb_lab_status = {
 	.text = "show all pairs of a lab, as seen from both hosts",
 	.example = "sapair lab status lab.json",
 	.options = {status_options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_status,
 };
 
@@ -162,8 +160,6 @@ const struct verb verb_lab_verify = {
 	.text = "verify every pair of a lab in both directions",
 	.example = "sapair lab verify lab.json --count 100",
 	.options = {verify_options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_verify,
 };
 
@@ -180,7 +176,5 @@ const struct verb verb_lab_rekey = {
 	.text = "rekey every pair of a lab",
 	.example = "sapair lab rekey lab.json --parallel 4",
 	.options = {rekey_options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_rekey,
 };

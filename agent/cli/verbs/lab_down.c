@@ -84,7 +84,5 @@ const struct verb verb_lab_down = {
 		"it.",
 	.example = "sapair lab down lab.json",
 	.options = {options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_down,
 };

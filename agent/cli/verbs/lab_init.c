@@ -97,7 +97,5 @@ const struct verb verb_lab_init = {
 		"same file exist.",
 	.example = "sapair lab init lab.json --ttl 4h --out bundles",
 	.options = {lab_init_options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_init,
 };

@@ -245,7 +245,5 @@ const struct verb verb_lab_up = {
 		"that already run are left running.",
 	.example = "sapair lab up lab.json --here",
 	.options = {options},
-	.least = 1,
-	.most = 1,
 	.run = run_lab_up,
 };

@@ -332,7 +332,6 @@ static int run_start(const struct args *a, struct err *e)
 
 const struct verb verb_labhost_hash = {
 	.name = "labhost hash",
-	.words = "",
 	.text = "print the hash of the program (for sapair lab up)",
 	.example = "sapair labhost hash",
 	.options = {verb_control},
@@ -341,7 +340,6 @@ const struct verb verb_labhost_hash = {
 
 const struct verb verb_labhost_start = {
 	.name = "labhost start",
-	.words = "",
 	.text = "start a lab's agent in the background (for sapair lab up)",
 	.more = "Uses the bundle in the program's directory. An agent that already runs with\n"
 		"it is left running.",
@@ -352,7 +350,6 @@ const struct verb verb_labhost_start = {
 
 const struct verb verb_labhost_stop = {
 	.name = "labhost stop",
-	.words = "",
 	.text = "stop a lab's agent and remove its files (for sapair lab down)",
 	.example = "sapair labhost stop --control \\\\.\\pipe\\sapair-lab",
 	.options = {verb_control},

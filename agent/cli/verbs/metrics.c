@@ -6,40 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/cli/client.h"
 #include "agent/cli/conf.h"
 #include "agent/cli/date.h"
-#include "agent/cli/out.h"
-#include "agent/cli/show.h"
-#include "agent/cli/verb.h"
-#include "proto/json/scan.h"
+#include "agent/cli/request.h"
 
-#define ANSWER_MS 10000
-
-struct page {
-	char *text;
-	size_t n, size;
-	bool full;
-};
-
-static void add(struct page *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void add(struct page *p, const char *fmt, ...)
+static void head(struct out_page *p, const char *name, const char *type, const char *help)
 {
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(p->text + p->n, p->size - p->n, fmt, ap);
-	va_end(ap);
-	if (n < 0 || (size_t)n >= p->size - p->n)
-		p->full = true;
-	else
-		p->n += (size_t)n;
-}
-
-static void head(struct page *p, const char *name, const char *type, const char *help)
-{
-	add(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+	out_add(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 /* A number of each peer that has it, at path, multiplied by factor. */
@@ -75,7 +48,7 @@ static const struct metric metrics[] = {
 };
 
 /* Names of peers need no escaping: they consist of letters, digits and . _ : - */
-static void put_peers(struct page *p, const struct cJSON *peers, const struct metric *m)
+static void put_peers(struct out_page *p, const struct cJSON *peers, const struct metric *m)
 {
 	double n;
 
@@ -83,17 +56,17 @@ static void put_peers(struct page *p, const struct cJSON *peers, const struct me
 		head(p, m->name, m->type, m->help);
 	for (const struct cJSON *d = json_first(peers); d != NULL; d = json_next(d))
 		if (show_number(d, m->path, &n))
-			add(p, "%s{peer=\"%s\"%s%s} %.9g\n", m->name, show_text(d, "name", ""),
-			    m->label != NULL ? "," : "", m->label != NULL ? m->label : "",
-			    n * m->factor);
+			out_add(p, "%s{peer=\"%s\"%s%s} %.9g\n", m->name, show_text(d, "name", ""),
+				m->label != NULL ? "," : "", m->label != NULL ? m->label : "",
+				n * m->factor);
 }
 
-static void put_flag(struct page *p, const struct cJSON *peers, const char *name, const char *help,
-		     bool (*is)(const struct cJSON *d))
+static void put_flag(struct out_page *p, const struct cJSON *peers, const char *name,
+		     const char *help, bool (*is)(const struct cJSON *d))
 {
 	head(p, name, "gauge", help);
 	for (const struct cJSON *d = json_first(peers); d != NULL; d = json_next(d))
-		add(p, "%s{peer=\"%s\"} %d\n", name, show_text(d, "name", ""), is(d) ? 1 : 0);
+		out_add(p, "%s{peer=\"%s\"} %d\n", name, show_text(d, "name", ""), is(d) ? 1 : 0);
 }
 
 static bool is_up(const struct cJSON *d)
@@ -117,7 +90,7 @@ static bool is_in_trouble(const struct cJSON *d)
 }
 
 /* Expiry of a certificate. */
-static void put_expiry(struct page *p, const struct cJSON *d, const char *role, const char *who)
+static void put_expiry(struct out_page *p, const struct cJSON *d, const char *role, const char *who)
 {
 	const char *date = show_text(d, "identity.not_after", "");
 	char text[DATE_TEXT];
@@ -127,23 +100,24 @@ static void put_expiry(struct page *p, const struct cJSON *d, const char *role, 
 		return;
 	snprintf(text, sizeof text, "%.19sZ", date);
 	if (date_get(&s, text))
-		add(p,
-		    "sapair_cert_expiry_timestamp_seconds{role=\"%s\",name=\"%s\"} %" PRId64 "\n",
-		    role, who, s);
+		out_add(p,
+			"sapair_cert_expiry_timestamp_seconds{role=\"%s\",name=\"%s\"} %" PRId64
+			"\n",
+			role, who, s);
 }
 
-static void put_all(struct page *p, const struct cJSON *d)
+static void put_all(struct out_page *p, const struct cJSON *d)
 {
 	const struct cJSON *peers = json_member(d, "peers");
 	double uptime = 0;
 
 	head(p, "sapair_build_info", "gauge", "Version and back end; the value is 1.");
-	add(p, "sapair_build_info{version=\"%s\",backend=\"%s\",lab=\"%s\"} 1\n",
-	    show_text(d, "version", ""), show_text(d, "backend", ""),
-	    show_is(d, "identity.lab") ? "true" : "false");
+	out_add(p, "sapair_build_info{version=\"%s\",backend=\"%s\",lab=\"%s\"} 1\n",
+		show_text(d, "version", ""), show_text(d, "backend", ""),
+		show_is(d, "identity.lab") ? "true" : "false");
 	show_number(d, "uptime_s", &uptime);
 	head(p, "sapair_uptime_seconds", "gauge", "Time since the agent started.");
-	add(p, "sapair_uptime_seconds %.0f\n", uptime);
+	out_add(p, "sapair_uptime_seconds %.0f\n", uptime);
 	head(p, "sapair_cert_expiry_timestamp_seconds", "gauge", "Expiry of a certificate.");
 	put_expiry(p, d, "own", show_text(d, "name", ""));
 	for (const struct cJSON *o = json_first(peers); o != NULL; o = json_next(o))
@@ -158,13 +132,18 @@ static void put_all(struct page *p, const struct cJSON *d)
 		put_peers(p, peers, &metrics[i]);
 }
 
-static int print_page(const struct args *a, const struct cJSON *d, size_t doc_len, struct err *e)
+static int print_page(struct request *q, const struct cJSON *d, const char *line, size_t len,
+		      struct err *e)
 {
-	const char *file = args_text(a, "file");
-	struct page p = {.size = 16384 + 8 * doc_len};
+	const char *file = args_text(q->args, "file");
+	struct out_page p = {.size = 16384 + 8 * len};
 	char path[OS_PATH_MAX];
 	int rc = 0;
 
+	if (q->args->json) {
+		out_document(line, len);
+		return 0;
+	}
 	p.text = malloc(p.size);
 	if (p.text == NULL)
 		return err_set(e, ERR_BUG, "no memory for %zu bytes", p.size);
@@ -183,32 +162,7 @@ static int print_page(const struct args *a, const struct cJSON *d, size_t doc_le
 
 static int run_metrics(const struct args *a, struct err *e)
 {
-	struct ctl_request req;
-	struct json_doc *doc;
-	struct client *c;
-	const char *line = NULL;
-	size_t len = 0;
-	int rc;
-
-	ctl_request_init(&req, CTL_STATUS);
-	if (client_open(&c, args_text(a, "control"), e) < 0)
-		return -1;
-	rc = client_send(c, &req, e);
-	if (rc == 0)
-		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
-	if (rc == 0)
-		rc = err_set(e, ERR_DOWN, "the agent has stopped");
-	if (rc > 0)
-		rc = json_open(&doc, line, len, SCAN_DEPTH_MAX | SCAN_DECIMALS, false, e);
-	if (rc == 0) {
-		if (a->json)
-			out_document(line, len);
-		else
-			rc = print_page(a, json_root(doc), len, e);
-		json_close(doc);
-	}
-	client_close(c);
-	return rc;
+	return request_ask(a, CTL_STATUS, print_page, NULL, e);
 }
 
 static const struct option metrics_options[] = {
@@ -218,7 +172,6 @@ static const struct option metrics_options[] = {
 
 const struct verb verb_metrics = {
 	.name = "metrics",
-	.words = "",
 	.text = "print metrics of the agent and its pairs for Prometheus",
 	.more = "With --json, prints the status document that they are derived from.",
 	.example = "sapair metrics --file /var/lib/node_exporter/sapair.prom",

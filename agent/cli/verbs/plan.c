@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const changes[] = {
 	[IPSEC_KEEP] = "keep",     [IPSEC_ADD] = "add",     [IPSEC_CHANGE] = "change",
@@ -147,17 +146,6 @@ static void end(struct session *s)
 
 /* ---- plan ------------------------------------------------------------------------------ */
 
-static int find_file(char path[OS_PATH_MAX], const struct args *a, struct err *e)
-{
-	const char *file = args_word(a, 0), *config = args_text(a, "config");
-
-	if (file != NULL && config != NULL)
-		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
-	if (file == NULL)
-		file = config;
-	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
-}
-
 static int plan_peers(struct session *s, const struct config *c, struct teller *t, struct err *e)
 {
 	for (size_t i = 0; i < c->n_peers; i++) {
@@ -207,7 +195,7 @@ static int run_plan(const struct args *a, struct err *e)
 	struct config c;
 	int rc;
 
-	if (find_file(path, a, e) < 0 || conf_read(&c, path, e) < 0)
+	if (conf_find_given(path, a, e) < 0 || conf_read(&c, path, e) < 0)
 		return -1;
 	rc = config_check(&c, e);
 	if (rc == 0)
@@ -275,7 +263,6 @@ const struct verb verb_plan = {
 		"nothing passes in the clear.",
 	.example = "sapair plan /etc/sapair/sapair.json",
 	.options = {plan_options},
-	.most = 1,
 	.run = run_plan,
 };
 
@@ -288,7 +275,6 @@ static const struct option clean_options[] = {
 
 const struct verb verb_clean = {
 	.name = "clean",
-	.words = "",
 	.text = "remove what a dead agent left behind",
 	.more = "Removes only sapair's own SAs and policies. The traffic that they protected\n"
 		"is in the clear afterwards. With --check, removes nothing; exits with status\n"

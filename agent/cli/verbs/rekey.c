@@ -1,12 +1,7 @@
 /*
  * agent/cli/verbs/rekey.c - rekey: new SPIs and keys, and the receipt.
  */
-#include <stdio.h>
-#include <string.h>
-
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_epoch(const struct cJSON *d)
 {
@@ -82,19 +77,7 @@ static void show_rekey(const struct cJSON *d, bool several)
 
 static int run_rekey(const struct args *a, struct err *e)
 {
-	const char *reason = args_text(a, "reason");
-	struct request q;
-
-	request_init(&q, a, CTL_REKEY, show_rekey);
-	if (request_take_peer(&q, true, e) < 0 || request_take_wait(&q, CTL_WAIT_DRAIN, e) < 0 ||
-	    args_u32(a, "parallel", 1, 10000, &q.req.parallel, e) < 0)
-		return -1;
-	if (reason != NULL && !text_printable(reason, strlen(reason)))
-		return err_set(e, ERR_USAGE, "--reason: must not contain control characters");
-	if (reason != NULL &&
-	    request_copy(q.req.reason, sizeof q.req.reason, "--reason", reason, e) < 0)
-		return -1;
-	return request_run(&q, e);
+	return request_run(a, CTL_REKEY, show_rekey, e);
 }
 
 static const struct option rekey_options[] = {
@@ -115,6 +98,5 @@ const struct verb verb_rekey = {
 		"prints a receipt. If the rekey fails, the old pair stays in use.",
 	.example = "sapair rekey --all --json",
 	.options = {rekey_options, verb_timeout},
-	.most = 1,
 	.run = run_rekey,
 };

@@ -1,12 +1,7 @@
 /*
  * agent/cli/verbs/reload.c - reload: applies changes of config and certificates.
  */
-#include <stdio.h>
-#include <string.h>
-
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_names(const struct cJSON *d, const char *name)
 {
@@ -37,15 +32,11 @@ static void show_reload(const struct cJSON *d, bool several)
 
 static int run_reload(const struct args *a, struct err *e)
 {
-	struct request q;
-
-	request_init(&q, a, CTL_RELOAD, show_reload);
-	return request_run(&q, e);
+	return request_run(a, CTL_RELOAD, show_reload, e);
 }
 
 const struct verb verb_reload = {
 	.name = "reload",
-	.words = "",
 	.text = "apply changes to the config and certificates",
 	.more = "Only what differs is changed. On an error, nothing is. Exits with status 7 if the policy of a "
 		"peer could not be removed; the agent tries again.",

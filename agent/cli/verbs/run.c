@@ -375,7 +375,6 @@ static const struct option run_options[] = {
 
 const struct verb verb_run = {
 	.name = "run",
-	.words = "",
 	.text = "run the agent in the foreground",
 	.more = "Without --config or --peer, sapair.json in the config directory is read.\n"
 		"Relative paths in a config file are resolved against its directory, where\n"

@@ -1,7 +1,6 @@
 /*
  * agent/cli/verbs/script.c - export script: the other half of a pair that is made by hand, as
- * lines for
- * iproute2 on a host that has no agent.
+ * lines for iproute2 on a host that has no agent.
  *
  * `ip -batch -` reads them: keys stand in no list of processes. What the policies say is what
  * agent/ipsec/xfrm/policy.c would say on that host, but for the agent's own probes and links.
@@ -10,16 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/cli/client.h"
 #include "agent/cli/conf.h"
-#include "agent/cli/out.h"
-#include "agent/cli/show.h"
-#include "agent/cli/verb.h"
-#include "proto/json/scan.h"
+#include "agent/cli/request.h"
 #include "proto/base/suite.h"
 
-#define ANSWER_MS 10000
-#define DEPTH (SCAN_DEPTH_MAX | SCAN_DECIMALS)
 #define SCRIPT_ROOM 65536
 #define PACKETS_MAX UINT64_C(4293918720) /* 2^32 - 2^20: no extended sequence numbers here */
 #define PRIORITY_EXEMPT 1000
@@ -28,23 +21,9 @@
 struct script {
 	const struct args *args;
 	struct json_doc *half,
-		*key[2]; /* of the reply; in and out from the view of the other host */
-	int status;
-	char *text; /* wiped before it is freed */
-	size_t n;
+		*key[2];      /* of the reply; in and out from the view of the other host */
+	struct out_page page; /* has keys: wiped before it is freed */
 };
-
-static void add(struct script *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void add(struct script *s, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(s->text + s->n, SCRIPT_ROOM - s->n, fmt, ap);
-	va_end(ap);
-	s->n = n < 0 || (size_t)n >= SCRIPT_ROOM - s->n ? SCRIPT_ROOM - 1 : s->n + (size_t)n;
-}
 
 static const char *half(const struct script *s, const char *path)
 {
@@ -58,69 +37,18 @@ static const char *key(const struct script *s, bool is_in, const char *path)
 
 /* ---- asking ---------------------------------------------------------------------------- */
 
-static int take(struct script *s, struct json_doc *doc, struct err *e)
+static int take(struct request *q, const struct cJSON *d, const char *line, size_t len,
+		struct err *e)
 {
-	const struct cJSON *d = json_root(doc);
 	const char *schema = show_text(d, "schema", "");
+	struct script *s = q->arg;
 	struct json_doc **to = NULL;
-	double status;
 
-	if (strcmp(schema, "sapair.end/1") == 0) {
-		s->status = show_number(d, "exit", &status) ? (int)status : 1;
-	} else if (strcmp(schema, "sapair.error/1") == 0) {
-		enum err_code code = err_of_word(show_text(d, "class", ""));
-
-		err_set(e, code < ERR_COUNT ? code : ERR_BUG, "%s", show_text(d, "cause", "?"));
-		if (code == ERR_PERM)
-			err_hint(
-				e,
-				"create lab identities with \"sapair lab init\", or run sapair on that host, too");
-		json_close(doc);
-		return -1;
-	} else if (strcmp(schema, "sapair.half/1") == 0) {
+	if (strcmp(schema, "sapair.half/1") == 0)
 		to = &s->half;
-	} else if (strcmp(schema, "sapair.key/1") == 0) {
+	else if (strcmp(schema, "sapair.key/1") == 0)
 		to = &s->key[strcmp(show_text(d, "direction", ""), "out") == 0];
-	}
-	if (to != NULL && *to == NULL)
-		*to = doc;
-	else
-		json_close(doc);
-	return 0;
-}
-
-static int ask(struct script *s, struct err *e)
-{
-	const char *peer = args_word(s->args, 0), *line;
-	struct ctl_request req;
-	struct client *c;
-	size_t len;
-	int rc;
-
-	ctl_request_init(&req, CTL_SCRIPT);
-	if (strlen(peer) < sizeof req.peer)
-		memcpy(req.peer, peer, strlen(peer) + 1);
-	if (client_open(&c, args_text(s->args, "control"), e) < 0)
-		return -1;
-	s->status = -1;
-	rc = client_send(c, &req, e);
-	while (rc == 0 && s->status < 0) {
-		struct json_doc *doc;
-
-		rc = client_line(c, client_now_ms() + ANSWER_MS, &line, &len, e);
-		if (rc == 0)
-			rc = err_set(e, ERR_DOWN, "the agent has stopped");
-		if (rc < 0)
-			break;
-		rc = json_open(&doc, line, len, DEPTH, false, e);
-		if (rc == 0)
-			rc = take(s, doc, e);
-		wipe((char *)(uintptr_t)line, len);
-	}
-	client_close(c);
-	if (rc == 0 && (s->half == NULL || s->key[0] == NULL || s->key[1] == NULL))
-		rc = err_set(e, ERR_BUG, "the agent sent an incomplete pair");
-	return rc;
+	return to != NULL && *to == NULL ? request_parse(to, line, len, e) : 0;
 }
 
 /* ---- lines ----------------------------------------------------------------------------- */
@@ -132,8 +60,8 @@ static bool is_tunnel(const struct script *s)
 
 static void add_ids(struct script *s, bool is_in)
 {
-	add(s, " src %s dst %s proto esp spi 0x%s", key(s, is_in, "source"),
-	    key(s, is_in, "destination"), key(s, is_in, "spi"));
+	out_add(&s->page, " src %s dst %s proto esp spi 0x%s", key(s, is_in, "source"),
+		key(s, is_in, "destination"), key(s, is_in, "spi"));
 }
 
 static void add_state(struct script *s, bool is_in)
@@ -142,19 +70,20 @@ static void add_state(struct script *s, bool is_in)
 	double lifetime = 0;
 
 	show_number(json_root(s->half), "lifetime_s", &lifetime);
-	add(s, "xfrm state add");
+	out_add(&s->page, "xfrm state add");
 	add_ids(s, is_in);
-	add(s, " reqid 0x%s mode %s replay-window 32", key(s, true, "spi"), half(s, "encap"));
+	out_add(&s->page, " reqid 0x%s mode %s replay-window 32", key(s, true, "spi"),
+		half(s, "encap"));
 	if (i->kind == SUITE_CBC)
-		add(s, " auth-trunc %s 0x%s %d enc cbc(aes) 0x%s",
-		    i->mac_key_len == 20 ? "hmac(sha1)" : "hmac(sha256)", key(s, is_in, "mac_key"),
-		    i->icv_len * 8, key(s, is_in, "key"));
+		out_add(&s->page, " auth-trunc %s 0x%s %d enc cbc(aes) 0x%s",
+			i->mac_key_len == 20 ? "hmac(sha1)" : "hmac(sha256)",
+			key(s, is_in, "mac_key"), i->icv_len * 8, key(s, is_in, "key"));
 	else
-		add(s, " aead %s 0x%s 128",
-		    i->kind == SUITE_GCM ? "rfc4106(gcm(aes))" : "rfc4543(gcm(aes))",
-		    key(s, is_in, "key"));
-	add(s, " limit time-hard %.0f limit packet-hard %llu\n", lifetime,
-	    (unsigned long long)PACKETS_MAX);
+		out_add(&s->page, " aead %s 0x%s 128",
+			i->kind == SUITE_GCM ? "rfc4106(gcm(aes))" : "rfc4543(gcm(aes))",
+			key(s, is_in, "key"));
+	out_add(&s->page, " limit time-hard %.0f limit packet-hard %llu\n", lifetime,
+		(unsigned long long)PACKETS_MAX);
 }
 
 /* One selector of outbound packets of that host: "proto tcp sport 445". */
@@ -169,27 +98,28 @@ static void add_rule(struct script *s, const struct rule *r, bool is_in, bool aw
 	bool optional = strcmp(half(s, "mode"), "permissive") == 0;
 	int bits = strchr(here, ':') != NULL ? 128 : 32;
 
-	add(s, "%sxfrm policy %s src %s/%d dst %s/%d", away ? "ip " : "",
-	    away ? "delete" : "update", is_in ? there : here, bits, is_in ? here : there, bits);
+	out_add(&s->page, "%sxfrm policy %s src %s/%d dst %s/%d", away ? "ip " : "",
+		away ? "delete" : "update", is_in ? there : here, bits, is_in ? here : there, bits);
 	if (r->proto != NULL)
-		add(s, " proto %s", r->proto);
+		out_add(&s->page, " proto %s", r->proto);
 	if (r->type != NULL)
-		add(s, " type %s", r->type);
+		out_add(&s->page, " type %s", r->type);
 	if (r->sport != NULL)
-		add(s, " %s %s", is_in ? "dport" : "sport", r->sport);
+		out_add(&s->page, " %s %s", is_in ? "dport" : "sport", r->sport);
 	if (r->dport != NULL)
-		add(s, " %s %s", is_in ? "sport" : "dport", r->dport);
-	add(s, " dir %s", is_in ? "in" : "out");
+		out_add(&s->page, " %s %s", is_in ? "sport" : "dport", r->dport);
+	out_add(&s->page, " dir %s", is_in ? "in" : "out");
 	if (!away)
-		add(s, " priority %d", r->protects ? PRIORITY_PROTECT : PRIORITY_EXEMPT);
+		out_add(&s->page, " priority %d", r->protects ? PRIORITY_PROTECT : PRIORITY_EXEMPT);
 	if (!away && r->protects) {
-		add(s, " tmpl");
+		out_add(&s->page, " tmpl");
 		if (is_tunnel(s))
-			add(s, " src %s dst %s", is_in ? there : here, is_in ? here : there);
-		add(s, " proto esp reqid 0x%s mode %s level %s", key(s, true, "spi"),
-		    half(s, "encap"), optional ? "use" : "required");
+			out_add(&s->page, " src %s dst %s", is_in ? there : here,
+				is_in ? here : there);
+		out_add(&s->page, " proto esp reqid 0x%s mode %s level %s", key(s, true, "spi"),
+			half(s, "encap"), optional ? "use" : "required");
 	}
-	add(s, "\n");
+	out_add(&s->page, "\n");
 }
 
 static void add_both(struct script *s, const struct rule *r, bool away)
@@ -240,23 +170,23 @@ static void add_policies(struct script *s, bool away)
 
 static void write_script(struct script *s)
 {
-	add(s,
-	    "#!/bin/sh\n"
-	    "# For %s, %s, until %s: its half of a pair with %s.\n"
-	    "# Contains keys: delete it after use. With the argument \"down\" it removes the half.\n"
-	    "if [ \"${1-up}\" = down ]; then\n",
-	    half(s, "peer"), half(s, "address"), half(s, "not_after"), half(s, "agent"));
+	out_add(&s->page,
+		"#!/bin/sh\n"
+		"# For %s, %s, until %s: its half of a pair with %s.\n"
+		"# Contains keys: delete it after use. With the argument \"down\" it removes the half.\n"
+		"if [ \"${1-up}\" = down ]; then\n",
+		half(s, "peer"), half(s, "address"), half(s, "not_after"), half(s, "agent"));
 	add_policies(s, true);
 	for (int is_in = 0; is_in < 2; is_in++) {
-		add(s, "ip xfrm state delete");
+		out_add(&s->page, "ip xfrm state delete");
 		add_ids(s, is_in != 0);
-		add(s, "\n");
+		out_add(&s->page, "\n");
 	}
-	add(s, "exit 0\nfi\nip -batch - <<'END'\n");
+	out_add(&s->page, "exit 0\nfi\nip -batch - <<'END'\n");
 	add_state(s, true);
 	add_state(s, false);
 	add_policies(s, false);
-	add(s, "END\n");
+	out_add(&s->page, "END\n");
 }
 
 /* ---- the verb -------------------------------------------------------------------------- */
@@ -284,15 +214,17 @@ static void tell(const struct script *s, const char *path)
 
 static int put(struct script *s, const char *path, struct err *e)
 {
-	s->text = calloc(1, SCRIPT_ROOM);
-	if (s->text == NULL)
+	if (s->half == NULL || s->key[0] == NULL || s->key[1] == NULL)
+		return err_set(e, ERR_BUG, "the agent sent an incomplete pair");
+	s->page = (struct out_page){.text = calloc(1, SCRIPT_ROOM), .size = SCRIPT_ROOM};
+	if (s->page.text == NULL)
 		return err_set(e, ERR_BUG, "no memory for a script");
 	write_script(s);
-	if (s->n >= SCRIPT_ROOM - 1)
+	if (s->page.full)
 		return err_set(e, ERR_BUG, "the script is too long");
 	if (path[0] == '\0')
-		out_text("%s", s->text);
-	else if (os_write_file(path, s->text, s->n, true, true, e) < 0)
+		out_text("%s", s->page.text);
+	else if (os_write_file(path, s->page.text, s->page.n, true, true, e) < 0)
 		return -1;
 	tell(s, path);
 	return 0;
@@ -317,18 +249,16 @@ static int run_script(const struct args *a, struct err *e)
 	} else if (os_exists(path)) { /* before the pair is made */
 		return err_set(e, ERR_USAGE, "%s: already exists", path);
 	}
-	rc = ask(&s, e);
+	rc = request_ask(a, CTL_SCRIPT, take, &s, e);
 	if (rc == 0)
 		rc = put(&s, path, e);
-	for (int i = 0; i < 2; i++)
-		if (s.key[i] != NULL)
-			json_close(s.key[i]);
-	if (s.half != NULL)
-		json_close(s.half);
-	if (s.text != NULL)
-		wipe(s.text, SCRIPT_ROOM);
-	free(s.text);
-	return rc < 0 ? -1 : s.status;
+	json_close(s.key[0]);
+	json_close(s.key[1]);
+	json_close(s.half);
+	if (s.page.text != NULL)
+		wipe(s.page.text, SCRIPT_ROOM);
+	free(s.page.text);
+	return rc;
 }
 
 static const struct option script_options[] = {
@@ -345,7 +275,5 @@ const struct verb verb_export_script = {
 		"with \"down\". Lab identities only.",
 	.example = "sapair export script beta --out - | ssh root@beta sh",
 	.options = {script_options, verb_control},
-	.least = 1,
-	.most = 1,
 	.run = run_script,
 };

@@ -25,13 +25,6 @@ static int say(const struct args *a, const char *action, bool changed)
 	return 0;
 }
 
-static int find_config(char path[OS_PATH_MAX], const struct args *a, struct err *e)
-{
-	const char *file = args_text(a, "config");
-
-	return file != NULL ? conf_absolute(path, NULL, file, e) : conf_usual(path, e);
-}
-
 static int run_install(const struct args *a, struct err *e)
 {
 	char path[OS_PATH_MAX];
@@ -40,7 +33,7 @@ static int run_install(const struct args *a, struct err *e)
 	int rc;
 
 	/* The standard error of a service is lost: errors go to the event log. */
-	if (find_config(path, a, e) < 0 || conf_read(&c, path, e) < 0)
+	if (conf_find(path, args_text(a, "config"), e) < 0 || conf_read(&c, path, e) < 0)
 		return -1;
 	rc = config_check(&c, e);
 	config_free(&c);
@@ -99,7 +92,6 @@ static const struct option service_options[] = {
 
 const struct verb verb_service_install = {
 	.name = "service install",
-	.words = "",
 	.text = "install or update the service",
 	.more = "The service starts with Windows, and restarts after a failure. It logs to\n"
 		"the event log.",
@@ -110,7 +102,6 @@ const struct verb verb_service_install = {
 
 const struct verb verb_service_remove = {
 	.name = "service remove",
-	.words = "",
 	.text = "stop and remove the service",
 	.more = "Filters and SAs stay; use sapair down or sapair clean to remove them.",
 	.example = "sapair service remove",
@@ -119,7 +110,6 @@ const struct verb verb_service_remove = {
 
 const struct verb verb_service_start = {
 	.name = "service start",
-	.words = "",
 	.text = "start the service",
 	.example = "sapair service start",
 	.run = run_start,
@@ -127,7 +117,6 @@ const struct verb verb_service_start = {
 
 const struct verb verb_service_stop = {
 	.name = "service stop",
-	.words = "",
 	.text = "stop the service",
 	.example = "sapair service stop",
 	.run = run_stop,
@@ -135,7 +124,6 @@ const struct verb verb_service_stop = {
 
 const struct verb verb_service_main = {
 	.name = "service main",
-	.words = "",
 	.text = "run the agent as a service (for the service manager)",
 	.example = "sapair service main",
 	.options = {service_options},

@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static enum paint paint_of_state(const struct cJSON *p)
 {
@@ -59,70 +57,56 @@ static void show_left(const struct cJSON *p)
 	show_removing(p);
 }
 
-/* One column of the list of peers. */
+/* Columns of the list of peers: the text at a path, or what the kind of the cell says. */
 #define CELL 80
-static void cell(char text[CELL], const struct cJSON *p, int column)
+enum cell { CELL_TEXT, CELL_SPAN, CELL_STATE, CELL_VERIFIED };
+static const struct {
+	const char *head, *path;
+	enum cell cell;
+} columns[] = {
+	{"PEER", "name", CELL_TEXT},           {"ADDRESS", "address", CELL_TEXT},
+	{"STATE", "state", CELL_STATE},        {"VERIFIED", "verified", CELL_VERIFIED},
+	{"EPOCH", "epoch", CELL_TEXT},         {"IN", "in.spi", CELL_TEXT},
+	{"OUT", "out.spi", CELL_TEXT},         {"AGE", "age_s", CELL_SPAN},
+	{"REKEY IN", "rekey_in_s", CELL_SPAN},
+};
+enum { COLUMNS = sizeof columns / sizeof columns[0] };
+
+static void put_cell(char text[CELL], const struct cJSON *p, int column)
 {
 	char number[OUT_NUMBER];
-	const char *s;
+	const char *s = show_text(p, columns[column].path, "-");
 
-	switch (column) {
-	case 0:
-		s = show_text(p, "name", "?");
-		break;
-	case 1:
-		s = show_text(p, "address", "?");
-		break;
-	case 2:
-		snprintf(text, CELL, "%s%s", show_text(p, "state", "?"),
-			 is_permissive(p) ? ", permissive" : "");
-		return;
-	case 3:
+	if (columns[column].cell == CELL_SPAN)
+		s = show_span(number, p, columns[column].path);
+	else if (columns[column].cell == CELL_VERIFIED)
 		s = !show_has(p, "epoch") ? "-" : show_is(p, "verified") ? "yes" : "no";
-		break;
-	case 4:
-		s = show_text(p, "epoch", "-");
-		break;
-	case 5:
-		s = show_text(p, "in.spi", "-");
-		break;
-	case 6:
-		s = show_text(p, "out.spi", "-");
-		break;
-	case 7:
-		s = show_span(number, p, "age_s");
-		break;
-	default:
-		s = show_span(number, p, "rekey_in_s");
-		break;
-	}
-	snprintf(text, CELL, "%s", s);
+	snprintf(text, CELL, "%s%s", s,
+		 columns[column].cell == CELL_STATE && is_permissive(p) ? ", permissive" : "");
 }
 
 static void show_list(const struct cJSON *peers)
 {
-	static const char *const heads[] = {"PEER", "ADDRESS", "STATE", "VERIFIED", "EPOCH",
-					    "IN",   "OUT",     "AGE",   "REKEY IN"};
-	enum { COLUMNS = sizeof heads / sizeof heads[0] };
 	int widths[COLUMNS];
 	char text[CELL];
 
 	for (int c = 0; c < COLUMNS; c++) {
-		widths[c] = (int)strlen(heads[c]);
+		widths[c] = (int)strlen(columns[c].head);
 		for (const struct cJSON *p = json_first(peers); p != NULL; p = json_next(p)) {
-			cell(text, p, c);
+			put_cell(text, p, c);
 			if ((int)strlen(text) > widths[c])
 				widths[c] = (int)strlen(text);
 		}
 	}
 	for (int c = 0; c < COLUMNS; c++)
-		out_painted(PAINT_HEAD, "%-*s", c + 1 < COLUMNS ? widths[c] + 2 : 0, heads[c]);
+		out_painted(PAINT_HEAD, "%-*s", c + 1 < COLUMNS ? widths[c] + 2 : 0,
+			    columns[c].head);
 	out_text("\n");
 	for (const struct cJSON *p = json_first(peers); p != NULL; p = json_next(p)) {
 		for (int c = 0; c < COLUMNS; c++) {
-			cell(text, p, c);
-			out_painted(c == 2 ? paint_of_state(p) : PAINT_NONE, "%-*s",
-				    c + 1 < COLUMNS ? widths[c] + 2 : 0, text);
+			put_cell(text, p, c);
+			out_painted(columns[c].cell == CELL_STATE ? paint_of_state(p) : PAINT_NONE,
+				    "%-*s", c + 1 < COLUMNS ? widths[c] + 2 : 0, text);
 		}
 		out_text("\n");
 		show_trouble(p, false);
@@ -215,10 +199,7 @@ static void show_status(const struct cJSON *d, bool several)
 
 static int run_status(const struct args *a, struct err *e)
 {
-	struct request q;
-
-	request_init(&q, a, CTL_STATUS, show_status);
-	return request_take_peer(&q, false, e) < 0 ? -1 : request_run(&q, e);
+	return request_run(a, CTL_STATUS, show_status, e);
 }
 
 const struct verb verb_status = {
@@ -228,6 +209,5 @@ const struct verb verb_status = {
 	.more = "Exits with status 3 if PEER is not up.",
 	.example = "sapair status --json",
 	.options = {verb_timeout},
-	.most = 1,
 	.run = run_status,
 };

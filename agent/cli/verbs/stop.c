@@ -1,12 +1,7 @@
 /*
  * agent/cli/verbs/stop.c - stop: stops the agent.
  */
-#include <stdio.h>
-#include <string.h>
-
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_stop(const struct cJSON *d, bool several)
 {
@@ -23,10 +18,11 @@ static int run_stop(const struct args *a, struct err *e)
 	size_t len;
 	int rc;
 
-	request_init(&q, a, CTL_STOP, show_stop);
-	if (request_take_timeout(&q, e) < 0)
+	request_init(&q, a, CTL_STOP);
+	q.show = show_stop;
+	if (args_ms(a, "timeout", &q.req.timeout_ms, e) < 0)
 		return -1;
-	if (request_connect(&q, e) < 0) {
+	if (request_connect(&q, args_text(a, "control"), e) < 0) {
 		if (e->code != ERR_DOWN)
 			return -1;
 		if (a->json)
@@ -44,7 +40,6 @@ static int run_stop(const struct args *a, struct err *e)
 
 const struct verb verb_stop = {
 	.name = "stop",
-	.words = "",
 	.text = "stop the agent",
 	.example = "sapair stop",
 	.options = {verb_timeout},

@@ -1,12 +1,9 @@
 /*
  * agent/cli/verbs/up.c - up: brings pairs up.
  */
-#include <stdio.h>
 #include <string.h>
 
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_up(const struct cJSON *d, bool several)
 {
@@ -42,20 +39,7 @@ static void show_up(const struct cJSON *d, bool several)
 
 static int run_up(const struct args *a, struct err *e)
 {
-	const char *pin = args_text(a, "pin");
-	uint8_t bytes[PIN_LEN];
-	struct request q;
-
-	request_init(&q, a, CTL_UP, show_up);
-	if (request_take_peer(&q, true, e) < 0 || request_take_wait(&q, CTL_WAIT_DONE, e) < 0)
-		return -1;
-	if (pin != NULL && !pin_get(bytes, pin))
-		return err_set(e, ERR_USAGE, "--pin: not \"sha256:\" and 64 lower-case hex digits");
-	if (pin != NULL && q.req.all)
-		return err_set(e, ERR_USAGE, "--pin and --all are mutually exclusive");
-	if (pin != NULL)
-		memcpy(q.req.pin, pin, sizeof q.req.pin);
-	return request_run(&q, e);
+	return request_run(a, CTL_UP, show_up, e);
 }
 
 static const struct option up_options[] = {
@@ -74,6 +58,5 @@ const struct verb verb_up = {
 	.more = "An ADDRESS that is not in the config becomes a peer until the agent exits.",
 	.example = "sapair up beta --timeout 60",
 	.options = {up_options, verb_timeout},
-	.most = 1,
 	.run = run_up,
 };

@@ -1,12 +1,7 @@
 /*
  * agent/cli/verbs/verify.c - verify: probes through the SAs.
  */
-#include <stdio.h>
-#include <string.h>
-
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_verify(const struct cJSON *d, bool several)
 {
@@ -36,20 +31,7 @@ static void show_verify(const struct cJSON *d, bool several)
 
 static int run_verify(const struct args *a, struct err *e)
 {
-	struct request q;
-	uint64_t interval_ms;
-
-	request_init(&q, a, CTL_VERIFY, show_verify);
-	if (request_take_peer(&q, true, e) < 0 ||
-	    args_u32(a, "count", 1, 1000000, &q.req.count, e) < 0 ||
-	    args_u32(a, "interval", 0, 60000, &q.req.interval_ms, e) < 0 ||
-	    args_u32(a, "parallel", 1, 10000, &q.req.parallel, e) < 0)
-		return -1;
-	/* The time limit does not include the intervals. */
-	interval_ms = (uint64_t)q.req.count * q.req.interval_ms;
-	if (interval_ms < UINT32_MAX - q.req.timeout_ms)
-		q.req.timeout_ms += (uint32_t)interval_ms;
-	return request_run(&q, e);
+	return request_run(a, CTL_VERIFY, show_verify, e);
 }
 
 static const struct option verify_options[] = {
@@ -68,6 +50,5 @@ const struct verb verb_verify = {
 		"8 if they are lost.",
 	.example = "sapair verify beta --count 100",
 	.options = {verify_options, verb_timeout},
-	.most = 1,
 	.run = run_verify,
 };

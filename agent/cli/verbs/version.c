@@ -56,7 +56,6 @@ static int run_version(const struct args *a, struct err *e)
 
 const struct verb verb_version = {
 	.name = "version",
-	.words = "",
 	.text = "show the versions of program and libraries, and the back ends",
 	.example = "sapair version",
 	.run = run_version,

@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/cli/out.h"
 #include "agent/cli/request.h"
-#include "agent/cli/verb.h"
 
 static void show_value(const struct cJSON *v)
 {
@@ -68,13 +66,12 @@ static enum paint paint_of_event(const char *event)
 	return PAINT_NONE;
 }
 
-static void show_event(const struct cJSON *d, bool several)
+static void show_event(const struct cJSON *d)
 {
 	static const char *const common[] = {"schema", "time", "id", "event", "peer"};
 	const char *time = show_text(d, "time", ""), *t = strchr(time, 'T');
 	const char *event = show_text(d, "event", "?");
 
-	(void)several;
 	out_text("%.12s %s ", t != NULL ? t + 1 : time, show_text(d, "peer", "agent"));
 	out_painted(paint_of_event(event), "%s", event);
 	for (const struct cJSON *m = json_first(d); m != NULL; m = json_next(m)) {
@@ -97,8 +94,8 @@ static int watch_line(const struct request *q, const char *line, size_t len, str
 	const struct cJSON *d;
 	bool wanted;
 
-	if (json_open(&doc, line, len, REQUEST_DEPTH, false, e) < 0)
-		return err_in(e, "the agent's event");
+	if (request_parse(&doc, line, len, e) < 0)
+		return -1;
 	d = json_root(doc);
 	if (strcmp(show_text(d, "schema", ""), "sapair.event/1") != 0)
 		wanted = true; /* an error document: the request was refused */
@@ -107,7 +104,7 @@ static int watch_line(const struct request *q, const char *line, size_t len, str
 	if (wanted && q->args->json)
 		out_document(line, len);
 	else if (wanted && json_member(d, "event") != NULL)
-		show_event(d, true);
+		show_event(d);
 	json_close(doc);
 	return wanted ? 1 : 0;
 }
@@ -146,10 +143,11 @@ static int run_watch(const struct args *a, struct err *e)
 	uint32_t count = 0, ms = 0;
 	int rc;
 
-	request_init(&q, a, CTL_WATCH, show_event);
+	request_init(&q, a, CTL_WATCH);
 	q.req.timeout_ms = 0;
 	if (args_u32(a, "count", 1, UINT32_MAX, &count, e) < 0 ||
-	    args_ms(a, "timeout", &ms, e) < 0 || request_connect(&q, e) < 0)
+	    args_ms(a, "timeout", &ms, e) < 0 ||
+	    request_connect(&q, args_text(a, "control"), e) < 0)
 		return -1;
 	if (ms != 0)
 		q.deadline_ms = client_now_ms() + ms;
@@ -170,6 +168,5 @@ const struct verb verb_watch = {
 	.text = "print events as they happen",
 	.example = "sapair watch --json",
 	.options = {watch_options, verb_control},
-	.most = 1,
 	.run = run_watch,
 };

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/loop.h"
 #include "agent/os/log.h"
 
 struct reply {
 	uv_write_t req;
 	struct control_client *client;
-	size_t n;
+	size_t size; /* of data */
+	size_t n;    /* bytes to be written */
 	char data[];
 };
 
@@ -61,6 +61,12 @@ void control_client_end(struct control_client *c)
 
 /* ---- replies --------------------------------------------------------------------------- */
 
+static void free_reply(struct reply *r)
+{
+	wipe(r, sizeof *r + r->size); /* may be a key */
+	free(r);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
 	struct reply *r = req->data;
@@ -69,92 +75,113 @@ static void on_written(uv_write_t *req, int status)
 	c->queued -= r->n;
 	if (status < 0 || (c->ending && c->queued == 0))
 		control_client_close(c);
-	wipe(r->data, r->n); /* may be a key */
-	free(r);
+	free_reply(r);
 }
 
-static void queue_reply(struct control_client *c, const char *data, size_t n)
+/* Takes over c->reply; its text has n bytes, and room for one more. */
+static void send_reply(struct control_client *c, size_t n)
 {
-	struct reply *r = malloc(sizeof *r + n);
+	struct reply *r = c->reply;
 	uv_buf_t buf;
+	int done = 0;
 
-	if (r == NULL) {
-		control_client_close(c);
-		return;
+	c->reply = NULL;
+	r->data[n++] = '\n';
+	if (c->queued == 0 && !c->closing) {
+		buf = uv_buf_init(r->data, (unsigned)n);
+		done = uv_try_write((uv_stream_t *)&c->pipe, &buf, 1);
 	}
 	r->client = c;
-	r->n = n;
+	r->n = done > 0 ? n - (size_t)done : n;
 	r->req.data = r;
-	memcpy(r->data, data, n);
-	buf = uv_buf_init(r->data, (unsigned)n);
-	if (uv_write(&r->req, (uv_stream_t *)&c->pipe, &buf, 1, on_written) != 0) {
-		wipe(r->data, n);
-		free(r);
-		control_client_close(c);
+	buf = uv_buf_init(r->data + n - r->n, (unsigned)r->n);
+	c->queued += r->n;
+	if (r->n > 0 && !c->closing && c->queued <= CONTROL_QUEUE_MAX &&
+	    uv_write(&r->req, (uv_stream_t *)&c->pipe, &buf, 1, on_written) == 0)
 		return;
-	}
-	c->queued += n;
+	c->queued -= r->n;
+	if (r->n > 0)
+		control_client_close(c);
+	free_reply(r);
 }
 
-static void send_bytes(struct control_client *c, const char *data, size_t n)
+static void make_room(struct control_client *c, size_t size)
 {
-	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)n);
-
-	if (c->closing)
-		return;
-	if (c->queued + n > CONTROL_QUEUE_MAX) {
+	c->reply = malloc(sizeof *c->reply + size + 1);
+	if (c->reply == NULL)
 		control_client_close(c);
-		return;
-	}
-	if (c->queued == 0) {
-		int done = uv_try_write((uv_stream_t *)&c->pipe, &buf, 1);
-
-		if (done > 0) {
-			data += done;
-			n -= (size_t)done;
-		}
-	}
-	if (n > 0)
-		queue_reply(c, data, n);
+	else
+		c->reply->size = size + 1;
 }
 
-void control_reply(struct control_client *c, char *json, size_t n)
+struct json_out *control_reply_begin(struct control_client *c, size_t size, const char *schema)
 {
-	if (n == 0)
+	make_room(c, size);
+	json_begin(&c->json, c->reply != NULL ? c->reply->data : c->line,
+		   c->reply != NULL ? size : 0);
+	json_put_open(&c->json, NULL);
+	json_put_text(&c->json, "schema", schema);
+	return &c->json;
+}
+
+void control_reply_send(struct control_client *c)
+{
+	size_t n;
+
+	if (c->reply == NULL)
 		return;
-	json[n] = '\n';
-	send_bytes(c, json, n + 1);
-	json[n] = '\0';
+	json_put_close(&c->json);
+	n = json_end(&c->json);
+	if (n > 0) {
+		send_reply(c, n);
+		return;
+	}
+	free_reply(c->reply);
+	c->reply = NULL;
+	control_client_close(c);
+}
+
+void control_send_event(struct control_client *c, const char *json, size_t n)
+{
+	make_room(c, n);
+	if (c->reply == NULL)
+		return;
+	memcpy(c->reply->data, json, n);
+	send_reply(c, n);
+}
+
+void control_put_err(struct json_out *o, const struct err *e)
+{
+	json_put_text(o, "class", err_word(e->code));
+	json_put_u64(o, "exit", (uint64_t)err_exit_status(e->code));
+	json_put_text(o, "cause", e->cause);
+	if (e->hint != NULL)
+		json_put_text(o, "hint", e->hint);
+	if (e->os != 0)
+		json_put_u64(o, "os", e->os);
 }
 
 void control_reply_error(struct control_client *c, const char *peer, const struct err *e)
 {
-	char doc[DOC_MAX];
+	struct json_out *o = control_reply_begin(c, DOC_MAX, "sapair.error/1");
 
-	control_reply(c, doc, doc_error(doc, sizeof doc, peer, e));
+	if (peer != NULL)
+		json_put_text(o, "peer", peer);
+	control_put_err(o, e);
+	control_reply_send(c);
 }
 
 void control_reply_end(struct control_client *c, int exit_status)
 {
-	char doc[DOC_END_MAX];
-
-	control_reply(c, doc, doc_end(doc, sizeof doc, exit_status));
+	json_put_u64(control_reply_begin(c, DOC_MAX, "sapair.end/1"), "exit",
+		     (uint64_t)exit_status);
+	control_reply_send(c);
 }
 
 void control_refuse(struct control_client *c, const char *peer, const struct err *e)
 {
 	control_reply_error(c, peer, e);
 	control_reply_end(c, err_exit_status(e->code));
-}
-
-void control_reply_keys(struct control_client *c, const struct peer *p, const struct pair_view *v)
-{
-	char doc[DOC_MAX];
-
-	for (int is_in = 0; is_in < 2; is_in++)
-		control_reply(c, doc,
-			      doc_key(doc, sizeof doc, c->control->agent, p, v, is_in != 0));
-	wipe(doc, sizeof doc);
 }
 
 /* ---- lines ----------------------------------------------------------------------------- */
@@ -232,11 +259,9 @@ void control_client_accept(struct control *k)
 		return;
 	c->control = k;
 	c->pipe.data = c->timer.data = c;
-	uv_pipe_init(&k->agent->loop.uv, &c->pipe, 0);
-	uv_timer_init(&k->agent->loop.uv, &c->timer);
+	uv_pipe_init(&k->agent->loop, &c->pipe, 0);
+	uv_timer_init(&k->agent->loop, &c->timer);
 	c->open_handles = 2;
-	c->deferred.run = k->ops->resume;
-	c->deferred.arg = c;
 	c->next = k->clients;
 	k->clients = c;
 	k->n_clients++;

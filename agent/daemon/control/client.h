@@ -13,9 +13,9 @@
 
 struct control_client;
 struct control_request;
-struct pair_view;
 struct peer;
 struct reload_result;
+struct reply;
 
 /* What a client calls in the files above it. */
 struct control_client_ops {
@@ -23,9 +23,6 @@ struct control_client_ops {
 	void (*line)(struct control_client *c, const char *line, size_t n);
 	/* The client closes: cancels c->request, which is not NULL. */
 	void (*cancel)(struct control_client *c);
-	/* Continues the request of a client, if it has one: called by its timer and as a
-	 * deferred call. */
-	void (*resume)(void *client);
 };
 
 /* What verbs call in the agent. */
@@ -44,16 +41,17 @@ struct control_client {
 	struct control_client *next;
 	struct control *control;
 	uv_pipe_t pipe;
-	uv_timer_t timer;         /* of its request */
-	struct deferred deferred; /* resumes its request */
+	uv_timer_t timer; /* of its request */
 	unsigned open_handles;
 	bool reading; /* control_client_read_lines() is running */
 	bool watching, closing;
 	bool ending; /* closes when all replies are written */
 	struct control_request *request;
 	struct control_request *dead; /* cancelled by the close; frames that use it may be active */
-	size_t queued;                /* bytes of replies that are not written yet */
-	size_t have;                  /* bytes in line */
+	struct reply *reply;          /* the one that is being written, as json */
+	struct json_out json;
+	size_t queued; /* bytes of replies that are not written yet */
+	size_t have;   /* bytes in line */
 	char line[CTL_LINE_MAX];
 };
 
@@ -67,6 +65,7 @@ struct control {
 	bool closed;
 };
 
+#define DOC_MAX 4096 /* bytes of any document but status and reload */
 #define CONTROL_CLIENTS_MAX 64
 #define CONTROL_QUEUE_MAX (4 * 1024 * 1024) /* bytes queued for a client that does not read */
 
@@ -81,16 +80,22 @@ void control_client_watch(struct control_client *c);
 /* Serves the lines in the buffer, until a request waits. */
 void control_client_read_lines(struct control_client *c);
 
-/* Sends a document of n bytes, and a newline in the place of its NUL. n of 0 sends nothing. A client
- * whose queue is full is closed. */
-void control_reply(struct control_client *c, char *json, size_t n);
+/* ---- replies: JSON objects that begin with "schema" (docs/output.md) ---- */
+
+/* Begins a document of less than size bytes: put its members into the result. Without memory, c is
+ * closed. */
+struct json_out *control_reply_begin(struct control_client *c, size_t size, const char *schema);
+/* Ends and sends it. A client whose queue is full is closed. */
+void control_reply_send(struct control_client *c);
+/* Sends a document of n bytes that is complete. */
+void control_send_event(struct control_client *c, const char *json, size_t n);
+/* Members of an error. */
+void control_put_err(struct json_out *o, const struct err *e);
 /* Sends sapair.error/1; peer may be NULL. */
 void control_reply_error(struct control_client *c, const char *peer, const struct err *e);
 /* Sends sapair.end/1. */
 void control_reply_end(struct control_client *c, int exit_status);
 /* Sends both: the request has failed. */
 void control_refuse(struct control_client *c, const char *peer, const struct err *e);
-/* Sends the keys of both SAs of a generation, as far as they were kept. */
-void control_reply_keys(struct control_client *c, const struct peer *p, const struct pair_view *v);
 
 #endif

@@ -3,61 +3,7 @@
  */
 #include "agent/daemon/control/doc.h"
 
-#include "agent/daemon/pair/pair.h"
 #include "agent/daemon/peer/view.h"
-
-void doc_begin(struct json_out *o, char *buf, size_t size, const char *schema)
-{
-	json_begin(o, buf, size);
-	json_put_open(o, NULL);
-	json_put_text(o, "schema", schema);
-}
-
-size_t doc_finish(struct json_out *o)
-{
-	json_put_close(o);
-	return json_end(o);
-}
-
-void doc_put_err(struct json_out *o, const struct err *e)
-{
-	json_put_text(o, "class", err_word(e->code));
-	json_put_u64(o, "exit", (uint64_t)err_exit_status(e->code));
-	json_put_text(o, "cause", e->cause);
-	if (e->hint != NULL)
-		json_put_text(o, "hint", e->hint);
-	if (e->os != 0)
-		json_put_u64(o, "os", e->os);
-}
-
-size_t doc_error(char *buf, size_t size, const char *peer, const struct err *e)
-{
-	struct json_out o;
-
-	doc_begin(&o, buf, size, "sapair.error/1");
-	if (peer != NULL)
-		json_put_text(&o, "peer", peer);
-	doc_put_err(&o, e);
-	return doc_finish(&o);
-}
-
-size_t doc_end(char *buf, size_t size, int exit_status)
-{
-	struct json_out o;
-
-	doc_begin(&o, buf, size, "sapair.end/1");
-	json_put_u64(&o, "exit", (uint64_t)exit_status);
-	return doc_finish(&o);
-}
-
-size_t doc_progress(char *buf, size_t size, const char *text)
-{
-	struct json_out o;
-
-	doc_begin(&o, buf, size, "sapair.progress/1");
-	json_put_text(&o, "text", text);
-	return doc_finish(&o);
-}
 
 #define UNREMOVED_MAX 32 /* SAs that a document names */
 
@@ -78,7 +24,7 @@ void doc_put_removing(struct json_out *o, const struct peer *p)
 	}
 	json_put_array_end(o);
 	json_put_open(o, "error");
-	doc_put_err(o, peer_removal_error(p));
+	control_put_err(o, peer_removal_error(p));
 	json_put_close(o);
 	json_put_close(o);
 }
@@ -103,36 +49,42 @@ void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const st
 	json_put_close(o);
 }
 
-size_t doc_key(char *buf, size_t size, const struct agent *a, const struct peer *p,
-	       const struct pair_view *v, bool is_in)
+static void reply_key(struct control_client *c, const struct peer *p, const struct pair_view *v,
+		      bool is_in)
 {
 	const struct secret *secret = is_in ? v->key_in : v->key_out;
 	const struct suite_info *s = suite_info(v->suite);
 	const struct sa_policy *sp = peer_policy_of(p);
-	struct json_out o;
+	struct json_out *o;
 	const uint8_t *key;
 	size_t n, first = (size_t)s->enc_key_len + s->salt_len;
 
 	if (secret == NULL || !(is_in ? v->has_in : v->has_out))
-		return 0;
+		return;
 	key = secret_bytes(secret, &n);
 	if (n < first)
-		return 0;
-	doc_begin(&o, buf, size, "sapair.key/1");
-	json_put_text(&o, "peer", peer_name(p));
-	json_put_dec64(&o, "epoch", v->epoch);
-	json_put_text(&o, "direction", is_in ? "in" : "out");
-	json_put_addr(&o, "source", is_in ? &sp->remote : &sp->local);
-	json_put_addr(&o, "destination", is_in ? &sp->local : &sp->remote);
-	json_put_spi(&o, "spi", is_in ? v->in : v->out);
-	json_put_text(&o, "suite", s->name);
-	json_put_bool(&o, "esn", v->esn);
-	json_put_hexbytes(&o, "key", key, first);
+		return;
+	o = control_reply_begin(c, DOC_MAX, "sapair.key/1");
+	json_put_text(o, "peer", peer_name(p));
+	json_put_dec64(o, "epoch", v->epoch);
+	json_put_text(o, "direction", is_in ? "in" : "out");
+	json_put_addr(o, "source", is_in ? &sp->remote : &sp->local);
+	json_put_addr(o, "destination", is_in ? &sp->local : &sp->remote);
+	json_put_spi(o, "spi", is_in ? v->in : v->out);
+	json_put_text(o, "suite", s->name);
+	json_put_bool(o, "esn", v->esn);
+	json_put_hexbytes(o, "key", key, first);
 	if (n > first)
-		json_put_hexbytes(&o, "mac_key", key + first, n - first);
-	if (a->can.datagrams)
-		json_put_u64(&o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
+		json_put_hexbytes(o, "mac_key", key + first, n - first);
+	if (c->control->agent->can.datagrams)
+		json_put_u64(o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
 	else if (sp->udp)
-		json_put_u64(&o, "udp_port", ipsec_udp_port(sp, is_in));
-	return doc_finish(&o);
+		json_put_u64(o, "udp_port", ipsec_udp_port(sp, is_in));
+	control_reply_send(c);
+}
+
+void doc_reply_keys(struct control_client *c, const struct peer *p, const struct pair_view *v)
+{
+	reply_key(c, p, v, false);
+	reply_key(c, p, v, true);
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/loop.h"
 #include "agent/daemon/peer/view.h"
 
@@ -27,7 +26,6 @@ struct control_request {
 	control_result *result;
 	uint64_t deadline_ms; /* 0: none */
 	bool sent_progress;
-	bool ended; /* sapair.end/1 was sent, with the last document */
 	int exit_status;
 	size_t n;       /* targets */
 	size_t next;    /* to be started */
@@ -37,6 +35,7 @@ struct control_request {
 };
 
 static void start_targets(struct control_request *r);
+static void start_timer(struct control_request *r);
 
 /* ---- end ------------------------------------------------------------------------------- */
 
@@ -49,7 +48,6 @@ static void free_request(struct control_request *r)
 		if (r->targets[i].started && !r->targets[i].done)
 			completion_cancel(&r->targets[i].w);
 	uv_timer_stop(&c->timer);
-	loop_cancel(&c->control->agent->loop, &c->deferred);
 	if (c->closing)
 		c->dead = r;
 	else
@@ -60,8 +58,7 @@ static void end_request(struct control_request *r)
 {
 	struct control_client *c = r->client;
 
-	if (!r->ended)
-		control_reply_end(c, r->exit_status);
+	control_reply_end(c, r->exit_status);
 	if (c->closing)
 		return; /* control_client_close() has called control_request_cancel() */
 	free_request(r);
@@ -82,21 +79,6 @@ void control_request_abandon(struct control_client *c)
 
 /* ---- one target ------------------------------------------------------------------------ */
 
-/* is_last: sends sapair.end/1 with it, in one write. */
-static void reply_result(struct target *t, struct peer *p, bool is_last)
-{
-	struct control_request *r = t->request;
-	char doc[DOC_MAX + DOC_END_MAX];
-	size_t n = r->result(doc, DOC_MAX, p, &t->w);
-
-	if (n > 0 && is_last) {
-		doc[n++] = '\n';
-		n += doc_end(doc + n, DOC_END_MAX - 1, r->exit_status);
-		r->ended = true;
-	}
-	control_reply(r->client, doc, n);
-}
-
 static void end_target(struct target *t, const struct err *e)
 {
 	struct control_request *r = t->request;
@@ -107,7 +89,7 @@ static void end_target(struct target *t, const struct err *e)
 	r->running--;
 	r->left--;
 	if (e == NULL && p != NULL) {
-		reply_result(t, p, r->left == 0);
+		r->result(r->client, p, &t->w);
 		return;
 	}
 	if (e == NULL) {
@@ -117,13 +99,13 @@ static void end_target(struct target *t, const struct err *e)
 	/* A verify that failed has a result, and so has a rekey whose probes were lost. */
 	if ((t->w.kind == COMPLETE_VERIFY || t->w.kind == COMPLETE_REKEY) && t->w.has_result &&
 	    p != NULL)
-		reply_result(t, p, false);
+		r->result(r->client, p, &t->w);
 	control_reply_error(r->client, t->peer, e);
 	if (r->exit_status == 0)
 		r->exit_status = err_exit_status(e->code);
 }
 
-/* Called from within the peer: the request continues in a deferred call. */
+/* Called from within the peer: the request continues when the timer expires, at once. */
 static void on_complete(struct completion *w, const struct err *e)
 {
 	struct target *t = w->arg;
@@ -131,7 +113,7 @@ static void on_complete(struct completion *w, const struct err *e)
 
 	end_target(t, e);
 	if (!c->closing)
-		loop_defer(&c->control->agent->loop, &c->deferred);
+		start_timer(t->request);
 }
 
 static void start_target(struct target *t)
@@ -183,7 +165,7 @@ static void expire(struct control_request *r)
 static void send_progress(struct control_request *r)
 {
 	const struct target *t = &r->targets[0];
-	char text[DOC_MAX / 2], doc[DOC_MAX];
+	char text[DOC_MAX / 2];
 	const struct err *trouble;
 	struct peer *p;
 
@@ -196,7 +178,8 @@ static void send_progress(struct control_request *r)
 	trouble = peer_trouble(p);
 	snprintf(text, sizeof text, "waiting for %s%s%s", peer_name(p), trouble != NULL ? ": " : "",
 		 trouble != NULL ? trouble->cause : "");
-	control_reply(r->client, doc, doc_progress(doc, sizeof doc, text));
+	json_put_text(control_reply_begin(r->client, DOC_MAX, "sapair.progress/1"), "text", text);
+	control_reply_send(r->client);
 }
 
 static bool can_start_target(const struct control_request *r)
@@ -204,10 +187,7 @@ static bool can_start_target(const struct control_request *r)
 	return r->next < r->n && r->running < r->req.parallel;
 }
 
-static void on_timer(uv_timer_t *timer)
-{
-	control_request_resume(timer->data);
-}
+static void on_timer(uv_timer_t *timer);
 
 static void start_timer(struct control_request *r)
 {
@@ -221,9 +201,9 @@ static void start_timer(struct control_request *r)
 	uv_timer_start(&r->client->timer, on_timer, wait, 0); /* fails if the client is closing */
 }
 
-void control_request_resume(void *client)
+static void on_timer(uv_timer_t *timer)
 {
-	struct control_client *c = client;
+	struct control_client *c = timer->data;
 	struct control_request *r = c->request;
 	uint64_t now = loop_now_ms();
 

@@ -12,7 +12,6 @@
 static const struct control_client_ops client_ops = {
 	.line = control_verb_run,
 	.cancel = control_request_cancel,
-	.resume = control_request_resume,
 };
 
 static void on_connection(void *control)
@@ -27,7 +26,7 @@ static bool is_watched(void *control)
 	return k->n_watching > 0;
 }
 
-static void broadcast(void *control, char *json, size_t n)
+static void broadcast(void *control, const char *json, size_t n)
 {
 	struct control *k = control;
 	struct control_client *next;
@@ -35,7 +34,7 @@ static void broadcast(void *control, char *json, size_t n)
 	for (struct control_client *c = k->clients; c != NULL; c = next) {
 		next = c->next;
 		if (c->watching)
-			control_reply(c, json, n);
+			control_send_event(c, json, n);
 	}
 }
 
@@ -55,7 +54,7 @@ int control_open(struct agent *a, const struct control_host *host, struct err *e
 		snprintf(path, sizeof path, "%s", a->cfg.control);
 	else
 		os_control_path(path);
-	if (os_control_listen(&k->socket, &a->loop.uv, path, on_connection, k, e) < 0) {
+	if (os_control_listen(&k->socket, &a->loop, path, on_connection, k, e) < 0) {
 		free(k);
 		return err_in(e, "control socket");
 	}

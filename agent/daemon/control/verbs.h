@@ -1,12 +1,16 @@
 /*
  * agent/daemon/control/verbs.h - the verbs of the control socket. Each is one struct control_verb
- * in a file
- * of agent/daemon/control/verbs/; its name and members are a row of CTL_VERBS (proto/wire/ctl.h).
+ * in a file of agent/daemon/control/verbs/, which includes this header; its name and members are a row
+ * of CTL_VERBS (proto/wire/ctl.h).
  */
 #ifndef SAPAIR_AGENT_DAEMON_CONTROL_VERBS_H
 #define SAPAIR_AGENT_DAEMON_CONTROL_VERBS_H
 
-#include "agent/daemon/control/client.h"
+#include "agent/daemon/control/doc.h"
+#include "agent/daemon/control/request.h"
+#include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/reload.h"
+#include "agent/daemon/peer/view.h"
 
 struct control_verb {
 	bool takes_address; /* "peer" may be an address that no peer has: then p is NULL */

@@ -13,28 +13,23 @@
 #define LINGER_MS 1000 /* after our FIN: how long the peer may take to end its side */
 
 struct link {
+	struct link_facts facts;
 	struct agent *agent;
 	const struct link_owner *ops;
-	void *owner; /* NULL: none yet, or no more */
+	struct peer *owner; /* NULL: none yet, or no more */
 	uv_tcp_t tcp;
 	uv_timer_t timer;
 	uv_connect_t connect;
 	uv_shutdown_t shutdown;
 	unsigned open_handles;
-	enum link_state state;
-	bool is_dialled;
 	bool is_feeding; /* inside the TLS engine: output waits for its return */
 	bool is_paused;  /* the peer does not read what we send: we do not read either */
 	struct identity_ref *identity;
 	struct tls *tls; /* of an accepted link: made at the first byte */
 	struct frame_reader frames;
 	struct endpoint local, remote;
-	struct secret exporter;
-	uint64_t sent_epoch, sent_last; /* in our hello */
 	uint64_t heard_ms, born_ms, ping_id;
 	size_t queued;
-	struct err why;
-	enum fault bye;
 };
 
 struct write_req {
@@ -50,23 +45,24 @@ static void resume_reading(struct link *l);
 
 /* ---- states, allocation ------------------------------------------------------------------ */
 
-/* The only assignment of l->state. */
+/* The only assignment of l->facts.state. */
 static void set_state(struct link *l, enum link_state state)
 {
 	static const char *const words[] = {"connecting", "handshake", "greeting", "up", "closing"};
 	char who[ENDPOINT_TEXT];
 
-	if (l->state != state && log_wants(LOG_DEBUG)) {
+	if (l->facts.state != state && log_wants(LOG_DEBUG)) {
 		endpoint_put(who, &l->remote);
 		log_line(LOG_DEBUG, "link %s (%s): %s -> %s", who,
-			 l->is_dialled ? "dialled" : "accepted", words[l->state], words[state]);
+			 l->facts.is_dialled ? "dialled" : "accepted", words[l->facts.state],
+			 words[state]);
 	}
-	l->state = state;
+	l->facts.state = state;
 }
 
 static void detach(struct link *l)
 {
-	void *owner = l->owner;
+	struct peer *owner = l->owner;
 
 	l->owner = NULL;
 	if (owner != NULL)
@@ -80,7 +76,7 @@ static void on_closed(uv_handle_t *h)
 	if (--l->open_handles > 0)
 		return;
 	tls_free(l->tls);
-	frame_free(&l->frames);
+	frame_done(&l->frames);
 	identity_ref_drop(l->identity);
 	wipe(l, sizeof *l);
 	free(l);
@@ -103,9 +99,10 @@ static struct link *link_new(struct agent *a, const struct link_owner *ops)
 	l->agent = a;
 	l->ops = ops;
 	l->identity = identity_ref_take(a->identity);
+	l->facts.own_cert = identity_facts(l->identity->id);
 	l->born_ms = l->heard_ms = loop_now_ms();
-	uv_tcp_init(&a->loop.uv, &l->tcp);
-	uv_timer_init(&a->loop.uv, &l->timer);
+	uv_tcp_init(&a->loop, &l->tcp);
+	uv_timer_init(&a->loop, &l->timer);
 	l->tcp.data = l;
 	l->timer.data = l;
 	l->connect.data = l;
@@ -122,8 +119,8 @@ static void on_written(uv_write_t *req, int status)
 	struct link *l = w->link;
 
 	l->queued -= w->n;
-	if (status < 0 && status != UV_ECANCELED && l->state != LINK_CLOSING) {
-		err_set(&l->why, ERR_DOWN, "the link broke: %s", uv_strerror(status));
+	if (status < 0 && status != UV_ECANCELED && l->facts.state != LINK_CLOSING) {
+		err_set(&l->facts.why, ERR_DOWN, "the link broke: %s", uv_strerror(status));
 		link_lost(l);
 	}
 	if (status == 0)
@@ -182,21 +179,12 @@ static bool flush(struct link *l)
 	return true;
 }
 
-void link_push(struct link *l)
-{
-	const bool was_feeding = l->is_feeding;
-
-	l->is_feeding = false;
-	flush(l); /* a failure is found again when the callback returns */
-	l->is_feeding = was_feeding;
-}
-
 bool link_send_body(struct link *l, const char *body, size_t len)
 {
 	uint8_t frame[FRAME_HEAD + BODY_MAX]; /* one record a message */
 	bool ok;
 
-	if ((l->state != LINK_GREETING && l->state != LINK_UP) || len > BODY_MAX)
+	if ((l->facts.state != LINK_GREETING && l->facts.state != LINK_UP) || len > BODY_MAX)
 		return false;
 	frame_put_head(frame, (uint32_t)len);
 	memcpy(frame + FRAME_HEAD, body, len);
@@ -247,12 +235,13 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 
 void link_close(struct link *l, enum fault fault)
 {
-	bool connected = l->state != LINK_CONNECTING;
+	bool connected = l->facts.state != LINK_CONNECTING;
 
-	if (l->state == LINK_CLOSING)
+	if (l->facts.state == LINK_CLOSING)
 		return;
 	if (fault != FAULT_NONE)
-		send_end(l, fault, l->why.cause[0] != '\0' ? l->why.cause : fault_text(fault));
+		send_end(l, fault,
+			 l->facts.why.cause[0] != '\0' ? l->facts.why.cause : fault_text(fault));
 	if (l->tls != NULL && tls_is_open(l->tls))
 		tls_close(l->tls);
 	l->is_feeding = false; /* after the FIN nothing can be sent */
@@ -260,7 +249,7 @@ void link_close(struct link *l, enum fault fault)
 		flush(l);
 	detach(l);
 	set_state(l, LINK_CLOSING);
-	secret_wipe(&l->exporter);
+	secret_wipe(&l->facts.exporter);
 	if (!connected || uv_shutdown(&l->shutdown, (uv_stream_t *)&l->tcp, on_shutdown) != 0) {
 		close_handles(l);
 		return;
@@ -270,10 +259,10 @@ void link_close(struct link *l, enum fault fault)
 	uv_timer_start(&l->timer, on_linger, LINGER_MS, 0);
 }
 
-/* The link ends for a reason of its own, l->why; the fault is what the peer is told. */
+/* The link ends for a reason of its own, l->facts.why; the fault is what the peer is told. */
 static void link_refuse(struct link *l, enum fault fault)
 {
-	if (l->state == LINK_CLOSING)
+	if (l->facts.state == LINK_CLOSING)
 		return;
 	if (l->owner != NULL)
 		l->ops->lost(l->owner, l);
@@ -287,7 +276,7 @@ static void link_lost(struct link *l)
 
 void link_abort(struct link *l, enum fault fault, const struct err *why)
 {
-	l->why = *why;
+	l->facts.why = *why;
 	link_refuse(l, fault);
 }
 
@@ -295,8 +284,8 @@ void link_abort(struct link *l, enum fault fault, const struct err *why)
 
 static void on_hello(struct link *l, const struct msg_hello *h)
 {
-	if (l->state != LINK_GREETING) {
-		err_set(&l->why, ERR_REFUSED, "a second hello");
+	if (l->facts.state != LINK_GREETING) {
+		err_set(&l->facts.why, ERR_REFUSED, "a second hello");
 		link_refuse(l, FAULT_PROTOCOL);
 		return;
 	}
@@ -312,23 +301,26 @@ static void on_message(struct link *l, const struct msg *m, const char *body, si
 		on_hello(l, &m->u.hello);
 		return;
 	case MSG_BYE:
-		l->bye = (enum fault)m->u.bye.reason;
-		err_set(&l->why, fault_class(l->bye) == ERR_NONE ? ERR_DOWN : fault_class(l->bye),
-			"the peer closed the link: %s", fault_text(l->bye));
+		l->facts.bye = (enum fault)m->u.bye.reason;
+		err_set(&l->facts.why,
+			fault_class(l->facts.bye) == ERR_NONE ? ERR_DOWN
+							      : fault_class(l->facts.bye),
+			"the peer closed the link: %s", fault_text(l->facts.bye));
 		link_lost(l);
 		return;
 	case MSG_ERROR:
-		l->bye = (enum fault)m->u.error.reason;
-		err_set(&l->why,
-			fault_class(l->bye) == ERR_NONE ? ERR_REFUSED : fault_class(l->bye),
-			"the peer refused: %s (%s)", fault_text(l->bye), m->u.error.text);
+		l->facts.bye = (enum fault)m->u.error.reason;
+		err_set(&l->facts.why,
+			fault_class(l->facts.bye) == ERR_NONE ? ERR_REFUSED
+							      : fault_class(l->facts.bye),
+			"the peer refused: %s (%s)", fault_text(l->facts.bye), m->u.error.text);
 		link_lost(l);
 		return;
 	default:
 		break;
 	}
-	if (l->state != LINK_UP) {
-		err_set(&l->why, ERR_REFUSED, "%s before hello", msg_name(m->type));
+	if (l->facts.state != LINK_UP) {
+		err_set(&l->facts.why, ERR_REFUSED, "%s before hello", msg_name(m->type));
 		link_refuse(l, FAULT_PROTOCOL);
 		return;
 	}
@@ -348,7 +340,7 @@ static void on_frame(struct link *l, const char *body, size_t len)
 {
 	struct msg m;
 
-	if (msg_decode(&m, body, len, &l->why) < 0)
+	if (msg_decode(&m, body, len, &l->facts.why) < 0)
 		link_refuse(l, FAULT_MALFORMED);
 	else
 		on_message(l, &m, body, len);
@@ -360,13 +352,13 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 {
 	struct link *l = arg;
 
-	if (l->state == LINK_HANDSHAKE && tls_is_open(l->tls))
+	if (l->facts.state == LINK_HANDSHAKE && tls_is_open(l->tls))
 		greet(l);
-	while (n > 0 && (l->state == LINK_GREETING || l->state == LINK_UP)) {
+	while (n > 0 && (l->facts.state == LINK_GREETING || l->facts.state == LINK_UP)) {
 		const char *body;
 		size_t took = 0, len;
 
-		if (frame_feed(&l->frames, plain, n, &took, &l->why) < 0) {
+		if (frame_feed(&l->frames, plain, n, &took, &l->facts.why) < 0) {
 			link_refuse(l, FAULT_MALFORMED);
 			break;
 		}
@@ -378,7 +370,7 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 		on_frame(l, body, len);
 		frame_done(&l->frames);
 	}
-	return l->state == LINK_GREETING || l->state == LINK_UP;
+	return l->facts.state == LINK_GREETING || l->facts.state == LINK_UP;
 }
 
 /* ---- handshake ------------------------------------------------------------------------- */
@@ -414,7 +406,7 @@ static const char *cert_hint(enum cert_fault f)
 
 static void tls_failed(struct link *l, enum tls_fault f)
 {
-	struct err *e = &l->why;
+	struct err *e = &l->facts.why;
 	char who[ENDPOINT_TEXT], got[PIN_TEXT + 1] = "no key";
 	const struct cert_facts *facts = l->tls == NULL ? NULL : tls_peer(l->tls);
 
@@ -430,7 +422,7 @@ static void tls_failed(struct link *l, enum tls_fault f)
 		err_hint(e, cert_hint(tls_cert_fault(l->tls)));
 		break;
 	case TLS_REFUSED:
-		if (!l->is_dialled && l->owner != NULL && l->ops->has_other(l->owner)) {
+		if (!l->facts.is_dialled && l->owner != NULL && l->ops->has_other(l->owner)) {
 			err_set(e, ERR_DOWN, "%s keeps another link", who);
 			break;
 		}
@@ -461,16 +453,16 @@ static void greet(struct link *l)
 	struct msg m = {.type = MSG_HELLO};
 
 	set_state(l, LINK_GREETING);
-	if (l->owner == NULL || !tls_export(l->tls, &l->exporter)) {
-		err_set(&l->why, ERR_BUG, "the TLS engine has no exporter value");
+	if (l->owner == NULL || !tls_export(l->tls, &l->facts.exporter)) {
+		err_set(&l->facts.why, ERR_BUG, "the TLS engine has no exporter value");
 		link_lost(l);
 		return;
 	}
 	l->ops->fill_hello(l->owner, l, &m.u.hello);
-	l->sent_epoch = m.u.hello.epoch;
-	l->sent_last = m.u.hello.last;
+	l->facts.sent_epoch = m.u.hello.epoch;
+	l->facts.sent_last = m.u.hello.last;
 	if (!link_send(l, &m)) {
-		err_set(&l->why, ERR_DOWN, "cannot send hello on the link");
+		err_set(&l->facts.why, ERR_DOWN, "cannot send hello on the link");
 		link_lost(l);
 	}
 }
@@ -492,21 +484,21 @@ static void take(struct link *l, const uint8_t *data, size_t n)
 	if (l->tls == NULL) { /* allocate the TLS state on the first byte */
 		l->tls = tls_new(l->identity->id, TLS_SERVER, judge, l);
 		if (l->tls == NULL) {
-			err_set(&l->why, ERR_OS, "no memory for a TLS session");
+			err_set(&l->facts.why, ERR_OS, "no memory for a TLS session");
 			link_lost(l);
 			return;
 		}
 	}
 	l->is_feeding = true;
 	f = tls_feed(l->tls, data, n, on_plain, l);
-	if (f == TLS_OK && l->state == LINK_HANDSHAKE && tls_is_open(l->tls))
+	if (f == TLS_OK && l->facts.state == LINK_HANDSHAKE && tls_is_open(l->tls))
 		greet(l);
 	l->is_feeding = false;
-	if (!flush(l) && l->state != LINK_CLOSING) {
-		err_set(&l->why, ERR_DOWN, "the peer does not read what it asked for");
+	if (!flush(l) && l->facts.state != LINK_CLOSING) {
+		err_set(&l->facts.why, ERR_DOWN, "the peer does not read what it asked for");
 		link_lost(l);
 	}
-	if (l->state == LINK_CLOSING)
+	if (l->facts.state == LINK_CLOSING)
 		return;
 	if (f != TLS_OK)
 		tls_failed(l, f);
@@ -518,7 +510,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
  * link that stays so is silent to us and ends after LINK_DEAD_MS. */
 static void pause_reading(struct link *l)
 {
-	if (l->is_paused || l->state == LINK_CLOSING || l->queued <= LINK_QUEUE_SOFT)
+	if (l->is_paused || l->facts.state == LINK_CLOSING || l->queued <= LINK_QUEUE_SOFT)
 		return;
 	uv_read_stop((uv_stream_t *)&l->tcp);
 	l->is_paused = true;
@@ -526,11 +518,11 @@ static void pause_reading(struct link *l)
 
 static void resume_reading(struct link *l)
 {
-	if (!l->is_paused || l->state == LINK_CLOSING || l->queued > LINK_QUEUE_SOFT)
+	if (!l->is_paused || l->facts.state == LINK_CLOSING || l->queued > LINK_QUEUE_SOFT)
 		return;
 	l->is_paused = false;
 	if (uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0) {
-		err_set(&l->why, ERR_OS, "cannot read from the link");
+		err_set(&l->facts.why, ERR_OS, "cannot read from the link");
 		link_lost(l);
 	}
 }
@@ -541,7 +533,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
 	if (n == 0)
 		return; /* libuv's EAGAIN */
-	if (l->state == LINK_CLOSING) {
+	if (l->facts.state == LINK_CLOSING) {
 		if (n < 0)
 			close_handles(l);
 		return;
@@ -552,7 +544,8 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		pause_reading(l);
 		return;
 	}
-	if (l->tls != NULL && (l->state == LINK_HANDSHAKE || l->state == LINK_GREETING)) {
+	if (l->tls != NULL &&
+	    (l->facts.state == LINK_HANDSHAKE || l->facts.state == LINK_GREETING)) {
 		enum tls_fault f = tls_feed_end(l->tls);
 
 		if (f == TLS_REFUSED) {
@@ -560,10 +553,10 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 			return;
 		}
 	}
-	err_set(&l->why, ERR_DOWN, "the link broke: %s",
+	err_set(&l->facts.why, ERR_DOWN, "the link broke: %s",
 		n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
-	if (l->state == LINK_HANDSHAKE && l->is_dialled)
-		err_hint(&l->why, "does the config there have a peer with our address?");
+	if (l->facts.state == LINK_HANDSHAKE && l->facts.is_dialled)
+		err_hint(&l->facts.why, "does the config there have a peer with our address?");
 	link_lost(l);
 }
 
@@ -583,25 +576,25 @@ static void on_timer(uv_timer_t *t)
 	char who[ENDPOINT_TEXT];
 
 	endpoint_put(who, &l->remote);
-	if (l->state != LINK_UP) {
-		err_set(&l->why, ERR_TIMEOUT, "%s: %s", who,
-			l->state == LINK_CONNECTING ? "connection timed out"
-						    : "handshake timed out");
-		err_hint(&l->why, l->state == LINK_CONNECTING
-					  ? "is the agent there running, and its port open?"
-					  : NULL);
+	if (l->facts.state != LINK_UP) {
+		err_set(&l->facts.why, ERR_TIMEOUT, "%s: %s", who,
+			l->facts.state == LINK_CONNECTING ? "connection timed out"
+							  : "handshake timed out");
+		err_hint(&l->facts.why, l->facts.state == LINK_CONNECTING
+						? "is the agent there running, and its port open?"
+						: NULL);
 		link_lost(l);
 		return;
 	}
 	if (quiet >= LINK_DEAD_MS) {
-		err_set(&l->why, ERR_TIMEOUT, "the link was silent for %u s",
+		err_set(&l->facts.why, ERR_TIMEOUT, "the link was silent for %u s",
 			(unsigned)(quiet / 1000));
 		link_refuse(l, FAULT_QUIET);
 		return;
 	}
-	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->is_dialled &&
+	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->facts.is_dialled &&
 	    l->ops->is_idle(l->owner)) {
-		err_set(&l->why, ERR_DOWN, "replaced after a day");
+		err_set(&l->facts.why, ERR_DOWN, "replaced after a day");
 		link_refuse(l, FAULT_REPLACED);
 		return;
 	}
@@ -665,13 +658,14 @@ static void on_connected(uv_connect_t *req, int status)
 	struct link *l = req->data;
 	char who[ENDPOINT_TEXT];
 
-	if (l->state == LINK_CLOSING || status == UV_ECANCELED)
+	if (l->facts.state == LINK_CLOSING || status == UV_ECANCELED)
 		return;
 	endpoint_put(who, &l->remote);
 	if (status < 0) {
-		err_set(&l->why, ERR_TIMEOUT, "cannot connect to %s: %s", who, uv_strerror(status));
-		l->why.os = (uint32_t)-status;
-		err_hint(&l->why, "is the agent there running, and its port open?");
+		err_set(&l->facts.why, ERR_TIMEOUT, "cannot connect to %s: %s", who,
+			uv_strerror(status));
+		l->facts.why.os = (uint32_t)-status;
+		err_hint(&l->facts.why, "is the agent there running, and its port open?");
 		link_lost(l);
 		return;
 	}
@@ -682,7 +676,7 @@ static void on_connected(uv_connect_t *req, int status)
 	l->tls = tls_new(l->identity->id, TLS_CLIENT, judge, l);
 	if (l->tls == NULL || uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0 ||
 	    !flush(l)) {
-		err_set(&l->why, ERR_OS, "no memory for a TLS session");
+		err_set(&l->facts.why, ERR_OS, "no memory for a TLS session");
 		link_lost(l);
 		return;
 	}
@@ -721,7 +715,7 @@ static int connect_from(struct link *l, const struct addr *local, struct err *e)
 		       uv_strerror(rc));
 }
 
-struct link *link_dial(struct agent *a, const struct link_owner *ops, void *owner,
+struct link *link_dial(struct agent *a, const struct link_owner *ops, struct peer *owner,
 		       const struct addr *from, const struct endpoint *to, struct err *e)
 {
 	struct link *l = link_new(a, ops);
@@ -730,7 +724,7 @@ struct link *link_dial(struct agent *a, const struct link_owner *ops, void *owne
 		err_set(e, ERR_OS, "no memory for a link");
 		return NULL;
 	}
-	l->is_dialled = true;
+	l->facts.is_dialled = true;
 	l->remote = *to;
 	if (connect_from(l, from, e) < 0) {
 		set_state(l, LINK_CLOSING);
@@ -742,8 +736,8 @@ struct link *link_dial(struct agent *a, const struct link_owner *ops, void *owne
 	return l;
 }
 
-struct link *link_accept(struct agent *a, const struct link_owner *ops, void *arg,
-			 uv_stream_t *server, struct err *e)
+struct link *link_accept(struct agent *a, const struct link_owner *ops, uv_stream_t *server,
+			 struct err *e)
 {
 	struct link *l = link_new(a, ops);
 	const char *why = NULL;
@@ -758,7 +752,7 @@ struct link *link_accept(struct agent *a, const struct link_owner *ops, void *ar
 		close_handles(l);
 		return NULL;
 	}
-	l->owner = ops->find(arg, &l->local.addr, &l->remote.addr, &why);
+	l->owner = ops->find(a, &l->local.addr, &l->remote.addr, &why);
 	if (l->owner == NULL) {
 		endpoint_put(who, &l->remote);
 		log_limited(loop_now_ms(), LOG_WARN, "connection from %s refused: %s", who, why);
@@ -777,49 +771,12 @@ struct link *link_accept(struct agent *a, const struct link_owner *ops, void *ar
 	return l;
 }
 
-/* ---- accessors ------------------------------------------------------------------------- */
-
-enum link_state link_state(const struct link *l)
+const struct link_facts *link_facts(const struct link *l)
 {
-	return l->state;
-}
-
-bool link_is_dialled(const struct link *l)
-{
-	return l->is_dialled;
-}
-
-const struct err *link_why(const struct link *l)
-{
-	return &l->why;
-}
-
-enum fault link_bye(const struct link *l)
-{
-	return l->bye;
-}
-
-const struct secret *link_exporter(const struct link *l)
-{
-	return &l->exporter;
-}
-
-const struct cert_facts *link_own_cert(const struct link *l)
-{
-	return identity_facts(l->identity->id);
+	return &l->facts;
 }
 
 const struct cert_facts *link_peer_cert(const struct link *l)
 {
 	return tls_peer(l->tls);
-}
-
-uint64_t link_sent_epoch(const struct link *l)
-{
-	return l->sent_epoch;
-}
-
-uint64_t link_sent_last(const struct link *l)
-{
-	return l->sent_last;
 }

@@ -25,51 +25,62 @@
 enum link_state { LINK_CONNECTING, LINK_HANDSHAKE, LINK_GREETING, LINK_UP, LINK_CLOSING };
 
 struct link;
+struct peer; /* the owner of links; opaque here */
+
+/* What its owner may know of a link. */
+struct link_facts {
+	enum link_state state;
+	bool is_dialled; /* by us: we are the TLS client, and lead */
+	struct err why;  /* first reason of its end */
+	enum fault bye;  /* what the peer's bye or error says, or FAULT_NONE */
+	struct secret exporter;
+	const struct cert_facts *own_cert;
+	uint64_t sent_epoch, sent_last; /* in our hello */
+};
 
 /*
- * What a link needs of the peer that it belongs to; owner is what link_dial() was given, or find()
+ * What a link needs of the peer that it belongs to: the one that link_dial() was given, or that find()
  * returned. After gone() the link calls its owner no more.
  */
 struct link_owner {
 	/* The owner of a connection from remote to local; NULL: refuse it, *why is for the log. */
-	void *(*find)(void *arg, const struct addr *local, const struct addr *remote,
-		      const char **why);
+	struct peer *(*find)(const struct agent *a, const struct addr *local,
+			     const struct addr *remote, const char **why);
 	/* A connection of this owner was accepted; its handshake begins. */
-	void (*accepted)(void *owner, struct link *l);
+	void (*accepted)(struct peer *owner, struct link *l);
 	/* Is this certificate the peer's? chain: what its chain is worth. */
-	enum cert_fault (*judge)(void *owner, const struct cert_facts *leaf, enum cert_fault chain);
+	enum cert_fault (*judge)(const struct peer *owner, const struct cert_facts *leaf,
+				 enum cert_fault chain);
 	/* The hello to send on this link. */
-	void (*fill_hello)(void *owner, const struct link *l, struct msg_hello *h);
+	void (*fill_hello)(const struct peer *owner, const struct link *l, struct msg_hello *h);
 	/* The peer's hello: the owner calls link_set_up(), or ends the link. */
-	void (*hello)(void *owner, struct link *l, const struct msg_hello *h);
+	void (*hello)(struct peer *owner, struct link *l, const struct msg_hello *h);
 	/* A message on a link that is up; body is its text as it was received. */
-	void (*message)(void *owner, struct link *l, const struct msg *m, const char *body,
+	void (*message)(struct peer *owner, struct link *l, const struct msg *m, const char *body,
 			size_t len);
-	/* The link ends for a reason of its own, link_why(); gone() follows. */
-	void (*lost)(void *owner, struct link *l);
+	/* The link ends for a reason of its own, link_facts()->why; gone() follows. */
+	void (*lost)(struct peer *owner, struct link *l);
 	/* The link is closed, by whatever side: forget it. */
-	void (*gone)(void *owner, struct link *l);
+	void (*gone)(struct peer *owner, struct link *l);
 	/* Another link of the owner is up, or its hello is sent: the peer may give up this one. */
-	bool (*has_other)(void *owner);
+	bool (*has_other)(const struct peer *owner);
 	/* No exchange is running: a link that has become old may be replaced. */
-	bool (*is_idle)(void *owner);
+	bool (*is_idle)(const struct peer *owner);
 };
 
 /* Connects from an address of this host. NULL and e: no address, no descriptor. */
-struct link *link_dial(struct agent *a, const struct link_owner *ops, void *owner,
+struct link *link_dial(struct agent *a, const struct link_owner *ops, struct peer *owner,
 		       const struct addr *from, const struct endpoint *to, struct err *e);
-/* Takes over a connection that server has accepted; arg is that of ops->find. NULL: refused, and e
- * is set if that is an error of ours. */
-struct link *link_accept(struct agent *a, const struct link_owner *ops, void *arg,
-			 uv_stream_t *server, struct err *e);
+/* Takes over a connection that server has accepted. NULL: refused, and e is set if that is an error
+ * of ours. */
+struct link *link_accept(struct agent *a, const struct link_owner *ops, uv_stream_t *server,
+			 struct err *e);
 
 /* Sends one message (copied, encrypted); false: the link is going down. */
 bool link_send(struct link *l, const struct msg *m);
 bool link_send_body(struct link *l, const char *body, size_t len);
 /* The hellos agree: the link is up. */
 void link_set_up(struct link *l);
-/* Output of a callback of the link is sent when that returns; or now. */
-void link_push(struct link *l);
 
 /*
  * Ends the link; idempotent. With a fault other than FAULT_NONE a bye (or error, for faults of
@@ -78,15 +89,7 @@ void link_push(struct link *l);
 void link_close(struct link *l, enum fault fault);
 void link_abort(struct link *l, enum fault fault, const struct err *why);
 
-enum link_state link_state(const struct link *l);
-bool link_is_dialled(const struct link *l);       /* by us: we are the TLS client, and lead */
-const struct err *link_why(const struct link *l); /* first reason of its end */
-enum fault link_bye(const struct link *l); /* what the peer's bye or error says, or FAULT_NONE */
-const struct secret *link_exporter(const struct link *l);
-const struct cert_facts *link_own_cert(const struct link *l);
+const struct link_facts *link_facts(const struct link *l);
 const struct cert_facts *link_peer_cert(const struct link *l); /* once the handshake is over */
-/* Epochs of the hello that we sent. */
-uint64_t link_sent_epoch(const struct link *l);
-uint64_t link_sent_last(const struct link *l);
 
 #endif

@@ -13,7 +13,6 @@ struct listener {
 	struct listener *next;
 	struct agent *agent;
 	const struct link_owner *ops;
-	void *arg;
 	uv_tcp_t tcp;
 };
 
@@ -26,7 +25,7 @@ static void on_connection(uv_stream_t *server, int status)
 		log_limited(loop_now_ms(), LOG_WARN, "accept: %s", uv_strerror(status));
 		return;
 	}
-	if (link_accept(ln->agent, ln->ops, ln->arg, server, &e) == NULL && e.code != ERR_NONE)
+	if (link_accept(ln->agent, ln->ops, server, &e) == NULL && e.code != ERR_NONE)
 		log_limited(loop_now_ms(), LOG_WARN, "accept: %s", e.cause);
 }
 
@@ -43,8 +42,8 @@ static int exempt(struct agent *a, uv_tcp_t *tcp, bool ipv6, struct err *e)
 	return ipsec_exempt_socket(a->db, (intptr_t)fd, ipv6, e);
 }
 
-static int open_one(struct agent *a, const struct link_owner *ops, void *arg,
-		    const struct endpoint *ep, struct err *e)
+static int open_one(struct agent *a, const struct link_owner *ops, const struct endpoint *ep,
+		    struct err *e)
 {
 	struct listener *ln = calloc(1, sizeof *ln);
 	struct sockaddr_storage ss;
@@ -57,8 +56,7 @@ static int open_one(struct agent *a, const struct link_owner *ops, void *arg,
 	addr_put(host, &ep->addr);
 	ln->agent = a;
 	ln->ops = ops;
-	ln->arg = arg;
-	uv_tcp_init(&a->loop.uv, &ln->tcp);
+	uv_tcp_init(&a->loop, &ln->tcp);
 	ln->tcp.data = ln;
 	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
 			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
@@ -87,12 +85,12 @@ static int open_one(struct agent *a, const struct link_owner *ops, void *arg,
 	return 0;
 }
 
-int listen_open(struct agent *a, const struct link_owner *ops, void *arg, struct err *e)
+int listen_open(struct agent *a, const struct link_owner *ops, struct err *e)
 {
 	for (size_t i = 0; i < a->cfg.listens; i++) {
 		struct err one = {0};
 
-		if (open_one(a, ops, arg, &a->cfg.listen[i], &one) == 0)
+		if (open_one(a, ops, &a->cfg.listen[i], &one) == 0)
 			continue;
 		/* The default listens on both families; a host without IPv6 is no failure. */
 		if (a->cfg.listens > 1 && addr_is_any(&a->cfg.listen[i].addr) &&

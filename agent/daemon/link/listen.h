@@ -8,8 +8,8 @@
 
 #include "agent/daemon/link/link.h"
 
-/* Opens the sockets of the config. arg is that of ops->find. */
-int listen_open(struct agent *a, const struct link_owner *ops, void *arg, struct err *e);
+/* Opens the sockets of the config. */
+int listen_open(struct agent *a, const struct link_owner *ops, struct err *e);
 void listen_close(struct agent *a);
 
 #endif

@@ -164,7 +164,7 @@ static int perform_one(struct pair *p, const struct xactions *out, const struct 
 		supersede_fresh(p);
 		break;
 	case XA_SEND:
-		if (!p->is_linked || !p->host->send(p->host_arg, out->send, out->send_len))
+		if (!p->is_linked || !p->host->send(p->peer, out->send, out->send_len))
 			r->send_failed = true;
 		break;
 	case XA_TIMER:

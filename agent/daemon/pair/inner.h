@@ -37,7 +37,7 @@ struct pair {
 	struct sa_policy *policy;
 	const struct secret *ppk;
 	const struct pair_host *host;
-	void *host_arg;
+	struct peer *peer;
 	struct deadline exchange_due, start_due, rekey_due, generations_due;
 
 	bool is_linked, leads;

@@ -15,23 +15,21 @@ struct pair;
 /* What a pair needs of the peer that it belongs to. */
 struct pair_host {
 	/* Sends the body of one frame on the link; false: the link takes no more. */
-	bool (*send)(void *arg, const char *body, size_t len);
-	/* What was sent goes out now, not at the end of the callback. */
-	void (*push)(void *arg);
+	bool (*send)(struct peer *p, const char *body, size_t len);
 	/* Closes the link for this reason; the peer is told the fault, if it is not FAULT_NONE. */
-	void (*close_link)(void *arg, enum fault fault, const struct err *why);
+	void (*close_link)(struct peer *p, enum fault fault, const struct err *why);
 	/* May the peer have new keys? If not (its certificate has expired), the link is closed then. */
-	bool (*may_rekey)(void *arg);
+	bool (*may_rekey)(struct peer *p);
 	/* An exchange is over. e NULL: a new pair is in force. Not called for a failure that is
 	 * repeated at once. */
-	void (*ended)(void *arg, const struct err *e);
+	void (*ended)(struct peer *p, const struct err *e);
 	/* Only the pair in force is left. */
-	void (*drained)(void *arg);
+	void (*drained)(struct peer *p);
 	/* The last trouble, for status; NULL: there is none any more. */
-	void (*trouble)(void *arg, const struct err *e);
+	void (*trouble)(struct peer *p, const struct err *e);
 };
 
-/* All but host_arg is borrowed for as long as the pair lives; the name and options may change. */
+/* All but peer is borrowed for as long as the pair lives; the name and options may change. */
 struct pair_env {
 	struct agent *agent;
 	const char *name; /* of the peer */
@@ -40,7 +38,7 @@ struct pair_env {
 	const struct secret *ppk;
 	struct deadlines *deadlines;
 	const struct pair_host *host;
-	void *host_arg;
+	struct peer *peer;
 };
 
 /* NULL: no memory. pair_free() does pair_leave(), if that is still to be done; NULL allowed. */

@@ -22,8 +22,6 @@ static bool run_event(struct pair *p, const struct xevent *ev)
 	struct driver_result r;
 
 	driver_run(p, ev, &r);
-	if (r.ended && p->is_linked)
-		p->host->push(p->host_arg); /* before time is spent on the log */
 	if (r.ended)
 		end_exchange(p, &r);
 	if (p->is_linked && (r.close || r.send_failed)) {
@@ -34,7 +32,7 @@ static bool run_event(struct pair *p, const struct xevent *ev)
 		else
 			err_set(&why, fault_class(r.close_fault), "exchange: %s",
 				fault_text(r.close_fault));
-		p->host->close_link(p->host_arg, r.close ? r.close_fault : FAULT_NONE, &why);
+		p->host->close_link(p->peer, r.close ? r.close_fault : FAULT_NONE, &why);
 	}
 	return r.acted;
 }
@@ -104,9 +102,9 @@ static void succeeded(struct pair *p)
 	p->receipt.out = p->x.current.out;
 	p->receipt.suite = p->current->suite;
 	p->receipt.total_us = loop_now_us() - p->receipt.started_us;
-	p->host->trouble(p->host_arg, NULL);
+	p->host->trouble(p->peer, NULL);
 	report_success(p);
-	p->host->ended(p->host_arg, NULL);
+	p->host->ended(p->peer, NULL);
 }
 
 static uint64_t backoff(unsigned failures)
@@ -141,10 +139,10 @@ static void failed(struct pair *p, const struct driver_result *r)
 		err_in(&e, "pairing");
 	p->failures++;
 	p->asked = false;
-	p->host->trouble(p->host_arg, &e);
+	p->host->trouble(p->peer, &e);
 	event_fail(&p->agent->events, EVENT_REKEY_FAILED, p->name, &e);
 	if (!is_temporary(p, r->result))
-		p->host->ended(p->host_arg, &e);
+		p->host->ended(p->peer, &e);
 	/* A rekey on demand is the user's to repeat, unless the pair needs it anyway. */
 	if (is_temporary(p, r->result) || p->x.current.epoch == 0 ||
 	    p->receipt.reason != REASON_REQUEST) {
@@ -171,7 +169,7 @@ static void lead(struct pair *p)
 			    .held = p->n_superseded,
 			    .reason = p->want_reason};
 
-	if (!p->host->may_rekey(p->host_arg))
+	if (!p->host->may_rekey(p->peer))
 		return;
 	random_bytes(fresh, sizeof fresh);
 	secret_set(&share, fresh, SHARE_LEN);
@@ -196,7 +194,7 @@ static void send_message(struct pair *p, const struct msg *m)
 	size_t n = msg_encode(m, body, sizeof body);
 
 	if (n > 0)
-		(void)p->host->send(p->host_arg, body, n);
+		(void)p->host->send(p->peer, body, n);
 }
 
 static void ask_leader(struct pair *p)
@@ -368,7 +366,7 @@ void pair_on_message(struct pair *p, const struct msg *m, const char *body, size
 	if (m->type == MSG_OFFER) {
 		bool idle = p->x.state == XS_IDLE;
 
-		if (!p->host->may_rekey(p->host_arg) || !offer_allowed(p, m->u.offer.xid))
+		if (!p->host->may_rekey(p->peer) || !offer_allowed(p, m->u.offer.xid))
 			return;
 		random_secret(&share, SHARE_LEN);
 		ev.share = &share;
@@ -416,7 +414,7 @@ static void current_ended(struct pair *p, const char *why)
 	deadline_set(&p->rekey_due, 0);
 	exchange_forget(&p->x);
 	err_set(&e, ERR_DOWN, "%s: the pair is down until a new one is agreed", why);
-	p->host->trouble(p->host_arg, &e);
+	p->host->trouble(p->peer, &e);
 	event_fail(&p->agent->events, EVENT_DOWN, p->name, &e);
 	pair_want(p, REASON_REPAIR);
 }
@@ -444,7 +442,7 @@ static void on_generations_due(void *arg)
 		current_ended(p, "the hard lifetime of the SAs has ended");
 	generations_schedule(p);
 	if (p->superseded == NULL)
-		p->host->drained(p->host_arg);
+		p->host->drained(p->peer);
 }
 
 void pair_on_sa_lost(struct pair *p, struct ipsec_ctx ctx)
@@ -587,7 +585,7 @@ struct pair *pair_new(const struct pair_env *env)
 	p->policy = env->policy;
 	p->ppk = env->ppk;
 	p->host = env->host;
-	p->host_arg = env->host_arg;
+	p->peer = env->peer;
 	deadlines_add(env->deadlines, &p->exchange_due, on_exchange_due, p);
 	deadlines_add(env->deadlines, &p->start_due, on_start_due, p);
 	deadlines_add(env->deadlines, &p->rekey_due, on_rekey_due, p);

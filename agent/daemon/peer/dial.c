@@ -163,8 +163,8 @@ void dialler_reset_failures(struct dialler *d)
 
 void dialler_init(struct dialler *d, struct agent *a, const struct peer_config *cfg,
 		  const struct sa_policy *policy, struct deadlines *deadlines,
-		  const struct link_owner *ops, void *owner,
-		  void (*failed)(void *owner, const struct err *e))
+		  const struct link_owner *ops, struct peer *owner,
+		  void (*failed)(struct peer *owner, const struct err *e))
 {
 	*d = (struct dialler){.agent = a,
 			      .cfg = cfg,
@@ -208,7 +208,8 @@ bool dialler_is_first_failure(const struct dialler *d)
 
 bool dialler_has_other(const struct dialler *d)
 {
-	return d->link != NULL || (d->dialling != NULL && link_state(d->dialling) == LINK_GREETING);
+	return d->link != NULL ||
+	       (d->dialling != NULL && link_facts(d->dialling)->state == LINK_GREETING);
 }
 
 static void forget_half_open(struct dialler *d, const struct link *l)
@@ -257,7 +258,7 @@ void dialler_set_link(struct dialler *d, struct link *l)
 	leave_queue(d);
 	/* A dial whose hello is sent may be up at the peer: that is for the election, on both hosts
 	 * alike. Before that it is not needed any more. */
-	if (d->dialling != NULL && link_state(d->dialling) < LINK_GREETING)
+	if (d->dialling != NULL && link_facts(d->dialling)->state < LINK_GREETING)
 		link_close(d->dialling, FAULT_NONE);
 }
 

@@ -19,8 +19,8 @@ struct dialler {
 	const struct peer_config *cfg;
 	const struct sa_policy *policy;
 	const struct link_owner *ops;
-	void *owner;
-	void (*failed)(void *owner, const struct err *e);
+	struct peer *owner;
+	void (*failed)(struct peer *owner, const struct err *e);
 	bool is_enabled;
 	struct link *link, *dialling;
 	struct link *half_open[HALF_OPEN_MAX]; /* newest first */
@@ -35,8 +35,8 @@ struct dialler {
 /* cfg and policy are borrowed; owner is that of the links. failed: a connection could not even begin. */
 void dialler_init(struct dialler *d, struct agent *a, const struct peer_config *cfg,
 		  const struct sa_policy *policy, struct deadlines *deadlines,
-		  const struct link_owner *ops, void *owner,
-		  void (*failed)(void *owner, const struct err *e));
+		  const struct link_owner *ops, struct peer *owner,
+		  void (*failed)(struct peer *owner, const struct err *e));
 /* The policy is installed: dials, and dials again when a link is lost. */
 void dialler_enable(struct dialler *d);
 /* Neither dials nor waits for a slot. Its links stay. */

@@ -36,8 +36,8 @@ enum cert_fault hello_judge(const struct peer *p, const struct cert_facts *leaf,
 
 static void ppk_checks(const struct peer *p, const struct link *l, struct hello_own *own)
 {
-	const struct secret *exporter = link_exporter(l);
-	bool leads = link_is_dialled(l);
+	const struct secret *exporter = &link_facts(l)->exporter;
+	bool leads = link_facts(l)->is_dialled;
 
 	own->has_ppk = secret_len(&p->ppk) > 0;
 	own->sent.has_ppk = own->has_ppk;
@@ -100,8 +100,9 @@ static bool elect(struct peer *p, struct link *l, bool same_instance)
 
 	if (old == NULL)
 		return true;
-	if (election_of(link_own_cert(l)->pin, link_peer_cert(l)->pin, link_is_dialled(old),
-			link_is_dialled(l), same_instance) == ELECT_OLD) {
+	if (election_of(link_facts(l)->own_cert->pin, link_peer_cert(l)->pin,
+			link_facts(old)->is_dialled, link_facts(l)->is_dialled,
+			same_instance) == ELECT_OLD) {
 		link_close(l, FAULT_DUPLICATE);
 		return false;
 	}
@@ -124,9 +125,9 @@ static enum hello_verdict compare(const struct peer *p, const struct link *l,
 
 static void set_up(struct peer *p, struct link *l, const struct msg_hello *h)
 {
-	struct pair_link pl = {.leads = link_is_dialled(l),
-			       .exporter = link_exporter(l),
-			       .own_pin = link_own_cert(l)->pin,
+	struct pair_link pl = {.leads = link_facts(l)->is_dialled,
+			       .exporter = &link_facts(l)->exporter,
+			       .own_pin = link_facts(l)->own_cert->pin,
 			       .peer_pin = p->facts.pin,
 			       .peer_last = h->last};
 
@@ -160,8 +161,8 @@ bool hello_take(struct peer *p, struct link *l, const struct msg_hello *h,
 
 bool hello_is_stale(const struct peer *p, const struct link *l)
 {
-	return pair_state(p->pair)->epoch != link_sent_epoch(l) ||
-	       pair_last_epoch(p->pair) != link_sent_last(l);
+	return pair_state(p->pair)->epoch != link_facts(l)->sent_epoch ||
+	       pair_last_epoch(p->pair) != link_facts(l)->sent_last;
 }
 
 bool hello_cert_expired(struct peer *p)

@@ -13,10 +13,8 @@
 
 #define POLICY_RETRY_MS 1000
 
-static void set_trouble(void *peer, const struct err *e)
+static void set_trouble(struct peer *p, const struct err *e)
 {
-	struct peer *p = peer;
-
 	if (e == NULL) {
 		free(p->trouble);
 		p->trouble = NULL;
@@ -28,20 +26,17 @@ static void set_trouble(void *peer, const struct err *e)
 		*p->trouble = *e;
 }
 
-static void report_system_error(void *peer, const struct err *e)
+static void report_system_error(struct peer *p, const struct err *e)
 {
-	struct peer *p = peer;
-
 	set_trouble(p, e);
 	event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, e);
 }
 
 /* ---- links ----------------------------------------------------------------------------- */
 
-static void *on_find(void *agent, const struct addr *local, const struct addr *remote,
-		     const char **why)
+static struct peer *on_find(const struct agent *a, const struct addr *local,
+			    const struct addr *remote, const char **why)
 {
-	struct agent *a = agent;
 	struct peer *p = peer_of_addresses(a, local, remote);
 
 	if (p == NULL)
@@ -57,26 +52,13 @@ static void *on_find(void *agent, const struct addr *local, const struct addr *r
 	return NULL;
 }
 
-static void on_accepted(void *peer, struct link *l)
+static void on_accepted(struct peer *p, struct link *l)
 {
-	struct peer *p = peer;
-
 	dialler_accept(&p->dialler, l);
 }
 
-static enum cert_fault on_judge(void *peer, const struct cert_facts *leaf, enum cert_fault chain)
+static void on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 {
-	return hello_judge(peer, leaf, chain);
-}
-
-static void on_fill_hello(void *peer, const struct link *l, struct msg_hello *h)
-{
-	hello_fill(peer, l, h);
-}
-
-static void on_hello(void *peer, struct link *l, const struct msg_hello *h)
-{
-	struct peer *p = peer;
 	enum hello_verdict verdict;
 
 	if (!hello_take(p, l, h, &verdict))
@@ -86,11 +68,9 @@ static void on_hello(void *peer, struct link *l, const struct msg_hello *h)
 	pair_on_hello(p->pair, verdict == HELLO_EQUAL, hello_is_stale(p, l));
 }
 
-static void on_message(void *peer, struct link *l, const struct msg *m, const char *body,
+static void on_message(struct peer *p, struct link *l, const struct msg *m, const char *body,
 		       size_t len)
 {
-	struct peer *p = peer;
-
 	if (dialler_link(&p->dialler) != l)
 		return;
 	switch (m->type) {
@@ -102,7 +82,7 @@ static void on_message(void *peer, struct link *l, const struct msg *m, const ch
 		pair_on_message(p->pair, m, body, len);
 		break;
 	case MSG_REKEY:
-		if (link_is_dialled(l))
+		if (link_facts(l)->is_dialled)
 			pair_want(p->pair, (enum rekey_reason)m->u.rekey.reason);
 		break;
 	case MSG_PROBE:
@@ -118,75 +98,68 @@ static void on_message(void *peer, struct link *l, const struct msg *m, const ch
 
 static void report_lost(struct peer *p, const struct link *l)
 {
-	const struct err *why = link_why(l);
+	const struct err *why = &link_facts(l)->why;
 	struct events *to = &p->agent->events;
 
 	if (why->code == ERR_AUTH)
 		event_fail(to, EVENT_AUTH_REFUSED, p->cfg.name, why);
-	else if (link_state(l) == LINK_UP)
+	else if (link_facts(l)->state == LINK_UP)
 		event_fail(to, EVENT_LINK_DOWN, p->cfg.name, why);
-	else if (link_is_dialled(l) && dialler_is_first_failure(&p->dialler))
+	else if (link_facts(l)->is_dialled && dialler_is_first_failure(&p->dialler))
 		event_fail(to, EVENT_UNREACHABLE, p->cfg.name, why);
 }
 
-static void on_lost(void *peer, struct link *l)
+static void on_lost(struct peer *p, struct link *l)
 {
-	struct peer *p = peer;
 	struct dialler *d = &p->dialler;
-	const struct err *why = link_why(l);
+	const struct err *why = &link_facts(l)->why;
 	bool was_up = dialler_link(d) == l;
 	bool is_up = dialler_link(d) != NULL;
 	bool was_refused = why->code == ERR_AUTH || why->code == ERR_REFUSED;
 
 	if (was_up)
 		pair_link_lost(p->pair);
-	if (link_bye(l) == FAULT_DUPLICATE) { /* another link replaces it */
+	if (link_facts(l)->bye == FAULT_DUPLICATE) { /* another link replaces it */
 		if (was_up)
 			dialler_retry(d);
 		return;
 	}
 	dialler_on_lost(d, l);
 	report_lost(p, l);
-	if (was_up || (!is_up && (link_is_dialled(l) || was_refused)))
+	if (was_up || (!is_up && (link_facts(l)->is_dialled || was_refused)))
 		set_trouble(p, why);
-	if (was_up && link_bye(l) == FAULT_REMOVED) {
+	if (was_up && link_facts(l)->bye == FAULT_REMOVED) {
 		/* The peer has removed its SAs: packets on ours are lost. The policy stays. */
 		pair_clear(p->pair);
 		dialler_retry_slowly(d);
 		return;
 	}
-	if (was_refused && !is_up && (link_is_dialled(l) || p->cfg.opt.role == ROLE_LISTEN))
+	if (was_refused && !is_up && (link_facts(l)->is_dialled || p->cfg.opt.role == ROLE_LISTEN))
 		completions_on_exchange(&p->completions, why);
 	/* An accepted connection that fails does not delay our own dialling. */
-	if (was_up || (!is_up && (link_is_dialled(l) || !dialler_is_waiting(d))))
+	if (was_up || (!is_up && (link_facts(l)->is_dialled || !dialler_is_waiting(d))))
 		dialler_retry(d);
 }
 
-static void on_gone(void *peer, struct link *l)
+static void on_gone(struct peer *p, struct link *l)
 {
-	struct peer *p = peer;
-
 	dialler_on_gone(&p->dialler, l);
 }
 
-static bool on_has_other(void *peer)
+static bool on_has_other(const struct peer *p)
 {
-	const struct peer *p = peer;
-
 	return dialler_has_other(&p->dialler);
 }
 
-static bool on_is_idle(void *peer)
+static bool on_is_idle(const struct peer *p)
 {
-	const struct peer *p = peer;
-
 	return !pair_is_exchanging(p->pair);
 }
 
 const struct link_owner peer_link_owner = {.find = on_find,
 					   .accepted = on_accepted,
-					   .judge = on_judge,
-					   .fill_hello = on_fill_hello,
+					   .judge = hello_judge,
+					   .fill_hello = hello_fill,
 					   .hello = on_hello,
 					   .message = on_message,
 					   .lost = on_lost,
@@ -196,33 +169,21 @@ const struct link_owner peer_link_owner = {.find = on_find,
 
 /* ---- pair ------------------------------------------------------------------------------ */
 
-static bool on_pair_send(void *peer, const char *body, size_t len)
+static bool on_pair_send(struct peer *p, const char *body, size_t len)
 {
-	const struct peer *p = peer;
 	struct link *l = dialler_link(&p->dialler);
 
 	return l != NULL && link_send_body(l, body, len);
 }
 
-static void on_pair_push(void *peer)
+static void on_pair_close_link(struct peer *p, enum fault fault, const struct err *why)
 {
-	const struct peer *p = peer;
-
-	if (dialler_link(&p->dialler) != NULL)
-		link_push(dialler_link(&p->dialler));
-}
-
-static void on_pair_close_link(void *peer, enum fault fault, const struct err *why)
-{
-	const struct peer *p = peer;
-
 	if (dialler_link(&p->dialler) != NULL)
 		link_abort(dialler_link(&p->dialler), fault, why);
 }
 
-static bool on_pair_may_rekey(void *peer)
+static bool on_pair_may_rekey(struct peer *p)
 {
-	struct peer *p = peer;
 	struct err why = {0};
 
 	if (!hello_cert_expired(p))
@@ -234,22 +195,17 @@ static bool on_pair_may_rekey(void *peer)
 	return false;
 }
 
-static void on_pair_ended(void *peer, const struct err *e)
+static void on_pair_ended(struct peer *p, const struct err *e)
 {
-	struct peer *p = peer;
-
 	completions_on_exchange(&p->completions, e);
 }
 
-static void on_pair_drained(void *peer)
+static void on_pair_drained(struct peer *p)
 {
-	struct peer *p = peer;
-
 	completions_on_drained(&p->completions);
 }
 
 static const struct pair_host pair_host = {.send = on_pair_send,
-					   .push = on_pair_push,
 					   .close_link = on_pair_close_link,
 					   .may_rekey = on_pair_may_rekey,
 					   .ended = on_pair_ended,
@@ -284,10 +240,15 @@ static bool on_verify_send(void *peer, const struct msg *m)
 	return l != NULL && link_send(l, m);
 }
 
+static void on_verify_trouble(void *peer, const struct err *e)
+{
+	set_trouble(peer, e);
+}
+
 static const struct verify_host verify_host = {.pair = on_verify_pair,
 					       .probe_key = on_verify_key,
 					       .send = on_verify_send,
-					       .trouble = set_trouble};
+					       .trouble = on_verify_trouble};
 
 /* ---- policy ---------------------------------------------------------------------------- */
 
@@ -389,7 +350,7 @@ static int make_parts(struct peer *p, struct err *e)
 			       .ppk = &p->ppk,
 			       .deadlines = &p->deadlines,
 			       .host = &pair_host,
-			       .host_arg = p};
+			       .peer = p};
 
 	if (creds_ppk(&p->ppk, p->cfg.ppk, e) < 0)
 		return err_in(e, "peer %s", p->cfg.name);

@@ -52,7 +52,7 @@ int policy_fill(struct sa_policy *sa, const struct config *c, const struct peer_
 int policy_install(struct peer_policy *p, struct agent *a, const struct peer_config *pc,
 		   void *owner, struct err *e)
 {
-	if (policy_fill(&p->sa, &a->cfg, pc, &a->loop.uv, e) < 0)
+	if (policy_fill(&p->sa, &a->cfg, pc, &a->loop, e) < 0)
 		return -1;
 	p->sa.owner = owner;
 	if (ipsec_policy_add(a->db, &p->sa, e) < 0)

@@ -117,6 +117,6 @@ void peer_view(const struct peer *p, struct peer_view *v)
 				.verified_ms = verify.at_ms,
 				.rtt_us = verify.rtt_us};
 	if (l != NULL)
-		v->role = link_is_dialled(l) ? "leader" : "follower";
+		v->role = link_facts(l)->is_dialled ? "leader" : "follower";
 	hello_view(&p->facts, v);
 }

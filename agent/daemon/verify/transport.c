@@ -108,7 +108,7 @@ static struct probe_socket *open_socket(struct agent *a, const struct endpoint *
 		return NULL;
 	}
 	c->at = *at;
-	uv_udp_init(&a->loop.uv, &c->udp);
+	uv_udp_init(&a->loop, &c->udp);
 	c->udp.data = c;
 	to_sockaddr(&ss, &at->addr, at->port);
 	rc = uv_udp_bind(&c->udp, (const struct sockaddr *)&ss,

@@ -304,7 +304,7 @@ struct verify *verify_start(struct prober *p, uint32_t count, uint32_t interval_
 	v->done = done;
 	v->arg = arg;
 	v->id = random_u64();
-	uv_timer_init(&p->agent->loop.uv, &v->timer);
+	uv_timer_init(&p->agent->loop, &v->timer);
 	v->timer.data = v;
 	v->next = p->runs;
 	p->runs = v;

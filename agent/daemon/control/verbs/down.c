@@ -3,23 +3,19 @@
  */
 #include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/peer/peer.h"
-#include "agent/daemon/peer/view.h"
 
-static size_t down_document(char *buf, size_t size, const struct peer *p, bool changed)
+static void reply_down(struct control_client *c, const struct peer *p, bool changed)
 {
-	struct json_out o;
+	struct json_out *o = control_reply_begin(c, DOC_MAX, "sapair.down/1");
 
-	doc_begin(&o, buf, size, "sapair.down/1");
-	json_put_text(&o, "peer", peer_name(p));
-	json_put_bool(&o, "changed", changed);
-	doc_put_removing(&o, p);
-	return doc_finish(&o);
+	json_put_text(o, "peer", peer_name(p));
+	json_put_bool(o, "changed", changed);
+	doc_put_removing(o, p);
+	control_reply_send(c);
 }
 
 static void run_down(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
-	char doc[DOC_MAX];
 	int exit_status = 0;
 
 	(void)req;
@@ -32,7 +28,7 @@ static void run_down(struct control_client *c, const struct ctl_request *req, st
 			continue;
 		if (peer_down(each, &changed, &e) < 0)
 			exit_status = err_exit_status(ERR_OS);
-		control_reply(c, doc, down_document(doc, sizeof doc, each, changed));
+		reply_down(c, each, changed);
 	}
 	control_reply_end(c, exit_status);
 }

@@ -1,11 +1,7 @@
 /*
  * agent/daemon/control/verbs/export.c - export: the keys of SAs.
  */
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/event.h"
-#include "agent/daemon/pair/pair.h"
-#include "agent/daemon/peer/view.h"
 
 static int check_allowed(const struct agent *a, struct err *e)
 {
@@ -28,7 +24,7 @@ static void run_export(struct control_client *c, const struct ctl_request *req, 
 		if (p != NULL && p != each)
 			continue;
 		for (size_t i = 0; pair_generation(peer_pair(each), i, &v); i++)
-			control_reply_keys(c, each, &v);
+			doc_reply_keys(c, each, &v);
 	}
 	control_reply_end(c, 0);
 }

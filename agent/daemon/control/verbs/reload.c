@@ -1,11 +1,9 @@
 /*
  * agent/daemon/control/verbs/reload.c - reload: applies changes to the config and certificates.
  */
-#include <stdlib.h>
-
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/peer/reload.h"
+
+#define NAME_ROOM (2 * (MSG_NAME_MAX + 3)) /* of one name, escaped */
 
 static void put_names(struct json_out *o, const char *name, char *const *list, size_t n)
 {
@@ -15,28 +13,11 @@ static void put_names(struct json_out *o, const char *name, char *const *list, s
 	json_put_array_end(o);
 }
 
-static size_t reload_document(char *buf, size_t size, const struct reload_result *r)
-{
-	struct json_out o;
-
-	doc_begin(&o, buf, size, "sapair.reload/1");
-	json_put_bool(&o, "changed",
-		      r->n_added + r->n_removed + r->n_updated > 0 || r->identity_changed);
-	put_names(&o, "added", r->added, r->n_added);
-	put_names(&o, "removed", r->removed, r->n_removed);
-	put_names(&o, "updated", r->updated, r->n_updated);
-	put_names(&o, "removing", r->removing, r->n_removing);
-	json_put_u64(&o, "same", r->same);
-	json_put_bool(&o, "identity_changed", r->identity_changed);
-	return doc_finish(&o);
-}
-
 static void run_reload(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
 	struct reload_result r;
 	struct err e = {0};
-	size_t size;
-	char *doc;
+	struct json_out *o;
 
 	(void)req;
 	(void)p;
@@ -44,12 +25,18 @@ static void run_reload(struct control_client *c, const struct ctl_request *req, 
 		control_refuse(c, NULL, &e);
 		return;
 	}
-	size = 1024 +
-	       (r.n_added + r.n_removed + r.n_updated + r.n_removing) * 2 * (MSG_NAME_MAX + 3);
-	doc = malloc(size);
-	if (doc != NULL)
-		control_reply(c, doc, reload_document(doc, size, &r));
-	free(doc);
+	o = control_reply_begin(
+		c, 1024 + (r.n_added + r.n_removed + r.n_updated + r.n_removing) * NAME_ROOM,
+		"sapair.reload/1");
+	json_put_bool(o, "changed",
+		      r.n_added + r.n_removed + r.n_updated > 0 || r.identity_changed);
+	put_names(o, "added", r.added, r.n_added);
+	put_names(o, "removed", r.removed, r.n_removed);
+	put_names(o, "updated", r.updated, r.n_updated);
+	put_names(o, "removing", r.removing, r.n_removing);
+	json_put_u64(o, "same", r.same);
+	json_put_bool(o, "identity_changed", r.identity_changed);
+	control_reply_send(c);
 	control_reply_end(c, r.n_removing > 0 ? err_exit_status(ERR_OS) : 0);
 	reload_result_free(&r);
 }

@@ -2,13 +2,7 @@
  * agent/daemon/control/verbs/script.c - script: a pair with a host that has no agent, and the half
  * of that host.
  */
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/event.h"
-#include "agent/daemon/loop.h"
-#include "agent/daemon/pair/pair.h"
-#include "agent/daemon/peer/peer.h"
-#include "agent/daemon/peer/view.h"
 
 static void put_texts(struct json_out *o, const char *name, size_t n, const char (*v)[PROTECT_TEXT])
 {
@@ -18,33 +12,31 @@ static void put_texts(struct json_out *o, const char *name, size_t n, const char
 	json_put_array_end(o);
 }
 
-static size_t half_document(char *buf, size_t size, const struct peer *p, const struct pair_view *v)
+static void reply_half(struct control_client *c, const struct peer *p, const struct pair_view *v)
 {
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
 	const struct sa_policy *sp = peer_policy_of(p);
 	uint64_t left_s = (v->hard_ms - loop_now_ms() + 500) / 1000;
-	struct json_out o;
+	struct json_out *o = control_reply_begin(c, DOC_MAX, "sapair.half/1");
 	char when[40];
 
-	doc_begin(&o, buf, size, "sapair.half/1");
-	json_put_text(&o, "peer", peer_name(p));
-	json_put_addr(&o, "address", &sp->remote);
-	json_put_addr(&o, "agent", &sp->local);
-	json_put_text(&o, "suite", suite_info(v->suite)->name);
-	json_put_text(&o, "mode", modes[sp->mode]);
-	json_put_text(&o, "encap", encaps[sp->encap]);
-	put_texts(&o, "protect", sp->protects, sp->protect);
-	put_texts(&o, "exempt", sp->exempts, sp->exempt);
-	json_put_u64(&o, "lifetime_s", left_s);
+	json_put_text(o, "peer", peer_name(p));
+	json_put_addr(o, "address", &sp->remote);
+	json_put_addr(o, "agent", &sp->local);
+	json_put_text(o, "suite", suite_info(v->suite)->name);
+	json_put_text(o, "mode", modes[sp->mode]);
+	json_put_text(o, "encap", encaps[sp->encap]);
+	put_texts(o, "protect", sp->protects, sp->protect);
+	put_texts(o, "exempt", sp->exempts, sp->exempt);
+	json_put_u64(o, "lifetime_s", left_s);
 	event_time(when, sizeof when, os_wall_ms() + (int64_t)left_s * 1000);
-	json_put_text(&o, "not_after", when);
-	return doc_finish(&o);
+	json_put_text(o, "not_after", when);
+	control_reply_send(c);
 }
 
 static void run_script(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
-	char doc[DOC_MAX];
 	struct pair_view v;
 	struct err e = {0};
 
@@ -56,8 +48,8 @@ static void run_script(struct control_client *c, const struct ctl_request *req, 
 	event_plain(
 		&c->control->agent->events, EVENT_HALF_EXPORTED, peer_name(p),
 		"a manual pair was exported: whoever has the script can read and forge its traffic");
-	control_reply(c, doc, half_document(doc, sizeof doc, p, &v));
-	control_reply_keys(c, p, &v);
+	reply_half(c, p, &v);
+	doc_reply_keys(c, p, &v);
 	peer_forget_manual_keys(p, &v);
 	control_reply_end(c, 0);
 }

@@ -1,15 +1,8 @@
 /*
  * agent/daemon/control/verbs/status.c - status: the agent and its peers.
  */
-#include <stdlib.h>
-
-#include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/event.h"
 #include "agent/daemon/link/identity_ref.h"
-#include "agent/daemon/loop.h"
-#include "agent/daemon/pair/pair.h"
-#include "agent/daemon/peer/view.h"
 
 static void put_identity(struct json_out *o, const uint8_t *pin, const char *name,
 			 int64_t not_after)
@@ -82,7 +75,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	doc_put_removing(o, p);
 	if (peer_trouble(p) != NULL) {
 		json_put_open(o, "error");
-		doc_put_err(o, peer_trouble(p));
+		control_put_err(o, peer_trouble(p));
 		json_put_close(o);
 	}
 	json_put_close(o);
@@ -109,44 +102,20 @@ static void put_agent(struct json_out *o, struct agent *a)
 	json_put_array_end(o);
 }
 
-/* Status of one peer, or of all if only is NULL. Allocated; NULL: no memory. */
-static char *status_document(struct agent *a, const struct peer *only, size_t *len)
-{
-	size_t size = 4096 + (only != NULL ? 1 : a->n_peers) * 4096;
-	char *buf = malloc(size);
-	struct json_out o;
-
-	if (buf == NULL)
-		return NULL;
-	doc_begin(&o, buf, size, "sapair.status/1");
-	put_agent(&o, a);
-	json_put_array(&o, "peers");
-	if (only != NULL)
-		put_peer(&o, a, only);
-	else
-		for (const struct peer *p = a->peers; p != NULL; p = peer_next(p))
-			put_peer(&o, a, p);
-	json_put_array_end(&o);
-	*len = doc_finish(&o);
-	if (*len == 0) {
-		free(buf);
-		return NULL;
-	}
-	return buf;
-}
-
 static void run_status(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
-	size_t n = 0;
-	char *doc = status_document(c->control->agent, p, &n);
+	struct agent *a = c->control->agent;
+	size_t size = 4096 + (p != NULL ? 1 : a->n_peers) * 4096;
+	struct json_out *o = control_reply_begin(c, size, "sapair.status/1");
 
 	(void)req;
-	if (doc == NULL) {
-		control_client_close(c);
-		return;
-	}
-	control_reply(c, doc, n);
-	free(doc);
+	put_agent(o, a);
+	json_put_array(o, "peers");
+	for (const struct peer *each = a->peers; each != NULL; each = peer_next(each))
+		if (p == NULL || p == each)
+			put_peer(o, a, each);
+	json_put_array_end(o);
+	control_reply_send(c);
 	control_reply_end(c, p != NULL && !peer_is_up(p) ? err_exit_status(ERR_DOWN) : 0);
 }
 

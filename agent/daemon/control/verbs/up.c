@@ -1,37 +1,30 @@
 /*
  * agent/daemon/control/verbs/up.c - up: brings pairs up.
  */
-#include "agent/daemon/control/doc.h"
-#include "agent/daemon/control/request.h"
 #include "agent/daemon/control/verbs.h"
-#include "agent/daemon/loop.h"
-#include "agent/daemon/pair/pair.h"
-#include "agent/daemon/peer/peer.h"
-#include "agent/daemon/peer/view.h"
 
-static size_t up_document(char *buf, size_t size, const struct peer *p, const struct completion *w)
+static void reply_up(struct control_client *c, const struct peer *p, const struct completion *w)
 {
 	struct pair_view pair;
 	struct peer_view view;
-	struct json_out o;
+	struct json_out *o = control_reply_begin(c, DOC_MAX, "sapair.up/1");
 
-	doc_begin(&o, buf, size, "sapair.up/1");
-	json_put_text(&o, "peer", peer_name(p));
-	json_put_bool(&o, "changed", w->changed);
-	json_put_text(&o, "state", peer_state_word(p));
+	json_put_text(o, "peer", peer_name(p));
+	json_put_bool(o, "changed", w->changed);
+	json_put_text(o, "state", peer_state_word(p));
 	if (pair_in_force(peer_pair(p), &pair)) {
-		json_put_dec64(&o, "epoch", pair.epoch);
-		json_put_text(&o, "suite", suite_info(pair.suite)->name);
-		doc_put_sa(&o, "in", NULL, &pair, IPSEC_INBOUND);
-		doc_put_sa(&o, "out", NULL, &pair, IPSEC_OUTBOUND);
+		json_put_dec64(o, "epoch", pair.epoch);
+		json_put_text(o, "suite", suite_info(pair.suite)->name);
+		doc_put_sa(o, "in", NULL, &pair, IPSEC_INBOUND);
+		doc_put_sa(o, "out", NULL, &pair, IPSEC_OUTBOUND);
 	}
 	peer_view(p, &view);
 	if (w->want_verify) {
-		json_put_bool(&o, "verified", view.verified);
-		json_put_ms(&o, "rtt_ms", view.rtt_us);
+		json_put_bool(o, "verified", view.verified);
+		json_put_ms(o, "rtt_ms", view.rtt_us);
 	}
-	json_put_ms(&o, "ms", loop_now_us() - w->since_us);
-	return doc_finish(&o);
+	json_put_ms(o, "ms", loop_now_us() - w->since_us);
+	control_reply_send(c);
 }
 
 static void run_up(struct control_client *c, const struct ctl_request *req, struct peer *p)
@@ -56,14 +49,13 @@ static void run_up(struct control_client *c, const struct ctl_request *req, stru
 		struct completion none = {.kind = COMPLETE_UP,
 					  .changed = changed,
 					  .since_us = loop_now_us()};
-		char doc[DOC_MAX];
 
 		if (p != NULL)
-			control_reply(c, doc, up_document(doc, sizeof doc, p, &none));
+			reply_up(c, p, &none);
 		control_reply_end(c, 0);
 		return;
 	}
-	control_request_start(c, req, COMPLETE_UP, up_document, p, changed);
+	control_request_start(c, req, COMPLETE_UP, reply_up, p, changed);
 }
 
 const struct control_verb control_verb_up = {

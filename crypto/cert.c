@@ -8,6 +8,7 @@
 #include <mbedtls/error.h>
 #include <mbedtls/pem.h>
 
+#include "crypto/date.h"
 #include "crypto/hex.h"
 #include "crypto/hkdf.h"
 #include "crypto/mbed.h"
@@ -17,8 +18,6 @@
 #define URI_LEN 7
 #define LAB_UNIT "sapair lab"
 #define DN_MAX 1024 /* a subject as text, before it is truncated for cert_facts */
-#define DATE_MAX INT64_C(253402300799) /* 9999-12-31T23:59:59Z, the latest date of X.509 */
-#define DAY_S INT64_C(86400)
 
 static unsigned char oid_org_unit[] = {0x55, 0x04, 0x0b};
 static unsigned char oid_server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
@@ -86,49 +85,23 @@ bool pin_get(uint8_t pin[PIN_LEN], const char *text)
 	return hex_get(pin, PIN_LEN, text + 7, strlen(text + 7));
 }
 
-/*
- * Dates. Days since 1970-01-01 of the proleptic Gregorian calendar and back, with years that
- * begin in March so that the leap day comes last: gmtime and timegm differ between systems, and
- * 32-bit time_t ends in 2038.
- */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-	int64_t y = month <= 2 ? year - 1 : year;
-	int64_t era = y / 400; /* years here are never negative */
-	int64_t in_era = y - era * 400;
-	int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-
-	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
-}
-
 static int64_t seconds_of(const mbedtls_x509_time *t)
 {
-	return days_of(t->year, t->mon, t->day) * DAY_S + t->hour * 3600 + t->min * 60 + t->sec;
+	return date_days(t->year, t->mon, t->day) * DATE_DAY_S + t->hour * 3600 + t->min * 60 +
+	       t->sec;
 }
 
 /* "YYYYMMDDhhmmss", as mbedtls_x509write_crt_set_validity() wants it; 0 <= s <= DATE_MAX. */
-static void date_put(char text[MBEDTLS_X509_RFC5280_UTC_TIME_LEN], int64_t s)
+static void put_time(char text[MBEDTLS_X509_RFC5280_UTC_TIME_LEN], int64_t s)
 {
-	unsigned days = (unsigned)(s / DAY_S), in_day = (unsigned)(s % DAY_S);
-	unsigned z = days + 719468, in_era = z % 146097, era = z / 146097;
-	unsigned of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-	unsigned in_year = in_era - (365 * of_era + of_era / 4 - of_era / 100);
-	unsigned march = (5 * in_year + 2) / 153;
-	unsigned month = march < 10 ? march + 3 : march - 9;
-	unsigned fields[] = {of_era + era * 400 + (month <= 2),
-			     month,
-			     in_year - (153 * march + 2) / 5 + 1,
-			     in_day / 3600,
-			     in_day / 60 % 60,
-			     in_day % 60};
-	static const unsigned widths[] = {4, 2, 2, 2, 2, 2};
+	char date[DATE_TEXT];
+	size_t n = 0;
 
-	for (size_t i = 0, end = 0; i < 6; i++) {
-		end += widths[i];
-		for (size_t k = 1; k <= widths[i]; k++, fields[i] /= 10)
-			text[end - k] = (char)('0' + fields[i] % 10);
-	}
-	text[MBEDTLS_X509_RFC5280_UTC_TIME_LEN - 1] = '\0';
+	date_put(date, s);
+	for (const char *p = date; *p != '\0'; p++)
+		if (*p >= '0' && *p <= '9')
+			text[n++] = *p;
+	text[n] = '\0';
 }
 
 /*
@@ -435,8 +408,8 @@ static bool write_cert(char *pem, const struct cert_params *params, mbedtls_pk_c
 	/* 127 bits: positive, without the leading zero byte that DER forbids */
 	random_bytes(serial, sizeof serial);
 	serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40);
-	date_put(from, params->not_before);
-	date_put(to, params->not_after);
+	put_time(from, params->not_before);
+	put_time(to, params->not_after);
 
 	mbedtls_x509write_crt_init(&w);
 	mbedtls_x509write_crt_set_version(&w, MBEDTLS_X509_CRT_VERSION_3);
@@ -490,34 +463,49 @@ bool cert_self(struct pem_pair *out, const struct cert_params *params)
 	return ok;
 }
 
-/* subject is the key that is certified. */
-static enum identity_fault sign(char *pem, const struct cert_params *params,
-				mbedtls_pk_context *subject, struct ca *ca)
+/* Signs for a key: that of subject_cert, or a new one, which is written to key_pem. */
+static enum identity_fault certify(char *pem, char *key_pem, const struct cert_params *params,
+				   const char *subject_cert, const char *ca_cert,
+				   const char *ca_key)
 {
-	if (!write_cert(pem, params, subject, &ca->crt, &ca->key))
-		return IDENTITY_NO_MEMORY;
-	return chains(pem, &ca->crt) ? IDENTITY_OK : IDENTITY_BAD_CA;
+	struct ca ca;
+	mbedtls_x509_crt subject;
+	mbedtls_pk_context fresh, *key = &fresh;
+	enum identity_fault fault;
+
+	if (!params_fit(params) || params->is_ca)
+		return IDENTITY_BAD_CERT;
+	mbedtls_x509_crt_init(&subject);
+	mbedtls_pk_init(&fresh);
+	fault = ca_open(&ca, ca_cert, ca_key);
+	if (fault == IDENTITY_OK && subject_cert != NULL) {
+		key = &subject.pk;
+		fault = cert_parse(&subject, subject_cert, IDENTITY_BAD_CERT);
+		if (fault == IDENTITY_OK && !cert_key_is_ec(key))
+			fault = IDENTITY_WEAK;
+	} else if (fault == IDENTITY_OK && !make_key(key)) {
+		fault = IDENTITY_NO_MEMORY;
+	}
+	if (fault == IDENTITY_OK && !write_cert(pem, params, key, &ca.crt, &ca.key))
+		fault = IDENTITY_NO_MEMORY;
+	if (fault == IDENTITY_OK && !chains(pem, &ca.crt))
+		fault = IDENTITY_BAD_CA;
+	if (fault == IDENTITY_OK && key_pem != NULL &&
+	    mbedtls_pk_write_key_pem(key, (unsigned char *)key_pem, CERT_PEM_MAX) != 0)
+		fault = IDENTITY_NO_MEMORY;
+	mbedtls_pk_free(&fresh);
+	mbedtls_x509_crt_free(&subject);
+	ca_close(&ca);
+	return fault;
 }
 
 enum identity_fault cert_issue(struct pem_pair *out, const struct cert_params *params,
 			       const char *ca_cert, const char *ca_key)
 {
-	struct ca ca;
-	mbedtls_pk_context key;
 	enum identity_fault fault;
 
 	wipe(out, sizeof *out);
-	if (!params_fit(params) || params->is_ca)
-		return IDENTITY_BAD_CERT;
-	mbedtls_pk_init(&key);
-	fault = ca_open(&ca, ca_cert, ca_key);
-	if (fault == IDENTITY_OK)
-		fault = make_key(&key) ? sign(out->cert, params, &key, &ca) : IDENTITY_NO_MEMORY;
-	if (fault == IDENTITY_OK &&
-	    mbedtls_pk_write_key_pem(&key, (unsigned char *)out->key, sizeof out->key) != 0)
-		fault = IDENTITY_NO_MEMORY;
-	mbedtls_pk_free(&key);
-	ca_close(&ca);
+	fault = certify(out->cert, out->key, params, NULL, ca_cert, ca_key);
 	if (fault != IDENTITY_OK)
 		wipe(out, sizeof *out);
 	return fault;
@@ -526,23 +514,10 @@ enum identity_fault cert_issue(struct pem_pair *out, const struct cert_params *p
 enum identity_fault cert_sign(char *out, const struct cert_params *params, const char *subject_cert,
 			      const char *ca_cert, const char *ca_key)
 {
-	struct ca ca;
-	mbedtls_x509_crt subject;
 	enum identity_fault fault;
 
 	wipe(out, CERT_PEM_MAX);
-	if (!params_fit(params) || params->is_ca)
-		return IDENTITY_BAD_CERT;
-	mbedtls_x509_crt_init(&subject);
-	fault = ca_open(&ca, ca_cert, ca_key);
-	if (fault == IDENTITY_OK)
-		fault = cert_parse(&subject, subject_cert, IDENTITY_BAD_CERT);
-	if (fault == IDENTITY_OK && !cert_key_is_ec(&subject.pk))
-		fault = IDENTITY_WEAK;
-	if (fault == IDENTITY_OK)
-		fault = sign(out, params, &subject.pk, &ca);
-	mbedtls_x509_crt_free(&subject);
-	ca_close(&ca);
+	fault = certify(out, NULL, params, subject_cert, ca_cert, ca_key);
 	if (fault != IDENTITY_OK)
 		wipe(out, CERT_PEM_MAX);
 	return fault;

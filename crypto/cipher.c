@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "crypto/cipher.h"
-#include "crypto/hmac.h"
+#include "crypto/hkdf.h"
 #include "crypto/mbed.h"
 
 static bool import_aes(psa_key_id_t *id, const uint8_t *key, size_t key_len, psa_algorithm_t alg,

@@ -1,5 +1,5 @@
 /*
- * crypto/hkdf.h - SHA-256, HMAC-SHA-256 (RFC 2104) and HKDF (RFC 5869).
+ * crypto/hkdf.h - SHA-256, HMAC (RFC 2104) and HKDF (RFC 5869).
  *
  * False: no memory, or a size out of bounds; outputs are wiped then.
  * An output may be one of the inputs.
@@ -19,6 +19,14 @@ struct bytes {
 };
 
 bool sha256(const struct bytes *parts, size_t count, uint8_t out[SHA256_LEN]);
+
+#define HMAC_KEY_MAX 64 /* one block; longer keys, which HMAC hashes first, are not supported */
+#define SHA1_LEN 20
+enum hmac_hash { HMAC_SHA256, HMAC_SHA1 };
+/* out holds SHA256_LEN or SHA1_LEN bytes. Computed with hashes, not psa_mac_*(), which import the key
+ * into one of few slots first and cost more than the hash itself. */
+bool hmac_make(enum hmac_hash hash, const uint8_t *key, size_t key_len, const struct bytes *parts,
+	       size_t count, uint8_t *out);
 bool hmac_sha256(const struct secret *key, const struct bytes *parts, size_t count,
 		 uint8_t out[SHA256_LEN]);
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/out.h"
+#include "crypto/date.h"
 #include "proto/base/addr.h"
 #include "agent/os/creds.h"
 

@@ -9,7 +9,6 @@
 #include "agent/daemon/link/listen.h"
 #include "agent/daemon/peer/peer.h"
 #include "agent/daemon/peer/policy.h"
-#include "agent/daemon/peer/reload.h"
 #include "agent/os/confine.h"
 #include "agent/privsep/client.h"
 #include "crypto/random.h"

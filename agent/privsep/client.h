@@ -40,25 +40,4 @@ struct privsep_source {
  * the helper cannot begin. */
 int privsep_serve(const struct privsep_source *source, struct err *e);
 
-/* The abilities of a back end as bits, which both sides know. */
-static inline uint32_t privsep_can_bits(const struct ipsec_can *can)
-{
-	const bool all[] = {can->esn,        can->tunnel,    can->udp,    can->seamless,
-			    can->permissive, can->selectors, can->counts, can->survives};
-	uint32_t bits = 0;
-
-	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
-		bits |= (uint32_t)all[i] << i;
-	return bits;
-}
-
-static inline void privsep_can_get(struct ipsec_can *can, uint32_t bits)
-{
-	bool *const all[] = {&can->esn,        &can->tunnel,    &can->udp,    &can->seamless,
-			     &can->permissive, &can->selectors, &can->counts, &can->survives};
-
-	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
-		*all[i] = (bits >> i & 1) != 0;
-}
-
 #endif

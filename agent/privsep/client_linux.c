@@ -147,7 +147,7 @@ struct client {
 	bool closing, lost, told;
 	uint32_t seq;
 
-	struct sa_policy **policies; /* by number, less 1 */
+	struct policy **policies; /* by number, less 1 */
 	size_t n_policies;
 	struct waiting *first, **last;
 
@@ -190,7 +190,7 @@ static const char *lasting(const char *hint)
 
 static int failed(const struct privsep_answer *a, struct err *e)
 {
-	err_set(e, a->code, "%s", a->cause);
+	err_set(e, (enum err_code)a->code, "%s", a->cause);
 	if (e != NULL) {
 		e->os = a->os;
 		memcpy(e->cause, a->cause, sizeof e->cause); /* it was escaped over there */
@@ -298,7 +298,7 @@ static void client_can(struct ipsec *db, struct ipsec_can *can)
 	*can = client_of(db)->can;
 }
 
-static struct sa_policy *policy_of(const struct client *c, uint32_t number)
+static struct policy *policy_of(const struct client *c, uint32_t number)
 {
 	return number > 0 && number <= c->n_policies ? c->policies[number - 1] : NULL;
 }
@@ -306,42 +306,27 @@ static struct sa_policy *policy_of(const struct client *c, uint32_t number)
 static bool make_room(struct client *c, uint32_t number)
 {
 	size_t n = c->n_policies > 0 ? c->n_policies : 1;
-	struct sa_policy **more;
+	struct policy **more;
 
 	while (n < number)
 		n *= 2;
 	if (n == c->n_policies)
 		return true;
-	more = realloc(c->policies, n * sizeof(struct sa_policy *));
+	more = realloc(c->policies, n * sizeof(struct policy *));
 	if (more == NULL)
 		return false;
-	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct sa_policy *));
+	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct policy *));
 	c->policies = more;
 	c->n_policies = n;
 	return true;
 }
 
-static int client_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int client_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
-	struct privsep_policy *a = &c->request.add;
 	uint32_t number;
 
-	snprintf(a->peer, sizeof a->peer, "%s", p->peer);
-	a->local = p->local;
-	a->remote = p->remote;
-	a->control_port = p->control_port;
-	a->peer_port = p->peer_port;
-	a->local_esp_port = p->local_esp_port;
-	a->remote_esp_port = p->remote_esp_port;
-	a->mode = (uint8_t)p->mode;
-	a->encap = (uint8_t)p->encap;
-	a->start = (uint8_t)p->start;
-	a->udp = p->udp;
-	a->protects = p->protects;
-	a->exempts = p->exempts;
-	memcpy(a->protect, p->protect, sizeof a->protect);
-	memcpy(a->exempt, p->exempt, sizeof a->exempt);
+	c->request.add = *p;
 	if (ask(c, PRIVSEP_POLICY_ADD, -1, e) < 0)
 		return -1;
 	number = c->answer.policy;
@@ -357,7 +342,7 @@ static int client_policy_add(struct ipsec *db, struct sa_policy *p, struct err *
 	return 0;
 }
 
-static int client_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int client_policy_remove(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
 	const uint32_t number = (uint32_t)p->ref;
@@ -375,8 +360,8 @@ static int client_policy_remove(struct ipsec *db, struct sa_policy *p, struct er
 	return 0;
 }
 
-static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-			  struct spi *in, struct err *e)
+static int client_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
+			  struct err *e)
 {
 	struct client *c = client_of(db);
 	int rc;
@@ -392,21 +377,17 @@ static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ct
 	return 0;
 }
 
-static void fill_sa(struct privsep_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+static void set_sa(struct privsep_sa *sa, const struct policy *p, const struct sa_keys *k)
 {
 	sa->keys = *k;
-	sa->keys.said = 0;
-	sa->soft_bytes = p->soft_bytes;
-	sa->soft_packets = p->soft_packets;
-	sa->hard_bytes = p->hard_bytes;
-	sa->hard_packets = p->hard_packets;
+	sa->limits = p->limits;
 }
 
 /* Which policy the context belongs to is part of its number. */
-static const struct sa_policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
-					     struct err *e)
+static const struct policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
+					  struct err *e)
 {
-	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
+	const struct policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
 
 	if (p == NULL)
 		err_set(e, ERR_BUG, "a context of no policy");
@@ -417,13 +398,13 @@ static int client_install(struct ipsec *db, struct ipsec_ctx ctx, const struct s
 			  const struct sa_keys *out, struct err *e)
 {
 	struct client *c = client_of(db);
-	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+	const struct policy *p = policy_of_ctx(c, ctx, e);
 
 	if (p == NULL)
 		return -1;
 	c->request.ctx = ctx.id;
-	fill_sa(&c->request.in, p, in);
-	fill_sa(&c->request.out, p, out);
+	set_sa(&c->request.in, p, in);
+	set_sa(&c->request.out, p, out);
 	return ask(c, PRIVSEP_INSTALL, -1, e);
 }
 
@@ -431,12 +412,12 @@ static int client_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct 
 			   struct err *e)
 {
 	struct client *c = client_of(db);
-	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+	const struct policy *p = policy_of_ctx(c, ctx, e);
 
 	if (p == NULL)
 		return -1;
 	c->request.ctx = ctx.id;
-	fill_sa(&c->request.out, p, out);
+	set_sa(&c->request.out, p, out);
 	return ask(c, PRIVSEP_ACTIVATE, -1, e);
 }
 
@@ -459,11 +440,7 @@ static int client_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part 
 	c->request.part = (uint8_t)part;
 	if (ask(c, PRIVSEP_QUERY, -1, e) < 0)
 		return -1;
-	counts->known = c->answer.known;
-	counts->packets = c->answer.counts[0];
-	counts->bytes = c->answer.counts[1];
-	counts->replay_dropped = c->answer.counts[2];
-	counts->integrity_failed = c->answer.counts[3];
+	*counts = c->answer.counts;
 	return 0;
 }
 
@@ -473,7 +450,7 @@ static int client_recover(struct ipsec *db, ipsec_found *found, void *arg, struc
 
 	for (;;) {
 		struct ipsec_leftover l;
-		const struct sa_policy *p;
+		const struct policy *p;
 
 		if (ask(c, PRIVSEP_RECOVER, -1, e) < 0)
 			return -1;
@@ -511,7 +488,7 @@ static int client_reload(struct ipsec *db, struct err *e)
 
 static void tell(struct client *c, const struct privsep_answer *a)
 {
-	const struct sa_policy *p = policy_of(c, a->policy);
+	const struct policy *p = policy_of(c, a->policy);
 	struct ipsec_event ev = {.kind = (enum ipsec_event_kind)a->kind,
 				 .owner = p != NULL ? p->owner : NULL,
 				 .ctx = {a->ctx},
@@ -573,7 +550,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 /* ---- open and close ---------------------------------------------------------------------- */
 
 /* The helper's first word: what the back end can, or why there is none. */
-static int await_ready(struct client *c, bool *absent, struct err *e)
+static int await_ready(struct client *c, struct err *e)
 {
 	struct pollfd p = {.fd = c->fd, .events = POLLIN};
 	const struct privsep_answer *a = &c->answer;
@@ -586,13 +563,9 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 	    privsep_get_answer(&c->answer, c->wire, PRIVSEP_LEN, NULL) < 0 ||
 	    a->op != PRIVSEP_READY)
 		return err_set(e, ERR_OS, "the helper process does not start");
-	*absent = a->absent;
 	if (a->code != ERR_NONE)
 		return failed(a, e);
-	c->can = (struct ipsec_can){.window_max = a->window_max,
-				    .lifetime_max_s = a->lifetime_max_s,
-				    .suites = a->suites};
-	privsep_can_get(&c->can, a->can);
+	c->can = a->can;
 	return 0;
 }
 
@@ -601,7 +574,6 @@ static const struct ipsec_ops forward_ops;
 static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
 {
 	struct client *c = calloc(1, sizeof *c);
-	bool absent = false;
 
 	if (c == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -610,7 +582,7 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 	c->privsep = env->privsep;
 	c->fd = (int)privsep_socket(env->privsep);
 	c->last = &c->first;
-	if (await_ready(c, &absent, e) < 0)
+	if (await_ready(c, e) < 0)
 		goto free_client;
 	if (uv_poll_init(env->loop, &c->poll, c->fd) != 0) {
 		err_set(e, ERR_OS, "the loop does not take the helper's socket");
@@ -628,7 +600,7 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 free_client:
 	privsep_hang_up(env->privsep);
 	free(c);
-	return absent ? IPSEC_ABSENT : -1;
+	return -1;
 }
 
 static void on_closed(uv_handle_t *h)

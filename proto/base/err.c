@@ -128,6 +128,17 @@ bool text_printable(const char *src, size_t n)
 	return true;
 }
 
+bool text_alnum(const char *src, const char *more)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+	for (; *src != '\0'; src++)
+		if (strchr(letters, *src) == NULL && strchr(more, *src) == NULL)
+			return false;
+	return true;
+}
+
 /* Formats and escapes. vsnprintf() may split a character, but beyond the end of dst: escaping never
  * shortens a text. */
 static void format(char *dst, size_t size, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);

@@ -77,6 +77,8 @@ enum err_code err_of_word(const char *word);
 void text_escape(char *dst, size_t size, const char *src, size_t n);
 /* Whether text_escape() would change nothing but backslashes. */
 bool text_printable(const char *src, size_t n);
+/* Whether every byte is an ASCII letter, a digit or in more. */
+bool text_alnum(const char *src, const char *more);
 /* Length of the UTF-8 character (RFC 3629) at src, of n > 0 bytes; 0: not UTF-8. */
 size_t text_char(const char *src, size_t n, uint32_t *code);
 

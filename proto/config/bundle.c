@@ -43,11 +43,8 @@ static int get_pem(const struct cJSON *v, const struct json_field *f, void *to, 
 	return 0;
 }
 
-#define FIELD(member, get_, min_, max_)                                                \
-	{                                                                              \
-		.name = #member, .get = get_, .off = offsetof(struct reading, member), \
-		.min = min_, .max = max_                                               \
-	}
+#define FIELD(member, get, min_, max_) \
+	JSON_FIELD(struct reading, member, get, .min = min_, .max = max_)
 static const struct json_field fields[] = {
 	FIELD(schema, json_get_text, 1, sizeof(((struct reading *)NULL)->schema)),
 	FIELD(lab, json_get_text, 1, LAB_NAME_MAX + 1),

@@ -30,9 +30,10 @@ static bool selector_in(const char *s, const char list[PROTECT_MAX][PROTECT_TEXT
 
 bool config_stops(const struct peer_options *o, const char *selector)
 {
-	return o->mode == MODE_REQUIRED && !selector_in(selector, o->exempt, o->exempts) &&
-	       (selector_in("all", o->protect, o->protects) ||
-		selector_in(selector, o->protect, o->protects));
+	return o->policy.mode == MODE_REQUIRED &&
+	       !selector_in(selector, o->policy.exempt, o->policy.exempts) &&
+	       (selector_in("all", o->policy.protect, o->policy.protects) ||
+		selector_in(selector, o->policy.protect, o->policy.protects));
 }
 
 int config_check_options(const struct peer_options *o, struct err *e)
@@ -42,20 +43,22 @@ int config_check_options(const struct peer_options *o, struct err *e)
 	/* Without rekey.time_s the agent itself rekeys well before hard.time_s. */
 	if (o->rekey_time_s >= o->hard_time_s)
 		return limit_wrong(e, "time_s", o->rekey_time_s, o->hard_time_s);
-	if (o->hard_bytes != 0 && (o->rekey_bytes == 0 || o->rekey_bytes >= o->hard_bytes))
-		return limit_wrong(e, "bytes", o->rekey_bytes, o->hard_bytes);
-	if (o->hard_packets != 0 && (o->rekey_packets == 0 || o->rekey_packets >= o->hard_packets))
-		return limit_wrong(e, "packets", o->rekey_packets, o->hard_packets);
+	if (o->limits.hard_bytes != 0 &&
+	    (o->limits.soft_bytes == 0 || o->limits.soft_bytes >= o->limits.hard_bytes))
+		return limit_wrong(e, "bytes", o->limits.soft_bytes, o->limits.hard_bytes);
+	if (o->limits.hard_packets != 0 &&
+	    (o->limits.soft_packets == 0 || o->limits.soft_packets >= o->limits.hard_packets))
+		return limit_wrong(e, "packets", o->limits.soft_packets, o->limits.hard_packets);
 	if ((uint64_t)o->rekey_min_interval_ms >= (uint64_t)o->hard_time_s * 1000) {
 		err_set(e, ERR_USAGE, "%u ms is not below hard.time_s, %u s",
 			o->rekey_min_interval_ms, o->hard_time_s);
 		err_at(e, "min_interval_ms");
 		return err_at(e, "rekey");
 	}
-	for (size_t i = 0; i < o->exempts; i++) {
-		if (!selector_in(o->exempt[i], o->protect, o->protects))
+	for (size_t i = 0; i < o->policy.exempts; i++) {
+		if (!selector_in(o->policy.exempt[i], o->policy.protect, o->policy.protects))
 			continue;
-		err_set(e, ERR_USAGE, "%s is in protect, too", o->exempt[i]);
+		err_set(e, ERR_USAGE, "%s is in protect, too", o->policy.exempt[i]);
 		err_at(e, "[%zu]", i);
 		return err_at(e, "exempt");
 	}

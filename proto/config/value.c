@@ -12,11 +12,9 @@
 
 bool config_name_fits(const char *s)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._:-";
 	size_t n = strlen(s);
 
-	return n >= 1 && n <= MSG_NAME_MAX && strspn(s, letters) == n;
+	return n >= 1 && n <= MSG_NAME_MAX && text_alnum(s, "._:-");
 }
 
 static int get_name(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
@@ -244,18 +242,18 @@ static int add_selector(const struct cJSON *v, size_t i, void *arg, struct err *
 static int get_protect(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	struct peer_options *o = to;
-	struct selectors l = {o->protect, 0, protect_fits,
+	struct selectors l = {o->policy.protect, 0, protect_fits,
 			      "\"all\", \"tcp/PORT\", \"udp/PORT\" or \"proto/NUMBER\""};
 
 	(void)f;
-	memset(o->protect, 0, sizeof o->protect);
+	memset(o->policy.protect, 0, sizeof o->policy.protect);
 	if (json_each(v, PROTECT_MAX, add_selector, &l, e) < 0)
 		return -1;
-	o->protects = l.n;
+	o->policy.protects = l.n;
 	if (l.n == 0)
 		return err_set(e, ERR_USAGE, "must have at least one element");
 	for (size_t i = 0; i < l.n && l.n > 1; i++)
-		if (strcmp(o->protect[i], "all") == 0)
+		if (strcmp(o->policy.protect[i], "all") == 0)
 			return err_set(e, ERR_USAGE, "\"all\" allows no other selector");
 	return 0;
 }
@@ -263,24 +261,15 @@ static int get_protect(const struct cJSON *v, const struct json_field *f, void *
 static int get_exempt(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	struct peer_options *o = to;
-	struct selectors l = {o->exempt, 0, exempt_fits, "\"icmp\", \"tcp/PORT\" or \"udp/PORT\""};
+	struct selectors l = {o->policy.exempt, 0, exempt_fits,
+			      "\"icmp\", \"tcp/PORT\" or \"udp/PORT\""};
 
 	(void)f;
-	memset(o->exempt, 0, sizeof o->exempt);
+	memset(o->policy.exempt, 0, sizeof o->policy.exempt);
 	if (json_each(v, PROTECT_MAX, add_selector, &l, e) < 0)
 		return -1;
-	o->exempts = l.n;
+	o->policy.exempts = l.n;
 	return 0;
-}
-
-static void put_suites(struct json_out *o, const struct json_field *f, const void *from)
-{
-	const struct suite_list *l = from;
-
-	json_put_array(o, f->name);
-	for (size_t i = 0; i < l->n; i++)
-		json_put_text(o, NULL, suite_info((enum suite)l->v[i])->name);
-	json_put_array_end(o);
 }
 
 static void put_selectors(struct json_out *o, const char *name,
@@ -305,14 +294,14 @@ static void put_protect(struct json_out *o, const struct json_field *f, const vo
 {
 	const struct peer_options *p = from;
 
-	put_selectors(o, f->name, p->protect, p->protects);
+	put_selectors(o, f->name, p->policy.protect, p->policy.protects);
 }
 
 static void put_exempt(struct json_out *o, const struct json_field *f, const void *from)
 {
 	const struct peer_options *p = from;
 
-	put_selectors(o, f->name, p->exempt, p->exempts);
+	put_selectors(o, f->name, p->policy.exempt, p->policy.exempts);
 }
 
 static bool protect_equal(const void *a, const void *b, size_t size)
@@ -320,7 +309,8 @@ static bool protect_equal(const void *a, const void *b, size_t size)
 	const struct peer_options *p = a, *q = b;
 
 	(void)size;
-	return p->protects == q->protects && selectors_equal(p->protect, q->protect, p->protects);
+	return p->policy.protects == q->policy.protects &&
+	       selectors_equal(p->policy.protect, q->policy.protect, p->policy.protects);
 }
 
 static bool exempt_equal(const void *a, const void *b, size_t size)
@@ -328,7 +318,8 @@ static bool exempt_equal(const void *a, const void *b, size_t size)
 	const struct peer_options *p = a, *q = b;
 
 	(void)size;
-	return p->exempts == q->exempts && selectors_equal(p->exempt, q->exempt, p->exempts);
+	return p->policy.exempts == q->policy.exempts &&
+	       selectors_equal(p->policy.exempt, q->policy.exempt, p->policy.exempts);
 }
 
 static int get_peers(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
@@ -342,7 +333,7 @@ static int get_peers(const struct cJSON *v, const struct json_field *f, void *to
 	return 0;
 }
 
-const struct config_kind config_suites = {"suites", get_suites, put_suites, NULL};
+const struct config_kind config_suites = {"suites", get_suites, msg_put_suites, NULL};
 const struct config_kind config_protect = {"protect", get_protect, put_protect, protect_equal};
 const struct config_kind config_exempt = {"exempt", get_exempt, put_exempt, exempt_equal};
 const struct config_kind config_peers = {"peers", get_peers, NULL, NULL};

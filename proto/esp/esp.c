@@ -9,6 +9,7 @@
  * RFC 4106 section 5, RFC 4543 section 3.3, RFC 4303 section 2.2.1.
  */
 #include "proto/esp/esp.h"
+#include "crypto/bytes.h"
 #include "crypto/cipher.h"
 #include "crypto/random.h"
 
@@ -19,19 +20,6 @@
 #define SALT 4
 #define GCM_IV 8
 #define ICV_MAX 16
-
-static void put32(uint8_t *to, uint32_t v)
-{
-	to[0] = (uint8_t)(v >> 24);
-	to[1] = (uint8_t)(v >> 16);
-	to[2] = (uint8_t)(v >> 8);
-	to[3] = (uint8_t)v;
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-	return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
 
 /* The alignment of a packet's body: the cipher's block, or 4 (RFC 4303 section 2.4). */
 static size_t block_of(const struct suite_info *s)
@@ -49,11 +37,11 @@ static size_t put_aad(uint8_t aad[HEAD + 4], const uint8_t *packet, uint64_t seq
 {
 	memcpy(aad, packet, 4);
 	if (!esn) {
-		put32(aad + 4, (uint32_t)seq);
+		be_put(aad + 4, seq, 4);
 		return 8;
 	}
-	put32(aad + 4, (uint32_t)(seq >> 32));
-	put32(aad + 8, (uint32_t)seq);
+	be_put(aad + 4, seq >> 32, 4);
+	be_put(aad + 8, seq, 4);
 	return 12;
 }
 
@@ -103,7 +91,7 @@ static bool run_gmac(aead *f, const struct secret *material, const struct suite_
 	memcpy(packet, aad, head);
 	done = run_aead(f, material, s, iv, packet, head + rest, icv, 0);
 	memmove(packet + HEAD, packet + head, rest);
-	put32(packet + 4, (uint32_t)seq);
+	be_put(packet + 4, seq, 4);
 	memcpy(packet + covered, icv, sizeof icv);
 	return done;
 }
@@ -117,7 +105,7 @@ static bool cbc_seal(const struct esp_out *sa, const struct suite_info *s, uint8
 	uint8_t *iv = packet + HEAD, *body = iv + s->iv_len;
 	uint8_t high[4];
 
-	put32(high, (uint32_t)(sa->seq >> 32));
+	be_put(high, sa->seq >> 32, 4);
 	return cbc_encrypt(key, s->enc_key_len, iv, body, covered - HEAD - s->iv_len) &&
 	       mac_make(mac_of(sa->suite), key + s->enc_key_len, s->mac_key_len, packet, covered,
 			high, sa->esn ? sizeof high : 0, packet + covered);
@@ -131,7 +119,7 @@ static bool cbc_open(const struct esp_in *sa, const struct suite_info *s, uint8_
 	uint8_t *iv = packet + HEAD, *body = iv + s->iv_len;
 	uint8_t high[4];
 
-	put32(high, (uint32_t)(seq >> 32));
+	be_put(high, seq >> 32, 4);
 	return mac_check(mac_of(sa->suite), key + s->enc_key_len, s->mac_key_len, packet, covered,
 			 high, sa->replay.esn ? sizeof high : 0, packet + covered) &&
 	       cbc_decrypt(key, s->enc_key_len, iv, body, covered - HEAD - s->iv_len);
@@ -140,8 +128,8 @@ static bool cbc_open(const struct esp_in *sa, const struct suite_info *s, uint8_
 /* Unique for each key, as GCM requires (RFC 4106 section 3.1). */
 static void put_counter_iv(uint8_t *iv, const struct esp_out *sa)
 {
-	put32(iv, (uint32_t)(sa->seq >> 32));
-	put32(iv + 4, (uint32_t)sa->seq);
+	be_put(iv, sa->seq >> 32, 4);
+	be_put(iv + 4, sa->seq, 4);
 	for (size_t i = 0; i < GCM_IV; i++)
 		iv[i] ^= sa->iv_salt[i];
 }
@@ -150,7 +138,7 @@ bool esp_peek(const uint8_t *packet, size_t n, struct spi *spi)
 {
 	if (n < HEAD)
 		return false;
-	spi->n = get32(packet);
+	spi->n = (uint32_t)be_get(packet, 4);
 	return true;
 }
 
@@ -176,8 +164,8 @@ enum esp_fault esp_seal(struct esp_out *sa, uint8_t next_header, const uint8_t *
 		body[payload_len + i] = (uint8_t)(i + 1);
 	body[payload_len + pad] = (uint8_t)pad;
 	body[payload_len + pad + 1] = next_header;
-	put32(packet, sa->spi.n);
-	put32(packet + 4, (uint32_t)sa->seq);
+	be_put(packet, sa->spi.n, 4);
+	be_put(packet + 4, sa->seq, 4);
 
 	switch (s->kind) {
 	case SUITE_GCM:
@@ -226,7 +214,7 @@ enum esp_fault esp_open(struct esp_in *sa, uint8_t *packet, size_t n, uint8_t *n
 
 	if (n < head + block + s->icv_len || (n - head - s->icv_len) % block != 0)
 		return ESP_SHORT;
-	if (!replay_check(&sa->replay, get32(packet + 4), &seq))
+	if (!replay_check(&sa->replay, (uint32_t)be_get(packet + 4, 4), &seq))
 		return ESP_REPLAYED;
 	covered = n - s->icv_len;
 

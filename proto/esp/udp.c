@@ -2,24 +2,14 @@
  * proto/esp/udp.c - UDP headers.
  */
 #include "proto/esp/udp.h"
+#include "crypto/bytes.h"
 
 #define PROTOCOL 17
-
-static void put16(uint8_t *to, size_t v)
-{
-	to[0] = (uint8_t)(v >> 8);
-	to[1] = (uint8_t)v;
-}
-
-static unsigned get16(const uint8_t *from)
-{
-	return (unsigned)from[0] << 8 | from[1];
-}
 
 static uint32_t add16(uint32_t sum, const uint8_t *p, size_t n)
 {
 	for (; n > 1; p += 2, n -= 2)
-		sum += get16(p);
+		sum += (uint32_t)be_get(p, 2);
 	return n > 0 ? sum + ((uint32_t)*p << 8) : sum;
 }
 
@@ -40,16 +30,17 @@ void udp_put(uint8_t *udp, size_t n, const struct udp_flow *flow)
 {
 	unsigned sum;
 
-	put16(udp, flow->from_port);
-	put16(udp + 2, flow->to_port);
-	put16(udp + 4, n);
-	put16(udp + 6, 0);
+	be_put(udp, flow->from_port, 2);
+	be_put(udp + 2, flow->to_port, 2);
+	be_put(udp + 4, n, 2);
+	be_put(udp + 6, 0, 2);
 	sum = checksum(udp, n, flow);
-	put16(udp + 6, sum != 0 ? sum : 0xffff); /* 0 means: no checksum */
+	be_put(udp + 6, sum != 0 ? sum : 0xffff, 2); /* 0 means: no checksum */
 }
 
 bool udp_is(const uint8_t *udp, size_t n, const struct udp_flow *flow)
 {
-	return n >= UDP_HEAD && get16(udp) == flow->from_port && get16(udp + 2) == flow->to_port &&
-	       get16(udp + 4) == n && get16(udp + 6) != 0 && checksum(udp, n, flow) == 0;
+	return n >= UDP_HEAD && be_get(udp, 2) == flow->from_port &&
+	       be_get(udp + 2, 2) == flow->to_port && be_get(udp + 4, 2) == n &&
+	       be_get(udp + 6, 2) != 0 && checksum(udp, n, flow) == 0;
 }

@@ -14,6 +14,7 @@
  * has a length that is fixed or stands in front: no two inputs give one string.
  */
 #include "proto/exchange/keysched.h"
+#include "crypto/bytes.h"
 
 #include <assert.h>
 #include <string.h>
@@ -34,11 +35,10 @@ static void put(struct info *i, const void *p, size_t n)
 
 static void put_number(struct info *i, uint64_t v, size_t bytes)
 {
-	for (size_t k = bytes; k-- > 0;) {
-		uint8_t b = (uint8_t)(v >> 8 * k);
+	uint8_t be[8];
 
-		put(i, &b, 1);
-	}
+	be_put(be, v, bytes);
+	put(i, be, bytes);
 }
 
 static void begin(struct info *i, const char *label)
@@ -143,20 +143,18 @@ bool keysched_sa(const struct key_context *c, const struct secret *prk, enum sa_
 }
 
 /* "sapair/1 said" 00 xid epoch; 4 bytes, big endian, 1 for 0 */
-bool keysched_said(const struct key_context *c, const struct secret *prk, uint32_t *said)
+bool keysched_qm_sa_id(const struct key_context *c, const struct secret *prk, uint32_t *qm_sa_id)
 {
 	SECRET(four);
-	const uint8_t *p;
 	struct info i;
 	bool ok;
 
 	begin(&i, "sapair/1 said");
 	put_run(&i, c);
 	ok = expand(prk, &i, &four, 4);
-	p = secret_bytes(&four, NULL);
-	*said = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-	if (*said == 0)
-		*said = 1;
+	*qm_sa_id = (uint32_t)be_get(secret_bytes(&four, NULL), 4);
+	if (*qm_sa_id == 0)
+		*qm_sa_id = 1;
 	return ok;
 }
 

@@ -2,6 +2,7 @@
  * proto/exchange/probe.c - probe datagrams.
  */
 #include "proto/exchange/probe.h"
+#include "crypto/bytes.h"
 #include "crypto/hkdf.h"
 
 #include <string.h>
@@ -11,23 +12,6 @@
 #define BODY_LEN (PROBE_LEN - MAC_LEN)
 
 static const uint8_t magic[4] = {'S', 'A', 'P', 'P'};
-
-static void put_be(uint8_t *to, uint64_t v, size_t n)
-{
-	while (n-- > 0) {
-		to[n] = (uint8_t)v;
-		v >>= 8;
-	}
-}
-
-static uint64_t get_be(const uint8_t *from, size_t n)
-{
-	uint64_t v = 0;
-
-	while (n-- > 0)
-		v = v << 8 | *from++;
-	return v;
-}
 
 static bool mac_of(const uint8_t *body, const struct secret *key, uint8_t mac[SHA256_LEN])
 {
@@ -45,9 +29,9 @@ bool probe_make(uint8_t out[PROBE_LEN], const struct probe *p, const struct secr
 	out[4] = VERSION;
 	out[5] = (uint8_t)p->kind;
 	out[6] = out[7] = 0;
-	put_be(out + 8, p->id, 8);
-	put_be(out + 16, p->number, 4);
-	put_be(out + 20, p->epoch, 8);
+	be_put(out + 8, p->id, 8);
+	be_put(out + 16, p->number, 4);
+	be_put(out + 20, p->epoch, 8);
 	made = mac_of(out, key, mac);
 	memcpy(out + BODY_LEN, mac, MAC_LEN);
 	wipe(mac, sizeof mac);
@@ -61,9 +45,9 @@ bool probe_peek(const uint8_t *in, size_t n, struct probe *p)
 	if ((in[5] != PROBE_ASK && in[5] != PROBE_ECHO) || in[6] != 0 || in[7] != 0)
 		return false;
 	p->kind = (enum probe_kind)in[5];
-	p->id = get_be(in + 8, 8);
-	p->number = (uint32_t)get_be(in + 16, 4);
-	p->epoch = get_be(in + 20, 8);
+	p->id = be_get(in + 8, 8);
+	p->number = (uint32_t)be_get(in + 16, 4);
+	p->epoch = be_get(in + 20, 8);
 	return true;
 }
 

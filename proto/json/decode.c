@@ -14,6 +14,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "crypto/bytes.h"
 #include "crypto/hex.h"
 #include "proto/json/scan.h"
 
@@ -369,15 +370,6 @@ static int get_hex(const cJSON *v, uint8_t *to, size_t n, struct err *e)
 	return 0;
 }
 
-static uint64_t big_endian(const uint8_t *p, size_t n)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < n; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
 int json_get_hex64(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	uint8_t bytes[8] = {0};
@@ -385,7 +377,7 @@ int json_get_hex64(const struct cJSON *v, const struct json_field *f, void *to, 
 	(void)f;
 	if (get_hex(v, bytes, sizeof bytes, e) < 0)
 		return -1;
-	*(uint64_t *)to = big_endian(bytes, sizeof bytes);
+	*(uint64_t *)to = be_get(bytes, sizeof bytes);
 	return 0;
 }
 
@@ -396,7 +388,7 @@ int json_get_spi(const struct cJSON *v, const struct json_field *f, void *to, st
 	(void)f;
 	if (get_hex(v, bytes, sizeof bytes, e) < 0)
 		return -1;
-	((struct spi *)to)->n = (uint32_t)big_endian(bytes, sizeof bytes);
+	((struct spi *)to)->n = (uint32_t)be_get(bytes, sizeof bytes);
 	return 0;
 }
 

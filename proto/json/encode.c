@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "crypto/bytes.h"
 #include "crypto/hex.h"
 
 #define NUMBER_MAX UINT64_C(9007199254740991) /* 2^53 - 1, as in scan_json() */
@@ -176,8 +177,7 @@ static void put_hex(struct json_out *o, const char *name, uint64_t n, size_t wid
 {
 	uint8_t bytes[8];
 
-	for (size_t i = width; i-- > 0; n >>= 8)
-		bytes[i] = (uint8_t)n;
+	be_put(bytes, n, width);
 	json_put_hexbytes(o, name, bytes, width);
 }
 

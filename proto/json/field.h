@@ -33,4 +33,11 @@ struct json_field {
 	json_put *put;    /* NULL: not written by json_put_fields() */
 };
 
+/* A row for a member of a C struct, by name, or called otherwise in JSON; further members follow. */
+#define JSON_FIELD(type, member, get_, ...) JSON_NAMED(#member, type, member, get_, __VA_ARGS__)
+#define JSON_NAMED(name_, type, member, get_, ...)                                     \
+	{                                                                              \
+		.name = name_, .get = get_, .off = offsetof(type, member), __VA_ARGS__ \
+	}
+
 #endif

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/bytes.h"
 #include "crypto/secret.h"
 
 /* Allocates the body by the length in the head; NULL and e on failure. */
 static uint8_t *new_body(struct frame_reader *r, struct err *e)
 {
-	r->len = (uint32_t)r->head[0] << 24 | (uint32_t)r->head[1] << 16 |
-		 (uint32_t)r->head[2] << 8 | r->head[3];
+	r->len = (uint32_t)be_get(r->head, FRAME_HEAD);
 	r->have = 0;
 	if (r->len == 0 || r->len > FRAME_MAX) {
 		err_set(e, ERR_REFUSED, "a frame of %u bytes; 1 to %u are allowed",
@@ -66,8 +66,5 @@ void frame_done(struct frame_reader *r)
 
 void frame_put_head(uint8_t head[FRAME_HEAD], uint32_t len)
 {
-	head[0] = (uint8_t)(len >> 24);
-	head[1] = (uint8_t)(len >> 16);
-	head[2] = (uint8_t)(len >> 8);
-	head[3] = (uint8_t)len;
+	be_put(head, len, FRAME_HEAD);
 }

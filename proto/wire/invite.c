@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "crypto/bytes.h"
 #include "crypto/hex.h"
 #include "proto/json/decode.h"
 #include "proto/json/encode.h"
@@ -38,8 +39,7 @@ void invite_put(char *text, const struct invite *i)
 	endpoint_put(text, &i->at);
 	memcpy(raw, i->pin, PIN_LEN);
 	memcpy(raw + PIN_LEN, secret_bytes(&i->secret, &len), INVITE_SECRET);
-	for (int k = 0; k < 8; k++)
-		raw[RAW - 1 - k] = (uint8_t)((uint64_t)i->until >> (8 * k));
+	be_put(raw + RAW - 8, (uint64_t)i->until, 8);
 	check_of(raw + RAW, text, raw);
 	n = strlen(text);
 	text[n] = '/';
@@ -51,7 +51,6 @@ static int read_raw(struct invite *i, const char *endpoint, const uint8_t raw[RA
 		    struct err *e)
 {
 	uint8_t check[SHA256_LEN];
-	uint64_t until = 0;
 
 	check_of(check, endpoint, raw);
 	if (!bytes_equal(check, raw + RAW, CHECK_LEN)) {
@@ -62,9 +61,7 @@ static int read_raw(struct invite *i, const char *endpoint, const uint8_t raw[RA
 		return -1;
 	memcpy(i->pin, raw, PIN_LEN);
 	secret_set(&i->secret, raw + PIN_LEN, INVITE_SECRET);
-	for (int k = 0; k < 8; k++)
-		until = until << 8 | raw[RAW - 8 + k];
-	i->until = (int64_t)(until & INT64_MAX);
+	i->until = (int64_t)(be_get(raw + RAW - 8, 8) & INT64_MAX);
 	return 0;
 }
 
@@ -135,27 +132,23 @@ static const char *const kinds[] = {"join", "welcome", NULL};
 /* Names are used in file names. */
 static int get_name(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-";
 	const char *s = to;
 
 	if (json_get_text(v, f, to, e) < 0)
 		return -1;
-	if (strspn(s, letters) != strlen(s) || strchr("._-", s[0]) != NULL)
+	if (!text_alnum(s, "._-") || strchr("._-", s[0]) != NULL)
 		return err_set(e, ERR_REFUSED, "not a host name");
 	return 0;
 }
 
-#define FIELD(name_, member, type, get_, min_, max_)                                    \
-	{                                                                               \
-		.name = name_, .get = get_, .off = offsetof(struct invite_msg, member), \
-		.min = min_, .max = max_, .more = kinds, .put = json_put_field_##type   \
-	}
 static const struct json_field fields[] = {
-	FIELD("type", kind, word, json_get_word, 0, 0),
-	FIELD("name", name, text, get_name, 1, MSG_NAME_MAX + 1),
-	FIELD("port", port, u16, json_get_u16, 1, 0),
-	FIELD("proof", proof, hexbytes, json_get_hexbytes, 0, SHA256_LEN),
+	JSON_NAMED("type", struct invite_msg, kind, json_get_word, .more = kinds,
+		   .put = json_put_field_word),
+	JSON_FIELD(struct invite_msg, name, get_name, .min = 1, .max = MSG_NAME_MAX + 1,
+		   .put = json_put_field_text),
+	JSON_FIELD(struct invite_msg, port, json_get_u16, .min = 1, .put = json_put_field_u16),
+	JSON_FIELD(struct invite_msg, proof, json_get_hexbytes, .max = SHA256_LEN,
+		   .put = json_put_field_hexbytes),
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 

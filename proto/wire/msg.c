@@ -153,7 +153,7 @@ static int get_suites(const struct cJSON *v, const struct json_field *f, void *t
 	return 0;
 }
 
-static void put_suites(struct json_out *o, const struct json_field *f, const void *from)
+void msg_put_suites(struct json_out *o, const struct json_field *f, const void *from)
 {
 	const struct suite_list *l = from;
 
@@ -265,7 +265,7 @@ static const struct json_field offer_fields[] = {
 	FIELD(offer, xid,        get_xid,         json_put_field_hex64,  0, 0),
 	FIELD(offer, epoch,      json_get_dec64,  json_put_field_dec64,  1, 0),
 	WORDS(offer, reason,     json_get_word,   reason_words),
-	FIELD(offer, suites,     get_suites,      put_suites,            0, SUITE_COUNT),
+	FIELD(offer, suites,     get_suites,      msg_put_suites,            0, SUITE_COUNT),
 	FIELD(offer, spi,        get_sa_spi,      json_put_field_spi,    0, 0),
 	FIELD(offer, share,      json_get_secret, json_put_field_secret, 0, SHARE_LEN),
 	FIELD(offer, lifetime_s, json_get_u32,    json_put_field_u32,    LIFETIME_MIN, LIFETIME_MAX),

@@ -11,6 +11,7 @@
 #include "crypto/secret.h"
 #include "proto/base/addr.h"
 #include "proto/base/err.h"
+#include "proto/json/field.h"
 #include "proto/wire/frame.h"
 #include "proto/base/spi.h"
 #include "proto/base/suite.h"
@@ -201,6 +202,9 @@ int msg_decode(struct msg *m, const char *body, size_t len, struct err *e);
  * returns its length; 0: it does not fit. The caller wipes buf.
  */
 size_t msg_encode(const struct msg *m, char *buf, size_t size);
+
+/* Writes a struct suite_list as an array of names. */
+json_put msg_put_suites;
 
 /* Overwrites the tag at the end of an encoded answer of len bytes. */
 void msg_answer_set_tag(char *body, size_t len, const uint8_t tag[TAG_LEN]);

@@ -440,7 +440,7 @@ static void both_ends_get_the_same_keys_in_opposite_directions(void)
 	CHECK(secret_equal(&lead_probe, &follow_probe));
 	CHECK(spi_equal(lead_in.spi, follow_out.spi) && lead_in.spi.n == LEADER_SPI);
 	CHECK(spi_equal(lead_out.spi, follow_in.spi) && lead_out.spi.n == FOLLOWER_SPI);
-	CHECK(lead_in.said == follow_out.said && lead_in.said != 0);
+	CHECK(lead_in.qm_sa_id == follow_out.qm_sa_id && lead_in.qm_sa_id != 0);
 	CHECK(lead_in.lifetime_s == 3600 && follow_in.lifetime_s == 3600);
 	CHECK(lead_in.esn && follow_in.esn && lead_in.epoch == 1 && follow_out.epoch == 1);
 	CHECK(lead_in.suite == SUITE_AES256GCM16 && follow_in.suite == SUITE_AES256GCM16);
@@ -464,7 +464,7 @@ static void the_keys_are_those_of_the_key_schedule(void)
 				.follower_spi = {FOLLOWER_SPI},
 				.esn = true};
 	struct secret prk, down, up;
-	uint32_t said;
+	uint32_t qm_sa_id;
 
 	memcpy(c.leader_id, lead_id, PIN_LEN);
 	memcpy(c.follower_id, follow_id, PIN_LEN);
@@ -472,9 +472,9 @@ static void the_keys_are_those_of_the_key_schedule(void)
 	CHECK(keysched_extract(&c, &lead_share, &follow_share, &prk));
 	CHECK(keysched_sa(&c, &prk, LEADER_TO_FOLLOWER, &down));
 	CHECK(keysched_sa(&c, &prk, FOLLOWER_TO_LEADER, &up));
-	CHECK(keysched_said(&c, &prk, &said));
+	CHECK(keysched_qm_sa_id(&c, &prk, &qm_sa_id));
 	CHECK(secret_equal(&lead.sa_out.key, &down) && secret_equal(&lead.sa_in.key, &up));
-	CHECK_U64(lead.sa_out.said, said);
+	CHECK_U64(lead.sa_out.qm_sa_id, qm_sa_id);
 	reach(XS_F_ACTIVATING);
 	CHECK(secret_equal(&follow.sa_out.key, &up));
 }

@@ -135,11 +135,11 @@ static void said_tags_and_probe_key_are_those_of_the_vectors(void)
 {
 	uint8_t tag[TAG_LEN];
 	struct secret key;
-	uint32_t said;
+	uint32_t qm_sa_id;
 
 	reset();
-	CHECK(keysched_said(&c, &prk, &said));
-	CHECK_U64(said, 0xd0eb3cc5);
+	CHECK(keysched_qm_sa_id(&c, &prk, &qm_sa_id));
+	CHECK_U64(qm_sa_id, 0xd0eb3cc5);
 	CHECK(make_tag(TAG_FOLLOWER, tag));
 	check_bytes(tag, TAG_LEN,
 		    "0483166012c1d004a76135c191c4559e80089c075abf904c199661e87a3190ed");

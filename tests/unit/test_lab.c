@@ -74,7 +74,7 @@ static void options_of_a_pair_override_those_of_host_and_lab(void)
 	CHECK_U64(p->opt_a.drain_ms, 9);
 	CHECK_U64(p->opt_b.drain_ms, 9);
 	CHECK_U64(p->opt_a.rekey_time_s, 60);
-	CHECK_U64(p->opt_a.rekey_bytes, 5);
+	CHECK_U64(p->opt_a.limits.soft_bytes, 5);
 	lab_free(&lab);
 }
 

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "agent/cli/client.h"
-#include "agent/cli/date.h"
 #include "agent/cli/lab/show.h"
 #include "agent/cli/out.h"
+#include "crypto/date.h"
 
 #define TABLE_MAX 20 /* hosts; above that, only problems are shown */
 #define COLUMN 7

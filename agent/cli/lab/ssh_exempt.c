@@ -121,14 +121,14 @@ static int exempt(struct peer_options *o, const char *text, struct err *e)
 {
 	if (!config_stops(o, text))
 		return 0;
-	for (size_t i = 0; i < o->protects; i++)
-		if (strcmp(o->protect[i], text) == 0)
+	for (size_t i = 0; i < o->policy.protects; i++)
+		if (strcmp(o->policy.protect[i], text) == 0)
 			return err_set(e, ERR_USAGE,
 				       "\"protect\" contains %s, which ssh from this host uses",
 				       text);
-	if (o->exempts == PROTECT_MAX)
+	if (o->policy.exempts == PROTECT_MAX)
 		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, which ssh uses", text);
-	snprintf(o->exempt[o->exempts++], PROTECT_TEXT, "%s", text);
+	snprintf(o->policy.exempt[o->policy.exempts++], PROTECT_TEXT, "%s", text);
 	return 0;
 }
 

@@ -7,13 +7,13 @@
 
 #include "agent/cli/client.h"
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/ident.h"
 #include "agent/cli/rendezvous/rendezvous.h"
 #include "agent/cli/out.h"
 #include "agent/cli/show.h"
 #include "agent/cli/verb.h"
 #include "agent/os/creds.h"
+#include "crypto/date.h"
 #include "crypto/random.h"
 #include "proto/json/scan.h"
 

@@ -3,7 +3,7 @@
  */
 #include "agent/daemon/control/doc.h"
 
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #define UNREMOVED_MAX 32 /* SAs that a document names */
 
@@ -54,7 +54,7 @@ static void reply_key(struct control_client *c, const struct peer *p, const stru
 {
 	const struct secret *secret = is_in ? v->key_in : v->key_out;
 	const struct suite_info *s = suite_info(v->suite);
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	struct json_out *o;
 	const uint8_t *key;
 	size_t n, first = (size_t)s->enc_key_len + s->salt_len;
@@ -78,7 +78,7 @@ static void reply_key(struct control_client *c, const struct peer *p, const stru
 		json_put_hexbytes(o, "mac_key", key + first, n - first);
 	if (c->control->agent->can.datagrams)
 		json_put_u64(o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
-	else if (sp->udp)
+	else if (sp->opt.udp)
 		json_put_u64(o, "udp_port", ipsec_udp_port(sp, is_in));
 	control_reply_send(c);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "agent/daemon/loop.h"
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #define PROGRESS_MS 1000
 

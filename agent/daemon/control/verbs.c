@@ -3,7 +3,7 @@
  */
 #include "agent/daemon/control/verbs.h"
 
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #define DECLARE(upper, lower, members) extern const struct control_verb control_verb_##lower;
 CTL_VERBS(DECLARE)

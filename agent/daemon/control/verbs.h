@@ -9,8 +9,6 @@
 #include "agent/daemon/control/doc.h"
 #include "agent/daemon/control/request.h"
 #include "agent/daemon/peer/peer.h"
-#include "agent/daemon/peer/reload.h"
-#include "agent/daemon/peer/view.h"
 
 struct control_verb {
 	bool takes_address; /* "peer" may be an address that no peer has: then p is NULL */

@@ -609,7 +609,7 @@ static void on_timer(uv_timer_t *t)
 
 /* ---- dialled and accepted links ------------------------------------------------------------------------ */
 
-static int to_sockaddr(const struct endpoint *ep, struct sockaddr_storage *ss)
+int link_sockaddr(const struct endpoint *ep, struct sockaddr_storage *ss)
 {
 	char text[ADDR_TEXT];
 
@@ -683,12 +683,12 @@ static void on_connected(uv_connect_t *req, int status)
 	arm(l, LINK_HANDSHAKE_MS);
 }
 
-static int exempt(struct link *l, struct err *e)
+int link_exempt(struct agent *a, const uv_tcp_t *tcp, bool ipv6, struct err *e)
 {
 	uv_os_fd_t fd;
 
-	uv_fileno((uv_handle_t *)&l->tcp, &fd);
-	return ipsec_exempt_socket(l->agent->db, (intptr_t)fd, l->remote.addr.len == 16, e);
+	uv_fileno((const uv_handle_t *)tcp, &fd);
+	return ipsec_exempt_socket(a->db, (intptr_t)fd, ipv6, e);
 }
 
 static int connect_from(struct link *l, const struct addr *local, struct err *e)
@@ -696,13 +696,13 @@ static int connect_from(struct link *l, const struct addr *local, struct err *e)
 	struct endpoint from = {.addr = *local};
 	struct sockaddr_storage src, dst;
 	char from_text[ADDR_TEXT], to[ENDPOINT_TEXT];
-	int rc = to_sockaddr(&l->remote, &dst);
+	int rc = link_sockaddr(&l->remote, &dst);
 
 	if (rc == 0)
-		rc = to_sockaddr(&from, &src);
+		rc = link_sockaddr(&from, &src);
 	if (rc == 0)
 		rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
-	if (rc == 0 && exempt(l, e) < 0)
+	if (rc == 0 && link_exempt(l->agent, &l->tcp, l->remote.addr.len == 16, e) < 0)
 		return -1;
 	if (rc == 0)
 		rc = uv_tcp_connect(&l->connect, &l->tcp, (const struct sockaddr *)&dst,

@@ -34,36 +34,26 @@ static void on_closed(uv_handle_t *h)
 	free(h->data);
 }
 
-static int exempt(struct agent *a, uv_tcp_t *tcp, bool ipv6, struct err *e)
-{
-	uv_os_fd_t fd;
-
-	uv_fileno((uv_handle_t *)tcp, &fd);
-	return ipsec_exempt_socket(a->db, (intptr_t)fd, ipv6, e);
-}
-
 static int open_one(struct agent *a, const struct link_owner *ops, const struct endpoint *ep,
 		    struct err *e)
 {
 	struct listener *ln = calloc(1, sizeof *ln);
 	struct sockaddr_storage ss;
-	char text[ENDPOINT_TEXT], host[ADDR_TEXT];
+	char text[ENDPOINT_TEXT];
 	int rc;
 
 	if (ln == NULL)
 		return err_set(e, ERR_OS, "no memory for a listener");
 	endpoint_put(text, ep);
-	addr_put(host, &ep->addr);
 	ln->agent = a;
 	ln->ops = ops;
 	uv_tcp_init(&a->loop, &ln->tcp);
 	ln->tcp.data = ln;
-	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)&ss);
+	rc = link_sockaddr(ep, &ss);
 	if (rc == 0)
 		rc = uv_tcp_bind(&ln->tcp, (const struct sockaddr *)&ss,
 				 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
-	if (rc == 0 && exempt(a, &ln->tcp, ep->addr.len == 16, e) < 0) {
+	if (rc == 0 && link_exempt(a, &ln->tcp, ep->addr.len == 16, e) < 0) {
 		uv_close((uv_handle_t *)&ln->tcp, on_closed);
 		return err_in(e, "listen on %s", text);
 	}

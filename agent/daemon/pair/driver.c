@@ -1,7 +1,7 @@
 /*
  * agent/daemon/pair/driver.c - exchange driver.
  */
-#include "agent/daemon/pair/driver.h"
+#include "agent/daemon/pair/inner.h"
 
 #include "agent/os/log.h"
 

@@ -1,7 +1,7 @@
 /*
  * agent/daemon/pair/generation.c - SA generations of a peer, and when their SAs are removed.
  */
-#include "agent/daemon/pair/generation.h"
+#include "agent/daemon/pair/inner.h"
 
 #include "agent/daemon/event.h"
 #include "agent/os/os.h"
@@ -201,34 +201,18 @@ void generations_schedule_rekey(struct pair *p)
 	deadline_set(&p->rekey_due, g->since_ms + time_ms);
 }
 
-bool pair_rekey_in(const struct pair *p, uint64_t *s)
-{
-	uint64_t now = loop_now_ms(), at = p->rekey_due.at_ms;
-
-	*s = at > now ? (at - now) / 1000 : 0;
-	return p->current != NULL && at != 0;
-}
-
-bool pair_hard_in(const struct pair *p, uint64_t *s)
-{
-	uint64_t now = loop_now_ms();
-
-	if (p->current == NULL)
-		return false;
-	*s = p->current->hard_ms > now ? (p->current->hard_ms - now) / 1000 : 0;
-	return true;
-}
-
 void generations_set_limits(struct pair *p, bool esn)
 {
 	const struct peer_options *o = p->opt;
 
-	p->policy->soft_bytes = o->rekey_bytes;
-	p->policy->hard_bytes = o->hard_bytes;
-	p->policy->soft_packets = esn ? o->rekey_packets
-				      : generation_sooner(o->rekey_packets, NON_ESN_SOFT);
-	p->policy->hard_packets = esn ? o->hard_packets
-				      : generation_sooner(o->hard_packets, NON_ESN_HARD);
+	p->policy->limits.soft_bytes = o->limits.soft_bytes;
+	p->policy->limits.hard_bytes = o->limits.hard_bytes;
+	p->policy->limits.soft_packets =
+		esn ? o->limits.soft_packets
+		    : generation_sooner(o->limits.soft_packets, NON_ESN_SOFT);
+	p->policy->limits.hard_packets =
+		esn ? o->limits.hard_packets
+		    : generation_sooner(o->limits.hard_packets, NON_ESN_HARD);
 }
 
 /* Ends that are close to each other share one deadline. */
@@ -302,6 +286,7 @@ bool pair_in_force(const struct pair *p, struct pair_view *v)
 	if (p->current == NULL)
 		return false;
 	generation_view(p->current, v);
+	v->rekey_ms = p->rekey_due.at_ms;
 	return true;
 }
 

@@ -34,7 +34,7 @@ struct pair_env {
 	struct agent *agent;
 	const char *name; /* of the peer */
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	struct deadlines *deadlines;
 	const struct pair_host *host;
@@ -112,6 +112,7 @@ struct pair_view {
 	const struct secret *key_in, *key_out;
 	uint64_t since_ms; /* outbound installed */
 	uint64_t hard_ms;  /* end of the outbound SA */
+	uint64_t rekey_ms; /* of the pair in force: next rekey by time; 0: none */
 };
 /* The pair in force; false: there is none. */
 bool pair_in_force(const struct pair *p, struct pair_view *v);
@@ -129,10 +130,16 @@ uint64_t pair_rekeys(const struct pair *p);
 /* What our hello says. */
 const struct pair_state *pair_state(const struct pair *p);
 uint64_t pair_last_epoch(const struct pair *p);
-/* Seconds until the next rekey by time, and until the hard end of the pair in force; false: none. */
-bool pair_rekey_in(const struct pair *p, uint64_t *s);
-bool pair_hard_in(const struct pair *p, uint64_t *s);
 /* The key of probes of this epoch, or NULL. */
 const struct secret *pair_probe_key(const struct pair *p, uint64_t epoch);
+
+/* ---- a pair with a host that has no agent: its half is carried there by hand (manual.c) ---- */
+/*
+ * Chooses SPIs and keys of both halves, and installs ours until the certificate ends at the latest
+ * (not_after: seconds since 1970). ERR_USAGE while the peer is paired. The keys of *out are there
+ * until manual_forget_keys().
+ */
+int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct err *e);
+void manual_forget_keys(struct pair *p, struct ipsec_ctx ctx);
 
 #endif

@@ -2,7 +2,7 @@
  * agent/daemon/pair/rekey.c - the exchanges of one peer: when they begin, what their ends mean, and the
  * ends of the SAs that they made.
  */
-#include "agent/daemon/pair/driver.h"
+#include "agent/daemon/pair/inner.h"
 
 #include "crypto/random.h"
 

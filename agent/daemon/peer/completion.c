@@ -4,7 +4,7 @@
 #include "agent/daemon/peer/completion.h"
 
 #include "agent/daemon/peer/inner.h"
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 static void unqueue(struct completion *c)
 {

@@ -4,8 +4,7 @@
 #include "agent/daemon/peer/inner.h"
 
 #include "agent/daemon/link/identity_ref.h"
-#include "agent/daemon/pair/manual.h"
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  */
 #include "agent/daemon/peer/policy.h"
 
-#include "agent/privsep/policy.h"
+#include "agent/daemon/link/link.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +21,7 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 		return err_set(e, ERR_OS, "no memory");
 	uv_udp_init(loop, udp);
 	addr_put(dst, &to->addr);
-	rc = to->addr.len == 4 ? uv_ip4_addr(dst, to->port, (struct sockaddr_in *)&ss)
-			       : uv_ip6_addr(dst, to->port, (struct sockaddr_in6 *)&ss);
+	rc = link_sockaddr(to, &ss);
 	if (rc == 0)
 		rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
 	if (rc == 0)
@@ -38,14 +37,10 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 	return addr_parse(from, text, e);
 }
 
-int policy_fill(struct sa_policy *sa, const struct config *c, const struct peer_config *pc,
+int policy_fill(struct policy *sa, const struct config *c, const struct peer_config *pc,
 		uv_loop_t *loop, struct err *e)
 {
-	struct privsep_peer p;
-
-	privsep_peer_of(&p, c, pc);
-	ipsec_policy_of(sa, &p.policy);
-	sa->peer = pc->name;
+	policy_of_peer(sa, c, pc);
 	return sa->local.len != 0 ? 0 : route_source(loop, &pc->remote, &sa->local, e);
 }
 
@@ -80,18 +75,19 @@ bool policy_is_installed(const struct peer_policy *p)
 
 int policy_check(const struct agent *a, const struct peer_config *pc, struct err *e)
 {
-	const struct peer_options *o = &pc->opt;
+	const struct policy_options *o = &pc->opt.policy;
+	const struct suite_list *suites = &pc->opt.suites;
 	const struct ipsec_can *can = &a->can;
 	const char *lacks = NULL;
 	bool suite = false;
 
-	for (uint8_t i = 0; i < o->suites.n; i++)
-		suite = suite || suite_list_has(&can->suites, (enum suite)o->suites.v[i]);
+	for (uint8_t i = 0; i < suites->n; i++)
+		suite = suite || suite_list_has(&can->suites, (enum suite)suites->v[i]);
 	if (o->encap == ENCAP_TUNNEL && !can->tunnel)
 		lacks = "encap tunnel";
 	else if (o->udp && !can->udp)
 		lacks = "udp encapsulation";
-	else if (o->start == CONFIG_START_SEAMLESS && !can->seamless)
+	else if (o->start == START_SEAMLESS && !can->seamless)
 		lacks = "start seamless";
 	else if (o->mode == MODE_PERMISSIVE && !can->permissive)
 		lacks = "mode permissive";

@@ -8,14 +8,14 @@
 
 /* Private to policy.c, but for sa, which other parts borrow; part of struct peer. */
 struct peer_policy {
-	struct sa_policy sa;
+	struct policy sa;
 	bool is_installed;
 	bool is_left; /* not in force any more, but not removed yet */
 };
 
 /* The policy that a peer's config asks for. Asks the routes for the address of this host, if the
  * config leaves it to them. pc is borrowed for its name. */
-int policy_fill(struct sa_policy *sa, const struct config *c, const struct peer_config *pc,
+int policy_fill(struct policy *sa, const struct config *c, const struct peer_config *pc,
 		uv_loop_t *loop, struct err *e);
 /* Owner is that of events of the back end. */
 int policy_install(struct peer_policy *p, struct agent *a, const struct peer_config *pc,

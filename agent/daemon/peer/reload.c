@@ -1,11 +1,9 @@
 /*
  * agent/daemon/peer/reload.c - applies a new config to the peers.
  */
-#include "agent/daemon/peer/reload.h"
-
 #include "agent/daemon/peer/peer.h"
+
 #include "agent/daemon/peer/policy.h"
-#include "agent/daemon/peer/view.h"
 #include "agent/os/creds.h"
 
 #include <stdlib.h>
@@ -77,10 +75,10 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 	}
 }
 
-static bool is_updated(const struct reload_result *r, const char *name)
+static bool is_among(char *const *list, size_t n, const char *name)
 {
-	for (size_t i = 0; i < r->n_updated; i++)
-		if (strcmp(r->updated[i], name) == 0)
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(list[i], name) == 0)
 			return true;
 	return false;
 }
@@ -103,7 +101,7 @@ static void reload_new_peers(struct agent *a, const struct config *c, struct rel
 			continue;
 		if (peer_add(a, pc, NULL, &e) < 0)
 			event_fail(&a->events, EVENT_SYSTEM, pc->name, &e);
-		else if (!is_updated(r, pc->name))
+		else if (!is_among(r->updated, r->n_updated, pc->name))
 			add_name(&r->added, &r->n_added, pc->name);
 	}
 }

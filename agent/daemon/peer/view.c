@@ -1,7 +1,7 @@
 /*
  * agent/daemon/peer/view.c - peers as others see them.
  */
-#include "agent/daemon/peer/view.h"
+#include "agent/daemon/peer/peer.h"
 
 #include "agent/daemon/peer/inner.h"
 
@@ -99,7 +99,7 @@ const struct pair *peer_pair(const struct peer *p)
 	return p->pair;
 }
 
-const struct sa_policy *peer_policy_of(const struct peer *p)
+const struct policy *peer_policy_of(const struct peer *p)
 {
 	return &p->policy.sa;
 }

@@ -60,7 +60,7 @@ void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind 
 	uv_timer_start(&db->wake, on_wake, 0, 0);
 }
 
-void soft_forget_events(struct soft *db, const struct policy *pol, uint64_t id, unsigned parts)
+void soft_forget_events(struct soft *db, const struct soft_policy *pol, uint64_t id, unsigned parts)
 {
 	struct waiting **at = &db->waiting;
 
@@ -102,8 +102,8 @@ static void on_report(uv_timer_t *t)
 	soft_raise(db, &ev);
 }
 
-void soft_dropped(struct soft *db, enum drop why, struct policy *pol, const struct endpoint *from,
-		  struct spi spi)
+void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol,
+		  const struct endpoint *from, struct spi spi)
 {
 	if (db->dropped.all == 0) {
 		uint64_t since_ms = uv_now(db->env.loop) - db->dropped.told_ms;

@@ -167,7 +167,7 @@ void soft_timer_closed(uv_handle_t *h)
 
 /* Whether the inner packet is what the policy protects: a whole datagram between the two ports
  * (RFC 4301 section 5.2 wants the selectors checked). */
-static bool inner_is_ours(const struct sa_policy *p, const uint8_t *udp, size_t n)
+static bool inner_is_ours(const struct policy *p, const uint8_t *udp, size_t n)
 {
 	return udp_is(udp, n,
 		      &(struct udp_flow){p->remote, p->local, p->remote_esp_port,
@@ -179,8 +179,8 @@ static void take_packet(struct soft *db, struct pair *pair, uint8_t *packet, siz
 			const struct endpoint *from)
 {
 	struct inbound *in = pair->in;
-	struct policy *pol = pair->policy;
-	const struct sa_policy *p = pol->p;
+	struct soft_policy *pol = pair->policy;
+	const struct policy *p = pol->p;
 	struct ipsec_event ev = {.kind = IPSEC_EV_DATAGRAM, .part = IPSEC_INBOUND};
 	uint8_t next, *inner;
 	size_t len;
@@ -287,7 +287,7 @@ static void on_sent(uv_udp_send_t *req, int status)
 
 /* What the socket's buffer does not take now goes into libuv's queue; behind a long one it is
  * lost, as on the wire. */
-int soft_transmit(struct socket_ *s, const struct sa_policy *p, uint8_t *packet, size_t n,
+int soft_transmit(struct socket_ *s, const struct policy *p, uint8_t *packet, size_t n,
 		  struct err *e)
 {
 	uv_buf_t buf = uv_buf_init((char *)packet, (unsigned)n);

@@ -32,9 +32,9 @@ struct pair {
 	uint32_t left_s;
 };
 
-struct policy {
-	struct policy *next;
-	struct sa_policy *p;
+struct wfp_policy {
+	struct wfp_policy *next;
+	struct policy *p;
 	uint64_t number;
 	struct wfp_filters filters;
 	struct pair *pairs;
@@ -50,7 +50,7 @@ struct wfp {
 	struct ipsec_env env;
 	struct wfp_work *work;
 	uv_timer_t check_timer;
-	struct policy *policies;
+	struct wfp_policy *policies;
 	uint64_t numbers;     /* of policies and pairs so far */
 	struct wfp_job *list; /* of plan */
 	bool closing;
@@ -61,12 +61,12 @@ static struct wfp *of(struct ipsec *db)
 	return (struct wfp *)(void *)db;
 }
 
-static struct policy *policy_of(const struct sa_policy *p)
+static struct wfp_policy *policy_of(const struct policy *p)
 {
-	return (struct policy *)(uintptr_t)p->ref;
+	return (struct wfp_policy *)(uintptr_t)p->ref;
 }
 
-static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct policy **pol)
+static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct wfp_policy **pol)
 {
 	for (*pol = db->policies; *pol != NULL; *pol = (*pol)->next)
 		for (struct pair *pair = (*pol)->pairs; pair != NULL; pair = pair->next)
@@ -75,7 +75,7 @@ static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct polic
 	return NULL;
 }
 
-static void free_pair(struct policy *pol, struct pair *pair)
+static void free_pair(struct wfp_policy *pol, struct pair *pair)
 {
 	struct pair **at = &pol->pairs;
 
@@ -85,7 +85,7 @@ static void free_pair(struct policy *pol, struct pair *pair)
 	free(pair);
 }
 
-static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t context)
+static struct pair *new_pair(struct wfp *db, struct wfp_policy *pol, uint64_t context)
 {
 	struct pair *pair = calloc(1, sizeof *pair);
 
@@ -100,7 +100,7 @@ static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t contex
 
 /* ---- policies ---------------------------------------------------------------------------- */
 
-static void add_recovered(struct wfp *db, struct policy *pol, const struct wfp_found *f)
+static void add_recovered(struct wfp *db, struct wfp_policy *pol, const struct wfp_found *f)
 {
 	for (int half = 0; half < 2; half++) {
 		struct spi spi = half == 0 ? f->in : f->out;
@@ -116,7 +116,7 @@ static void add_recovered(struct wfp *db, struct policy *pol, const struct wfp_f
 	}
 }
 
-static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
+static void put_filters(struct wfp_filters *r, const struct policy *p)
 {
 	r->local = p->local;
 	r->remote = p->remote;
@@ -124,10 +124,10 @@ static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
 	r->peer_port = p->peer_port != 0 ? p->peer_port : p->control_port;
 }
 
-static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = calloc(1, sizeof *pol);
+	struct wfp_policy *pol = calloc(1, sizeof *pol);
 	struct wfp_job *j = wfp_job_new(wfp_filters_add, e);
 
 	if (pol == NULL || j == NULL) {
@@ -156,7 +156,7 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 }
 
 /* The contexts of all pairs of the policy. */
-static int put_contexts(struct wfp_job *j, const struct policy *pol)
+static int put_contexts(struct wfp_job *j, const struct wfp_policy *pol)
 {
 	size_t n = 0;
 
@@ -172,10 +172,10 @@ static int put_contexts(struct wfp_job *j, const struct policy *pol)
 	return 0;
 }
 
-static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = policy_of(p), **at = &db->policies;
+	struct wfp_policy *pol = policy_of(p), **at = &db->policies;
 	struct wfp_job *j;
 
 	if (pol == NULL)
@@ -200,11 +200,11 @@ static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e
 
 /* ---- pairs ------------------------------------------------------------------------------- */
 
-static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+static int reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		   struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = policy_of(p);
+	struct wfp_policy *pol = policy_of(p);
 	struct wfp_job *j;
 	struct pair *pair;
 
@@ -235,7 +235,7 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	       struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol;
+	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	struct wfp_job *j;
 
@@ -281,7 +281,7 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 		       struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol;
+	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	bool in, out, expire, all;
 	struct wfp_job *j;
@@ -310,7 +310,7 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		 struct sa_counts *counts, struct err *e)
 {
-	struct policy *pol;
+	struct wfp_policy *pol;
 	const struct pair *pair = find_pair(of(ipsec), ctx, &pol);
 
 	(void)counts; /* no counters of one SA: absent, not 0 */
@@ -321,7 +321,7 @@ static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part
 
 static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
-	for (struct policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
 			struct ipsec_leftover l = {
 				.ctx = {pair->id},
@@ -346,7 +346,7 @@ static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct er
 /* ---- changes by others and notifications ------------------------------------------------- */
 
 /* Restores filters, with new ids: no SA uses them any more. */
-static bool restore_filters(struct wfp *db, struct policy *pol)
+static bool restore_filters(struct wfp *db, struct wfp_policy *pol)
 {
 	struct err e = {0};
 	struct wfp_job *j = wfp_job_new(wfp_filters_add, &e);
@@ -381,7 +381,7 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 				 .text = all ? "another program removed our filters; restored"
 					     : "an SA context expired or was removed"};
 
-	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (pol->number != j->policy)
 			continue;
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
@@ -401,7 +401,7 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 static void on_checked(void *arg, struct wfp_job *j)
 {
 	struct wfp *db = arg;
-	struct policy *pol = db->policies;
+	struct wfp_policy *pol = db->policies;
 	const uint64_t up_to = db->numbers;
 	bool all;
 
@@ -418,7 +418,7 @@ static void on_checked(void *arg, struct wfp_job *j)
 			;
 }
 
-static void start_check(struct wfp *db, struct policy *pol)
+static void start_check(struct wfp *db, struct wfp_policy *pol)
 {
 	struct wfp_job *j = pol->checking || pol->removing ? NULL : wfp_job_new(wfp_check, NULL);
 
@@ -431,7 +431,7 @@ static void start_check(struct wfp *db, struct policy *pol)
 	wfp_post(db->work, j);
 }
 
-static void report_drops(struct wfp *db, struct policy *pol)
+static void report_drops(struct wfp *db, struct wfp_policy *pol)
 {
 	const uint64_t now = uv_now(db->env.loop);
 	struct ipsec_event ev = {.kind = IPSEC_EV_DROPPED, .owner = pol->p->owner};
@@ -455,14 +455,14 @@ static void on_check_timer(uv_timer_t *t)
 {
 	struct wfp *db = t->data;
 
-	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		start_check(db, pol);
 		report_drops(db, pol);
 	}
 }
 
 /* Our own removals are not listed any more when they are notified. */
-static bool concerns(const struct policy *pol, const struct wfp_event *n)
+static bool concerns(const struct wfp_policy *pol, const struct wfp_event *n)
 {
 	switch (n->kind) {
 	case WFP_CONTEXT_GONE:
@@ -493,7 +493,7 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 	if (n == 0)
 		on_check_timer(&db->check_timer);
 	for (size_t i = 0; i < n; i++)
-		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 			if (!concerns(pol, &news[i]))
 				continue;
 			if (news[i].kind != WFP_DROP) {
@@ -508,7 +508,7 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 
 /* ---- plan and clean ---------------------------------------------------------------------- */
 
-static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+static int plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 		struct err *e)
 {
 	struct wfp *db = of(ipsec);
@@ -586,7 +586,7 @@ static void close_wfp(struct ipsec *ipsec)
 	wfp_work_close(db->work); /* finishes queued jobs */
 	wfp_job_free(db->list);
 	while (db->policies != NULL) {
-		struct policy *pol = db->policies;
+		struct wfp_policy *pol = db->policies;
 
 		db->policies = pol->next;
 		while (pol->pairs != NULL)

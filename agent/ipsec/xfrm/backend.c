@@ -42,7 +42,7 @@ static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
 	can->suites = xfrm_of(ipsec)->suites;
 }
 
-static struct xfrm_policy *policy_of(const struct sa_policy *p, struct err *e)
+static struct xfrm_policy *policy_of(const struct policy *p, struct err *e)
 {
 	struct xfrm_policy *pol = (struct xfrm_policy *)(uintptr_t)p->ref;
 
@@ -124,7 +124,7 @@ static int xfrm_recover(struct ipsec *ipsec, ipsec_found *found, void *arg, stru
 	return 0;
 }
 
-static int xfrm_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
@@ -219,7 +219,7 @@ static void free_policy(struct xfrm *db, struct xfrm_policy *pol)
 }
 
 /* SAs first: what is on its way meets a closed policy, not a hole. */
-static int xfrm_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
@@ -257,7 +257,7 @@ static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, stru
 	return 0;
 }
 
-static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
+static int xfrm_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx,
 			struct spi *in, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
@@ -293,12 +293,9 @@ static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 	return 0;
 }
 
-static void set_limits(struct xfrm_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+static void set_limits(struct xfrm_sa *sa, const struct policy *p, const struct sa_keys *k)
 {
-	sa->soft_bytes = p->soft_bytes;
-	sa->hard_bytes = p->hard_bytes;
-	sa->soft_packets = p->soft_packets;
-	sa->hard_packets = p->hard_packets;
+	sa->limits = p->limits;
 	sa->hard_s = (uint64_t)k->lifetime_s + SAFETY_S;
 	/* Numbers of the kernel's own requests count up from 1: never one of those. */
 	sa->seq = UINT32_C(0x80000000) | (uint32_t)k->epoch;
@@ -559,7 +556,6 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 {
 	struct xfrm *db = calloc(1, sizeof *db);
 	struct err why = {0};
-	int rc = -1;
 
 	if (db == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -574,12 +570,8 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 	}
 	if (!env->looks_only && !env->tries_only && xfrm_take_lock(db, &why) < 0)
 		goto free_all;
-	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0)) {
-		if (xfrm_is_absent((int)why.os))
-			rc = IPSEC_ABSENT;
-		goto free_all;
-	}
-	if (xfrm_find_old(db, &why) < 0)
+	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0) ||
+	    xfrm_find_old(db, &why) < 0)
 		goto free_all;
 	if (uv_poll_init(env->loop, &db->poll, mnl_socket_get_fd(db->events)) != 0 ||
 	    uv_poll_start(&db->poll, UV_READABLE, xfrm_on_readable) != 0) {
@@ -594,7 +586,7 @@ free_all:
 	free_all(db);
 	if (e != NULL)
 		*e = why;
-	return rc;
+	return -1;
 }
 
 static void on_closed(uv_handle_t *h)

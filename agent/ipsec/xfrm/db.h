@@ -52,7 +52,7 @@ struct xfrm_door {
 
 struct xfrm_policy {
 	struct xfrm_policy *next;
-	struct sa_policy *p;
+	struct policy *p;
 	struct xfrm_door *door; /* NULL: plain ESP */
 	uint16_t number;
 	struct xfrm_pair *pairs;    /* newest first */
@@ -137,8 +137,6 @@ int xfrm_open_sockets(struct xfrm *db, struct err *e);
  * namespace; ERR_USAGE if it does not end. Held until xfrm_drop_lock() or the end of the process. */
 int xfrm_take_lock(struct xfrm *db, struct err *e);
 void xfrm_drop_lock(struct xfrm *db);
-/* Whether errno os says that this kernel has no ESP, or no interface to it. */
-bool xfrm_is_absent(int os);
 /* Fills e with errno os and the kernel's own words; -1. */
 int xfrm_said(struct err *e, int os, const char *text);
 /*
@@ -169,7 +167,7 @@ struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xf
 /* ---- policy.c: policies -------------------------------------------------------------------- */
 
 /* The pair's number in an earlier run if it was in one, else one that nobody has. */
-bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number);
+bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number);
 /* Fills pol->rules, in the order in which they are installed. */
 void xfrm_make_rules(struct xfrm_policy *pol);
 /* All or nothing; an earlier run's are kept, with the SAs that they name. */
@@ -201,7 +199,7 @@ void xfrm_forget_old(struct xfrm *db, uint16_t number);
 
 /* ---- plan.c: objects wanted and present ---------------------------------------------------- */
 
-int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+int xfrm_plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 	      struct err *e);
 int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e);
 

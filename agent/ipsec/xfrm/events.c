@@ -80,8 +80,9 @@ static void on_expire(struct xfrm *db, const struct xfrm_sa *sa)
 	ev.owner = pair->policy->p->owner;
 	ev.ctx.id = pair->id;
 	ev.part = part;
-	ev.reason = sa->soft_bytes != 0 && sa->bytes >= sa->soft_bytes ? REASON_BYTES
-								       : REASON_PACKETS;
+	ev.reason = sa->limits.soft_bytes != 0 && sa->bytes >= sa->limits.soft_bytes
+			    ? REASON_BYTES
+			    : REASON_PACKETS;
 	raise_event(db, &ev);
 }
 

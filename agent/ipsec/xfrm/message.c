@@ -72,10 +72,10 @@ static void fill_sa(struct xfrm_usersa_info *u, const struct xfrm_sa *sa)
 	u->mode = sa->tunnel ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT;
 	u->reqid = sa->reqid;
 	u->seq = sa->seq;
-	u->lft.soft_byte_limit = limit(sa->soft_bytes);
-	u->lft.hard_byte_limit = limit(sa->hard_bytes);
-	u->lft.soft_packet_limit = limit(sa->soft_packets);
-	u->lft.hard_packet_limit = limit(sa->hard_packets);
+	u->lft.soft_byte_limit = limit(sa->limits.soft_bytes);
+	u->lft.hard_byte_limit = limit(sa->limits.hard_bytes);
+	u->lft.soft_packet_limit = limit(sa->limits.soft_packets);
+	u->lft.hard_packet_limit = limit(sa->limits.hard_packets);
 	u->lft.hard_add_expires_seconds = sa->hard_s;
 }
 
@@ -233,10 +233,10 @@ static void read_sa(const struct xfrm_usersa_info *u, struct xfrm_sa *sa)
 	sa->reqid = u->reqid;
 	sa->seq = u->seq;
 	sa->tunnel = u->mode == XFRM_MODE_TUNNEL;
-	sa->soft_bytes = no_limit(u->lft.soft_byte_limit);
-	sa->hard_bytes = no_limit(u->lft.hard_byte_limit);
-	sa->soft_packets = no_limit(u->lft.soft_packet_limit);
-	sa->hard_packets = no_limit(u->lft.hard_packet_limit);
+	sa->limits.soft_bytes = no_limit(u->lft.soft_byte_limit);
+	sa->limits.hard_bytes = no_limit(u->lft.hard_byte_limit);
+	sa->limits.soft_packets = no_limit(u->lft.soft_packet_limit);
+	sa->limits.hard_packets = no_limit(u->lft.hard_packet_limit);
 	sa->hard_s = u->lft.hard_add_expires_seconds;
 	sa->bytes = u->curlft.bytes;
 	sa->packets = u->curlft.packets;

@@ -28,8 +28,8 @@ struct xfrm_sa {
 	uint32_t reqid, seq;
 	bool tunnel;
 	uint16_t from_port, to_port; /* ESP in UDP (RFC 3948); 0: plain ESP */
-	uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets; /* 0: no limit */
-	uint64_t hard_s;                                             /* since added; 0: none */
+	struct sa_limits limits;
+	uint64_t hard_s; /* since added; 0: none */
 
 	/* of the kernel's answers */
 	bool has_key; /* not only reserved */

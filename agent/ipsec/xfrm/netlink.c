@@ -231,7 +231,7 @@ static int filter_events(struct mnl_socket *events, uint32_t own_port)
 			  sizeof prog);
 }
 
-bool xfrm_is_absent(int os)
+static bool is_absent(int os)
 {
 	return os == EPROTONOSUPPORT || os == ESOCKTNOSUPPORT || os == EAFNOSUPPORT;
 }
@@ -239,7 +239,7 @@ bool xfrm_is_absent(int os)
 static int no_socket(struct err *e, int os)
 {
 	xfrm_said(e, os, "");
-	if (xfrm_is_absent(os))
+	if (is_absent(os))
 		err_hint(e, "this kernel has no IPsec interface: load the module xfrm_user "
 			    "(CONFIG_XFRM_USER)");
 	return err_in(e, "netlink socket of IPsec");

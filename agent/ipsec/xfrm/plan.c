@@ -74,10 +74,10 @@ static void tell_stale(struct xfrm *db, ipsec_told *told, void *arg)
 /* Those that are there, or one each way that will be. */
 static void tell_sas(struct xfrm *db, const struct xfrm_policy *pol, ipsec_told *told, void *arg)
 {
-	const struct sa_policy *p = pol->p;
+	const struct policy *p = pol->p;
 	const uint32_t reqid = xfrm_reqid(pol->number);
 	const uint16_t own = ipsec_udp_port(p, true), peers = ipsec_udp_port(p, false);
-	const bool tunnel = p->encap == ENCAP_TUNNEL;
+	const bool tunnel = p->opt.encap == ENCAP_TUNNEL;
 	const struct xfrm_sa in = {.src = p->remote,
 				   .dst = p->local,
 				   .reqid = reqid,
@@ -128,12 +128,12 @@ static void tell_rules(struct xfrm *db, const struct xfrm_policy *pol, ipsec_tol
 			tell_rule(old, IPSEC_REMOVE, told, arg);
 }
 
-int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+int xfrm_plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 	      struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol;
-	struct sa_policy own;
+	struct policy own;
 
 	if (p == NULL) {
 		tell_stale(db, told, arg);

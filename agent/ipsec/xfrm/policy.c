@@ -25,7 +25,7 @@ struct wish {
 /* One wish becomes two rules: out and in. */
 static void add_rules(struct xfrm_policy *pol, const struct wish *w)
 {
-	const struct sa_policy *p = pol->p;
+	const struct policy *p = pol->p;
 	const unsigned which = (unsigned)(pol->n_rules / 2);
 	struct xfrm_rule out = {.src = p->local,
 				.dst = p->remote,
@@ -40,7 +40,7 @@ static void add_rules(struct xfrm_policy *pol, const struct wish *w)
 				.allows = true,
 				.protects = w->protects,
 				.optional = w->optional,
-				.tunnel = w->protects && p->encap == ENCAP_TUNNEL,
+				.tunnel = w->protects && p->opt.encap == ENCAP_TUNNEL,
 				.reqid = w->protects ? xfrm_reqid(pol->number) : 0};
 	struct xfrm_rule in = out;
 
@@ -94,27 +94,27 @@ static void add_exempt_icmp(struct xfrm_policy *pol, bool all)
 }
 
 /* Probes have to go through the SAs whatever the policy lets pass in clear. */
-static bool probes_need_rule(const struct sa_policy *p)
+static bool probes_need_rule(const struct policy *p)
 {
-	bool all = p->protects == 1 && strcmp(p->protect[0], "all") == 0;
+	bool all = p->opt.protects == 1 && strcmp(p->opt.protect[0], "all") == 0;
 
-	for (size_t i = 0; i < p->exempts; i++)
-		all = all && strncmp(p->exempt[i], "udp/", 4) != 0;
-	return !all || p->mode == MODE_PERMISSIVE;
+	for (size_t i = 0; i < p->opt.exempts; i++)
+		all = all && strncmp(p->opt.exempt[i], "udp/", 4) != 0;
+	return !all || p->opt.mode == MODE_PERMISSIVE;
 }
 
 /* In the order in which they are installed: what may pass before what is protected. */
 void xfrm_make_rules(struct xfrm_policy *pol)
 {
-	const struct sa_policy *p = pol->p;
+	const struct policy *p = pol->p;
 	struct wish w = {.priority = PRIORITY_EXEMPT};
 	bool icmp = false;
 
-	for (size_t i = 0; i < p->exempts; i++) {
-		if (strcmp(p->exempt[i], "icmp") == 0)
+	for (size_t i = 0; i < p->opt.exempts; i++) {
+		if (strcmp(p->opt.exempt[i], "icmp") == 0)
 			icmp = true;
 		else
-			add_port(pol, p->exempt[i], w);
+			add_port(pol, p->opt.exempt[i], w);
 	}
 	add_exempt_icmp(pol, icmp);
 
@@ -131,16 +131,16 @@ void xfrm_make_rules(struct xfrm_policy *pol)
 		add_rules(pol, &probe);
 	}
 	w.priority = PRIORITY_PROTECT;
-	w.optional = p->mode == MODE_PERMISSIVE;
-	for (size_t i = 0; i < p->protects; i++) {
-		if (strcmp(p->protect[i], "all") == 0) {
+	w.optional = p->opt.mode == MODE_PERMISSIVE;
+	for (size_t i = 0; i < p->opt.protects; i++) {
+		if (strcmp(p->opt.protect[i], "all") == 0) {
 			w.proto = 0;
 			add_rules(pol, &w);
-		} else if (strncmp(p->protect[i], "proto/", 6) == 0) {
-			w.proto = (uint8_t)strtoul(p->protect[i] + 6, NULL, 10);
+		} else if (strncmp(p->opt.protect[i], "proto/", 6) == 0) {
+			w.proto = (uint8_t)strtoul(p->opt.protect[i] + 6, NULL, 10);
 			add_rules(pol, &w);
 		} else {
-			add_port(pol, p->protect[i], w);
+			add_port(pol, p->opt.protect[i], w);
 		}
 	}
 }
@@ -186,7 +186,7 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 	return 0;
 }
 
-static bool between(const struct xfrm_rule *r, const struct sa_policy *p)
+static bool between(const struct xfrm_rule *r, const struct policy *p)
 {
 	return r->dir == XFRM_OUT
 		       ? addr_equal(&r->src, &p->local) && addr_equal(&r->dst, &p->remote)
@@ -199,7 +199,7 @@ static bool is_taken(const struct xfrm *db, uint16_t number)
 }
 
 /* The pair's number in an earlier run if it was in one, else one that nobody has. */
-bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number)
+bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a: the same in every run */
 	uint16_t free_one = 0;
@@ -244,7 +244,7 @@ bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b)
 	       a->optional == b->optional && a->tunnel == b->tunnel && a->reqid == b->reqid;
 }
 
-static int rule_in_the_way(const struct sa_policy *p, struct err *e)
+static int rule_in_the_way(const struct policy *p, struct err *e)
 {
 	if (e->os != EEXIST)
 		return err_in(e, "install a policy for %s", p->peer);

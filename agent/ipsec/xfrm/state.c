@@ -84,13 +84,13 @@ void xfrm_free_pair(struct xfrm *db, struct xfrm_pair *pair)
 /* The SA of one half, as far as the kernel needs it to find it. */
 struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum ipsec_part part)
 {
-	const struct sa_policy *p = pair->policy->p;
+	const struct policy *p = pair->policy->p;
 	const bool in = part == IPSEC_INBOUND;
 	struct xfrm_sa sa = {.src = in ? p->remote : p->local,
 			     .dst = in ? p->local : p->remote,
 			     .spi = in ? pair->in : pair->out,
 			     .reqid = xfrm_reqid(pair->policy->number),
-			     .tunnel = p->encap == ENCAP_TUNNEL,
+			     .tunnel = p->opt.encap == ENCAP_TUNNEL,
 			     .from_port = ipsec_udp_port(p, !in),
 			     .to_port = ipsec_udp_port(p, in)};
 

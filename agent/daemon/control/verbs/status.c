@@ -18,21 +18,24 @@ static void put_identity(struct json_out *o, const uint8_t *pin, const char *nam
 	json_put_text(o, "not_after", when);
 }
 
-static void put_pair(struct json_out *o, struct agent *a, const struct pair *p,
-		     const struct pair_view *g)
+static uint64_t seconds_until(uint64_t at_ms)
 {
-	uint64_t s;
+	const uint64_t now = loop_now_ms();
 
+	return at_ms > now ? (at_ms - now) / 1000 : 0;
+}
+
+static void put_pair(struct json_out *o, struct agent *a, const struct pair_view *g)
+{
 	json_put_dec64(o, "epoch", g->epoch);
 	json_put_text(o, "suite", suite_info(g->suite)->name);
 	json_put_bool(o, "esn", g->esn);
 	doc_put_sa(o, "in", a->db, g, IPSEC_INBOUND);
 	doc_put_sa(o, "out", a->db, g, IPSEC_OUTBOUND);
 	json_put_u64(o, "age_s", (loop_now_ms() - g->since_ms) / 1000);
-	if (pair_rekey_in(p, &s))
-		json_put_u64(o, "rekey_in_s", s);
-	if (pair_hard_in(p, &s))
-		json_put_u64(o, "hard_in_s", s);
+	if (g->rekey_ms != 0)
+		json_put_u64(o, "rekey_in_s", seconds_until(g->rekey_ms));
+	json_put_u64(o, "hard_in_s", seconds_until(g->hard_ms));
 }
 
 static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
@@ -40,7 +43,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	static const char *const modes[] = {"required", "permissive"};
 	const struct peer_config *cfg = peer_config_of(p);
 	const struct pair *pair = peer_pair(p);
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	struct pair_view current;
 	struct peer_view v;
 	char text[ENDPOINT_TEXT];
@@ -56,13 +59,13 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	json_put_text(o, "link", v.link);
 	if (v.role != NULL)
 		json_put_text(o, "role", v.role);
-	json_put_text(o, "mode", modes[cfg->opt.mode]);
+	json_put_text(o, "mode", modes[cfg->opt.policy.mode]);
 	if (v.pin != NULL) {
 		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);
 	}
 	if (pair_in_force(pair, &current))
-		put_pair(o, a, pair, &current);
+		put_pair(o, a, &current);
 	json_put_u64(o, "held", pair_n_superseded(pair));
 	json_put_dec64(o, "rekeys", pair_rekeys(pair));
 	json_put_bool(o, "verified", v.verified);

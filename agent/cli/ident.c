@@ -77,7 +77,7 @@ static int wish_dates(struct cert_params *w, const struct args *a, uint32_t days
 	return 0;
 }
 
-static bool name_fits(const char *s)
+bool ident_name_fits(const char *s)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789._-";
@@ -90,7 +90,7 @@ int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uin
 	       struct err *e)
 {
 	memset(w, 0, sizeof *w);
-	if (!name_fits(name))
+	if (!ident_name_fits(name))
 		return err_set(e, ERR_USAGE,
 			       "name \"%s\": a name consists of 1 to %d letters, digits and . _ -",
 			       name, CERT_NAME_MAX);

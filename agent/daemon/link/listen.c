@@ -49,10 +49,9 @@ static int open_one(struct agent *a, const struct link_owner *ops, const struct 
 	ln->ops = ops;
 	uv_tcp_init(&a->loop, &ln->tcp);
 	ln->tcp.data = ln;
-	rc = link_sockaddr(ep, &ss);
-	if (rc == 0)
-		rc = uv_tcp_bind(&ln->tcp, (const struct sockaddr *)&ss,
-				 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
+	os_sockaddr(&ss, &ep->addr, ep->port);
+	rc = uv_tcp_bind(&ln->tcp, (const struct sockaddr *)&ss,
+			 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
 	if (rc == 0 && link_exempt(a, &ln->tcp, ep->addr.len == 16, e) < 0) {
 		uv_close((uv_handle_t *)&ln->tcp, on_closed);
 		return err_in(e, "listen on %s", text);

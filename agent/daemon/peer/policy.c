@@ -14,27 +14,24 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 {
 	uv_udp_t *udp = malloc(sizeof *udp);
 	struct sockaddr_storage ss;
-	char text[ADDR_TEXT] = "", dst[ADDR_TEXT];
+	char dst[ADDR_TEXT];
 	int len = sizeof ss, rc;
 
 	if (udp == NULL)
 		return err_set(e, ERR_OS, "no memory");
 	uv_udp_init(loop, udp);
 	addr_put(dst, &to->addr);
-	rc = link_sockaddr(to, &ss);
-	if (rc == 0)
-		rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
+	os_sockaddr(&ss, &to->addr, to->port);
+	rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
 	if (rc == 0)
 		rc = uv_udp_getsockname(udp, (struct sockaddr *)&ss, &len);
-	if (rc == 0)
-		rc = to->addr.len == 4 ? uv_ip4_name((struct sockaddr_in *)&ss, text, sizeof text)
-				       : uv_ip6_name((struct sockaddr_in6 *)&ss, text, sizeof text);
 	uv_close((uv_handle_t *)udp, (uv_close_cb)(void (*)(void))free);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no route to %s: %s", dst, uv_strerror(rc));
 		return err_hint(e, "is the network up? the agent retries");
 	}
-	return addr_parse(from, text, e);
+	*from = os_endpoint((const struct sockaddr *)&ss).addr;
+	return 0;
 }
 
 int policy_fill(struct policy *sa, const struct config *c, const struct peer_config *pc,

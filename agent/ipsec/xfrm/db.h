@@ -58,6 +58,8 @@ struct xfrm_policy {
 	uint16_t number;
 	struct xfrm_pair *pairs;    /* newest first */
 	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
+	bool is_pin_unknown;        /* a change of that SPI failed, perhaps halfway */
+	bool removing;              /* nothing of it is restored any more */
 	/* guard.c */
 	uint32_t reasons;     /* as told last */
 	uint32_t route_round; /* when route_reasons and device were found */

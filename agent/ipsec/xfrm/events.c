@@ -149,7 +149,7 @@ static void on_rule_changed(struct xfrm *db, const struct xfrm_rule *is)
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
 				 .text = "somebody else changed a policy of ours: it is put back"};
 
-	for (size_t i = 0; pol != NULL && i < pol->n_rules; i++) {
+	for (size_t i = 0; pol != NULL && !pol->removing && i < pol->n_rules; i++) {
 		const struct xfrm_rule *r = &pol->rules[i];
 
 		if (!xfrm_rule_same_selector(r, is) ||

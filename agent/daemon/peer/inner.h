@@ -19,13 +19,14 @@ struct peer {
 	struct agent *agent;
 	struct peer_config cfg;
 	bool is_wanted;    /* false: taken down by the user */
+	bool is_started;   /* policy installed, links and probes allowed */
 	bool is_removed;   /* freed when the timer is closed */
 	bool is_temporary; /* added by `up ADDRESS`: a reload keeps it */
 	struct secret ppk;
 	struct err *trouble; /* the last one, or NULL */
 
 	struct deadlines deadlines;
-	struct deadline policy_due; /* to try again */
+	struct deadline start_due; /* the next attempt to start */
 	struct peer_policy policy;
 	struct dialler dialler;
 	struct peer_facts facts;

@@ -276,18 +276,44 @@ static void recover_pairs(struct peer *p)
 	event_plain(to, EVENT_ADOPTED, p->cfg.name, text);
 }
 
-static void on_policy_due(void *peer)
+/* Failures are reported and tried again. */
+static bool retry_start(struct peer *p, const struct err *e)
+{
+	report_system_error(p, e);
+	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS);
+	return false;
+}
+
+/* From here on the pair is closed, unless this fails. */
+static bool install_policy(struct peer *p)
+{
+	struct err e = {0};
+
+	if (policy_is_installed(&p->policy) ||
+	    policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0)
+		return true;
+	return retry_start(p, &e);
+}
+
+static int read_ppk(struct peer *p, struct err *e)
+{
+	if (secret_len(&p->ppk) > 0 || creds_ppk(&p->ppk, p->cfg.ppk, e) == 0)
+		return 0;
+	return err_in(e, "peer %s", p->cfg.name);
+}
+
+static void on_start_due(void *peer)
 {
 	struct peer *p = peer;
 	struct err e = {0};
 
-	if (policy_is_installed(&p->policy) || !p->is_wanted || p->agent->stopping)
+	if (p->is_started || !p->is_wanted || p->agent->stopping || !install_policy(p))
 		return;
-	if (policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
-		report_system_error(p, &e);
-		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
+	if (read_ppk(p, &e) < 0) { /* never without the PPK that is configured */
+		retry_start(p, &e);
 		return;
 	}
+	p->is_started = true;
 	/* A pair that cannot be verified protects all the same. */
 	if (prober_open(p->prober, &e) < 0)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
@@ -295,8 +321,17 @@ static void on_policy_due(void *peer)
 	dialler_enable(&p->dialler);
 }
 
+/* Installs the policy now; the rest follows from the loop. */
+static void start(struct peer *p)
+{
+	p->is_wanted = true;
+	if (install_policy(p))
+		deadline_set(&p->start_due, loop_now_ms());
+}
+
 static void drop_policy(struct peer *p)
 {
+	p->is_started = false;
 	prober_close(p->prober);
 	policy_remove(&p->policy, p->agent);
 }
@@ -329,14 +364,12 @@ static int make_parts(struct peer *p, struct err *e)
 			       .host = &pair_host,
 			       .peer = p};
 
-	if (creds_ppk(&p->ppk, p->cfg.ppk, e) < 0)
-		return err_in(e, "peer %s", p->cfg.name);
 	dialler_init(&p->dialler, p->agent, &p->cfg, &p->policy.sa, &p->deadlines, &peer_link_owner,
 		     p, report_system_error);
 	completions_init(&p->completions, p);
 	p->prober = prober_new(p->agent, p->cfg.name, &p->policy.sa, &verify_host, p);
 	p->pair = pair_new(&env);
-	deadlines_add(&p->deadlines, &p->policy_due, on_policy_due, p);
+	deadlines_add(&p->deadlines, &p->start_due, on_start_due, p);
 	if (p->prober == NULL || p->pair == NULL)
 		return err_set(e, ERR_OS, "no memory for a peer");
 	return 0;
@@ -355,12 +388,11 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		return -1;
 	}
 	deadlines_open(&p->deadlines, &a->loop);
-	p->is_wanted = true;
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = p;
 	a->n_peers++;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	if (out != NULL)
 		*out = p;
 	return 0;
@@ -494,8 +526,7 @@ bool peer_up(struct peer *p)
 		dialler_hurry(&p->dialler);
 		return false;
 	}
-	p->is_wanted = true;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	return true;
 }
 

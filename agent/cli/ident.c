@@ -36,11 +36,8 @@ static int wish_addresses(struct ident_wish *w, const struct args *a, struct err
 		if (w->wish.addrs == CERT_ADDRS_MAX)
 			return err_set(e, ERR_USAGE, "--address: more than %d addresses",
 				       CERT_ADDRS_MAX);
-		if (addr_parse(&addr, a->given[i].value, e) < 0)
+		if (addr_parse(&addr, a->given[i].value, e) < 0 || addr_check_host(&addr, e) < 0)
 			return err_in(e, "--address");
-		if (!addr_is_unicast(&addr))
-			return err_set(e, ERR_USAGE, "--address: %s is not a unicast address",
-				       a->given[i].value);
 		w->addr[w->wish.addrs][0] = addr.len;
 		memcpy(w->addr[w->wish.addrs++] + 1, addr.bytes, addr.len);
 	}

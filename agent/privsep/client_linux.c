@@ -1,9 +1,8 @@
 /*
- * agent/privsep/client_linux.c - starts the helper, and is the back end that forwards to it.
+ * agent/privsep/client_linux.c - starts the helper; the back end that forwards each call to it.
  *
- * One socket, which keeps records apart and in order: requests, their answers, and the events that
- * the helper sends by itself. Each call sends one request and waits for its answer. Events that come
- * meanwhile are passed on when the loop runs again.
+ * Each call sends one request and waits for its answer. Events that arrive meanwhile are delivered when
+ * the loop runs again.
  */
 #include "agent/privsep/client.h"
 
@@ -38,27 +37,25 @@ struct privsep {
 	pid_t pid;
 };
 
-/* In the child, before it becomes the helper: nothing here may allocate. */
+/* In the child after fork(): must not allocate. */
 static void become_helper(char **argv, int fd)
 {
-	static const int deaf[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 	int null = open("/dev/null", O_RDWR);
 
-	/* Signals for all of a terminal or service are for the other side: the helper is there until
-	 * that has come to its end. */
-	for (size_t i = 0; i < sizeof deaf / sizeof deaf[0]; i++)
-		signal(deaf[i], SIG_IGN);
+	/* Signals to the process group are for the network process; the helper ends after it. */
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
 	if (null >= 0) {
 		dup2(null, 0);
-		dup2(null,
-		     1); /* who waits for the end of the agent's output need not wait for us */
+		dup2(null, 1); /* a reader of the agent's output must not wait for the helper */
 	}
 	if (fd == HELPER_FD)
 		fcntl(fd, F_SETFD, 0);
 	else
 		dup2(fd, HELPER_FD);
 #ifdef SYS_close_range
-	syscall(SYS_close_range, HELPER_FD + 1, ~0u, 0); /* nothing of ours is for it */
+	syscall(SYS_close_range, HELPER_FD + 1, ~0u, 0); /* inherit nothing else */
 #endif
 	execv("/proc/self/exe", argv);
 	execv((const char *)(uintptr_t)getauxval(AT_EXECFN), argv); /* no /proc */
@@ -169,11 +166,11 @@ static int is_lost(struct client *c, struct err *e)
 		uv_timer_start(&c->later, on_later, 0, 0);
 	c->lost = true;
 	err_set(e, ERR_OS, "the helper process has ended: nothing can be changed any more");
-	return err_hint(e, "its last words are in the log; SAs and policies stay as they are");
+	return err_hint(e, "see the log for the cause; SAs and policies stay as they are");
 }
 
-/* Texts of hints live as long as the process: there are few. */
-static const char *lasting(const char *hint)
+/* Hints are never freed: there are few. */
+static const char *intern_hint(const char *hint)
 {
 	static char *known[64];
 
@@ -193,8 +190,8 @@ static int failed(const struct privsep_answer *a, struct err *e)
 	err_set(e, (enum err_code)a->code, "%s", a->cause);
 	if (e != NULL) {
 		e->os = a->os;
-		memcpy(e->cause, a->cause, sizeof e->cause); /* it was escaped over there */
-		e->hint = lasting(a->hint);
+		memcpy(e->cause, a->cause, sizeof e->cause); /* the helper has escaped it */
+		e->hint = intern_hint(a->hint);
 	}
 	return -1;
 }
@@ -212,7 +209,7 @@ static void keep_event(struct client *c, const struct privsep_answer *a)
 		uv_timer_start(&c->later, on_later, 0, 0);
 }
 
-/* The next answer or event into c->answer. 1: there is none now. */
+/* Reads the next answer or event into c->answer. 1: there is none. */
 static int receive(struct client *c, int flags, struct err *e)
 {
 	ssize_t n;
@@ -383,7 +380,7 @@ static void set_sa(struct privsep_sa *sa, const struct policy *p, const struct s
 	sa->limits = p->limits;
 }
 
-/* Which policy the context belongs to is part of its number. */
+/* The upper bits of a context's number are that of its policy. */
 static const struct policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
 					  struct err *e)
 {
@@ -549,7 +546,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* ---- open and close ---------------------------------------------------------------------- */
 
-/* The helper's first word: what the back end can, or why there is none. */
+/* What the back end can do, or why it cannot be opened. */
 static int await_ready(struct client *c, struct err *e)
 {
 	struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -588,7 +585,7 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 		err_set(e, ERR_OS, "the loop does not take the helper's socket");
 		goto free_client;
 	}
-	/* libuv makes it one that does not wait; a call does. */
+	/* libuv has set O_NONBLOCK; calls block. */
 	fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK);
 	uv_timer_init(env->loop, &c->later);
 	c->poll.data = c->later.data = c;
@@ -620,7 +617,7 @@ static void on_closed(uv_handle_t *h)
 	free(c);
 }
 
-/* The helper leaves policies and SAs in the kernel: what was closed stays closed. */
+/* The helper leaves policies and SAs in the kernel: fail closed. */
 static void client_close(struct ipsec *db)
 {
 	struct client *c = client_of(db);

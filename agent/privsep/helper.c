@@ -1,10 +1,9 @@
 /*
- * agent/privsep/helper.c - the helper: the one process that may configure the system's IPsec.
+ * agent/privsep/helper.c - the helper: the only process that may configure the system's IPsec.
  *
- * It reads the config, opens the back end and whatever else it will need, gives up all but
- * CAP_NET_ADMIN and the few system calls that are left to make, and only then listens to the other
- * process. Every request is judged by agent/privsep/record.h before anything is done; what is refused is
- * answered and logged. When the other side is gone, so is the helper: SAs and policies stay.
+ * It reads the config, opens the back end, gives up everything but CAP_NET_ADMIN and a few system calls,
+ * and then serves the network process. agent/privsep/policy.h judges each request; refusals are logged.
+ * The helper ends when the network process does; SAs and policies stay.
  */
 #include "agent/privsep/client.h"
 
@@ -26,7 +25,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define OTHER_FD 3 /* the other process */
+#define OTHER_FD 3 /* socket to the network process */
 
 /* A policy that is in force. */
 struct owned {
@@ -48,11 +47,11 @@ struct helper {
 	bool over;
 	const struct privsep_source *source;
 	struct privsep_grants grants;
-	int routes[2]; /* a datagram socket for each family, to ask for the own address by */
+	int routes[2]; /* datagram sockets, IPv4 and IPv6, to find the local address of a route */
 
 	struct privsep_request request;
 	struct privsep_answer answer, event;
-	uint8_t wire[PRIVSEP_LEN + 1]; /* a record that is too long shows */
+	uint8_t wire[PRIVSEP_LEN + 1]; /* so that a longer record is noticed */
 	uint8_t sent[PRIVSEP_LEN];
 };
 
@@ -110,15 +109,12 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 {
 	const struct helper *h = arg;
 	const bool ipv6 = remote->len == 16;
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PROTO_PORT)};
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(PROTO_PORT)};
-	struct sockaddr *sa = ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-	socklen_t len = ipv6 ? sizeof six : sizeof four;
-	void *bytes = ipv6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr;
+	struct sockaddr_storage ss;
+	struct sockaddr *sa = (struct sockaddr *)&ss;
+	socklen_t len = os_sockaddr(&ss, remote, PROTO_PORT);
 	int fd = h->routes[ipv6], rc;
 
-	memcpy(bytes, remote->bytes, remote->len);
 	rc = connect(fd, sa, len);
 	if (rc == 0)
 		rc = getsockname(fd, sa, &len);
@@ -127,8 +123,7 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 	(void)connect(fd, &none, sizeof none);
 	if (rc != 0)
 		return -1;
-	*local = (struct addr){.len = remote->len};
-	memcpy(local->bytes, bytes, local->len);
+	*local = os_endpoint(sa).addr;
 	return 0;
 }
 
@@ -315,7 +310,7 @@ static int do_request(struct helper *h, int fd, struct err *e)
 
 /* ---- the socket -------------------------------------------------------------------------- */
 
-/* The descriptor that came with a record, or -1. More than one are closed. */
+/* The last descriptor of a record, or -1; the others are closed. */
 static int descriptor_of(struct msghdr *m)
 {
 	int fd = -1;
@@ -354,7 +349,7 @@ static void serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
 	send_answer(h, a);
 }
 
-/* Takes one request, if there is one, and answers it. */
+/* Receives and answers one request, if there is one. */
 static void take_request(struct helper *h)
 {
 	union {
@@ -382,7 +377,7 @@ static void take_request(struct helper *h)
 		close(fd);
 }
 
-/* Waits for requests, and for what the back end's loop waits for. */
+/* Serves requests and runs the back end's loop. */
 static void work(struct helper *h)
 {
 	struct pollfd on[] = {{.fd = OTHER_FD, .events = POLLIN},
@@ -397,7 +392,7 @@ static void work(struct helper *h)
 
 /* ---- start and end ----------------------------------------------------------------------- */
 
-/* The sockets that are needed later; past all policies, or a closed pair could not be asked for. */
+/* Exempt from the policies, which would make connect() fail while there is no SA. */
 static void open_routes(struct helper *h)
 {
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {

@@ -70,8 +70,8 @@ static int check_addresses(const struct config *c, const struct peer_config *p, 
 	char text[ADDR_TEXT];
 
 	addr_put(text, &p->remote.addr);
-	if (!addr_is_unicast(&p->remote.addr))
-		return err_value(e, "address", "%s is not a unicast address", text);
+	if (addr_check_host(&p->remote.addr, e) < 0)
+		return err_at(e, "address");
 	for (size_t i = 0; i < c->listens; i++) {
 		if (!addr_equal(&c->listen[i].addr, &p->remote.addr))
 			continue;
@@ -79,9 +79,9 @@ static int check_addresses(const struct config *c, const struct peer_config *p, 
 	}
 	if (p->local.len == 0)
 		return 0;
-	if (!addr_is_unicast(&p->local))
-		err_set(e, ERR_USAGE, "not a unicast address");
-	else if (p->local.len != p->remote.addr.len)
+	if (addr_check_host(&p->local, e) < 0)
+		return err_at(e, "local");
+	if (p->local.len != p->remote.addr.len)
 		err_set(e, ERR_USAGE, "not of the same family as %s", text);
 	else if (addr_equal(&p->local, &p->remote.addr))
 		err_set(e, ERR_USAGE, "the same as the peer's address");
@@ -173,6 +173,9 @@ int config_check(const struct config *c, struct err *e)
 
 	if (config_check_options(&c->defaults, e) < 0)
 		return err_at(e, "defaults");
+	for (size_t i = 0; i < c->listens; i++)
+		if (!addr_is_any(&c->listen[i].addr) && addr_check_host(&c->listen[i].addr, e) < 0)
+			return err_at(e, "listen");
 	for (size_t i = 0; i < c->n_peers; i++) {
 		if (check_peer(c, &c->peers[i], e) == 0)
 			continue;

@@ -75,8 +75,8 @@ static int add_address(const struct cJSON *v, size_t i, void *arg, struct err *e
 		return err_set(e, ERR_USAGE, "must be a string: \"ADDRESS\" or \"ADDRESS:PORT\"");
 	if (endpoint_parse(&h->at[i], s, PROTO_PORT, e) < 0)
 		return -1;
-	if (!addr_is_unicast(&h->at[i].addr))
-		return err_set(e, ERR_USAGE, "%s is not a unicast address", s);
+	if (addr_check_host(&h->at[i].addr, e) < 0)
+		return -1;
 	h->ats = i + 1;
 	return 0;
 }

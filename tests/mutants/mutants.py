@@ -94,14 +94,14 @@ def copy():
     os.makedirs(os.path.join(COPY, "build"))
     for name in ("Makefile", "agent", "crypto", "proto", "scripts", "tests", "docs"):
         subprocess.run(["cp", "-a", os.path.join(ROOT, name), COPY], check=True)
-    for name in ("deps", "linux"):
+    for name in ("deps", "linux", "linux-test"):
         subprocess.run(["cp", "-a", os.path.join(ROOT, "build", name), COPY + "/build/"], check=True)
 
 
 def program_of(test):
     """What has to be built for a test."""
     if ".py" in test:
-        return [LINUX + "/sapair", LINUX + "/fault.so"]
+        return [LINUX + "/sapair", LINUX + "-test/sapair", LINUX + "/fault.so"]
     name = test.split()[0]
     where = "tests/agent/" if os.path.exists("%s/tests/agent/%s.c" % (ROOT, name)) else ""
     return [os.path.join(LINUX, where + name)]

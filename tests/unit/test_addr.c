@@ -183,14 +183,23 @@ static void kinds_of_addresses_are_distinguished(void)
 {
 	static const struct {
 		const char *text;
-		bool any, unicast;
+		bool any, unicast, host;
 	} rows[] = {
-		{"0.0.0.0", true, false},          {"::", true, false},
-		{"0.0.0.1", false, true},          {"::1", false, true},
-		{"223.255.255.255", false, true},  {"224.0.0.1", false, false},
-		{"239.255.255.255", false, false}, {"240.0.0.1", false, true},
-		{"255.255.255.255", false, false}, {"ff02::1", false, false},
-		{"fe80::1", false, true},
+		{"0.0.0.0", true, false, false},
+		{"::", true, false, false},
+		{"0.0.0.1", false, true, true},
+		{"::1", false, true, true},
+		{"169.254.1.1", false, true, true},
+		{"223.255.255.255", false, true, true},
+		{"224.0.0.1", false, false, false},
+		{"239.255.255.255", false, false, false},
+		{"240.0.0.1", false, true, true},
+		{"255.255.255.255", false, false, false},
+		{"ff02::1", false, false, false},
+		{"fe80::1", false, true, false},
+		{"febf::1", false, true, false},
+		{"fec0::1", false, true, true},
+		{"fe7f::1", false, true, true},
 	};
 	static const struct addr none;
 
@@ -199,6 +208,7 @@ static void kinds_of_addresses_are_distinguished(void)
 
 		CHECK(addr_is_any(&a) == rows[i].any);
 		CHECK(addr_is_unicast(&a) == rows[i].unicast);
+		CHECK((addr_check_host(&a, NULL) == 0) == rows[i].host);
 	}
 	CHECK(!addr_is_any(&none) && !addr_is_unicast(&none));
 }

@@ -361,31 +361,22 @@ static void members_are_looked_up_with_case(void)
 	json_close(NULL);
 }
 
-/* What a freed block holds is not ours to look at, so not with AddressSanitizer. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POISONED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define POISONED
-#endif
 static void closing_wipes_the_strings(void)
 {
-#ifndef POISONED
 	static const char text[] = "{\"key\":\"000102030405060708090a0b0c0d0e0f\"}";
 	const volatile char *p;
 	struct json_doc *doc;
 
+	if (t_memory_is_checked()) {
+		SKIP("this tool reports reads of freed memory");
+		return;
+	}
 	CHECK(json_open(&doc, text, strlen(text), 1, &e) == 0);
 	p = json_peek(json_root(doc), "key");
 	CHECK(p[3] == '1');
 	json_close(doc);
 	for (size_t i = 0; i <= 32; i++)
 		CHECK(p[i] == '\0');
-#else
-	SKIP("AddressSanitizer forbids the look");
-#endif
 }
 
 /* ---- encoding -------------------------------------------------------------------------- */

@@ -82,7 +82,9 @@ static void bad_texts_are_refused_with_position_and_reason(void)
 		{"18446744073709551617", 1, 1, "a number exceeds 9007199254740991"},
 		{"[1,\n111111111111111111111111111111111111111111111111111111]", 2, 1,
 		 "a number exceeds 9007199254740991"},
-		{"\xef\xbb\xbf{}", 1, 1, "the text begins with a byte order mark"},
+		{"\xef\xbb\xbf{}", 1, 1, "the text begins with a byte order mark: save it without one"},
+		{"\xff\xfe{", 1, 1, "the text is UTF-16: save it as UTF-8"},
+		{"\xfe\xff{", 1, 1, "the text is UTF-16: save it as UTF-8"},
 		/* what is wrong for everybody */
 		{"", 1, 1, "the text is empty"},
 		{" \n ", 1, 1, "the text is empty"},

@@ -105,6 +105,10 @@ static bool remains(void (*run)(void))
 
 static void nothing_remains_on_the_stack(void)
 {
+	if (t_memory_is_checked()) {
+		SKIP("this tool reports reads of an unused stack");
+		return;
+	}
 	CHECK(remains(forgets)); /* else this test could not see anything */
 	CHECK(!remains(wipes));
 	CHECK(!remains(leaves_a_scope));

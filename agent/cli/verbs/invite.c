@@ -375,22 +375,58 @@ static int run_invite(const struct args *a, struct err *e)
 
 /* ---- join ------------------------------------------------------------------------------ */
 
+/*
+ * The token is a word of the text: with it, people paste the command that `sapair invite` printed,
+ * its JSON, or a prompt. The error is that of the last word that could be a token.
+ */
+static int find_token(struct invite *i, const char *text, size_t len, struct err *e)
+{
+	static const char between[] = " \t\r\n\"',";
+	const char *end = text + len;
+	int rc = -1;
+
+	while (rc < 0 && text < end) {
+		size_t n = 0;
+
+		while (text + n < end && strchr(between, text[n]) == NULL)
+			n++;
+		if (memchr(text, '/', n) != NULL)
+			rc = invite_get(i, text, n, e);
+		text += n + 1;
+	}
+	return rc < 0 && e->code == ERR_NONE ? invite_get(i, "", 0, e) : rc;
+}
+
+/* Reads lines until one has a token. Windows PowerShell writes UTF-16LE: a token has no byte 0. */
+static int read_stdin(struct invite *i, struct err *e)
+{
+	char line[8 * INVITE_TOKEN_TEXT];
+	size_t n = 0;
+	int c, rc = -1;
+
+	do {
+		c = getchar();
+		if (c != EOF && c != '\0' && n < sizeof line)
+			line[n++] = (char)c;
+		if ((c == '\n' || c == EOF) && n > 0) {
+			*e = (struct err){0};
+			rc = find_token(i, line, n, e);
+			n = 0;
+		}
+	} while (c != EOF && rc < 0);
+	wipe(line, sizeof line);
+	return rc < 0 && e->code == ERR_NONE ? err_set(e, ERR_USAGE, "no token on stdin") : rc;
+}
+
 /* Reads the token from the argument, or for "-" from stdin. */
 static int read_token(struct side *s, struct err *e)
 {
 	const char *word = args_word(s->args, 0);
-	char line[2 * INVITE_TOKEN_TEXT];
 	char when[DATE_TEXT];
 	int rc;
 
-	if (strcmp(word, "-") == 0) {
-		if (fgets(line, sizeof line, stdin) == NULL)
-			return err_set(e, ERR_USAGE, "no token on stdin");
-		rc = invite_get(&s->invite, line, strlen(line), e);
-		wipe(line, sizeof line);
-	} else {
-		rc = invite_get(&s->invite, word, strlen(word), e);
-	}
+	rc = strcmp(word, "-") != 0 ? find_token(&s->invite, word, strlen(word), e)
+				    : read_stdin(&s->invite, e);
 	if (rc < 0)
 		return -1;
 	if (os_wall_ms() / 1000 <= s->invite.until)

@@ -1,11 +1,11 @@
 /*
  * agent/ipsec/soft/backend.c - security associations in process: ESP in UDP (RFC 3948), no privilege.
  *
- * It carries datagrams of the agent's own (probes), so that a pair can be proven anywhere, and it
- * is strict about the order of calls: a mistake that a kernel might forgive is ERR_BUG here.
+ * It carries only the agent's probes, so that a pair can be verified on any system. It is strict about
+ * the order of calls: a mistake that a kernel might accept is ERR_BUG here.
  *
- * Lifetimes by time are the agent's own; here end those by bytes and packets. SAs die with the
- * process, keys are wiped.
+ * It enforces limits of bytes and packets; the agent enforces lifetimes. SAs end with the process, and
+ * keys are wiped.
  */
 #include "agent/ipsec/soft/db.h"
 #include "crypto/random.h"
@@ -15,15 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMPARED 32              /* newest pairs of a policy: the cost of a rekey stays flat */
-#define NUMBERS_SOFT 0xf0000000u /* without ESN: time for a rekey before they are used up */
+#define COMPARED 32 /* newest pairs of a policy, so that the cost of a rekey is bounded */
+#define NUMBERS_SOFT 0xf0000000u /* without ESN: rekey at this sequence number */
 
 static struct soft *of(struct ipsec *db)
 {
 	return (struct soft *)(void *)db;
 }
 
-/* A key serves one SA, in one direction, once (I4). */
+/* A key is used for one SA in one direction (I4). */
 static int check_unused(const struct pair *pair, const struct sa_keys *k, bool outbound,
 			struct err *e)
 {

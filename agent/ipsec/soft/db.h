@@ -25,15 +25,15 @@ struct inbound {
 struct outbound {
 	struct esp_out esp;
 	uint64_t packets, bytes;
-	uint64_t order; /* of activation, 0 before it; for "the newest that is left" */
+	uint64_t order; /* of activation; 0: not activated */
 	bool soft_told;
 };
 
-/* One context. While it is there, its SPI is in the table and not given to another. */
+/* One context. Its SPI is not given to another. */
 struct pair {
 	struct pair *next_in_bucket, *next_of_policy, *prev_of_policy;
 	struct soft_policy *policy;
-	uint64_t id; /* a running number, then the SPI: so the table finds contexts, too */
+	uint64_t id; /* sequential number 32 bits, SPI 32 bits */
 	struct spi spi;
 	struct inbound *in;
 	struct outbound *out;
@@ -60,7 +60,7 @@ struct soft_policy {
 	struct pair *selected; /* has an outbound; NULL: nothing to send on */
 };
 
-/* Events of calls into the back end wait here: nobody is called back from within a call. */
+/* A deferred event: handlers are never called from within a call into the back end. */
 struct waiting {
 	struct waiting *next;
 	struct soft_policy *policy;
@@ -97,23 +97,21 @@ struct soft {
 	uint8_t received[PACKET_MAX], sent[PACKET_MAX]; /* one packet at a time, all sockets */
 };
 
-/* events.c: what the agent is told. Now; or later, from the loop, when a call of the agent is under
- * way. */
+/* events.c: raises an event now, or later from the loop. */
 void soft_raise(struct soft *db, const struct ipsec_event *ev);
 void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind kind,
 		      enum ipsec_part part, enum rekey_reason reason, const char *text);
-/* What was removed is not spoken of any more. parts 0: all of the policy. */
+/* Discards deferred events of removed SAs. parts 0: all of the policy. */
 void soft_forget_events(struct soft *db, const struct soft_policy *pol, uint64_t id,
 			unsigned parts);
-/* A packet that was not taken; these are told together, and seldom. pol: whose SA it was meant for, or
- * NULL. */
+/* Counts a dropped packet; they are reported together, once a second at most. pol: of its SA, or NULL. */
 void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol,
 		  const struct endpoint *from, struct spi spi);
 
-/* wire.c: sockets and packets. ERR_OS, ERR_PERM say why a socket cannot be had. */
+/* wire.c: sockets and packets. Returns NULL with ERR_OS or ERR_PERM. */
 struct socket_ *soft_socket_take(struct soft *db, const struct endpoint *at, struct err *e);
 void soft_socket_drop(struct soft *db, struct socket_ *s);
-/* Sends n bytes to the policy's peer; what does not go at once goes later, or is lost. */
+/* Sends n bytes to the policy's peer, at once or later; drops them if the queue is full. */
 int soft_transmit(struct socket_ *s, const struct policy *p, uint8_t *packet, size_t n,
 		  struct err *e);
 void soft_timer_closed(uv_handle_t *h);
@@ -122,7 +120,7 @@ void soft_timer_closed(uv_handle_t *h);
 void soft_insert_pair(struct soft *db, struct pair *pair);
 struct pair *soft_pair_of_spi(struct soft *db, struct spi spi);
 struct pair *soft_pair_of_ctx(struct soft *db, struct ipsec_ctx ctx);
-/* Is this context, or was it, one that reserve() gave out? */
+/* Was this context ever returned by reserve()? */
 bool soft_was_reserved(const struct soft *db, struct ipsec_ctx ctx);
 /* Frees a pair and both of its SAs; nothing else is selected instead. */
 void soft_free_pair(struct soft *db, struct pair *pair);

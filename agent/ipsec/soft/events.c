@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/soft/events.c - what the agent is told of the SAs in process.
+ * agent/ipsec/soft/events.c - events of the back end soft.
  */
 #include "agent/ipsec/soft/db.h"
 
@@ -46,7 +46,7 @@ void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind 
 	if (w == NULL)
 		w = calloc(1, sizeof *w);
 	if (w == NULL)
-		abort(); /* a lost expiry would leave a pair that nobody renews */
+		abort(); /* without the event, an expired pair would not be rekeyed */
 	w->policy = pair->policy;
 	w->ev.kind = kind;
 	w->ev.owner = pair->policy->p->owner;

@@ -56,7 +56,6 @@ static void grow(struct soft *db)
 	free(old);
 }
 
-/* Enters the pair into the table and the list of its policy. */
 void soft_insert_pair(struct soft *db, struct pair *pair)
 {
 	struct pair **bucket;
@@ -136,7 +135,6 @@ void soft_end_parts(struct soft *db, struct pair *pair, unsigned parts)
 		soft_free_pair(db, pair);
 }
 
-/* The limits of one part after (or before) a packet more. */
 static bool over(uint64_t limit, uint64_t now)
 {
 	return limit != 0 && now > limit;

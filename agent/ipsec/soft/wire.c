@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/soft/wire.c - sockets of the SAs in process, and their packets.
+ * agent/ipsec/soft/wire.c - sockets and packets of the back end soft.
  *
  *     UDP datagram | SPI, number, IV | inner UDP header | payload | padding, ICV
  *                    `-- ESP, transport mode, of the pair's two addresses --'
@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEXT_NONE 59                /* RFC 4303 section 2.6: a dummy, to be thrown away */
+#define NEXT_NONE 59                /* dummy packet, RFC 4303 section 2.6 */
 #define RECEIVE_BUFFER (1 << 20)    /* bytes asked of the system for a socket */
-#define DRAIN_MAX 4096              /* datagrams of one turn: other work waits meanwhile */
-#define SEND_QUEUE_MAX (256 * 1024) /* bytes: behind that a packet is lost, as in any router */
+#define DRAIN_MAX 4096              /* datagrams read before other work continues */
+#define SEND_QUEUE_MAX (256 * 1024) /* bytes; more are dropped */
 
 /* ---- sockets ----------------------------------------------------------------------------- */
 
@@ -135,7 +135,7 @@ static bool inner_is_ours(const struct policy *p, const uint8_t *udp, size_t n)
 					 p->local_esp_port});
 }
 
-/* A packet for an SA that is there, from where it should be. */
+/* A packet for an existing SA, from its peer's address. */
 static void take_packet(struct soft *db, struct pair *pair, uint8_t *packet, size_t n,
 			const struct endpoint *from)
 {
@@ -242,12 +242,10 @@ struct queued {
 
 static void on_sent(uv_udp_send_t *req, int status)
 {
-	(void)status; /* on the wire it could be lost as well */
+	(void)status; /* packets may be lost anywhere */
 	free(req->data);
 }
 
-/* What the socket's buffer does not take now goes into libuv's queue; behind a long one it is
- * lost, as on the wire. */
 int soft_transmit(struct socket_ *s, const struct policy *p, uint8_t *packet, size_t n,
 		  struct err *e)
 {

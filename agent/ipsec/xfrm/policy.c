@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/policy.c - policies: which ones a pair of hosts has, and how they get into the kernel.
+ * agent/ipsec/xfrm/policy.c - the policies of a pair of hosts, and their installation.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -9,9 +9,9 @@
 #include <string.h>
 #include <netinet/in.h>
 
-#define PROBES 16 /* places where a pair's number may be, from its hash on */
+#define PROBES 16 /* numbers to try from the hash of the pair on */
 
-/* ---- which ones -------------------------------------------------------------------------- */
+/* ---- wanted -------------------------------------------------------------------------- */
 
 struct wish {
 	uint8_t proto;
@@ -22,7 +22,7 @@ struct wish {
 	bool protects, optional;
 };
 
-/* One wish becomes two rules: out and in. */
+/* Adds two policies: out and in. */
 static void add_rules(struct xfrm_policy *pol, const struct wish *w)
 {
 	const struct policy *p = pol->p;
@@ -73,8 +73,8 @@ static void add_port(struct xfrm_policy *pol, const char *text, struct wish w)
 }
 
 /*
- * Without neighbour discovery no IPv6 packet leaves, the agent's own ones neither: unicast
- * neighbour advertisements would wait for an SA that only they can bring about.
+ * IPv6 needs neighbour discovery: unicast neighbour advertisements would wait for an SA that cannot be
+ * negotiated without them.
  */
 static void add_exempt_icmp(struct xfrm_policy *pol, bool all)
 {
@@ -93,7 +93,7 @@ static void add_exempt_icmp(struct xfrm_policy *pol, bool all)
 		add_rules(pol, &w);
 }
 
-/* Probes have to go through the SAs whatever the policy lets pass in clear. */
+/* Probes must use the SAs even where the policy exempts their port. */
 static bool probes_need_rule(const struct policy *p)
 {
 	bool all = p->opt.protects == 1 && strcmp(p->opt.protect[0], "all") == 0;
@@ -103,7 +103,7 @@ static bool probes_need_rule(const struct policy *p)
 	return !all || p->opt.mode == MODE_PERMISSIVE;
 }
 
-/* In the order in which they are installed: what may pass before what is protected. */
+/* Exemptions are installed before protection. */
 void xfrm_make_rules(struct xfrm_policy *pol)
 {
 	const struct policy *p = pol->p;
@@ -147,7 +147,7 @@ void xfrm_make_rules(struct xfrm_policy *pol)
 
 /* ---- in the kernel ----------------------------------------------------------------------- */
 
-/* Policies that name no SPI would send on an outbound SA that was not activated. */
+/* Policies that name no SPI would use outbound SAs that are not activated. */
 static int remove_waiting(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 {
 	for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy) {
@@ -162,7 +162,6 @@ static int remove_waiting(struct xfrm *db, struct xfrm_policy *pol, struct err *
 	return 0;
 }
 
-/* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e)
 {
 	const struct spi spi = {pair != NULL ? pair->out.n : 0};
@@ -174,8 +173,8 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 
 		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
 			continue;
-		/* Noted before it is done: if the answer is lost, naming the former SPI again
-		 * must not be left out. */
+		/* Set before the request: if its answer is lost, restoring the former SPI must not
+		 * be skipped. */
 		r->pin = spi;
 		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, e) < 0)
 			return err_in(e, "name the SA %08" PRIx32 " in the policies", spi.n);
@@ -191,12 +190,6 @@ static bool between(const struct xfrm_rule *r, const struct policy *p)
 		       : addr_equal(&r->dst, &p->local) && addr_equal(&r->src, &p->remote);
 }
 
-static bool is_taken(const struct xfrm *db, uint16_t number)
-{
-	return (db->taken[number / 8] >> number % 8 & 1) != 0;
-}
-
-/* The pair's number in an earlier run if it was in one, else one that nobody has. */
 bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a: the same in every run */
@@ -211,7 +204,7 @@ bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *numbe
 		uint16_t n = (uint16_t)(hash + i);
 		const struct xfrm_rule *old = xfrm_old_rules(db, n);
 
-		if (n == 0 || is_taken(db, n))
+		if (n == 0 || xfrm_is_taken(db, n))
 			continue;
 		if (old != NULL && between(old, p)) {
 			*number = n;
@@ -252,7 +245,7 @@ static int rule_in_the_way(const struct policy *p, struct err *e)
 	return err_hint(e, "ip xfrm policy shows it; end what made it (strongSwan, libreswan?)");
 }
 
-/* Puts one policy in; an earlier run's is kept, with the SA that it names. */
+/* Installs one policy; one of an earlier run is kept, with the SPI that it names. */
 static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r, bool *is_new,
 			struct err *e)
 {
@@ -299,7 +292,6 @@ bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
 	return false;
 }
 
-/* What an earlier run had for these hosts and this one does not want. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol)
 {
 	const struct xfrm_rule *old = xfrm_old_rules(db, pol->number);

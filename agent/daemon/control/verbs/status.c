@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/control/verbs.h"
 #include "agent/daemon/link/identity_ref.h"
+#include "agent/daemon/link/listen.h"
 
 static void put_identity(struct json_out *o, const uint8_t *pin, const char *name,
 			 int64_t not_after)
@@ -87,6 +88,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 {
 	const struct cert_facts *f = identity_facts(a->identity->id);
 	char text[ENDPOINT_TEXT];
+	struct endpoint at;
 
 	json_put_text(o, "name", a->cfg.name);
 	json_put_text(o, "version", SAPAIR_VERSION);
@@ -99,8 +101,8 @@ static void put_agent(struct json_out *o, struct agent *a)
 	if (a->confined.failed[0] != '\0')
 		json_put_text(o, "unconfined", a->confined.failed);
 	json_put_array(o, "listen");
-	for (size_t i = 0; i < a->cfg.listens; i++) {
-		endpoint_put(text, &a->cfg.listen[i]);
+	for (size_t i = 0; listen_address(a, i, &at); i++) {
+		endpoint_put(text, &at);
 		json_put_text(o, NULL, text);
 	}
 	json_put_array_end(o);

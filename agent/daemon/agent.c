@@ -363,8 +363,12 @@ static int confine(struct agent *a, struct err *e)
 	free(paths);
 	if (a->confined.done[0] != '\0')
 		log_line(LOG_INFO, "agent: confined: %s", a->confined.done);
-	if (a->confined.failed[0] != '\0')
-		event_plain(&a->events, EVENT_UNCONFINED, NULL, a->confined.failed);
+	if (a->confined.failed[0] != '\0') {
+		char text[sizeof a->confined.failed + 20];
+
+		snprintf(text, sizeof text, "not confined: %s", a->confined.failed);
+		event_plain(&a->events, EVENT_UNCONFINED, NULL, text);
+	}
 	return 0;
 }
 

@@ -343,18 +343,18 @@ static int client_policy_remove(struct ipsec *db, struct policy *p, struct err *
 {
 	struct client *c = client_of(db);
 	const uint32_t number = (uint32_t)p->ref;
-	int rc;
 
 	if (policy_of(c, number) != p)
 		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
 	c->request.policy = number;
-	rc = ask(c, PRIVSEP_POLICY_REMOVE, -1, e);
+	if (ask(c, PRIVSEP_POLICY_REMOVE, -1, e) < 0)
+		return -1;
 	c->policies[number - 1] = NULL;
 	p->ref = 0;
 	for (struct waiting *w = c->first; w != NULL; w = w->next)
 		if (w->event.policy == number)
 			w->event.policy = 0;
-	return rc;
+	return 0;
 }
 
 static int client_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,

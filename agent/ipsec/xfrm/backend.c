@@ -226,9 +226,12 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err 
 
 	if (pol == NULL)
 		return -1;
+	pol->removing = true;
+	while (pol->pairs != NULL)
+		xfrm_free_pair(db, pol->pairs);
 	if (remove_sas(db, pol->number, &p->local, &p->remote, e) < 0 ||
 	    remove_sas(db, pol->number, &p->remote, &p->local, e) < 0)
-		rc = -1;
+		return -1; /* still protected */
 	/* Exemptions last, so that neighbour discovery keeps working. */
 	for (size_t i = pol->n_rules; i-- > 0;)
 		if (xfrm_delete_rule(db, &pol->rules[i], rc == 0 ? e : NULL) < 0)
@@ -236,9 +239,11 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err 
 	/* Until now traffic could make the kernel add larval SAs. */
 	if (remove_sas(db, pol->number, &p->local, &p->remote, rc == 0 ? e : NULL) < 0)
 		rc = -1;
+	if (rc < 0)
+		return -1;
 	xfrm_forget_old(db, pol->number);
 	free_policy(db, pol);
-	return rc;
+	return 0;
 }
 
 static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, struct err *e)
@@ -458,16 +463,15 @@ static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 		/* Sending fails while a policy names a removed SA: measured on Linux 7.2. */
 		if (pair->policy->selected == pair)
 			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
-		sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
-			rc = -1;
-		pair->has_out = pair->out_waits = false;
+		if (rc == 0)
+			rc = remove_outbound(db, pair, e);
 	}
 	if ((part & IPSEC_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
 		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
 			rc = -1;
-		pair->has_in = pair->is_reserved = false;
+		else
+			pair->has_in = pair->is_reserved = false;
 	}
 	if (!pair->has_in && !pair->has_out && !pair->is_reserved)
 		xfrm_free_pair(db, pair);

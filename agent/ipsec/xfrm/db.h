@@ -57,6 +57,8 @@ struct xfrm_policy {
 	uint16_t number;
 	struct xfrm_pair *pairs;    /* newest first */
 	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
+	bool is_pin_unknown;        /* a change of that SPI failed, perhaps halfway */
+	bool removing;              /* nothing of it is restored any more */
 	size_t n_rules;
 	struct xfrm_rule rules[];
 };

@@ -171,14 +171,16 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 	for (size_t i = 0; i < pol->n_rules; i++) {
 		struct xfrm_rule *r = &pol->rules[i];
 
-		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
+		if (r->dir != XFRM_OUT || !r->protects ||
+		    (spi_equal(r->pin, spi) && !pol->is_pin_unknown))
 			continue;
-		/* Set before the request: if its answer is lost, restoring the former SPI must not
-		 * be skipped. */
 		r->pin = spi;
-		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, e) < 0)
+		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, e) < 0) {
+			pol->is_pin_unknown = true; /* the answer may be lost */
 			return err_in(e, "name the SA %08" PRIx32 " in the policies", spi.n);
+		}
 	}
+	pol->is_pin_unknown = false;
 	pol->selected = pair;
 	return 0;
 }

@@ -59,6 +59,7 @@ def a_pair_at_rest_is_protected_and_a_pair_taken_down_is_not(w):
     p = a.peer("beta")
     check(p["protected"] and p["carrying"], "peer: %s" % p)
     up = exits(a, "up", "beta", 0)[0]
+    check(up["verified"] and "counters" in up["shown"], "up: %s" % up)
     check(up["protected"] and up["carrying"] and up["protected_reasons"] == [], "up: %s" % up)
     check(exits(a, "verify", "beta", 0)[0]["protected"], "verify")
     exits(a, "down", "beta", 0)
@@ -113,6 +114,50 @@ def sysctls_set_before_the_start_are_told_by_up_verify_and_doctor(w):
     equal(a.run("verify", "beta", "--count", "5").rc, 8, "verify")
     doctor = a.run("doctor")
     check(doctor.rc != 0 and "disable_" in doctor.out, "doctor: %s" % (doctor,))
+
+
+def not_verified(agent, peer, *words):
+    """verify has seen probes beside the SAs, or none."""
+    docs = exits(agent, "verify", peer, 8, *words)
+    v = docs[0]
+    check(not v["verified"] and "counters" not in v["shown"] and "closed" not in v["shown"], "verify: %s" % v)
+    check(not agent.peer(peer)["verified"], "status")
+    return v
+
+
+@test
+def probes_beside_the_sas_verify_nothing(w):
+    w.expect_clear = True
+    a, b = w.pair()
+    for h in ("alpha", "beta"):
+        for option in ("disable_xfrm", "disable_policy"):
+            sysctl(h, "ipv4/conf/e/" + option, 1)
+    for agent, peer in ((a, "beta"), (b, "alpha")):
+        for count in ("1", "3", "20"):
+            not_verified(agent, peer, "--count", count)
+    rekey = exits(a, "rekey", "beta", 8)[0]
+    check(not rekey["verified"], "receipt: %s" % rekey)
+    for h in ("alpha", "beta"):
+        for option in ("disable_xfrm", "disable_policy"):
+            sysctl(h, "ipv4/conf/e/" + option, 0)
+    becomes(a, "beta", [], SYSCTL_S)
+    check(exits(a, "verify", "beta", 0)[0]["verified"], "verify, with the sysctls as before")
+
+
+@test
+def a_policy_for_udp_alone_lets_no_probe_verify_the_pair(w):
+    w.expect_clear = True
+    a, b = w.pair()
+    rules = (("alpha", "out", "alpha", "beta"), ("alpha", "in", "beta", "alpha"),
+             ("beta", "out", "beta", "alpha"), ("beta", "in", "alpha", "beta"))
+    with contextlib.ExitStack() as all_rules:
+        for host, way, src, dst in rules:
+            all_rules.enter_context(rule(host, "src", v4(src) + "/32", "dst", v4(dst) + "/32", "proto", "udp",
+                                         "dir", way, "priority", "1"))
+        not_verified(a, "beta")
+        not_verified(b, "alpha")
+    becomes(a, "beta", [], NETLINK_S)
+    check(exits(a, "verify", "beta", 0)[0]["verified"], "verify, without the policies")
 
 
 @test

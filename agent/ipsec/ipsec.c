@@ -128,6 +128,18 @@ int ipsec_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e)
 	return db->ops->exempt_socket == NULL ? 0 : db->ops->exempt_socket(db, fd, ipv6, e);
 }
 
+bool ipsec_can_require_sa(const struct ipsec *db)
+{
+	return db->ops->require_sa != NULL;
+}
+
+int ipsec_require_sa(struct ipsec *db, const struct policy *p, intptr_t fd, struct err *e)
+{
+	if (!ipsec_can_require_sa(db))
+		return err_set(e, ERR_BUG, "back end %s has no policies of sockets", db->ops->name);
+	return db->ops->require_sa(db, p, fd, e);
+}
+
 int ipsec_reload(struct ipsec *db, struct err *e)
 {
 	return db->ops->reload == NULL ? 0 : db->ops->reload(db, e);

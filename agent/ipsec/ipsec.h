@@ -171,6 +171,9 @@ struct ipsec_ops {
 	/* Keeps the agent's own TCP socket out of all policies, before it connects or listens (what
 	 * it accepts inherits it). NULL where the policy itself has a hole for it, or none is. */
 	int (*exempt_socket)(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
+	/* The UDP socket accepts only what the SAs of this policy have carried. NULL where the system
+	 * has nothing of the kind. */
+	int (*require_sa)(struct ipsec *db, const struct policy *p, intptr_t fd, struct err *e);
 
 	/* The config may have changed: read it, where the back end judges by it (NULL: none does). On
 	 * -1 it goes on with what it knew. */
@@ -223,6 +226,8 @@ int ipsec_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
 		struct sa_counts *counts, struct err *e);
 int ipsec_recover(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
 int ipsec_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
+bool ipsec_can_require_sa(const struct ipsec *db);
+int ipsec_require_sa(struct ipsec *db, const struct policy *p, intptr_t fd, struct err *e);
 int ipsec_reload(struct ipsec *db, struct err *e);
 int ipsec_plan(struct ipsec *db, const struct policy *p, ipsec_told *told, void *arg,
 	       struct err *e);

@@ -128,6 +128,10 @@ struct endpoint os_endpoint(const struct sockaddr *sa);
 #define OS_UDP_BURST 32
 long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from);
 
+/* Lets several sockets of this user be bound to one address and port, before bind. -1 where the system has
+ * nothing of the kind. */
+int os_udp_share(struct uv_udp_s *udp);
+
 /* True if fd (1 or 2) is a terminal with colour and NO_COLOR is not set. */
 bool os_is_terminal(int fd);
 /* The host's name without its domain, reduced to the characters of a sapair name. */

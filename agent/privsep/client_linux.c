@@ -474,6 +474,14 @@ static int client_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct
 	return ask(c, PRIVSEP_EXEMPT, (int)fd, e);
 }
 
+static int client_require_sa(struct ipsec *db, const struct policy *p, intptr_t fd, struct err *e)
+{
+	struct client *c = client_of(db);
+
+	c->request.policy = (uint32_t)p->ref;
+	return ask(c, PRIVSEP_REQUIRE, (int)fd, e);
+}
+
 static int client_reload(struct ipsec *db, struct err *e)
 {
 	return ask(client_of(db), PRIVSEP_RELOAD, -1, e);
@@ -644,6 +652,7 @@ static const struct ipsec_ops forward_ops = {
 	.query = client_query,
 	.recover = client_recover,
 	.exempt_socket = client_exempt_socket,
+	.require_sa = client_require_sa,
 	.reload = client_reload,
 };
 

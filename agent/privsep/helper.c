@@ -267,6 +267,18 @@ static int do_exempt(struct helper *h, const struct request *q, struct err *e)
 	return ipsec_exempt_socket(h->db, q->fd, ipv6, e);
 }
 
+/* Such a socket receives less than before; the type is checked all the same. */
+static int do_require(struct helper *h, const struct request *q, struct err *e)
+{
+	const struct owned *own = q->grant->owner;
+	const bool ipv6 = own->p.local.len == 16;
+
+	if (q->fd < 0 || !is_option(q->fd, SO_DOMAIN, ipv6 ? AF_INET6 : AF_INET) ||
+	    !is_option(q->fd, SO_TYPE, SOCK_DGRAM) || !is_option(q->fd, SO_PROTOCOL, IPPROTO_UDP))
+		return err_set(e, ERR_PERM, "require: no UDP socket of that family");
+	return ipsec_require_sa(h->db, &own->p, q->fd, e);
+}
+
 static int read_config(struct helper *h, struct err *e)
 {
 	struct config c;

@@ -29,17 +29,18 @@ enum {
  * The requests: name, function that carries it out (do_NAME in helper.c), fields, condition (check_NAME in
  * policy.c).
  */
-#define PRIVSEP_REQUESTS(X)                                                               \
-	X(POLICY_ADD, policy_add, PRIVSEP_HAS_ADD, configured)                            \
-	X(POLICY_REMOVE, policy_remove, PRIVSEP_HAS_POLICY, nothing)                      \
-	X(RESERVE, reserve, PRIVSEP_HAS_POLICY, room)                                     \
-	X(INSTALL, install, PRIVSEP_HAS_CTX | PRIVSEP_HAS_IN | PRIVSEP_HAS_OUT, reserved) \
-	X(ACTIVATE, activate, PRIVSEP_HAS_CTX | PRIVSEP_HAS_OUT, installed)               \
-	X(REMOVE, remove, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART, any_part)                   \
-	X(QUERY, query, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART, one_part)                     \
-	X(RECOVER, recover, 0, nothing)              /* the next SA of an earlier run */  \
-	X(EXEMPT, exempt, PRIVSEP_HAS_IPV6, nothing) /* with a socket */                  \
-	X(RELOAD, reload, 0, nothing)                /* read the config again */
+#define PRIVSEP_REQUESTS(X)                                                                  \
+	X(POLICY_ADD, policy_add, PRIVSEP_HAS_ADD, configured)                               \
+	X(POLICY_REMOVE, policy_remove, PRIVSEP_HAS_POLICY, nothing)                         \
+	X(RESERVE, reserve, PRIVSEP_HAS_POLICY, room)                                        \
+	X(INSTALL, install, PRIVSEP_HAS_CTX | PRIVSEP_HAS_IN | PRIVSEP_HAS_OUT, reserved)    \
+	X(ACTIVATE, activate, PRIVSEP_HAS_CTX | PRIVSEP_HAS_OUT, installed)                  \
+	X(REMOVE, remove, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART, any_part)                      \
+	X(QUERY, query, PRIVSEP_HAS_CTX | PRIVSEP_HAS_PART, one_part)                        \
+	X(RECOVER, recover, 0, nothing)                  /* the next SA of an earlier run */ \
+	X(EXEMPT, exempt, PRIVSEP_HAS_IPV6, nothing)     /* with a socket */                 \
+	X(RELOAD, reload, 0, nothing)                    /* read the config again */         \
+	X(REQUIRE, require, PRIVSEP_HAS_POLICY, nothing) /* with a socket */
 
 enum privsep_op {
 	PRIVSEP_READY = 1, /* sent once by the helper at its start: what the back end can do */

@@ -5,13 +5,14 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.kernel import main
-from harness.netns import sh, v4, v6
+from harness.netns import inside, sh, v4, v6
 from harness.tap import check, equal, has, test
 
 SYSCTL_S = 10
@@ -59,7 +60,7 @@ def a_pair_at_rest_is_protected_and_a_pair_taken_down_is_not(w):
     p = a.peer("beta")
     check(p["protected"] and p["carrying"], "peer: %s" % p)
     up = exits(a, "up", "beta", 0)[0]
-    check(up["verified"] and "counters" in up["shown"], "up: %s" % up)
+    equal(up["shown"], ["path", "counters", "closed"], "what up has shown")
     check(up["protected"] and up["carrying"] and up["protected_reasons"] == [], "up: %s" % up)
     check(exits(a, "verify", "beta", 0)[0]["protected"], "verify")
     exits(a, "down", "beta", 0)
@@ -186,6 +187,35 @@ def a_policy_of_another_program_is_told_within_a_second(w):
         with rule("alpha", *words):
             time.sleep(0.5)
             equal(reasons(a, "beta"), [], "reasons with %s" % (words,))
+
+
+CONNECTED = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 9))
+s.send(b"x")
+print("sent", flush=True)
+sys.stdin.readline()
+for _ in range(5):
+    s.send(b"x")
+"""
+
+
+@test
+def a_connected_socket_is_protected_again_when_the_policy_of_another_program_is_gone(w):
+    w.expect_clear = True
+    a, b = w.pair()
+    with rule("alpha", "src", v4("alpha") + "/32", "dst", v4("beta") + "/32", "proto", "udp", "dir", "out",
+              "priority", "1"):
+        p = subprocess.Popen(inside("alpha") + ["python3", "-c", CONNECTED, v4("beta")],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        equal(p.stdout.readline(), "sent\n", "the first datagram")
+        becomes(a, "beta", ["foreign-policy"], NETLINK_S)
+    becomes(a, "beta", [], NETLINK_S)
+    before = int(a.peer("beta")["out"]["packets"])
+    p.communicate("go\n", timeout=20)
+    got = int(a.peer("beta")["out"]["packets"]) - before
+    check(got >= 5, "%d of 5 datagrams on the SA" % got)
 
 
 @test

@@ -13,14 +13,19 @@
 struct transport {
 	struct transport *next; /* that shares the socket */
 	struct agent *agent;
-	struct policy *policy;       /* between which hosts */
-	struct probe_socket *socket; /* NULL: closed, or the back end carries the datagrams */
+	struct policy *policy;         /* between which hosts */
+	struct probe_socket *receiver; /* that accepts only what the SAs have carried; or NULL */
+	struct probe_socket *socket;   /* NULL: closed, or the back end carries the datagrams */
 	void (*receive)(void *arg, const uint8_t *data, size_t n);
 	void *arg;
 };
 
 /* Ready to receive; after ipsec_policy_add(). No effect if it is open. */
 int transport_open(struct transport *t, struct err *e);
+/* Tries to open a socket that accepts only what the SAs have carried, where the system can do that. */
+void transport_require_sa(struct transport *t);
+/* Do only datagrams arrive that the SAs have carried? */
+bool transport_is_closed(const struct transport *t);
 void transport_close(struct transport *t);
 /* A full buffer is no error: the datagram is lost, as on the wire. */
 int transport_send(struct transport *t, const uint8_t *data, size_t n, struct err *e);

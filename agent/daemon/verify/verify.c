@@ -328,6 +328,7 @@ static void begin_base(struct verify *v)
 	v->proofs++;
 	v->asks = 0;
 	v->base.are_known = v->peer_base.are_known = false;
+	transport_require_sa(&v->prober->transport);
 	ask_report(v);
 }
 
@@ -507,11 +508,13 @@ void verify_on_probe(struct prober *p, const struct msg_probe *m)
 	struct msg_report *r = &out.u.report;
 	struct verify_pair pair;
 
+	if (m->sent == 0)
+		transport_require_sa(&p->transport);
 	(void)current_pair(p, &pair);
 	r->id = m->id;
 	r->epoch = pair.epoch;
 	r->sent = m->sent;
-	r->closed = p->agent->can.datagrams;
+	r->closed = transport_is_closed(&p->transport);
 	for (int i = 0; i < SEEN_RUNS; i++)
 		if (p->seen[i].id == m->id)
 			r->received = p->seen[i].count;
@@ -550,7 +553,7 @@ static bool judge_proof(struct verify *v, const struct msg_report *m)
 		       (is_peer_known && !grew(&v->peer_base, &peer, arrived, echoed));
 	if (echoed > 0 && is_own_known && is_peer_known && !v->is_beside)
 		v->r.shown |= SHOWN_COUNTERS;
-	if (echoed > 0 && m->closed && v->prober->agent->can.datagrams)
+	if (echoed > 0 && m->closed && transport_is_closed(&v->prober->transport))
 		v->r.shown |= SHOWN_CLOSED;
 	return true;
 }

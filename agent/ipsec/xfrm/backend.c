@@ -543,6 +543,30 @@ static int xfrm_exempt_socket(struct ipsec *ipsec, intptr_t fd, bool ipv6, struc
 	return 0;
 }
 
+/* Any SA of the pair: with the SPI of one, packets on their way would be lost at each rekey. */
+static int xfrm_require_sa(struct ipsec *ipsec, const struct policy *p, intptr_t fd, struct err *e)
+{
+	const struct xfrm_policy *pol = policy_of(p, e);
+	const bool ipv6 = p->local.len == 16;
+	struct xfrm_required q;
+	struct xfrm_rule r;
+
+	(void)ipsec;
+	if (pol == NULL)
+		return -1;
+	r = (struct xfrm_rule){.src = p->remote,
+			       .dst = p->local,
+			       .dir = XFRM_IN,
+			       .tunnel = p->opt.encap == ENCAP_TUNNEL,
+			       .reqid = xfrm_reqid(pol->number)};
+	xfrm_fill_required(&q, &r);
+	if (setsockopt((int)fd, ipv6 ? IPPROTO_IPV6 : IPPROTO_IP,
+		       ipv6 ? IPV6_XFRM_POLICY : IP_XFRM_POLICY, &q, sizeof q) == 0)
+		return 0;
+	xfrm_said(e, errno, "");
+	return err_in(e, "require the SAs of %s on a socket", p->peer);
+}
+
 /* ---- open and close ---------------------------------------------------------------------- */
 
 static void free_all(struct xfrm *db)
@@ -640,6 +664,7 @@ const struct ipsec_ops ipsec_xfrm = {
 	.query = xfrm_query,
 	.recover = xfrm_recover,
 	.exempt_socket = xfrm_exempt_socket,
+	.require_sa = xfrm_require_sa,
 	.plan = xfrm_plan,
 	.clean = xfrm_clean,
 };

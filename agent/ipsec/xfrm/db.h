@@ -85,6 +85,7 @@ struct xfrm_guard {
 	struct xfrm_rule *foreign; /* policies of other programs that let packets pass */
 	size_t n_foreign;
 	bool foreign_known;
+	bool routes_stale; /* cached routes may bypass our policies */
 	/* What one round has read. */
 	struct xfrm_device {
 		int index;

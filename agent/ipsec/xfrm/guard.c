@@ -144,12 +144,41 @@ static int take_rule(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 	return 0;
 }
 
+/*
+ * The kernel drops cached routes when a policy is added, and not when one is removed: a connected socket goes
+ * on as the removed policy wanted it. So one of our policies of each family is set again, to the same value.
+ */
+static void drop_cached_routes(struct xfrm *db)
+{
+	bool is_done[2] = {false, false}, has_failed = false;
+
+	for (const struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		const bool ipv6 = pol->p->local.len == 16;
+		size_t i = 0;
+
+		if (is_done[ipv6] || pol->removing || pol->is_missing)
+			continue;
+		while (i < pol->n_rules &&
+		       (pol->rules[i].dir != XFRM_OUT || !pol->rules[i].protects))
+			i++;
+		if (i == pol->n_rules)
+			continue;
+		is_done[ipv6] = true;
+		has_failed = has_failed ||
+			     xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, &pol->rules[i], NULL) < 0;
+	}
+	db->guard.routes_stale = has_failed;
+}
+
 static void read_policies(struct xfrm *db)
 {
 	union xfrm_msg m;
 
-	if (db->guard.foreign_known)
+	if (db->guard.foreign_known) {
+		if (db->guard.routes_stale)
+			drop_cached_routes(db);
 		return;
+	}
 	db->guard.n_foreign = 0;
 	for (struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next)
 		pol->rules_seen = 0;
@@ -159,6 +188,8 @@ static void read_policies(struct xfrm *db)
 	     pol = pol->next)
 		pol->is_missing = pol->rules_seen < pol->n_rules &&
 				  pol->rules_seen + xfrm_restore_rules(db, pol) < pol->n_rules;
+	if (db->guard.foreign_known && db->guard.routes_stale)
+		drop_cached_routes(db);
 }
 
 /* ---- sysctls ---------------------------------------------------------------------------- */
@@ -261,7 +292,7 @@ static void judge_policy(struct xfrm *db, struct xfrm_policy *pol)
 	struct ipsec_event ev = {.kind = IPSEC_EV_JUDGED, .owner = pol->p->owner, .text = text};
 
 	pol->judged_round = db->guard.round;
-	if (!db->guard.foreign_known)
+	if (!db->guard.foreign_known || db->guard.routes_stale)
 		ev.reasons |= UNPROTECTED_UNKNOWN;
 	if (pol->is_missing)
 		ev.reasons |= UNPROTECTED_POLICY_MISSING;
@@ -353,6 +384,7 @@ static void note_event(struct xfrm *db)
 void xfrm_judge_anew(struct xfrm *db)
 {
 	db->guard.foreign_known = false;
+	db->guard.routes_stale = true;
 	note_event(db);
 }
 

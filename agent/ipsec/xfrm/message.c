@@ -311,24 +311,30 @@ static void fill_selector(struct xfrm_selector *s, const struct xfrm_rule *r)
 	}
 }
 
-static void put_template(struct nlmsghdr *h, const struct xfrm_rule *r)
+static void fill_template(struct xfrm_user_tmpl *t, const struct xfrm_rule *r)
 {
-	struct xfrm_user_tmpl t = {
+	*t = (struct xfrm_user_tmpl){
 		.id.proto = IPPROTO_ESP,
 		.id.spi = htonl(r->pin.n),
 		.family = family_of(&r->dst),
 		.reqid = r->reqid,
 		.mode = r->tunnel ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT,
 		.optional = r->optional,
-		.aalgos = UINT32_MAX, /* masks of PF_KEY, which cannot express AEADs */
+		.aalgos = UINT32_MAX, /* these masks are PF_KEY's, AEADs do not fit in */
 		.ealgos = UINT32_MAX,
 		.calgos = UINT32_MAX,
 	};
-
 	if (r->tunnel) {
-		put_addr(&t.saddr, &r->src);
-		put_addr(&t.id.daddr, &r->dst);
+		put_addr(&t->saddr, &r->src);
+		put_addr(&t->id.daddr, &r->dst);
 	}
+}
+
+static void put_template(struct nlmsghdr *h, const struct xfrm_rule *r)
+{
+	struct xfrm_user_tmpl t;
+
+	fill_template(&t, r);
 	mnl_attr_put(h, XFRMA_TMPL, sizeof t, &t);
 }
 
@@ -374,6 +380,13 @@ void xfrm_fill_bypass(struct xfrm_userpolicy_info *p, bool ipv6, uint8_t dir)
 	fill_no_limits(&p->lft);
 	p->dir = dir;
 	p->action = XFRM_POLICY_ALLOW;
+}
+
+void xfrm_fill_required(struct xfrm_required *q, const struct xfrm_rule *r)
+{
+	memset(q, 0, sizeof *q);
+	xfrm_fill_bypass(&q->policy, r->dst.len == 16, r->dir);
+	fill_template(&q->template, r);
 }
 
 static void read_rule(const struct xfrm_userpolicy_info *p, struct xfrm_rule *r)

@@ -78,6 +78,12 @@ void xfrm_put_rule_id(union xfrm_msg *m, uint32_t seq, uint16_t type, const stru
 void xfrm_put_dump_rules(union xfrm_msg *m, uint32_t seq);
 /* A socket policy that bypasses IPsec, for IP_XFRM_POLICY and IPV6_XFRM_POLICY. */
 void xfrm_fill_bypass(struct xfrm_userpolicy_info *p, bool ipv6, uint8_t dir);
+/* ... that lets pass what the SAs of a rule that protects have carried, whatever its selector is. */
+struct xfrm_required {
+	struct xfrm_userpolicy_info policy;
+	struct xfrm_user_tmpl template;
+};
+void xfrm_fill_required(struct xfrm_required *q, const struct xfrm_rule *r);
 
 /* ---- answers and events: false for another type, or one that is too short ---- */
 

@@ -241,6 +241,16 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	return recvfrom(fd, data, room, MSG_DONTWAIT, (struct sockaddr *)from, &len);
 }
 
+int os_udp_share(struct uv_udp_s *udp)
+{
+	uv_os_fd_t fd;
+	int on = 1;
+
+	if (uv_fileno((uv_handle_t *)udp, &fd) != 0)
+		return -1;
+	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+}
+
 bool os_is_terminal(int fd)
 {
 	const char *term = getenv("TERM");

@@ -168,6 +168,12 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 	return -1; /* libuv delivers each datagram as its read completes */
 }
 
+int os_udp_share(struct uv_udp_s *udp)
+{
+	(void)udp;
+	return -1;
+}
+
 bool os_is_terminal(int fd)
 {
 	HANDLE h = (HANDLE)_get_osfhandle(fd);

@@ -247,6 +247,9 @@ static void perform(const struct privsep_request *r)
 		MUST(context != NULL && c != NULL && context->inner == c->inner);
 		MUST((c->parts & r->part) != 0);
 		break;
+	case PRIVSEP_REQUIRE:
+		MUST(grant != NULL);
+		break;
 	default:
 		MUST(r->op == PRIVSEP_RECOVER || r->op == PRIVSEP_EXEMPT ||
 		     r->op == PRIVSEP_RELOAD);

@@ -129,7 +129,8 @@ static void no_other_size_and_no_other_version_is_read(void)
 	wire[0] = PRIVSEP_VERSION;
 	for (unsigned op = 0; op < 256; op++) {
 		const bool fits = op == PRIVSEP_POLICY_REMOVE || op == PRIVSEP_RESERVE ||
-				  op == PRIVSEP_REMOVE || op == PRIVSEP_QUERY;
+				  op == PRIVSEP_REMOVE || op == PRIVSEP_QUERY ||
+				  op == PRIVSEP_REQUIRE;
 
 		wire[1] = (uint8_t)op;
 		CHECK((privsep_get_request(&back, wire, PRIVSEP_LEN, &e) == 0) == fits);

@@ -14,6 +14,7 @@
 #ifndef SAPAIR_AGENT_IPSEC_IPSEC_H
 #define SAPAIR_AGENT_IPSEC_IPSEC_H
 
+#include "agent/ipsec/protection.h"
 #include "proto/base/addr.h"
 #include "proto/base/err.h"
 #include "proto/config/policy.h"
@@ -37,6 +38,7 @@ enum ipsec_event_kind {
 	IPSEC_EV_HARD,     /* an SA was ended by the system */
 	IPSEC_EV_ACQUIRE,  /* traffic wants an SA that is not there */
 	IPSEC_EV_REMOVED,  /* somebody else removed an SA or a policy of ours */
+	IPSEC_EV_JUDGED,   /* reasons says whether the policy's traffic can pass in clear */
 	IPSEC_EV_DATAGRAM, /* soft: a payload came out of an inbound SA */
 	IPSEC_EV_DROPPED,  /* soft, rate-limited: packets that no SA took; count in n */
 	IPSEC_EV_LOST      /* the back end has ended: every call fails from now on */
@@ -49,6 +51,7 @@ struct ipsec_event {
 	enum ipsec_part part;
 	enum rekey_reason reason; /* IPSEC_EV_SOFT: bytes or packets */
 	struct spi spi;
+	uint32_t reasons;    /* IPSEC_EV_JUDGED: UNPROTECTED_..., 0: it cannot; text has details */
 	const uint8_t *data; /* IPSEC_EV_DATAGRAM: borrowed for the call */
 	size_t n;
 	const char *text; /* details for the log, or NULL */
@@ -95,6 +98,7 @@ typedef int ipsec_found(void *arg, const struct ipsec_leftover *l, struct err *e
 struct ipsec_can {
 	bool esn, tunnel, udp, seamless, permissive, counts, datagrams, survives;
 	bool selectors; /* protects and exempts other than "all" and "icmp" */
+	bool judges;    /* sends IPSEC_EV_JUDGED soon after policy_add, and after each change */
 	uint32_t window_max;
 	uint32_t lifetime_max_s; /* 0: none */
 	struct suite_list suites;
@@ -136,7 +140,9 @@ struct ipsec_ops {
 	void (*can)(struct ipsec *db, struct ipsec_can *can);
 
 	int (*policy_add)(struct ipsec *db, struct policy *p, struct err *e);
-	/* Removes what contexts it still has, too. No event names its owner any more. */
+	/* Removes what contexts it still has, too. No event names its owner any more. After -1 the
+	 * policy is still there, perhaps without some of its parts, and is only good for another
+	 * policy_remove(), which removes the rest. */
 	int (*policy_remove)(struct ipsec *db, struct policy *p, struct err *e);
 
 	/* A new context and the SPI of its inbound SA, both chosen by the system: the SPI is never
@@ -151,7 +157,8 @@ struct ipsec_ops {
 	int (*activate)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
 			struct err *e);
 	/* Before the active outbound SA is removed, the newest other one of the policy becomes
-	 * active. A part that is not there is no error. A context without parts is gone, and so is
+	 * active. A part that is not there is no error. After -1 what could not be removed is still
+	 * there, and the call may be repeated. A context without parts is gone, and so is
 	 * one that was only reserved. */
 	int (*remove)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
 

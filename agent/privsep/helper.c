@@ -97,6 +97,7 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	a->part = (uint8_t)ev->part;
 	a->reason = (uint8_t)ev->reason;
 	a->spi = ev->spi;
+	a->reasons = ev->reasons;
 	if (context != NULL)
 		a->ctx = privsep_context_number(&h->grants, grant, context);
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
@@ -150,11 +151,12 @@ static int do_policy_add(struct helper *h, const struct request *q, struct err *
 static int do_policy_remove(struct helper *h, const struct request *q, struct err *e)
 {
 	struct owned *own = q->grant->owner;
-	int rc = ipsec_policy_remove(h->db, &own->p, e);
 
+	if (ipsec_policy_remove(h->db, &own->p, e) < 0)
+		return -1; /* the client asks again */
 	privsep_grant_remove(&h->grants, q->grant);
 	free(own);
-	return rc;
+	return 0;
 }
 
 static int do_reserve(struct helper *h, const struct request *q, struct err *e)
@@ -200,13 +202,12 @@ static int do_activate(struct helper *h, const struct request *q, struct err *e)
 
 static int do_remove(struct helper *h, const struct request *q, struct err *e)
 {
-	int rc;
-
 	if (q->context == NULL) /* it is gone */
 		return 0;
-	rc = ipsec_remove(h->db, q->ctx, (enum ipsec_part)h->request.part, e);
+	if (ipsec_remove(h->db, q->ctx, (enum ipsec_part)h->request.part, e) < 0)
+		return -1; /* the client asks again */
 	privsep_context_removed(q->grant, q->context, h->request.part);
-	return rc;
+	return 0;
 }
 
 static int do_query(struct helper *h, const struct request *q, struct err *e)
@@ -406,10 +407,12 @@ static void open_routes(struct helper *h)
 static void confine(const struct helper *h)
 {
 	const struct confinement c = {.role = CONFINE_HELPER, .paths = h->source->paths};
-	char text[200];
+	struct confined result;
 
-	os_confine(&c, text, sizeof text);
-	log_line(LOG_INFO, "helper: confined: %s", text);
+	os_confine(&c, &result);
+	log_line(LOG_INFO, "helper: confined: %s", result.done);
+	if (result.failed[0] != '\0')
+		log_line(LOG_WARN, "helper: not confined: %s", result.failed);
 }
 
 /* Everything that needs rights which the helper gives up afterwards. */

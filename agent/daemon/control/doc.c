@@ -4,6 +4,53 @@
 #include "agent/daemon/control/doc.h"
 
 #include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/protection.h"
+
+void doc_put_protection(struct json_out *o, const struct peer *p)
+{
+	struct peer_view v;
+
+	peer_view(p, &v);
+	json_put_bool(o, "protected", v.unprotected == 0);
+	protection_put_words(o, v.unprotected);
+	json_put_bool(o, "carrying", v.carrying);
+}
+
+void doc_put_shown(struct json_out *o, unsigned shown)
+{
+	json_put_array(o, "shown");
+	if ((shown & SHOWN_PATH) != 0)
+		json_put_text(o, NULL, "path");
+	if ((shown & SHOWN_COUNTERS) != 0)
+		json_put_text(o, NULL, "counters");
+	if ((shown & SHOWN_CLOSED) != 0)
+		json_put_text(o, NULL, "closed");
+	json_put_array_end(o);
+}
+
+#define UNREMOVED_MAX 32 /* SAs that a document names */
+
+void doc_put_removing(struct json_out *o, const struct peer *p)
+{
+	struct pair_view v;
+
+	if (!peer_is_removing(p))
+		return;
+	json_put_open(o, "removing");
+	json_put_bool(o, "policy", peer_has_policy_left(p));
+	json_put_array(o, "sas");
+	for (size_t i = 0; i < UNREMOVED_MAX && pair_unremoved(peer_pair(p), i, &v); i++) {
+		if (v.has_in)
+			json_put_spi(o, NULL, v.in);
+		if (v.has_out)
+			json_put_spi(o, NULL, v.out);
+	}
+	json_put_array_end(o);
+	json_put_open(o, "error");
+	control_put_err(o, peer_removal_error(p));
+	json_put_close(o);
+	json_put_close(o);
+}
 
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
 		enum ipsec_part part)

@@ -29,7 +29,7 @@ LAYERS = [
     ["agent/privsep/policy"],
     ["agent/privsep/"],
     ["agent/daemon/loop"],
-    ["agent/daemon/event"],
+    ["agent/daemon/event", "agent/daemon/removal"],
     ["agent/daemon/state"],
     ["agent/daemon/link/", "agent/daemon/pair/", "agent/daemon/verify/"],
     ["agent/daemon/peer/"],

@@ -136,7 +136,9 @@ struct ipsec_ops {
 	void (*can)(struct ipsec *db, struct ipsec_can *can);
 
 	int (*policy_add)(struct ipsec *db, struct policy *p, struct err *e);
-	/* Removes what contexts it still has, too. No event names its owner any more. */
+	/* Removes what contexts it still has, too. No event names its owner any more. After -1 the
+	 * policy is still there, perhaps without some of its parts, and is only good for another
+	 * policy_remove(), which removes the rest. */
 	int (*policy_remove)(struct ipsec *db, struct policy *p, struct err *e);
 
 	/* A new context and the SPI of its inbound SA, both chosen by the system: the SPI is never
@@ -151,7 +153,8 @@ struct ipsec_ops {
 	int (*activate)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
 			struct err *e);
 	/* Before the active outbound SA is removed, the newest other one of the policy becomes
-	 * active. A part that is not there is no error. A context without parts is gone, and so is
+	 * active. A part that is not there is no error. After -1 what could not be removed is still
+	 * there, and the call may be repeated. A context without parts is gone, and so is
 	 * one that was only reserved. */
 	int (*remove)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
 

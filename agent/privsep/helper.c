@@ -150,11 +150,12 @@ static int do_policy_add(struct helper *h, const struct request *q, struct err *
 static int do_policy_remove(struct helper *h, const struct request *q, struct err *e)
 {
 	struct owned *own = q->grant->owner;
-	int rc = ipsec_policy_remove(h->db, &own->p, e);
 
+	if (ipsec_policy_remove(h->db, &own->p, e) < 0)
+		return -1; /* the client asks again */
 	privsep_grant_remove(&h->grants, q->grant);
 	free(own);
-	return rc;
+	return 0;
 }
 
 static int do_reserve(struct helper *h, const struct request *q, struct err *e)
@@ -200,13 +201,12 @@ static int do_activate(struct helper *h, const struct request *q, struct err *e)
 
 static int do_remove(struct helper *h, const struct request *q, struct err *e)
 {
-	int rc;
-
 	if (q->context == NULL) /* it is gone */
 		return 0;
-	rc = ipsec_remove(h->db, q->ctx, (enum ipsec_part)h->request.part, e);
+	if (ipsec_remove(h->db, q->ctx, (enum ipsec_part)h->request.part, e) < 0)
+		return -1; /* the client asks again */
 	privsep_context_removed(q->grant, q->context, h->request.part);
-	return rc;
+	return 0;
 }
 
 static int do_query(struct helper *h, const struct request *q, struct err *e)

@@ -1,4 +1,4 @@
-/* proto/config: defaults, every member, and what is wrong told by line, column and path. */
+/* proto/config: defaults, every member, and errors with line, column and path. */
 #include "proto/config/config.h"
 
 #include <stdlib.h>
@@ -170,7 +170,7 @@ static void the_esp_port_follows_the_listen_port(void)
 	config_free(&c);
 }
 
-/* A peer at 192.0.2.1 with these members besides. */
+/* A config with one peer at 192.0.2.1; further members of the peer follow. */
 #define P1 "{\"peers\":[{\"address\":\"192.0.2.1\""
 #define P2 "{\"peers\":[{\"address\":\"192.0.2.1\"},{\"address\":"
 
@@ -305,7 +305,7 @@ static void peers_are_added_by_address(void)
 	CHECK(config_add_peer(&c, "nobody", &e) == -1);
 	CHECK(e.code == ERR_USAGE);
 	CHECK_U64(c.n_peers, 2);
-	/* One that is taken back leaves room for another. */
+	/* Removing a peer makes room for another. */
 	c.n_peers = 1;
 	CHECK(config_add_peer(&c, "192.0.2.2:99", &e) == 0);
 	CHECK(config_check(&c, &e) == -1);
@@ -339,7 +339,7 @@ static void ten_thousand_peers_are_the_maximum(void)
 	free(text);
 }
 
-static void each_member_says_what_a_change_of_it_does(void)
+static void each_member_states_the_effect_of_its_change(void)
 {
 	static const struct {
 		const char *peer;
@@ -478,6 +478,6 @@ T_MAIN(T(an_empty_config_has_every_default), T(a_peer_needs_its_address_alone),
        T(every_member_is_read), T(defaults_apply_to_peers_listed_before_them),
        T(the_esp_port_follows_the_listen_port), T(errors_have_line_column_and_path),
        T(one_address_may_have_two_peers_by_local_address), T(peers_are_added_by_address),
-       T(ten_thousand_peers_are_the_maximum), T(each_member_says_what_a_change_of_it_does),
+       T(ten_thousand_peers_are_the_maximum), T(each_member_states_the_effect_of_its_change),
        T(the_first_member_that_needs_a_restart_is_named), T(options_are_written_as_they_are_read),
        T(a_policy_blocks_protected_traffic_that_is_not_exempt))

@@ -1,5 +1,5 @@
 /*
- * proto/keysched: the vectors of docs/protocol.md, and that every input counts.
+ * proto/exchange/keysched: the vectors of docs/protocol.md; every input changes the output.
  *
  * The expected values come from tests/unit/vectors_keysched.py, which has its own HKDF.
  */
@@ -169,7 +169,7 @@ static void ppk_checks_are_those_of_the_vectors_and_differ_by_role(void)
 	CHECK(!bytes_equal(client, server, TAG_LEN));
 }
 
-/* All that may be derived from one context, side by side. */
+/* All outputs that one context gives. */
 struct derived {
 	struct secret down, up, probe;
 	uint8_t answer_tag[TAG_LEN], confirm_tag[TAG_LEN];
@@ -267,7 +267,7 @@ static void the_choices_and_both_spis_are_bound_into_keys_or_tags(void)
 	derive(&a);
 	c.leader_spi.n++;
 	derive(&b);
-	CHECK(secret_equal(&a.down, &b.down)); /* an SA is bound to its own SPI */
+	CHECK(secret_equal(&a.down, &b.down)); /* an SA is bound to its SPI */
 	CHECK(!secret_equal(&a.up, &b.up));
 	CHECK(!bytes_equal(a.answer_tag, b.answer_tag, TAG_LEN));
 	reset();

@@ -1,4 +1,4 @@
-/* agent/privsep: one way to write each record; the helper does what its own config says, or less. */
+/* agent/privsep: each record has one encoding; the helper allows only requests that its config permits. */
 #include "agent/privsep/policy.h"
 #include "tests/t.h"
 
@@ -49,7 +49,7 @@ static struct privsep_request activate_request(uint64_t ctx, struct spi out)
 
 #define SAMPLES 9
 
-/* One of each, all that it has filled. */
+/* One request of each kind, with all its members set. */
 static size_t samples(struct privsep_request out[SAMPLES])
 {
 	const struct spi spi = {0x12345678};
@@ -137,7 +137,7 @@ static void no_other_size_and_no_other_version_is_read(void)
 	CHECK(privsep_get_answer(&answer, wire, PRIVSEP_LEN - 1, &e) < 0);
 }
 
-/* Whatever is read would be written the same way: no bit is looked past. */
+/* A record that is read is written with the same bytes: no bit is ignored. */
 static void every_changed_byte_is_refused_or_seen(void)
 {
 	struct privsep_request all[SAMPLES], back;
@@ -163,7 +163,7 @@ static void every_changed_byte_is_refused_or_seen(void)
 	CHECK(refused > 36000);
 }
 
-static void what_is_refused_leaves_no_key(void)
+static void a_refused_request_leaves_no_key(void)
 {
 	struct privsep_request r = install_request(1, (struct spi){256}, (struct spi){257}), back;
 	static const struct privsep_request none;
@@ -176,7 +176,7 @@ static void what_is_refused_leaves_no_key(void)
 	CHECK(strstr(e.cause, "malformed") != NULL);
 }
 
-static void texts_that_would_hurt_a_terminal_are_refused(void)
+static void texts_with_terminal_control_codes_are_refused(void)
 {
 	struct privsep_request all[SAMPLES], back;
 	uint8_t wire[PRIVSEP_LEN];
@@ -271,7 +271,7 @@ static bool allows(const struct privsep_request *r)
 	return privsep_check(&grants, r, route, &asked, &grant, &context, &e) == 0;
 }
 
-/* Refused, for that reason. */
+/* Is the request refused for this reason? */
 static bool refuses(const struct privsep_request *r, enum err_code code, const char *part)
 {
 	bool ok = !allows(r) && e.code == code && strstr(e.cause, part) != NULL;
@@ -439,7 +439,8 @@ static void both_sas_of_a_request_are_judged(void)
 	r.out.keys.window = UINT32_MAX;
 	CHECK(refuses(&r, ERR_PERM, "window"));
 	r.out.keys.window = r.in.keys.window;
-	r.out.limits.hard_packets = 1000; /* stricter, but both get the limits of the inbound SA */
+	r.out.limits.hard_packets =
+		1000; /* stricter, but both SAs get the limits of the inbound one */
 	CHECK(refuses(&r, ERR_PERM, "different limits"));
 	r.out.limits.hard_packets = 0;
 	r.out.keys.esn = false;
@@ -449,7 +450,7 @@ static void both_sas_of_a_request_are_judged(void)
 	privsep_grants_free(&grants);
 }
 
-static void a_context_that_is_gone_stays_gone(void)
+static void a_removed_context_stays_removed(void)
 {
 	struct privsep_request r;
 	uint64_t first, next;
@@ -537,13 +538,13 @@ static void limits_are_those_of_the_config_or_stricter(void)
 				: i == 1 ? &r.in.limits.soft_packets
 				: i == 2 ? &r.in.limits.hard_bytes
 					 : &r.in.limits.hard_packets;
-			*limit = more != 0 ? *limit + 1 : 0; /* 0 is no limit at all */
+			*limit = more != 0 ? *limit + 1 : 0; /* 0: no limit */
 			make_out_alike(&r);
 			CHECK(refuses(&r, ERR_PERM, "bytes or packets"));
 		}
 	}
 	privsep_grants_free(&grants);
-	/* Without ESN the numbers end, whatever the config says. */
+	/* Without ESN, sequence numbers limit the packets, whatever the config says. */
 	if (!config(two_peers))
 		return;
 	ctx = reserved(added(0), 1, in);
@@ -558,7 +559,7 @@ static void limits_are_those_of_the_config_or_stricter(void)
 	privsep_grants_free(&grants);
 }
 
-static void so_many_sas_and_no_more(void)
+static void the_number_of_sas_is_limited(void)
 {
 	struct privsep_request r = {.op = PRIVSEP_RESERVE};
 	uint32_t n = 0;
@@ -580,7 +581,7 @@ static void so_many_sas_and_no_more(void)
 	privsep_grants_free(&grants);
 }
 
-static void what_an_earlier_run_left_can_only_be_removed(void)
+static void leftovers_can_only_be_removed(void)
 {
 	struct privsep_request r;
 	uint32_t policy;
@@ -662,11 +663,10 @@ static void thousands_of_policies_have_numbers_of_their_own(void)
 }
 
 T_MAIN(T(every_request_comes_back_as_it_was), T(no_other_size_and_no_other_version_is_read),
-       T(every_changed_byte_is_refused_or_seen), T(what_is_refused_leaves_no_key),
-       T(texts_that_would_hurt_a_terminal_are_refused), T(answers_come_back_as_they_were),
+       T(every_changed_byte_is_refused_or_seen), T(a_refused_request_leaves_no_key),
+       T(texts_with_terminal_control_codes_are_refused), T(answers_come_back_as_they_were),
        T(policies_are_those_of_the_config), T(sas_are_for_policies_in_force_and_in_turn),
-       T(both_sas_of_a_request_are_judged), T(a_context_that_is_gone_stays_gone),
-       T(limits_are_those_of_the_config_or_stricter), T(so_many_sas_and_no_more),
-       T(what_an_earlier_run_left_can_only_be_removed),
-       T(a_peer_that_left_the_config_gets_nothing_more),
+       T(both_sas_of_a_request_are_judged), T(a_removed_context_stays_removed),
+       T(limits_are_those_of_the_config_or_stricter), T(the_number_of_sas_is_limited),
+       T(leftovers_can_only_be_removed), T(a_peer_that_left_the_config_gets_nothing_more),
        T(thousands_of_policies_have_numbers_of_their_own))

@@ -5,6 +5,30 @@
 
 #include "agent/daemon/peer/peer.h"
 
+#define UNREMOVED_MAX 32 /* SAs that a document names */
+
+void doc_put_removing(struct json_out *o, const struct peer *p)
+{
+	struct pair_view v;
+
+	if (!peer_is_removing(p))
+		return;
+	json_put_open(o, "removing");
+	json_put_bool(o, "policy", peer_has_policy_left(p));
+	json_put_array(o, "sas");
+	for (size_t i = 0; i < UNREMOVED_MAX && pair_unremoved(peer_pair(p), i, &v); i++) {
+		if (v.has_in)
+			json_put_spi(o, NULL, v.in);
+		if (v.has_out)
+			json_put_spi(o, NULL, v.out);
+	}
+	json_put_array_end(o);
+	json_put_open(o, "error");
+	control_put_err(o, peer_removal_error(p));
+	json_put_close(o);
+	json_put_close(o);
+}
+
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
 		enum ipsec_part part)
 {

@@ -53,17 +53,16 @@ int policy_install(struct peer_policy *p, struct agent *a, const struct peer_con
 	return 0;
 }
 
-void policy_remove(struct peer_policy *p, struct agent *a)
+int policy_remove(struct peer_policy *p, struct agent *a, struct err *e)
 {
-	struct err e = {0};
-
-	if (!p->is_installed)
-		return;
+	p->is_left = p->is_left || p->is_installed;
 	p->is_installed = false;
-	if (ipsec_policy_remove(a->db, &p->sa, &e) < 0) {
-		err_in(&e, "remove the policy");
-		event_fail(&a->events, EVENT_SYSTEM, p->sa.peer, &e);
-	}
+	if (!p->is_left)
+		return 0;
+	if (ipsec_policy_remove(a->db, &p->sa, e) < 0)
+		return err_in(e, "remove the policy");
+	p->is_left = false;
+	return 0;
 }
 
 bool policy_is_installed(const struct peer_policy *p)

@@ -39,6 +39,7 @@ struct wfp_policy {
 	struct wfp_filters filters;
 	struct pair *pairs;
 	bool checking; /* a job of on_checked() is queued */
+	bool removing; /* nothing of it is restored any more */
 	unsigned drops;
 	struct wfp_event drop; /* the last one */
 	uint64_t drops_reported_ms;
@@ -179,6 +180,7 @@ static int policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 
 	if (pol == NULL)
 		return 0;
+	pol->removing = true;
 	j = wfp_job_new(wfp_filters_remove, e);
 	if (j == NULL || put_contexts(j, pol) < 0) {
 		wfp_job_free(j);
@@ -275,26 +277,6 @@ static int activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_k
 	return add(ipsec, ctx, out, true, e);
 }
 
-static void on_removed(void *db, struct wfp_job *j)
-{
-	(void)db;
-	if (j->rc < 0)
-		log_line(LOG_ERROR, "cannot remove an SA context: %s", j->e.cause);
-}
-
-static int post_removal(struct wfp *db, uint64_t context, bool expire, struct err *e)
-{
-	struct wfp_job *j = wfp_job_new(expire ? wfp_pair_expire : wfp_pair_delete, e);
-
-	if (j == NULL)
-		return -1;
-	j->context = context;
-	j->done = on_removed;
-	wfp_post(db->work, j);
-	return 0;
-}
-
-/* Does not wait: later jobs for the same context follow it in the queue. */
 static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		       struct err *e)
 {
@@ -302,6 +284,7 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	bool in, out, expire, all;
+	struct wfp_job *j;
 
 	if (pair == NULL)
 		return 0;
@@ -310,8 +293,13 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 	all = !in && !out;
 	/* The other SA of a recovered context is an entry of its own, and is removed later. */
 	expire = pair->has_out && !out && (in || (pair->recovered && part != IPSEC_BOTH));
-	if ((expire || all) && post_removal(db, pair->context, expire, e) < 0)
-		return -1;
+	if (expire || all) {
+		j = wfp_job_new(expire ? wfp_pair_expire : wfp_pair_delete, e);
+		if (j != NULL)
+			j->context = pair->context;
+		if (wfp_result(wfp_do(db->work, j, e), e) < 0)
+			return -1;
+	}
 	pair->has_in = in;
 	pair->has_out = out;
 	if (all)
@@ -422,7 +410,7 @@ static void on_checked(void *arg, struct wfp_job *j)
 	if (pol == NULL)
 		return;
 	pol->checking = false;
-	if (j->rc < 0 || db->closing)
+	if (j->rc < 0 || db->closing || pol->removing)
 		return;
 	all = (j->changed || j->existed) && restore_filters(db, pol) && j->changed;
 	if (all || j->n_ids > 0)
@@ -432,7 +420,7 @@ static void on_checked(void *arg, struct wfp_job *j)
 
 static void start_check(struct wfp *db, struct wfp_policy *pol)
 {
-	struct wfp_job *j = pol->checking ? NULL : wfp_job_new(wfp_check, NULL);
+	struct wfp_job *j = pol->checking || pol->removing ? NULL : wfp_job_new(wfp_check, NULL);
 
 	if (j == NULL || put_contexts(j, pol) < 0) {
 		wfp_job_free(j);

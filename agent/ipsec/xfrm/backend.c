@@ -14,6 +14,7 @@
  * the pair of hosts. So objects of an earlier run are recognised, and those of others are not touched.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/log.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -128,6 +129,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
 	struct xfrm_policy *cut;
+	struct err why = {0};
 
 	if (pol == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -144,7 +146,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 		goto free_policy;
 	}
 	xfrm_make_rules(pol);
-	if (xfrm_encap_open(db, pol, e) < 0 || xfrm_install_rules(db, pol, e) < 0)
+	if (xfrm_install_rules(db, pol, e) < 0)
 		goto free_policy;
 	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
 	if (cut != NULL)
@@ -155,10 +157,12 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	db->policies = pol;
 	p->ref = (uintptr_t)pol;
 	xfrm_adopt_sas(db, pol);
+	/* Without its encapsulation socket the pair is closed; xfrm_reserve() tries again. */
+	if (xfrm_encap_open(db, pol, &why) < 0)
+		log_line(LOG_WARN, "xfrm: %s", why.cause);
 	return 0;
 
 free_policy:
-	xfrm_encap_close(db, pol);
 	free(pol);
 	return -1;
 }
@@ -226,9 +230,12 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err 
 
 	if (pol == NULL)
 		return -1;
+	pol->removing = true;
+	while (pol->pairs != NULL)
+		xfrm_free_pair(db, pol->pairs);
 	if (remove_sas(db, pol->number, &p->local, &p->remote, e) < 0 ||
 	    remove_sas(db, pol->number, &p->remote, &p->local, e) < 0)
-		rc = -1;
+		return -1; /* still protected */
 	/* Exemptions last, so that neighbour discovery keeps working. */
 	for (size_t i = pol->n_rules; i-- > 0;)
 		if (xfrm_delete_rule(db, &pol->rules[i], rc == 0 ? e : NULL) < 0)
@@ -236,9 +243,11 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err 
 	/* Until now traffic could make the kernel add larval SAs. */
 	if (remove_sas(db, pol->number, &p->local, &p->remote, rc == 0 ? e : NULL) < 0)
 		rc = -1;
+	if (rc < 0)
+		return -1;
 	xfrm_forget_old(db, pol->number);
 	free_policy(db, pol);
-	return rc;
+	return 0;
 }
 
 static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, struct err *e)
@@ -256,15 +265,18 @@ static int xfrm_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx 
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
-	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct xfrm_pair *pair;
 	struct err why = {0};
 	struct xfrm_sa sa, got;
 	union xfrm_msg m;
 	unsigned tries = 0;
 	int rc;
 
+	if (pol == NULL || xfrm_encap_open(db, pol, e) < 0)
+		return -1;
+	pair = xfrm_new_pair(db, pol);
 	if (pair == NULL)
-		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+		return err_set(e, ERR_OS, "no memory");
 	do {
 		memset(&why, 0, sizeof why);
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
@@ -458,16 +470,15 @@ static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 		/* Sending fails while a policy names a removed SA: measured on Linux 7.2. */
 		if (pair->policy->selected == pair)
 			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
-		sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
-			rc = -1;
-		pair->has_out = pair->out_waits = false;
+		if (rc == 0)
+			rc = remove_outbound(db, pair, e);
 	}
 	if ((part & IPSEC_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
 		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
 			rc = -1;
-		pair->has_in = pair->is_reserved = false;
+		else
+			pair->has_in = pair->is_reserved = false;
 	}
 	if (!pair->has_in && !pair->has_out && !pair->is_reserved)
 		xfrm_free_pair(db, pair);

@@ -136,6 +136,8 @@ static bool restore_rules(struct xfrm *db, struct xfrm_policy *pol)
 {
 	bool missing = false;
 
+	if (pol->removing)
+		return false;
 	for (size_t i = 0; i < pol->n_rules; i++)
 		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
 			missing = true;
@@ -160,7 +162,7 @@ static void on_rule_changed(struct xfrm *db, const struct xfrm_rule *is)
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
 				 .text = "somebody else changed a policy of ours: it is put back"};
 
-	for (size_t i = 0; pol != NULL && i < pol->n_rules; i++) {
+	for (size_t i = 0; pol != NULL && !pol->removing && i < pol->n_rules; i++) {
 		const struct xfrm_rule *r = &pol->rules[i];
 
 		if (!xfrm_rule_same_selector(r, is) ||

@@ -76,6 +76,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 		json_put_ms(o, "rtt_ms", v.rtt_us);
 		json_put_close(o);
 	}
+	doc_put_removing(o, p);
 	if (peer_trouble(p) != NULL) {
 		json_put_open(o, "error");
 		control_put_err(o, peer_trouble(p));
@@ -109,7 +110,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 static void run_status(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
 	struct agent *a = c->control->agent;
-	size_t size = 4096 + (p != NULL ? 1 : a->n_peers) * 2304;
+	size_t size = 4096 + (p != NULL ? 1 : a->n_peers) * 4096;
 	struct json_out *o = control_reply_begin(c, size, "sapair.status/1");
 
 	(void)req;

@@ -80,6 +80,18 @@ static int take_status(struct request *q, const struct cJSON *d, const char *lin
 	return to->status == NULL ? request_parse(&to->status, line, len, e) : 0;
 }
 
+/* What a peer that takes over the network process could use. */
+static void look_at_confinement(struct doctor *d)
+{
+	const char *failed = d->status != NULL ? show_text(json_root(d->status), "unconfined", "")
+					       : "";
+
+	if (failed[0] != '\0')
+		find(d, "confinement", DOUBTFUL,
+		     "use a kernel with seccomp filters and Landlock (Linux 5.13)",
+		     "the agent runs without: %s", failed);
+}
+
 static void look_at_agent(struct doctor *d)
 {
 	const char *control = args_text(d->args, "control");
@@ -106,6 +118,7 @@ static void look_at_agent(struct doctor *d)
 	else
 		find(d, "agent", FINE, NULL, "running, back end %s",
 		     show_text(json_root(d->status), "backend", "unknown"));
+	look_at_confinement(d);
 	request_close(&q);
 }
 
@@ -114,10 +127,9 @@ static int read_config(struct doctor *d, const char *path, bool is_there, struct
 	char dir[OS_PATH_MAX];
 
 	os_dir_of(dir, path);
-	if ((is_there ? conf_read(&d->cfg, path, e) : config_init(&d->cfg, e)) < 0 ||
-	    conf_peers(&d->cfg, dir, e) < 0)
+	if (conf_load(&d->cfg, is_there ? path : NULL, dir, e) < 0)
 		return -1;
-	if (config_check(&d->cfg, e) == 0 && conf_identity(&d->cfg, dir, e) == 0)
+	if (conf_identity(&d->cfg, dir, e) == 0)
 		return 0;
 	config_free(&d->cfg);
 	return -1;
@@ -611,6 +623,45 @@ static void look_at_pair(struct doctor *d, const struct cJSON *p)
 	}
 }
 
+/* Can traffic to the peer pass in clear? The agent judges; the hint has a command that shows the cause. */
+static void look_at_protection(struct doctor *d, const struct cJSON *p)
+{
+	static const struct {
+		const char *word, *hint;
+	} hints[] = {
+		{"sysctl",
+		 "sysctl -a | grep -E 'disable_(xfrm|policy) = 1' shows it; set it to 0 for the "
+		 "interface and for \"all\""},
+		{"foreign-policy",
+		 "ip xfrm policy shows it: one whose priority number is not above "
+		 "ours; remove it"},
+		{"policy-missing",
+		 "ip xfrm policy shows what is there; the agent's log has the cause"},
+		{"address-gone", "ip address shows the addresses of this host"},
+		{"route", "ip route get ADDRESS shows the address that this host sends from"},
+		{"peer-is-local", "ip address shows the peer's address on this host: remove it"},
+		{"soft-backend",
+		 "use the back end xfrm or wfp to protect packets of other programs"},
+	};
+	const bool is_exposed = show_is_exposed(p);
+	const char *hint = NULL;
+	char text[SHOW_PROTECTED];
+	struct finding *f;
+
+	if (show_is(p, "protected")) {
+		find(d, "protected", FINE, NULL, "traffic cannot pass in clear on this host");
+		return;
+	}
+	show_protected(text, p);
+	for (size_t i = 0; i < sizeof hints / sizeof hints[0] && hint == NULL; i++)
+		if (strstr(text, hints[i].word) != NULL)
+			hint = hints[i].hint;
+	f = find(d, "protected", is_exposed ? WRONG : DOUBTFUL, hint,
+		 "traffic can pass in clear: %s", strlen(text) > 4 ? text + 4 : "unknown");
+	if (is_exposed)
+		f->exit = err_exit_status(ERR_VERIFY);
+}
+
 static bool is_meant(const struct doctor *d, const char *name)
 {
 	const char *peer = args_word(d->args, 0);
@@ -631,6 +682,7 @@ static int look_at_peers(struct doctor *d, struct err *e)
 		seen++;
 		d->peer = show_text(p, "name", "");
 		look_at_pair(d, p);
+		look_at_protection(d, p);
 		look_at_way(d, p);
 	}
 	for (size_t i = 0; peers == NULL && i < d->cfg.n_peers; i++) {

@@ -3,6 +3,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,9 +21,8 @@
 static const char server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
 static const char client_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
 
-static void add(struct cert_reasons *r, enum cert_fault fault, bool pin_helps, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-static void add(struct cert_reasons *r, enum cert_fault fault, bool pin_helps, const char *fmt, ...)
+void cert_reason_add(struct cert_reasons *r, enum cert_fault fault, bool pin_helps, const char *fmt,
+		     ...)
 {
 	struct cert_reason *to;
 	va_list ap;
@@ -58,14 +58,15 @@ static void judge_dates(const mbedtls_x509_crt *crt, uint32_t flags, const char 
 	cert_date_put(now, (int64_t)time(NULL));
 	if (flags & MBEDTLS_X509_BADCERT_EXPIRED) {
 		cert_date_put(date, cert_seconds_of(&crt->valid_to));
-		add(r, CERT_EXPIRED, pin_helps,
-		    "%s has expired: it ended at %s, the clock here says %s", what, date, now);
+		cert_reason_add(r, CERT_EXPIRED, pin_helps,
+				"%s has expired: it ended at %s, the clock here says %s", what,
+				date, now);
 	}
 	if (flags & MBEDTLS_X509_BADCERT_FUTURE) {
 		cert_date_put(date, cert_seconds_of(&crt->valid_from));
-		add(r, CERT_NOT_YET_VALID, pin_helps,
-		    "%s is not valid yet: it begins at %s, the clock here says %s", what, date,
-		    now);
+		cert_reason_add(r, CERT_NOT_YET_VALID, pin_helps,
+				"%s is not valid yet: it begins at %s, the clock here says %s",
+				what, date, now);
 	}
 }
 
@@ -131,15 +132,17 @@ static void judge_purpose(const mbedtls_x509_crt *leaf, enum tls_role role, stru
 
 	if (mbedtls_x509_crt_check_extended_key_usage(leaf, use, sizeof client_auth) != 0) {
 		list_purposes(found, leaf);
-		add(r, CERT_WRONG_PURPOSE, false,
-		    "the certificate's extended key usage is %s; a host that %s needs %s", found,
-		    role == TLS_CLIENT ? "connects" : "accepts connections",
-		    role == TLS_CLIENT ? "clientAuth" : "serverAuth");
+		cert_reason_add(
+			r, CERT_WRONG_PURPOSE, false,
+			"the certificate's extended key usage is %s; a host that %s needs %s",
+			found, role == TLS_CLIENT ? "connects" : "accepts connections",
+			role == TLS_CLIENT ? "clientAuth" : "serverAuth");
 	}
 	if (mbedtls_x509_crt_check_key_usage(leaf, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0) {
 		list_usages(found, leaf->MBEDTLS_PRIVATE(key_usage));
-		add(r, CERT_WRONG_PURPOSE, false,
-		    "the certificate's key usage is %s; digitalSignature is needed", found);
+		cert_reason_add(r, CERT_WRONG_PURPOSE, false,
+				"the certificate's key usage is %s; digitalSignature is needed",
+				found);
 	}
 }
 
@@ -153,19 +156,22 @@ static void judge_strength(const mbedtls_x509_crt *crt, uint32_t flags, bool is_
 
 	if (flags & MBEDTLS_X509_BADCERT_BAD_MD) {
 		mbedtls_oid_get_sig_alg_desc(&crt->sig_oid, &md);
-		add(r, CERT_WEAK, !is_leaf,
-		    "%s is signed with %s; SHA-256, SHA-384 or SHA-512 is needed", what, md);
+		cert_reason_add(r, CERT_WEAK, !is_leaf,
+				"%s is signed with %s; SHA-256, SHA-384 or SHA-512 is needed", what,
+				md);
 	}
 	cert_key_put(key, &crt->pk);
 	if (is_leaf && !cert_key_is_ec(&crt->pk))
-		add(r, CERT_WEAK, false,
-		    "%s has a key of type %s; EC on P-256, P-384 or P-521 is needed", what, key);
+		cert_reason_add(r, CERT_WEAK, false,
+				"%s has a key of type %s; EC on P-256, P-384 or P-521 is needed",
+				what, key);
 	else if (flags & (MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY))
 		/* mbedTLS flags what was signed with the key */
-		add(r, CERT_WEAK, !is_leaf,
-		    "%s (key: %s) is signed with a key that is too weak; needed is EC on P-256, P-384 "
-		    "or P-521, or RSA of 2048 bits",
-		    what, key);
+		cert_reason_add(
+			r, CERT_WEAK, !is_leaf,
+			"%s (key: %s) is signed with a key that is too weak; needed is EC on P-256, P-384 "
+			"or P-521, or RSA of 2048 bits",
+			what, key);
 }
 
 /* ---- names ----------------------------------------------------------------------------- */
@@ -247,26 +253,32 @@ bool cert_names_match(const struct cert_facts *f, const struct cert_wanted *w,
 			 is_set(w->name) && addr[0] != '\0' ? " or " : "",
 			 addr[0] != '\0' ? "the address " : "", addr);
 	cert_names_put(found, sizeof found, f);
-	add(r, CERT_WRONG_PEER, true, "the certificate has %s; needed is %s%s", found, wanted,
-	    f->addrs_more > 0 && !by_identity
-		    ? "; only its first 64 addresses are looked at" /* CERT_ADDRS_MAX */
-		    : "");
+	cert_reason_add(r, CERT_WRONG_PEER, true, "the certificate has %s; needed is %s%s", found,
+			wanted,
+			f->addrs_more > 0 && !by_identity
+				? "; only its first 64 addresses are looked at" /* CERT_ADDRS_MAX */
+				: "");
 	return false;
 }
 
 void cert_lab_refused(struct cert_reasons *r)
 {
-	add(r, CERT_LAB, true,
-	    "it is a lab identity (organisational unit \"sapair lab\"), and allow_lab is not set");
+	cert_reason_add(
+		r, CERT_LAB, true,
+		"it is a lab identity (organisational unit \"sapair lab\"), and allow_lab is not set");
 }
 
 /* ---- the chain ------------------------------------------------------------------------- */
 
-void verify_begin(struct verify *v, enum tls_role role, bool has_ca)
+struct verify *verify_new(enum tls_role role, bool has_ca)
 {
-	memset(v, 0, sizeof *v);
-	v->role = role;
-	v->has_ca = has_ca;
+	struct verify *v = calloc(1, sizeof *v);
+
+	if (v != NULL) {
+		v->role = role;
+		v->has_ca = has_ca;
+	}
+	return v;
 }
 
 /* A certificate above the leaf: its faults are the chain's. */
@@ -288,19 +300,22 @@ static void judge_chain(struct verify *v, const mbedtls_x509_crt *leaf, uint32_t
 
 	cert_dn_put(issuer, sizeof issuer, &leaf->issuer);
 	if (!v->has_ca)
-		add(&v->chain, CERT_UNTRUSTED, true,
-		    "the certificate is issued by \"%s\"; no CA is configured here, and no pin "
-		    "matches it",
-		    issuer);
+		cert_reason_add(
+			&v->chain, CERT_UNTRUSTED, true,
+			"the certificate is issued by \"%s\"; no CA is configured here, and no pin "
+			"matches it",
+			issuer);
 	else if (is_untrusted)
-		add(&v->chain, CERT_UNTRUSTED, true,
-		    "the certificate is issued by \"%s\", not signed by a trusted CA, and no pin "
-		    "matches it",
-		    issuer);
+		cert_reason_add(
+			&v->chain, CERT_UNTRUSTED, true,
+			"the certificate is issued by \"%s\", not signed by a trusted CA, and no pin "
+			"matches it",
+			issuer);
 	for (size_t i = 0; i < v->issuers.n; i++)
-		add(&v->chain, v->issuers.v[i].fault, true, "%s", v->issuers.v[i].text);
+		cert_reason_add(&v->chain, v->issuers.v[i].fault, true, "%s", v->issuers.v[i].text);
 	if (v->chain.n == 0 && (flags | v->above) != 0)
-		add(&v->chain, CERT_UNTRUSTED, true, "the chain of the certificate is not valid");
+		cert_reason_add(&v->chain, CERT_UNTRUSTED, true,
+				"the chain of the certificate is not valid");
 }
 
 void verify_on_cert(struct verify *v, const mbedtls_x509_crt *crt, int depth, uint32_t flags)
@@ -313,7 +328,8 @@ void verify_on_cert(struct verify *v, const mbedtls_x509_crt *crt, int depth, ui
 	}
 	v->judged = cert_facts_of(&v->facts, crt);
 	if (!v->judged) {
-		add(&v->leaf, CERT_UNREADABLE, false, "%s", cert_fault_text(CERT_UNREADABLE));
+		cert_reason_add(&v->leaf, CERT_UNREADABLE, false, "%s",
+				cert_fault_text(CERT_UNREADABLE));
 		return;
 	}
 	judge_dates(crt, flags, what, false, &v->leaf);
@@ -329,7 +345,7 @@ enum cert_fault verify_fault(const struct cert_reasons *r)
 	return r->n > 0 ? r->v[0].fault : CERT_OK;
 }
 
-static void append(struct cert_reasons *r, const struct cert_reasons *from)
+void cert_reasons_add(struct cert_reasons *r, const struct cert_reasons *from)
 {
 	for (size_t i = 0; i < from->n && r->n < CERT_REASONS_MAX; i++)
 		r->v[r->n++] = from->v[i];
@@ -344,34 +360,38 @@ static int on_own_cert(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *fl
 	return 0;
 }
 
-static void judge_own(mbedtls_x509_crt *chain, mbedtls_x509_crt *ca, enum tls_role role,
+static bool judge_own(mbedtls_x509_crt *chain, mbedtls_x509_crt *ca, enum tls_role role,
 		      const struct cert_wanted *wanted, struct cert_reasons *r)
 {
-	struct verify v;
+	struct verify *v = verify_new(role, ca != NULL);
 	uint32_t flags;
+	bool judged;
 
 	memset(r, 0, sizeof *r);
-	verify_begin(&v, role, ca != NULL);
-	if (mbedtls_x509_crt_verify_with_profile(chain, ca, NULL, &cert_profile, NULL, &flags,
-						 on_own_cert, &v) != 0 &&
-	    !v.judged)
-		add(r, CERT_UNREADABLE, false, "the chain cannot be verified");
-	append(r, &v.leaf);
-	if (v.judged && v.facts.is_lab)
-		cert_lab_refused(r);
-	if (v.judged)
-		cert_names_match(&v.facts, wanted, r);
-	if (ca != NULL)
-		append(r, &v.chain);
+	if (v == NULL)
+		return false;
+	mbedtls_x509_crt_verify_with_profile(chain, ca, NULL, &cert_profile, NULL, &flags,
+					     on_own_cert, v);
+	judged = v->judged;
+	if (judged) {
+		cert_reasons_add(r, &v->leaf);
+		if (v->facts.is_lab)
+			cert_lab_refused(r);
+		cert_names_match(&v->facts, wanted, r);
+		if (ca != NULL)
+			cert_reasons_add(r, &v->chain);
+	}
+	free(v);
+	return judged;
 }
 
-void identity_judge(const struct identity *id, enum tls_role role, const struct cert_wanted *wanted,
+bool identity_judge(const struct identity *id, enum tls_role role, const struct cert_wanted *wanted,
 		    struct cert_reasons *r)
 {
 	/* mbedTLS wants pointers that are not const, and changes nothing */
 	struct identity *own = (struct identity *)(uintptr_t)id;
 
-	judge_own(&own->chain, id->has_ca ? &own->ca : NULL, role, wanted, r);
+	return judge_own(&own->chain, id->has_ca ? &own->ca : NULL, role, wanted, r);
 }
 
 enum identity_fault cert_judge(const char *pem, const char *ca, enum tls_role role,
@@ -387,8 +407,19 @@ enum identity_fault cert_judge(const char *pem, const char *ca, enum tls_role ro
 	if (fault == IDENTITY_OK && ca != NULL)
 		fault = cert_parse(&trusted, ca, IDENTITY_BAD_CA);
 	if (fault == IDENTITY_OK)
-		judge_own(&chain, ca != NULL ? &trusted : NULL, role, wanted, r);
+		fault = judge_own(&chain, ca != NULL ? &trusted : NULL, role, wanted, r)
+				? IDENTITY_OK
+				: IDENTITY_NO_MEMORY;
 	mbedtls_x509_crt_free(&trusted);
 	mbedtls_x509_crt_free(&chain);
 	return fault;
+}
+
+void cert_reasons_put(char *text, size_t size, const struct cert_reasons *r)
+{
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < r->n && n < size; i++)
+		n += (size_t)snprintf(text + n, size - n, "%s%s", i > 0 ? "; " : "", r->v[i].text);
 }

@@ -38,14 +38,23 @@ struct cert_wanted {
 /*
  * All reasons why a peer would refuse our certificate while we play the role (TLS_CLIENT: we connect;
  * TLS_SERVER: the peer connects). Its chain is judged with our own CAs; without any, as untrusted.
- * wanted is NULL where the peer's config is not known: then any name or address is enough.
+ * wanted is NULL where the peer's config is not known: then any name or address is enough. False: no
+ * memory.
  */
-void identity_judge(const struct identity *id, enum tls_role role, const struct cert_wanted *wanted,
+bool identity_judge(const struct identity *id, enum tls_role role, const struct cert_wanted *wanted,
 		    struct cert_reasons *r);
 
 /* The same for the first certificate of a PEM text. ca may be NULL: the chain is not judged. */
 enum identity_fault cert_judge(const char *pem, const char *ca, enum tls_role role,
 			       const struct cert_wanted *wanted, struct cert_reasons *r);
+
+/* r may be NULL; what does not fit is left out. */
+void cert_reason_add(struct cert_reasons *r, enum cert_fault fault, bool pin_helps, const char *fmt,
+		     ...) __attribute__((format(printf, 4, 5)));
+/* Appends the reasons of *from that fit. */
+void cert_reasons_add(struct cert_reasons *r, const struct cert_reasons *from);
+/* All texts, with "; " between them, truncated. */
+void cert_reasons_put(char *text, size_t size, const struct cert_reasons *r);
 
 /* The names alone: false and CERT_WRONG_PEER added to *r (may be NULL). */
 bool cert_names_match(const struct cert_facts *f, const struct cert_wanted *wanted,

@@ -54,7 +54,8 @@ struct verify {
 	struct cert_reasons leaf;  /* not even a pin helps */
 	struct cert_reasons chain; /* a pin helps */
 };
-void verify_begin(struct verify *v, enum tls_role role, bool has_ca);
+/* NULL: no memory. free() it. */
+struct verify *verify_new(enum tls_role role, bool has_ca);
 /* For each certificate from the top to the leaf (depth 0), with mbedTLS's flags. */
 void verify_on_cert(struct verify *v, const mbedtls_x509_crt *crt, int depth, uint32_t flags);
 /* That of the first reason; CERT_OK: there is none. */

@@ -8,6 +8,7 @@
 #include <mbedtls/error.h>
 #include <mbedtls/pem.h>
 
+#include "crypto/date.h"
 #include "crypto/hex.h"
 #include "crypto/hkdf.h"
 #include "crypto/mbed.h"
@@ -17,8 +18,6 @@
 #define URI_LEN 7
 #define LAB_UNIT "sapair lab"
 #define DN_MAX 1024 /* a subject as text, before it is truncated for cert_facts */
-#define DATE_MAX INT64_C(253402300799) /* 9999-12-31T23:59:59Z, the latest date of X.509 */
-#define DAY_S INT64_C(86400)
 
 static unsigned char oid_org_unit[] = {0x55, 0x04, 0x0b};
 static unsigned char oid_server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
@@ -87,58 +86,23 @@ bool pin_get(uint8_t pin[PIN_LEN], const char *text)
 	return hex_get(pin, PIN_LEN, text + 7, strlen(text + 7));
 }
 
-/*
- * Dates. Days since 1970-01-01 of the proleptic Gregorian calendar and back, with years that
- * begin in March so that the leap day comes last: gmtime and timegm differ between systems, and
- * 32-bit time_t ends in 2038.
- */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-	int64_t y = month <= 2 ? year - 1 : year;
-	int64_t era = y / 400; /* years here are never negative */
-	int64_t in_era = y - era * 400;
-	int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-
-	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
-}
-
 int64_t cert_seconds_of(const mbedtls_x509_time *t)
 {
-	return days_of(t->year, t->mon, t->day) * DAY_S + t->hour * 3600 + t->min * 60 + t->sec;
+	return date_days(t->year, t->mon, t->day) * DATE_DAY_S + t->hour * 3600 + t->min * 60 +
+	       t->sec;
 }
 
 /* "YYYYMMDDhhmmss", as mbedtls_x509write_crt_set_validity() wants it; 0 <= s <= DATE_MAX. */
-static void date_put(char text[MBEDTLS_X509_RFC5280_UTC_TIME_LEN], int64_t s)
+static void put_time(char text[MBEDTLS_X509_RFC5280_UTC_TIME_LEN], int64_t s)
 {
-	unsigned days = (unsigned)(s / DAY_S), in_day = (unsigned)(s % DAY_S);
-	unsigned z = days + 719468, in_era = z % 146097, era = z / 146097;
-	unsigned of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-	unsigned in_year = in_era - (365 * of_era + of_era / 4 - of_era / 100);
-	unsigned march = (5 * in_year + 2) / 153;
-	unsigned month = march < 10 ? march + 3 : march - 9;
-	unsigned fields[] = {of_era + era * 400 + (month <= 2),
-			     month,
-			     in_year - (153 * march + 2) / 5 + 1,
-			     in_day / 3600,
-			     in_day / 60 % 60,
-			     in_day % 60};
-	static const unsigned widths[] = {4, 2, 2, 2, 2, 2};
+	char date[DATE_TEXT];
+	size_t n = 0;
 
-	for (size_t i = 0, end = 0; i < 6; i++) {
-		end += widths[i];
-		for (size_t k = 1; k <= widths[i]; k++, fields[i] /= 10)
-			text[end - k] = (char)('0' + fields[i] % 10);
-	}
-	text[MBEDTLS_X509_RFC5280_UTC_TIME_LEN - 1] = '\0';
-}
-
-void cert_date_put(char text[CERT_DATE_TEXT], int64_t s)
-{
-	char d[MBEDTLS_X509_RFC5280_UTC_TIME_LEN];
-
-	date_put(d, s < 0 ? 0 : s > DATE_MAX ? DATE_MAX : s);
-	snprintf(text, CERT_DATE_TEXT, "%.4s-%.2s-%.2sT%.2s:%.2s:%.2sZ", d, d + 4, d + 6, d + 8,
-		 d + 10, d + 12);
+	date_put(date, s);
+	for (const char *p = date; *p != '\0'; p++)
+		if (*p >= '0' && *p <= '9')
+			text[n++] = *p;
+	text[n] = '\0';
 }
 
 /*
@@ -488,8 +452,8 @@ static bool write_cert(char *pem, const struct cert_params *params, mbedtls_pk_c
 	/* 127 bits: positive, without the leading zero byte that DER forbids */
 	random_bytes(serial, sizeof serial);
 	serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40);
-	date_put(from, params->not_before);
-	date_put(to, params->not_after);
+	put_time(from, params->not_before);
+	put_time(to, params->not_after);
 
 	mbedtls_x509write_crt_init(&w);
 	mbedtls_x509write_crt_set_version(&w, MBEDTLS_X509_CRT_VERSION_3);

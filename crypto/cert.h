@@ -82,10 +82,6 @@ void identity_free(struct identity *id);
 void identity_set_alpn(struct identity *id, const char *alpn);
 const struct cert_facts *identity_facts(const struct identity *id);
 
-/* "2026-11-23T10:00:00Z"; s is in seconds since 1970, in the years 1970 to 9999. */
-#define CERT_DATE_TEXT 21
-void cert_date_put(char text[CERT_DATE_TEXT], int64_t s);
-
 /* The facts of the first certificate of a PEM text. */
 enum identity_fault cert_read(const char *pem, struct cert_facts *facts);
 

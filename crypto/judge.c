@@ -9,6 +9,7 @@
 
 #include <mbedtls/oid.h>
 
+#include "crypto/date.h"
 #include "crypto/judge.h"
 #include "crypto/mbed.h"
 
@@ -53,17 +54,17 @@ static void list(char *text, size_t size, const char *element)
 static void judge_dates(const mbedtls_x509_crt *crt, uint32_t flags, const char *what,
 			bool pin_helps, struct cert_reasons *r)
 {
-	char date[CERT_DATE_TEXT], now[CERT_DATE_TEXT];
+	char date[DATE_TEXT], now[DATE_TEXT];
 
-	cert_date_put(now, (int64_t)time(NULL));
+	date_put(now, (int64_t)time(NULL));
 	if (flags & MBEDTLS_X509_BADCERT_EXPIRED) {
-		cert_date_put(date, cert_seconds_of(&crt->valid_to));
+		date_put(date, cert_seconds_of(&crt->valid_to));
 		cert_reason_add(r, CERT_EXPIRED, pin_helps,
 				"%s has expired: it ended at %s, the clock here says %s", what,
 				date, now);
 	}
 	if (flags & MBEDTLS_X509_BADCERT_FUTURE) {
-		cert_date_put(date, cert_seconds_of(&crt->valid_from));
+		date_put(date, cert_seconds_of(&crt->valid_from));
 		cert_reason_add(r, CERT_NOT_YET_VALID, pin_helps,
 				"%s is not valid yet: it begins at %s, the clock here says %s",
 				what, date, now);

@@ -5,9 +5,9 @@
 
 #include "agent/daemon/loop.h"
 #include "agent/os/os.h"
+#include "crypto/date.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #define EVENT_ROW(n, id, w, l) {id, w, l},
 static const struct {
@@ -28,17 +28,10 @@ static void put_time(struct json_out *o)
 
 void event_time(char *text, size_t size, int64_t ms)
 {
-	/* Civil date from days since 1970: gmtime is not reentrant everywhere. */
-	int64_t days = ms / 86400000, rest = ms % 86400000;
-	int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-	int64_t day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9;
-	int64_t year = yoe + era * 400 + (month <= 2 ? 1 : 0);
+	char date[DATE_TEXT];
 
-	snprintf(text, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (int)year, (int)month, (int)day,
-		 (int)(rest / 3600000), (int)(rest / 60000 % 60), (int)(rest / 1000 % 60),
-		 (int)(rest % 1000));
+	date_put(date, ms / 1000);
+	snprintf(text, size, "%.19s.%03dZ", date, (int)(ms % 1000));
 }
 
 void event_begin(struct event_out *ev, struct events *to, enum event_kind kind, const char *peer)

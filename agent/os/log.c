@@ -3,10 +3,10 @@
  */
 #include "agent/os/log.h"
 #include "agent/os/os.h"
+#include "crypto/date.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define TEXT_MAX 1024                  /* bytes of a line, before and after escaping */
 #define LINE_MAX_ (2 * TEXT_MAX + 128) /* JSON may double every byte */
@@ -81,17 +81,11 @@ static void put_json(struct line *l, const char *s)
 
 static void put_time(struct line *l)
 {
-	const int64_t wall_ms = os_wall_ms();
-	const time_t s = (time_t)(wall_ms / 1000);
-	/* cppcheck-suppress gmtimeCalled ; one thread logs: that of the loop */
-	const struct tm *t = gmtime(&s);
-	char text[80];
+	const int64_t ms = os_wall_ms();
+	char date[DATE_TEXT], text[40];
 
-	if (t == NULL)
-		return;
-	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t->tm_year + 1900,
-		 t->tm_mon + 1, t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec,
-		 (int)(wall_ms % 1000));
+	date_put(date, ms / 1000);
+	snprintf(text, sizeof text, "%.19s.%03dZ", date, (int)(ms % 1000));
 	put(l, text);
 }
 

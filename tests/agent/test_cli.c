@@ -1,9 +1,9 @@
 /* agent/cli: command lines, the table of verbs, dates and numbers for people. */
 #include <ctype.h>
 
-#include "agent/cli/date.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verbs/list.h"
+#include "crypto/date.h"
 #include "tests/t.h"
 
 static struct err e;

@@ -1,9 +1,10 @@
 /*
  * tests/model/exchange.pml - the exchange of proto/exchange/exchange.c in Promela, for spin.
  *
- * Two hosts, the link between them, and an environment that cuts the link, kills agents, lets
- * system calls fail and replies come too late, FAULTS times in all, and asks for REKEYS rekeys. Spin
- * visits every order of all that. docs/model.md says what stands for what.
+ * Two hosts, the link between them, and an environment that cuts the link, kills agents, makes
+ * system calls fail, loses their answers, delays replies beyond their limit, FAULTS times in all, and
+ * requests REKEYS rekeys. Spin visits every order of these events. docs/model.md relates the model to
+ * the code.
  *
  *     -DFAULTS=n -DREKEYS=n     budget of the environment
  *     -DSOFT                    SAs end with their agent (back end soft); else the kernel keeps them
@@ -211,6 +212,16 @@ inline end_early(h, tells) {
 
 inline lose_link(h) { end_early(h, false); bound[h] = 0; greeting[h] = 0; retry[h] = false }
 
+/* XE_TIMEOUT, or XE_IPSEC_UNKNOWN: what was done is undone, and the link is closed. */
+inline close_run(h) {
+	end_early(h, false);
+	if
+	:: bound[h] == newest -> cut = true
+	:: else
+	fi;
+	lose_link(h)
+}
+
 /* XE_START. A reservation that fails is a run that nobody hears of. */
 inline start(h) {
 	retry[h] = false;
@@ -273,6 +284,9 @@ inline take_offer(h) {
 		mine[h] = r; epoch[h] = e;
 		if
 		:: faults > 0 -> faults--; send(h, REJECT, r, OTHER_FAULT, 0); end_run(h, true)
+#ifndef BREAK_I1
+		:: faults > 0 -> faults--; st[h] = F_INSTALLING; install(h, r); close_run(h)
+#endif
 		:: true -> st[h] = F_INSTALLING;
 #ifndef BREAK_I1
 			install(h, r)
@@ -286,6 +300,7 @@ inline take_answer(h) {
 	:: st[h] == L_OFFERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
+		:: faults > 0 -> faults--; install(h, r); close_run(h)
 		:: true -> install(h, r); st[h] = L_INSTALLING
 		fi
 	:: else
@@ -297,6 +312,7 @@ inline take_confirm(h) {
 	:: st[h] == F_ANSWERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
+		:: faults > 0 -> faults--; activate(h, r); close_run(h)
 		:: true -> activate(h, r); st[h] = F_ACTIVATING
 		fi
 	:: else
@@ -369,6 +385,9 @@ end:	do
 #endif
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
+#ifndef BREAK_I5
+		:: faults > 0 -> faults--; activate(h, mine[h]); close_run(h)
+#endif
 		:: true -> st[h] = L_OPENED;
 #ifndef BREAK_I5
 			activate(h, mine[h])
@@ -401,12 +420,7 @@ end:	do
 		retired[h] = 0; check() }
 	:: atomic { alive[h] && WAITS(h) && faults > 0 && st[h] != IDLE -> begin_step();
 		faults--; /* no reply in time */
-		end_early(h, false);
-		if
-		:: bound[h] == newest -> cut = true
-		:: else
-		fi;
-		lose_link(h); check() }
+		close_run(h); check() }
 
 	/* links */
 	:: atomic { alive[h] && WAITS(h) && ((bound[h] != 0 && (bound[h] != newest || cut)) ||

@@ -415,6 +415,48 @@ def every_call_of_a_teardown_can_fail_once(lab):
 
 
 @test
+def filters_that_cannot_be_deleted_are_named_until_they_are_gone(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    a.engine.fail("FwpmFilterDeleteByKey0", 0)
+    done = expect_exit(a.cli("down", "beta"), 7).doc("down")
+    equal(done["removing"]["policy"], True, "policy left")
+    has(done["removing"]["error"]["cause"], "FwpmFilterDeleteByKey0", "cause")
+    equal(len(a.engine.state()["filters"]), 8, "filters")
+    equal(a.peer("beta")["state"], "removing", "state")
+    check("no policy is left" not in a.log(), "told too early")
+    expect_exit(a.cli("down", "beta"), 7)
+    a.engine.stop_failing()
+    a.wait_peer("beta", "is down", lambda p: p["state"] == "down")
+    check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+    has(a.log(), "no policy is left", "log")
+    # Clean finishes what a stopped agent left, and says when it cannot.
+    expect_exit(a.cli("up", "beta", "--no-verify"))
+    a.engine.fail("FwpmFilterDeleteByKey0", 0)
+    expect_exit(a.cli("down", "beta"), 7)
+    a.stop()
+    clean = ["clean", "--control", a.config["control"], "--json"]
+    expect_exit(win(*clean, env=a.env, exe=a.exe), 7)
+    a.engine.stop_failing()
+    expect_exit(win(*clean, env=a.env, exe=a.exe))
+    check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+
+
+@test
+def sas_that_cannot_be_deleted_are_named_until_they_are_gone(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    a.engine.fail("IPsecSaContextDeleteById0", 0)
+    expect_exit(a.cli("rekey", "beta", "--no-verify"))
+    p = a.wait_peer("beta", "has an SA left", lambda p: "removing" in p)
+    equal(p["state"], "up", "state")
+    check(p["removing"]["sas"], "no SA is named: %s" % p)
+    a.engine.stop_failing()
+    a.wait_peer("beta", "has nothing left", lambda p: "removing" not in p)
+    equal(len(a.engine.state()["contexts"]), 1, "contexts")
+
+
+@test
 def a_lock_held_by_another_program_does_not_stop_the_loop(lab):
     a, b = pair(lab, env={"SAPAIR_WFP": ""})
     paired(a, b)

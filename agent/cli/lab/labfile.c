@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/cli/date.h"
 #include "agent/os/creds.h"
+#include "crypto/date.h"
 #include "crypto/hex.h"
 #include "crypto/hkdf.h"
 

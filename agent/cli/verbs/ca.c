@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/ident.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "agent/os/creds.h"
+#include "crypto/date.h"
 
 /* A CA that was read. */
 struct ca {

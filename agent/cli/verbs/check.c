@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
+#include "crypto/date.h"
 #include "crypto/hex.h"
 #include "proto/exchange/keysched.h"
 #include "agent/os/creds.h"
@@ -103,7 +103,7 @@ static int check_files(struct config *c, const char *path, struct findings *f, s
 
 		if (check_ppk(p->ppk, e) < 0)
 			return err_in(e, "peer %s", p->name);
-		if (p->opt.mode == MODE_PERMISSIVE)
+		if (p->opt.policy.mode == MODE_PERMISSIVE)
 			warn(f, "peer %s: mode permissive allows clear text", p->name);
 	}
 	if (c->n_peers == 0)

@@ -9,10 +9,10 @@
 #include <uv.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/request.h"
 #include "agent/os/creds.h"
 #include "agent/ipsec/ipsec.h"
+#include "crypto/date.h"
 
 #define REACH_MS 3000
 #define ANSWER_MS 5000

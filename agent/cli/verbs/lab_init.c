@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/lab/labfile.h"
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
+#include "crypto/date.h"
 
 #define TTL_MAX_MS (30u * 24u * 3600000ull)
 

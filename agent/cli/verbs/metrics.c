@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "agent/cli/conf.h"
-#include "agent/cli/date.h"
 #include "agent/cli/request.h"
+#include "crypto/date.h"
 
 static void head(struct out_page *p, const char *name, const char *type, const char *help)
 {

@@ -276,6 +276,31 @@ static void recover_pairs(struct peer *p)
 	event_plain(to, EVENT_ADOPTED, p->cfg.name, text);
 }
 
+/* Removes the policy and all SAs. What is left after -1 is tried again while the peer is down. */
+static int remove_all(struct peer *p, struct err *e)
+{
+	if (policy_remove(&p->policy, p->agent, e) == 0) {
+		pair_forget_unremoved(p->pair);
+		removal_done(&p->removal);
+		return 0;
+	}
+	if (removal_failed(&p->removal, e))
+		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, e);
+	return -1;
+}
+
+/* A peer that the config does not have any more still has a policy for the same addresses. */
+static bool waits_for_former(const struct peer *p, struct err *e)
+{
+	for (const struct peer *other = p->agent->peers; other != NULL; other = other->next)
+		if (other->is_leaving && addr_equal(&other->cfg.remote.addr, &p->cfg.remote.addr)) {
+			*e = other->removal.why;
+			err_in(e, "the former policy of %s is still there", other->cfg.name);
+			return true;
+		}
+	return false;
+}
+
 static void on_policy_due(void *peer)
 {
 	struct peer *p = peer;
@@ -283,7 +308,8 @@ static void on_policy_due(void *peer)
 
 	if (policy_is_installed(&p->policy) || !p->is_wanted || p->agent->stopping)
 		return;
-	if (policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
+	if (remove_all(p, &e) < 0 || waits_for_former(p, &e) ||
+	    policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
 		report_system_error(p, &e);
 		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
 		return;
@@ -293,12 +319,6 @@ static void on_policy_due(void *peer)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
 	recover_pairs(p);
 	dialler_enable(&p->dialler);
-}
-
-static void drop_policy(struct peer *p)
-{
-	prober_close(p->prober);
-	policy_remove(&p->policy, p->agent);
 }
 
 /* ---- coming and going ------------------------------------------------------------------ */
@@ -316,6 +336,8 @@ static void on_closed(uv_handle_t *h)
 {
 	free_peer(h->data);
 }
+
+static void on_removal_due(void *peer);
 
 /* Allocates the parts; no handle of the loop is open yet. */
 static int make_parts(struct peer *p, struct err *e)
@@ -337,6 +359,7 @@ static int make_parts(struct peer *p, struct err *e)
 	p->prober = prober_new(p->agent, p->cfg.name, &p->policy.sa, &verify_host, p);
 	p->pair = pair_new(&env);
 	deadlines_add(&p->deadlines, &p->policy_due, on_policy_due, p);
+	deadlines_add(&p->deadlines, &p->removal.due, on_removal_due, p);
 	if (p->prober == NULL || p->pair == NULL)
 		return err_set(e, ERR_OS, "no memory for a peer");
 	return 0;
@@ -407,6 +430,28 @@ static void discard(struct peer *p)
 	deadlines_close(&p->deadlines, on_closed, p);
 }
 
+/* Removes what there is of the peer on this host, and reports that. */
+static int go_down(struct peer *p, struct err *e)
+{
+	if (remove_all(p, e) < 0)
+		return -1;
+	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
+		    p->is_leaving ? "removed: no SA and no policy is left"
+				  : "down: no SA and no policy is left");
+	if (p->is_leaving)
+		discard(p);
+	return 0;
+}
+
+static void on_removal_due(void *peer)
+{
+	struct peer *p = peer;
+	struct err e = {0};
+
+	if (!p->is_wanted && !p->is_removed)
+		(void)go_down(p, &e); /* a failure sets the time of the next try */
+}
+
 /* Ends all that there is of a pair on this host but the policy. */
 static void drop_pair(struct peer *p, const struct err *why)
 {
@@ -415,19 +460,19 @@ static void drop_pair(struct peer *p, const struct err *why)
 	pair_clear(p->pair);
 }
 
-void peer_remove(struct peer *p)
+int peer_remove(struct peer *p, struct err *e)
 {
 	struct err gone = {0};
 
 	if (p->is_removed)
-		return;
+		return 0;
 	p->is_wanted = false;
+	p->is_leaving = true;
 	err_set(&gone, ERR_DOWN, "%s was removed", p->cfg.name);
 	drop_pair(p, &gone);
-	drop_policy(p);
-	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
-		    "removed: no SA and no policy is left");
-	discard(p);
+	prober_close(p->prober);
+	rest(p);
+	return go_down(p, e);
 }
 
 void peers_drop_denied(struct agent *a, const struct deny *deny)
@@ -469,27 +514,28 @@ void peer_set_options(struct peer *p, const struct peer_config *cfg)
 
 /* ---- the user's wishes ----------------------------------------------------------------- */
 
-bool peer_down(struct peer *p)
+int peer_down(struct peer *p, bool *changed, struct err *e)
 {
 	struct err gone = {0};
 
+	*changed = p->is_wanted;
 	if (!p->is_wanted)
-		return false;
+		return p->removal.failures > 0 ? go_down(p, e) : 0;
 	p->is_wanted = false;
 	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
 	drop_pair(p, &gone);
-	drop_policy(p);
+	prober_close(p->prober);
 	rest(p);
 	pair_calm(p->pair);
 	dialler_reset_failures(&p->dialler);
 	set_trouble(p, NULL);
-	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
-		    "down: no SA and no policy is left");
-	return true;
+	return go_down(p, e);
 }
 
 bool peer_up(struct peer *p)
 {
+	if (p->is_leaving)
+		return false;
 	if (p->is_wanted) {
 		dialler_hurry(&p->dialler);
 		return false;

@@ -20,6 +20,7 @@ struct peer {
 	struct agent *agent;
 	struct peer_config cfg;
 	bool is_wanted;    /* false: taken down by the user */
+	bool is_started;   /* policy installed, links and probes allowed */
 	bool is_removed;   /* freed when the timer is closed */
 	bool is_leaving;   /* removed by the config, but its policy could not be removed yet */
 	bool is_temporary; /* added by `up ADDRESS`: a reload keeps it */
@@ -27,8 +28,8 @@ struct peer {
 	struct err *trouble; /* the last one, or NULL */
 
 	struct deadlines deadlines;
-	struct deadline policy_due; /* to try again */
-	struct removal removal;     /* of a peer that is down */
+	struct deadline start_due; /* the next attempt to start */
+	struct removal removal;    /* of a peer that is down */
 	struct peer_policy policy;
 	struct dialler dialler;
 	struct peer_facts facts;

@@ -301,24 +301,65 @@ static bool waits_for_former(const struct peer *p, struct err *e)
 	return false;
 }
 
-static void on_policy_due(void *peer)
+/* Failures are reported and tried again. */
+static bool retry_start(struct peer *p, const struct err *e)
+{
+	report_system_error(p, e);
+	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS);
+	return false;
+}
+
+/* From here on the pair is closed, unless this fails. */
+static bool install_policy(struct peer *p)
+{
+	struct err e = {0};
+
+	if (policy_is_installed(&p->policy) ||
+	    (remove_all(p, &e) == 0 && !waits_for_former(p, &e) &&
+	     policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
+		return true;
+	return retry_start(p, &e);
+}
+
+static int read_ppk(struct peer *p, struct err *e)
+{
+	if (secret_len(&p->ppk) > 0 || creds_ppk(&p->ppk, p->cfg.ppk, e) == 0)
+		return 0;
+	return err_in(e, "peer %s", p->cfg.name);
+}
+
+static void on_start_due(void *peer)
 {
 	struct peer *p = peer;
 	struct err e = {0};
 
-	if (policy_is_installed(&p->policy) || !p->is_wanted || p->agent->stopping)
+	if (p->is_started || !p->is_wanted || p->agent->stopping || !install_policy(p))
 		return;
-	if (remove_all(p, &e) < 0 || waits_for_former(p, &e) ||
-	    policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
-		report_system_error(p, &e);
-		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
+	if (read_ppk(p, &e) < 0) { /* never without the PPK that is configured */
+		retry_start(p, &e);
 		return;
 	}
+	p->is_started = true;
 	/* A pair that cannot be verified protects all the same. */
 	if (prober_open(p->prober, &e) < 0)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
 	recover_pairs(p);
 	dialler_enable(&p->dialler);
+}
+
+/* Installs the policy now; the rest follows from the loop. */
+static void start(struct peer *p)
+{
+	p->is_wanted = true;
+	if (install_policy(p))
+		deadline_set(&p->start_due, loop_now_ms());
+}
+
+/* Links and probes end; the policy stays. */
+static void end_start(struct peer *p)
+{
+	p->is_started = false;
+	prober_close(p->prober);
 }
 
 /* ---- coming and going ------------------------------------------------------------------ */
@@ -351,14 +392,12 @@ static int make_parts(struct peer *p, struct err *e)
 			       .host = &pair_host,
 			       .peer = p};
 
-	if (creds_ppk(&p->ppk, p->cfg.ppk, e) < 0)
-		return err_in(e, "peer %s", p->cfg.name);
 	dialler_init(&p->dialler, p->agent, &p->cfg, &p->policy.sa, &p->deadlines, &peer_link_owner,
 		     p, report_system_error);
 	completions_init(&p->completions, p);
 	p->prober = prober_new(p->agent, p->cfg.name, &p->policy.sa, &verify_host, p);
 	p->pair = pair_new(&env);
-	deadlines_add(&p->deadlines, &p->policy_due, on_policy_due, p);
+	deadlines_add(&p->deadlines, &p->start_due, on_start_due, p);
 	deadlines_add(&p->deadlines, &p->removal.due, on_removal_due, p);
 	if (p->prober == NULL || p->pair == NULL)
 		return err_set(e, ERR_OS, "no memory for a peer");
@@ -378,12 +417,11 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		return -1;
 	}
 	deadlines_open(&p->deadlines, &a->loop);
-	p->is_wanted = true;
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = p;
 	a->n_peers++;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	if (out != NULL)
 		*out = p;
 	return 0;
@@ -470,7 +508,7 @@ int peer_remove(struct peer *p, struct err *e)
 	p->is_leaving = true;
 	err_set(&gone, ERR_DOWN, "%s was removed", p->cfg.name);
 	drop_pair(p, &gone);
-	prober_close(p->prober);
+	end_start(p);
 	rest(p);
 	return go_down(p, e);
 }
@@ -524,7 +562,7 @@ int peer_down(struct peer *p, bool *changed, struct err *e)
 	p->is_wanted = false;
 	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
 	drop_pair(p, &gone);
-	prober_close(p->prober);
+	end_start(p);
 	rest(p);
 	pair_calm(p->pair);
 	dialler_reset_failures(&p->dialler);
@@ -540,8 +578,7 @@ bool peer_up(struct peer *p)
 		dialler_hurry(&p->dialler);
 		return false;
 	}
-	p->is_wanted = true;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	return true;
 }
 

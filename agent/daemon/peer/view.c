@@ -29,7 +29,7 @@ struct peer *peer_of_addresses(const struct agent *a, const struct addr *local,
 			       const struct addr *remote)
 {
 	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (addr_equal(&p->cfg.remote.addr, remote) && policy_is_installed(&p->policy) &&
+		if (addr_equal(&p->cfg.remote.addr, remote) && p->is_started &&
 		    addr_equal(&p->policy.sa.local, local))
 			return p;
 	return NULL;

@@ -14,6 +14,7 @@
  * the pair of hosts. So objects of an earlier run are recognised, and those of others are not touched.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/log.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -128,6 +129,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
 	struct xfrm_policy *cut;
+	struct err why = {0};
 
 	if (pol == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -144,7 +146,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 		goto free_policy;
 	}
 	xfrm_make_rules(pol);
-	if (xfrm_encap_open(db, pol, e) < 0 || xfrm_install_rules(db, pol, e) < 0)
+	if (xfrm_install_rules(db, pol, e) < 0)
 		goto free_policy;
 	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
 	if (cut != NULL)
@@ -155,10 +157,12 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	db->policies = pol;
 	p->ref = (uintptr_t)pol;
 	xfrm_adopt_sas(db, pol);
+	/* Without its encapsulation socket the pair is closed; xfrm_reserve() tries again. */
+	if (xfrm_encap_open(db, pol, &why) < 0)
+		log_line(LOG_WARN, "xfrm: %s", why.cause);
 	return 0;
 
 free_policy:
-	xfrm_encap_close(db, pol);
 	free(pol);
 	return -1;
 }
@@ -261,15 +265,18 @@ static int xfrm_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx 
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
-	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct xfrm_pair *pair;
 	struct err why = {0};
 	struct xfrm_sa sa, got;
 	union xfrm_msg m;
 	unsigned tries = 0;
 	int rc;
 
+	if (pol == NULL || xfrm_encap_open(db, pol, e) < 0)
+		return -1;
+	pair = xfrm_new_pair(db, pol);
 	if (pair == NULL)
-		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+		return err_set(e, ERR_OS, "no memory");
 	do {
 		memset(&why, 0, sizeof why);
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);

@@ -179,7 +179,8 @@ struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xf
 bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number);
 /* Fills pol->rules, in the order in which they are installed. */
 void xfrm_make_rules(struct xfrm_policy *pol);
-/* All or nothing. Policies of an earlier run are kept, with the SPIs that they name. */
+/* Policies of an earlier run are kept, with the SPIs that they name. On -1, those that were installed
+ * stay: they protect, and the next attempt takes them over. */
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
 /* Removes policies of an earlier run between these hosts that are no longer wanted. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
@@ -192,7 +193,7 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 
 /* ---- encap.c: ESP in UDP ------------------------------------------------------------------- */
 
-/* For a policy with udp: opens the socket of its address and port, or shares it. */
+/* For a policy with udp: opens the socket of its address and port, or shares it. No effect if it has one. */
 int xfrm_encap_open(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
 void xfrm_encap_close(struct xfrm *db, struct xfrm_policy *pol);
 

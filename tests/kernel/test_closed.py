@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Nothing passes unencrypted once the first policy is installed, whatever fails afterwards."""
 
+import json
 import os
 import subprocess
 import sys
@@ -113,6 +114,22 @@ def an_encapsulation_port_in_use_leaves_the_policies_in_place(w):
     taken.kill()
     taken.wait()
     wait_paired(a, b)
+    esp_or_nothing(w)
+
+
+@test
+def plan_closes_the_peers_of_peers_d_too(w):
+    a = w.agent("alpha")
+    a.config["peers"] = []
+    a.write_config()
+    os.mkdir(w.path("peers.d"))
+    with open(w.path("peers.d/beta.json"), "w") as f:
+        json.dump({"name": "beta", "address": v4("beta")}, f)
+    os.chmod(w.path("peers.d/beta.json"), 0o600)
+    sh(SAPAIR, "plan", "--apply", a.config_path, host="alpha")
+    w.agents.clear()
+    check(len(w.policies("alpha")) >= 4, "policies: %s" % w.policies("alpha"))
+    send("alpha", v4("beta"))
     esp_or_nothing(w)
 
 

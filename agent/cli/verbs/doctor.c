@@ -124,10 +124,9 @@ static int read_config(struct doctor *d, const char *path, bool is_there, struct
 	char dir[OS_PATH_MAX];
 
 	os_dir_of(dir, path);
-	if ((is_there ? conf_read(&d->cfg, path, e) : config_init(&d->cfg, e)) < 0 ||
-	    conf_peers(&d->cfg, dir, e) < 0)
+	if (conf_load(&d->cfg, is_there ? path : NULL, dir, e) < 0)
 		return -1;
-	if (config_check(&d->cfg, e) == 0 && conf_identity(&d->cfg, dir, e) == 0)
+	if (conf_identity(&d->cfg, dir, e) == 0)
 		return 0;
 	config_free(&d->cfg);
 	return -1;

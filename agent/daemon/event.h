@@ -19,6 +19,8 @@
 	X(REKEY_FAILED, 112, "rekey-failed", LOG_WARN)   \
 	X(VERIFY_FAILED, 120, "verify-failed", LOG_WARN) \
 	X(VERIFIED, 121, "verified", LOG_INFO)           \
+	X(PROTECTED, 125, "protected", LOG_INFO)         \
+	X(UNPROTECTED, 126, "unprotected", LOG_WARN)     \
 	X(UNREACHABLE, 130, "unreachable", LOG_WARN)     \
 	X(LINK_UP, 131, "link-up", LOG_INFO)             \
 	X(LINK_DOWN, 132, "link-down", LOG_INFO)         \

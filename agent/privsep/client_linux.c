@@ -490,9 +490,10 @@ static void tell(struct client *c, const struct privsep_answer *a)
 				 .part = (enum ipsec_part)a->part,
 				 .reason = (enum rekey_reason)a->reason,
 				 .spi = a->spi,
+				 .reasons = a->reasons & UNPROTECTED_ALL,
 				 .text = a->cause[0] != '\0' ? a->cause : NULL};
 
-	if (a->kind <= IPSEC_EV_REMOVED && p != NULL)
+	if (a->kind <= IPSEC_EV_JUDGED && p != NULL)
 		c->env.on_event(c->env.arg, &ev);
 }
 

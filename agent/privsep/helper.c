@@ -97,6 +97,7 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	a->part = (uint8_t)ev->part;
 	a->reason = (uint8_t)ev->reason;
 	a->spi = ev->spi;
+	a->reasons = ev->reasons;
 	if (context != NULL)
 		a->ctx = privsep_context_number(&h->grants, grant, context);
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");

@@ -49,6 +49,8 @@ def metrics_have_the_format_of_prometheus(lab):
     got = samples(expect_exit(a.cli("metrics", json_out=False)).out)
     equal(got["sapair_peer_up", 'peer="beta"'], 1, "up")
     equal(got["sapair_peer_verified", 'peer="beta"'], 1, "verified")
+    equal(got["sapair_peer_protected", 'peer="beta"'], 0, "protected")
+    equal(got["sapair_peer_carrying", 'peer="beta"'], 1, "carrying")
     equal(got["sapair_exchanges_total", 'peer="beta"'], 1, "exchanges")
     check(got["sapair_sa_packets", 'peer="beta",direction="out"'] >= 20, "packets: %s" % got)
     check(got["sapair_verify_rtt_seconds", 'peer="beta"'] < 10, "seconds, not milliseconds")

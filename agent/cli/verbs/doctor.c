@@ -606,6 +606,45 @@ static void look_at_pair(struct doctor *d, const struct cJSON *p)
 	}
 }
 
+/* Can traffic to the peer pass in clear? The agent judges; the hint has a command that shows the cause. */
+static void look_at_protection(struct doctor *d, const struct cJSON *p)
+{
+	static const struct {
+		const char *word, *hint;
+	} hints[] = {
+		{"sysctl",
+		 "sysctl -a | grep -E 'disable_(xfrm|policy) = 1' shows it; set it to 0 for the "
+		 "interface and for \"all\""},
+		{"foreign-policy",
+		 "ip xfrm policy shows it: one whose priority number is not above "
+		 "ours; remove it"},
+		{"policy-missing",
+		 "ip xfrm policy shows what is there; the agent's log has the cause"},
+		{"address-gone", "ip address shows the addresses of this host"},
+		{"route", "ip route get ADDRESS shows the address that this host sends from"},
+		{"peer-is-local", "ip address shows the peer's address on this host: remove it"},
+		{"soft-backend",
+		 "use the back end xfrm or wfp to protect packets of other programs"},
+	};
+	const bool is_exposed = show_is_exposed(p);
+	const char *hint = NULL;
+	char text[SHOW_PROTECTED];
+	struct finding *f;
+
+	if (show_is(p, "protected")) {
+		find(d, "protected", FINE, NULL, "traffic cannot pass in clear on this host");
+		return;
+	}
+	show_protected(text, p);
+	for (size_t i = 0; i < sizeof hints / sizeof hints[0] && hint == NULL; i++)
+		if (strstr(text, hints[i].word) != NULL)
+			hint = hints[i].hint;
+	f = find(d, "protected", is_exposed ? WRONG : DOUBTFUL, hint,
+		 "traffic can pass in clear: %s", strlen(text) > 4 ? text + 4 : "unknown");
+	if (is_exposed)
+		f->exit = err_exit_status(ERR_VERIFY);
+}
+
 static bool is_meant(const struct doctor *d, const char *name)
 {
 	const char *peer = args_word(d->args, 0);
@@ -628,6 +667,7 @@ static int look_at_peers(struct doctor *d, struct err *e)
 		seen++;
 		d->peer = show_text(p, "name", "");
 		look_at_pair(d, p);
+		look_at_protection(d, p);
 		if (show_is(p, "verified") && is_linked(p))
 			look_at_link(d, show_text(p, "local", ""));
 		else if (endpoint_parse(&ep, show_text(p, "address", ""), PROTO_PORT, NULL) == 0)

@@ -58,16 +58,21 @@ static void show_left(const struct cJSON *p)
 }
 
 /* Columns of the list of peers: the text at a path, or what the kind of the cell says. */
-#define CELL 80
-enum cell { CELL_TEXT, CELL_SPAN, CELL_STATE, CELL_VERIFIED };
+#define CELL SHOW_PROTECTED
+enum cell { CELL_TEXT, CELL_SPAN, CELL_STATE, CELL_VERIFIED, CELL_PROTECTED };
 static const struct {
 	const char *head, *path;
 	enum cell cell;
 } columns[] = {
-	{"PEER", "name", CELL_TEXT},           {"ADDRESS", "address", CELL_TEXT},
-	{"STATE", "state", CELL_STATE},        {"VERIFIED", "verified", CELL_VERIFIED},
-	{"EPOCH", "epoch", CELL_TEXT},         {"IN", "in.spi", CELL_TEXT},
-	{"OUT", "out.spi", CELL_TEXT},         {"AGE", "age_s", CELL_SPAN},
+	{"PEER", "name", CELL_TEXT},
+	{"ADDRESS", "address", CELL_TEXT},
+	{"STATE", "state", CELL_STATE},
+	{"VERIFIED", "verified", CELL_VERIFIED},
+	{"PROTECTED", "protected", CELL_PROTECTED},
+	{"EPOCH", "epoch", CELL_TEXT},
+	{"IN", "in.spi", CELL_TEXT},
+	{"OUT", "out.spi", CELL_TEXT},
+	{"AGE", "age_s", CELL_SPAN},
 	{"REKEY IN", "rekey_in_s", CELL_SPAN},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
@@ -81,6 +86,8 @@ static void put_cell(char text[CELL], const struct cJSON *p, int column)
 		s = show_span(number, p, columns[column].path);
 	else if (columns[column].cell == CELL_VERIFIED)
 		s = !show_has(p, "epoch") ? "-" : show_is(p, "verified") ? "yes" : "no";
+	else if (columns[column].cell == CELL_PROTECTED)
+		s = show_is(p, "protected") ? "yes" : "NO";
 	snprintf(text, CELL, "%s%s", s,
 		 columns[column].cell == CELL_STATE && is_permissive(p) ? ", permissive" : "");
 }
@@ -157,6 +164,8 @@ static void show_pair(const struct cJSON *p)
 
 static void show_peer(const struct cJSON *p)
 {
+	char text[SHOW_PROTECTED];
+
 	out_painted(PAINT_HEAD, "%s", show_text(p, "name", "?"));
 	out_text(" %s", show_text(p, "address", "?"));
 	if (show_has(p, "local"))
@@ -165,6 +174,10 @@ static void show_peer(const struct cJSON *p)
 	out_painted(paint_of_state(p), "%s", show_text(p, "state", "?"));
 	if (show_has(p, "epoch"))
 		out_text(", %s", show_is(p, "verified") ? "verified" : "not verified");
+	if (!show_is(p, "protected")) {
+		out_text(", ");
+		out_painted(PAINT_WARN, "NOT protected");
+	}
 	if (is_permissive(p)) {
 		out_text(", ");
 		out_painted(PAINT_WARN, "permissive: clear text is allowed");
@@ -175,6 +188,7 @@ static void show_peer(const struct cJSON *p)
 			  show_text(p, "identity.pin", ""), show_date(p, "identity.not_after"));
 	out_field("link", "%s%s%s", show_text(p, "link", "?"),
 		  show_has(p, "role") ? ", we are the " : "", show_text(p, "role", ""));
+	out_field("protected", "%s", show_protected(text, p));
 	if (show_has(p, "epoch"))
 		show_pair(p);
 	show_trouble(p, true);

@@ -12,6 +12,7 @@
 #include "agent/daemon/peer/hello.h"
 #include "agent/daemon/peer/peer.h"
 #include "agent/daemon/peer/policy.h"
+#include "agent/daemon/peer/protection.h"
 #include "agent/daemon/removal.h"
 #include "agent/daemon/verify/verify.h"
 
@@ -31,6 +32,7 @@ struct peer {
 	struct deadline start_due; /* the next attempt to start */
 	struct removal removal;    /* of a peer that is down */
 	struct peer_policy policy;
+	struct protection protection;
 	struct dialler dialler;
 	struct peer_facts facts;
 	struct completions completions;

@@ -279,6 +279,7 @@ static void recover_pairs(struct peer *p)
 /* Removes the policy and all SAs. What is left after -1 is tried again while the peer is down. */
 static int remove_all(struct peer *p, struct err *e)
 {
+	protection_forget(p);
 	if (policy_remove(&p->policy, p->agent, e) == 0) {
 		pair_forget_unremoved(p->pair);
 		removal_done(&p->removal);
@@ -305,6 +306,7 @@ static bool waits_for_former(const struct peer *p, struct err *e)
 static bool retry_start(struct peer *p, const struct err *e)
 {
 	report_system_error(p, e);
+	protection_update(p);
 	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS);
 	return false;
 }
@@ -343,6 +345,7 @@ static void on_start_due(void *peer)
 	/* A pair that cannot be verified protects all the same. */
 	if (prober_open(p->prober, &e) < 0)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
+	protection_update(p);
 	recover_pairs(p);
 	dialler_enable(&p->dialler);
 }
@@ -548,6 +551,7 @@ void peer_set_options(struct peer *p, const struct peer_config *cfg)
 {
 	p->cfg.opt = cfg->opt;
 	pair_configure(p->pair);
+	protection_update(p);
 }
 
 /* ---- the user's wishes ----------------------------------------------------------------- */
@@ -567,6 +571,7 @@ int peer_down(struct peer *p, bool *changed, struct err *e)
 	pair_calm(p->pair);
 	dialler_reset_failures(&p->dialler);
 	set_trouble(p, NULL);
+	protection_update(p);
 	return go_down(p, e);
 }
 
@@ -640,6 +645,9 @@ void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
 			    ev->text != NULL ? ev->text
 					     : "another program removed an SA or policy of ours");
 		pair_on_sa_lost(p->pair, ev->ctx);
+		break;
+	case IPSEC_EV_JUDGED:
+		protection_on_judged(p, ev);
 		break;
 	case IPSEC_EV_DROPPED:
 		event_plain(&a->events, EVENT_DROPS, p->cfg.name,

@@ -113,7 +113,10 @@ void peer_view(const struct peer *p, struct peer_view *v)
 	*v = (struct peer_view){.link = l != NULL                          ? "up"
 					: dialler_is_dialling(&p->dialler) ? "dialling"
 									   : "none",
+				.unprotected = protection_reasons(p),
+				.carrying = pair_is_up(p->pair),
 				.verified = pair_is_up(p->pair) && verify.verified,
+				.shown = verify.shown,
 				.verified_ms = verify.at_ms,
 				.rtt_us = verify.rtt_us};
 	if (l != NULL)

@@ -37,7 +37,7 @@
 static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
 {
 	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->udp =
-		can->selectors = true;
+		can->selectors = can->judges = true;
 	can->window_max = XFRM_WINDOW_MAX;
 	can->suites = xfrm_of(ipsec)->suites;
 }
@@ -160,6 +160,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	/* Without its encapsulation socket the pair is closed; xfrm_reserve() tries again. */
 	if (xfrm_encap_open(db, pol, &why) < 0)
 		log_line(LOG_WARN, "xfrm: %s", why.cause);
+	xfrm_judge_soon(db);
 	return 0;
 
 free_policy:
@@ -550,12 +551,21 @@ static void free_all(struct xfrm *db)
 		mnl_socket_close(db->ask);
 	if (db->events != NULL)
 		mnl_socket_close(db->events);
+	xfrm_free_guard(db);
 	xfrm_drop_lock(db);
 	free(db->buckets);
 	free(db->old_rules);
 	free(db->old_sas);
 	wipe(db, sizeof *db);
 	free(db);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct xfrm *db = h->data;
+
+	if (--db->handles == 0)
+		free_all(db);
 }
 
 static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
@@ -585,19 +595,23 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 		goto free_all;
 	}
 	db->poll.data = db;
+	db->handles = 1;
+	if (!env->looks_only && !env->tries_only && xfrm_open_guard(db, &why) < 0)
+		goto close_poll;
 	*out = &db->db;
 	return 0;
+
+close_poll:
+	uv_close((uv_handle_t *)&db->poll, on_closed);
+	if (e != NULL)
+		*e = why;
+	return -1;
 
 free_all:
 	free_all(db);
 	if (e != NULL)
 		*e = why;
 	return -1;
-}
-
-static void on_closed(uv_handle_t *h)
-{
-	free_all(h->data);
 }
 
 /* Policies and SAs stay in the kernel: fail closed. */
@@ -609,6 +623,7 @@ static void xfrm_close(struct ipsec *ipsec)
 	while (db->policies != NULL)
 		free_policy(db, db->policies);
 	uv_close((uv_handle_t *)&db->poll, on_closed);
+	xfrm_close_guard(db, on_closed);
 }
 
 const struct ipsec_ops ipsec_xfrm = {

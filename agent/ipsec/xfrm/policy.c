@@ -309,3 +309,15 @@ void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol)
 		if (!xfrm_wants(pol, old))
 			xfrm_delete_rule(db, old, NULL);
 }
+
+size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol)
+{
+	size_t restored = 0;
+
+	if (pol->removing)
+		return 0;
+	for (size_t i = 0; i < pol->n_rules; i++)
+		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
+			restored++;
+	return restored;
+}

@@ -381,6 +381,8 @@ static bool close_files(const struct confinement *c)
 		allow_folder(rules, c->control_dir, LANDLOCK_ACCESS_FS_REMOVE_FILE);
 	for (const char *const *path = c->paths; path != NULL && *path != NULL; path++)
 		allow_to_read(rules, *path);
+	if (c->role == CONFINE_HELPER)
+		allow_folder(rules, "/proc/sys/net", TO_READ_FILES);
 	done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
 	close(rules);
 	return done;

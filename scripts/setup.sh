@@ -163,9 +163,11 @@ look() {
 			need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
 			;;
 		kernels)
+			wish_sshd
 			wish_kernels
 			;;
 		kernels-smp)
+			wish_sshd
 			wish_kernels smp
 			;;
 		wine)

@@ -132,7 +132,11 @@ def doctor_names_cause_and_next_step(lab):
     got = checks(r)
     equal((got["way", "beta"][0], r.rc), ("fail", 4), "a peer that does not run: %s" % got)
     has(got["way", "beta"][1], "refused")
-    has(got["way", "beta"][2], "start the agent there")
+    has(got["way", "beta"][2], "is the agent there running")
+    # A dead peer is not shown as verified without saying when.
+    for words in (("status",), ("status", "beta")):
+        out = a.cli(*words, json_out=False).out
+        check("no link" in out and " ago" in out, "%s of a dead peer: %s" % (words, out))
     a.stop()
     r = a.cli("doctor", "--config", a.config_path)
     got = checks(r)

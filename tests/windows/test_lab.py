@@ -152,7 +152,7 @@ class Host:
 
 
 @test
-def lab_down_removes_what_a_crashed_windows_host_left(lab):
+def lab_down_removes_leftovers_of_a_crashed_windows_host(lab):
     host = Host(lab)
     equal(host.start().out, "started\n", "start")
     until(lambda: host.engine.state()["filters"], "filters")
@@ -165,7 +165,7 @@ def lab_down_removes_what_a_crashed_windows_host_left(lab):
 
 
 @test
-def lab_down_keeps_what_a_windows_host_had_before(lab):
+def lab_down_keeps_objects_that_existed_before_the_lab(lab):
     host = Host(lab)
     host.start()
     until(lambda: host.engine.state()["filters"], "filters")

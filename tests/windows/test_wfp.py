@@ -256,7 +256,7 @@ def every_call_of_an_up_can_fail_once(lab):
 
 
 @test
-def a_start_whose_calls_fail_once_ends_well(lab):
+def a_start_whose_calls_fail_once_succeeds_or_reports_an_error(lab):
     for call, n in [("FwpmTransactionBegin0", 2), (PAIR[0], 1)]:
         engine = Engine(lab, "%s-%d" % (call, n))
         a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST), engine=engine)
@@ -513,7 +513,7 @@ def events_of_the_engine_take_effect_at_once(lab):
 
 
 @test
-def an_engine_without_events_is_enough(lab):
+def removals_are_detected_without_events_of_the_engine(lab):
     a = wfp_agent(lab, "alpha", lab.peer_of("beta", **FAST))
     b = lab.agent("beta", lab.peer_of("alpha", **FAST))
     a.engine.fail("IPsecSaContextSubscribe0", 1, 0x80320035)

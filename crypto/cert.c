@@ -58,6 +58,7 @@ static const struct {
 		       "the certificate's key or signature is too weak (the minimum is EC P-256 "
 		       "and SHA-256)"},
 	[CERT_DENIED] = {"denied", "the key is on the deny list of this host"},
+	[CERT_LAB] = {"lab", "a lab identity, and allow_lab is not set"},
 };
 
 const char *cert_fault_word(enum cert_fault f)
@@ -85,7 +86,7 @@ bool pin_get(uint8_t pin[PIN_LEN], const char *text)
 	return hex_get(pin, PIN_LEN, text + 7, strlen(text + 7));
 }
 
-static int64_t seconds_of(const mbedtls_x509_time *t)
+int64_t cert_seconds_of(const mbedtls_x509_time *t)
 {
 	return date_days(t->year, t->mon, t->day) * DATE_DAY_S + t->hour * 3600 + t->min * 60 +
 	       t->sec;
@@ -120,7 +121,7 @@ static bool name_fits(const char *name, size_t len)
 }
 
 /* mbedTLS escapes all but ASCII. A long text is truncated. */
-static void read_dn(char *text, size_t size, const mbedtls_x509_name *dn)
+void cert_dn_put(char *text, size_t size, const mbedtls_x509_name *dn)
 {
 	char whole[DN_MAX];
 	size_t len = 0;
@@ -145,16 +146,38 @@ static bool unit_is_lab(const mbedtls_x509_name *dn)
 	return false;
 }
 
+/* Other names, for messages. */
+static void read_unused(struct cert_facts *f, int kind, const mbedtls_x509_buf *name)
+{
+	size_t n = strlen(f->unused), room = sizeof f->unused - n;
+	const char *type = kind == MBEDTLS_X509_SAN_DNS_NAME                      ? "DNS"
+			   : kind == MBEDTLS_X509_SAN_RFC822_NAME                 ? "email"
+			   : kind == MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER ? "URI"
+										  : NULL;
+
+	if (type == NULL)
+		return;
+	if (name->len + strlen(type) + sizeof ",  , ..." > room) {
+		if (n > 0 && f->unused[n - 1] != '.')
+			memcpy(f->unused + n, ", ...", sizeof ", ...");
+		return;
+	}
+	n += (size_t)snprintf(f->unused + n, room, "%s%s ", n > 0 ? ", " : "", type);
+	for (size_t i = 0; i < name->len; i++)
+		f->unused[n + i] = (char)(name->p[i] > ' ' && name->p[i] <= '~' ? name->p[i] : '?');
+}
+
 /* A certificate with two names has none: readers might choose different ones. */
-static void read_uri(struct cert_facts *f, const char *uri, size_t len, bool *twice)
+static bool read_uri(struct cert_facts *f, const char *uri, size_t len, bool *twice)
 {
 	if (len < URI_LEN || memcmp(uri, URI, URI_LEN) != 0 ||
 	    !name_fits(uri + URI_LEN, len - URI_LEN))
-		return;
+		return false;
 	if (f->name[0] != '\0')
 		*twice = true;
 	memcpy(f->name, uri + URI_LEN, len - URI_LEN);
 	f->name[len - URI_LEN] = '\0';
+	return true;
 }
 
 static void read_names(struct cert_facts *f, const mbedtls_x509_sequence *san)
@@ -164,10 +187,16 @@ static void read_names(struct cert_facts *f, const mbedtls_x509_sequence *san)
 	for (; san != NULL && san->buf.p != NULL; san = san->next) {
 		int kind = san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK;
 
-		if (kind == MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER) {
-			read_uri(f, (const char *)san->buf.p, san->buf.len, &twice);
-		} else if (kind == MBEDTLS_X509_SAN_IP_ADDRESS && f->addrs < CERT_ADDRS_MAX &&
-			   (san->buf.len == 4 || san->buf.len == 16)) {
+		if (kind == MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER &&
+		    read_uri(f, (const char *)san->buf.p, san->buf.len, &twice))
+			continue;
+		if (kind != MBEDTLS_X509_SAN_IP_ADDRESS) {
+			read_unused(f, kind, &san->buf);
+		} else if (san->buf.len != 4 && san->buf.len != 16) {
+			continue;
+		} else if (f->addrs == CERT_ADDRS_MAX) {
+			f->addrs_more++;
+		} else {
 			memcpy(f->addr[f->addrs].bytes, san->buf.p, san->buf.len);
 			f->addr[f->addrs++].len = (uint8_t)san->buf.len;
 		}
@@ -184,10 +213,10 @@ bool cert_facts_of(struct cert_facts *f, const mbedtls_x509_crt *crt)
 	if (crt->pk_raw.len == 0 || !sha256(&spki, 1, f->pin))
 		return false;
 	read_names(f, &crt->subject_alt_names);
-	read_dn(f->subject, sizeof f->subject, &crt->subject);
-	read_dn(f->issuer, sizeof f->issuer, &crt->issuer);
-	f->not_before = seconds_of(&crt->valid_from);
-	f->not_after = seconds_of(&crt->valid_to);
+	cert_dn_put(f->subject, sizeof f->subject, &crt->subject);
+	cert_dn_put(f->issuer, sizeof f->issuer, &crt->issuer);
+	f->not_before = cert_seconds_of(&crt->valid_from);
+	f->not_after = cert_seconds_of(&crt->valid_to);
 	f->is_ca = mbedtls_x509_crt_get_ca_istrue(crt) == 1;
 	f->is_lab = unit_is_lab(&crt->subject);
 	f->self_signed = crt->issuer_raw.len == crt->subject_raw.len &&
@@ -205,6 +234,21 @@ bool cert_key_is_ec(const mbedtls_pk_context *pk)
 	bits = psa_get_key_bits(&a);
 	return psa_get_key_type(&a) == PSA_KEY_TYPE_ECC_PUBLIC_KEY(PSA_ECC_FAMILY_SECP_R1) &&
 	       (bits == 256 || bits == 384 || bits == 521);
+}
+
+void cert_key_put(char text[CERT_KEY_TEXT], const mbedtls_pk_context *pk)
+{
+	psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
+	const char *type = mbedtls_pk_get_name(pk);
+	bool known = mbedtls_pk_get_psa_attributes(pk, PSA_KEY_USAGE_VERIFY_HASH, &a) == 0;
+	psa_key_type_t kind = psa_get_key_type(&a);
+
+	if (known && PSA_KEY_TYPE_IS_ECC(kind))
+		type = PSA_KEY_TYPE_ECC_GET_FAMILY(kind) == PSA_ECC_FAMILY_BRAINPOOL_P_R1
+			       ? "EC brainpool"
+		       : PSA_KEY_TYPE_ECC_GET_FAMILY(kind) == PSA_ECC_FAMILY_SECP_K1 ? "EC secp k1"
+										     : "EC P";
+	snprintf(text, CERT_KEY_TEXT, "%s, %zu bits", type, mbedtls_pk_get_bitlen(pk));
 }
 
 /* mbedTLS adds a high-level code (module in bits 7 to 14) and a low-level one. */

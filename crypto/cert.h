@@ -17,7 +17,7 @@
 #define PIN_LEN 32         /* SHA-256 of the DER SubjectPublicKeyInfo */
 #define PIN_TEXT (7 + 64)  /* "sha256:" and 64 hex digits, without the NUL */
 #define CERT_NAME_MAX 64   /* bytes of a sapair name, without the NUL */
-#define CERT_ADDRS_MAX 16  /* iPAddress names; more are ignored */
+#define CERT_ADDRS_MAX 64  /* iPAddress names in cert_facts; more are counted only */
 #define CERT_PEM_MAX 16384 /* of one certificate, a chain, a CA bundle or a key */
 
 /* The contents of a certificate. */
@@ -28,8 +28,9 @@ struct cert_facts {
 		uint8_t bytes[16];
 		uint8_t len; /* 4 or 16 */
 	} addr[CERT_ADDRS_MAX];
-	size_t addrs;
-	int64_t not_before; /* seconds since 1970, UTC */
+	size_t addrs, addrs_more; /* in addr, and beyond */
+	char unused[128];         /* other subjectAltNames: "DNS a.example, DNS b.example, ..." */
+	int64_t not_before;       /* seconds since 1970, UTC */
 	int64_t not_after;
 	bool is_ca;
 	bool is_lab;       /* the subject's organisational unit is "sapair lab" */
@@ -48,8 +49,9 @@ enum cert_fault {
 	CERT_WRONG_PEER,    /* valid, but not of the configured peer */
 	CERT_WRONG_PURPOSE, /* extended key usage or key usage forbids it */
 	CERT_UNREADABLE,
-	CERT_WEAK,  /* key or signature below the minimum */
-	CERT_DENIED /* on our deny list */
+	CERT_WEAK,   /* key or signature below the minimum */
+	CERT_DENIED, /* on our deny list */
+	CERT_LAB     /* a lab identity, which needs allow_lab */
 };
 
 /* A word for JSON ("expired"); a phrase for people ("the certificate has expired"). */

@@ -19,6 +19,7 @@
 #include <psa/crypto.h>
 
 #include "crypto/cert.h"
+#include "crypto/judge.h"
 #include "crypto/tls.h"
 
 struct identity {
@@ -33,6 +34,32 @@ struct identity {
 
 /* False: no public key, or no memory; *facts is zero then. */
 bool cert_facts_of(struct cert_facts *facts, const mbedtls_x509_crt *crt);
+
+int64_t cert_seconds_of(const mbedtls_x509_time *t);
+/* Printable, truncated. */
+void cert_dn_put(char *text, size_t size, const mbedtls_x509_name *dn);
+/* Type and size of a key, such as "RSA, 2048 bits". */
+#define CERT_KEY_TEXT 48
+void cert_key_put(char text[CERT_KEY_TEXT], const mbedtls_pk_context *pk);
+
+/* A verification while mbedTLS goes from the top of a chain to the leaf (judge.c). */
+struct verify {
+	enum tls_role role; /* of the host that shows the chain */
+	bool has_ca;
+	uint32_t above; /* verify flags of the certificates above the leaf */
+	struct cert_reasons issuers;
+	/* set with the leaf: */
+	bool judged; /* facts are set */
+	struct cert_facts facts;
+	struct cert_reasons leaf;  /* not even a pin helps */
+	struct cert_reasons chain; /* a pin helps */
+};
+/* NULL: no memory. free() it. */
+struct verify *verify_new(enum tls_role role, bool has_ca);
+/* For each certificate from the top to the leaf (depth 0), with mbedTLS's flags. */
+void verify_on_cert(struct verify *v, const mbedtls_x509_crt *crt, int depth, uint32_t flags);
+/* That of the first reason; CERT_OK: there is none. */
+enum cert_fault verify_fault(const struct cert_reasons *r);
 
 /* EC P-256, P-384 or P-521. */
 bool cert_key_is_ec(const mbedtls_pk_context *pk);

@@ -31,8 +31,8 @@ struct tls {
 	size_t out_room;
 	bool spoke; /* something was sent: by a server, its certificate */
 
-	uint32_t above; /* verify flags of the certificates above the leaf */
-	bool judged;    /* peer and cert are set */
+	struct verify *verify; /* until the leaf is accepted; its reasons, if it is refused */
+	bool judged;           /* peer and cert are set */
 	enum cert_fault cert;
 	struct cert_facts peer;
 
@@ -42,6 +42,7 @@ struct tls {
 	bool heard; /* plain text was received */
 	bool closing;
 	enum tls_fault fault;
+	int alert; /* received; 0: none */
 };
 
 static const char *const fault_texts[] = {
@@ -120,45 +121,6 @@ static int send_wire(void *arg, const unsigned char *from, size_t n)
  * The peer's certificate.
  */
 
-/* A fault of the leaf itself, which not even a pin overrides. Dates come first. */
-static enum cert_fault leaf_fault(const struct tls *t, const mbedtls_x509_crt *leaf, uint32_t flags)
-{
-	static const char server_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
-	static const char client_auth[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
-	const char *use = t->role == TLS_CLIENT ? server_auth : client_auth;
-
-	if (flags & MBEDTLS_X509_BADCERT_EXPIRED)
-		return CERT_EXPIRED;
-	if (flags & MBEDTLS_X509_BADCERT_FUTURE)
-		return CERT_NOT_YET_VALID;
-	/* mbedTLS checks these two only after this callback */
-	if (mbedtls_x509_crt_check_extended_key_usage(leaf, use, sizeof server_auth) != 0 ||
-	    mbedtls_x509_crt_check_key_usage(leaf, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
-		return CERT_WRONG_PURPOSE;
-	if (flags & (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK |
-		     MBEDTLS_X509_BADCERT_BAD_KEY) ||
-	    !cert_key_is_ec(&leaf->pk))
-		return CERT_WEAK;
-	return CERT_OK;
-}
-
-/* A fault of the chain from the leaf to a CA, which a pin overrides. */
-static enum cert_fault chain_fault(const struct tls *t, uint32_t leaf_flags)
-{
-	const uint32_t all = leaf_flags | t->above;
-
-	if (!t->id->has_ca || all & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
-		return CERT_UNTRUSTED;
-	if (t->above & MBEDTLS_X509_BADCERT_EXPIRED)
-		return CERT_EXPIRED;
-	if (t->above & MBEDTLS_X509_BADCERT_FUTURE)
-		return CERT_NOT_YET_VALID;
-	if (t->above & (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK |
-			MBEDTLS_X509_BADCERT_BAD_KEY))
-		return CERT_WEAK;
-	return all == 0 ? CERT_OK : CERT_UNTRUSTED;
-}
-
 /* mbedTLS derives the alert that it sends from the flag. */
 static uint32_t flag_of(enum cert_fault fault)
 {
@@ -180,23 +142,43 @@ static uint32_t flag_of(enum cert_fault fault)
 	}
 }
 
-/* Called for each certificate from the top of the chain to the leaf, which decides. */
+/* The leaf decides: the owner's judgement, and faults of its own that not even a pin overrides. */
+static void judge_leaf(struct tls *t)
+{
+	struct verify *v = t->verify;
+	enum cert_fault leaf = verify_fault(&v->leaf);
+	enum cert_fault chain = leaf != CERT_OK ? leaf : verify_fault(&v->chain);
+	struct cert_reasons owners = {.n = 0};
+
+	t->judged = v->judged;
+	t->peer = v->facts;
+	t->cert = t->judged ? t->judge(t->judge_arg, &t->peer, chain, &owners) : leaf;
+	if (t->cert == CERT_OK)
+		t->cert = leaf;
+	else if (t->cert == chain)
+		cert_reasons_add(&v->leaf, &v->chain);
+	cert_reasons_add(&v->leaf, &owners);
+	if (t->cert != CERT_OK)
+		return;
+	free(v);
+	t->verify = NULL;
+}
+
+/* Called for each certificate from the top of the chain to the leaf. */
 static int on_cert(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
 	struct tls *t = arg;
-	enum cert_fault leaf, chain;
 
-	if (depth > 0) {
-		t->above |= *flags;
-		*flags = 0;
+	if (t->verify == NULL)
+		t->verify =
+			verify_new(t->role == TLS_CLIENT ? TLS_SERVER : TLS_CLIENT, t->id->has_ca);
+	if (t->verify == NULL)
+		return MBEDTLS_ERR_X509_ALLOC_FAILED;
+	verify_on_cert(t->verify, crt, depth, *flags);
+	*flags = 0;
+	if (depth > 0)
 		return 0;
-	}
-	t->judged = cert_facts_of(&t->peer, crt);
-	leaf = t->judged ? leaf_fault(t, crt, *flags) : CERT_UNREADABLE;
-	chain = leaf != CERT_OK ? leaf : chain_fault(t, *flags);
-	t->cert = t->judged ? t->judge(t->judge_arg, &t->peer, chain) : leaf;
-	if (t->cert == CERT_OK)
-		t->cert = leaf;
+	judge_leaf(t);
 	*flags = flag_of(t->cert);
 	return 0;
 }
@@ -267,8 +249,10 @@ static enum tls_fault fault_of(struct tls *t, int ret)
 	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
 		return TLS_CLOSED;
 	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-		if (read_alert(t, &alert))
+		if (read_alert(t, &alert)) {
+			t->alert = alert;
 			return fault_of_alert(alert);
+		}
 		t->cert = CERT_MISSING;
 		return TLS_CERT;
 	case MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE:
@@ -342,6 +326,7 @@ void tls_free(struct tls *t)
 		return;
 	mbedtls_ssl_free(&t->ssl);
 	free(t->out);
+	free(t->verify);
 	wipe(t, sizeof *t);
 	free(t);
 }
@@ -500,6 +485,32 @@ bool tls_export(const struct tls *t, struct secret *out)
 enum cert_fault tls_cert_fault(const struct tls *t)
 {
 	return t->fault == TLS_CERT ? t->cert : CERT_OK;
+}
+
+const struct cert_reasons *tls_cert_reasons(const struct tls *t)
+{
+	return t->fault == TLS_CERT && t->verify != NULL ? &t->verify->leaf : NULL;
+}
+
+const char *tls_alert(const struct tls *t)
+{
+	static const struct {
+		int alert;
+		const char *word;
+	} words[] = {
+		{MBEDTLS_SSL_ALERT_MSG_BAD_CERT, "bad_certificate"},
+		{MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_CERT, "unsupported_certificate"},
+		{MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED, "certificate_revoked"},
+		{MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED, "certificate_expired"},
+		{MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN, "certificate_unknown"},
+		{MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA, "unknown_ca"},
+		{MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED, "access_denied"},
+	};
+
+	for (size_t i = 0; t->alert != 0 && i < sizeof words / sizeof words[0]; i++)
+		if (words[i].alert == t->alert)
+			return words[i].word;
+	return NULL;
 }
 
 const char *tls_library_version(void)

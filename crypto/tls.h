@@ -32,14 +32,16 @@ enum tls_fault {
 };
 const char *tls_fault_text(enum tls_fault f);
 
+struct cert_reasons; /* crypto/judge.h */
 /*
  * Accepts (CERT_OK) or refuses the peer's leaf certificate during the handshake, before the peer
  * has proven that it holds the key. chain is CERT_OK when the leaf is valid and chains to a trusted
  * CA, else the first of: dates, purpose or weakness of the leaf; untrusted (always without a CA);
  * dates or weakness of an issuer. A pin may replace the chain. A fault of the leaf itself refuses
- * it whatever the callback returns. Called at most once.
+ * it whatever the callback returns. The callback adds its own reasons to *why. Called at most once.
  */
-typedef enum cert_fault tls_judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain);
+typedef enum cert_fault tls_judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain,
+				  struct cert_reasons *why);
 
 struct tls; /* about 40 KiB; 2 KiB for a server that has received nothing */
 
@@ -87,6 +89,12 @@ bool tls_export(const struct tls *t, struct secret *out);
 
 /* The reason for TLS_CERT; CERT_OK otherwise. */
 enum cert_fault tls_cert_fault(const struct tls *t);
+
+/* What was found in the peer's certificate and what is needed; NULL: it was not refused, or could
+ * not be read. Valid as long as t is. */
+const struct cert_reasons *tls_cert_reasons(const struct tls *t);
+/* The name of the alert (RFC 8446 6.2) with which the peer refused our certificate, or NULL. */
+const char *tls_alert(const struct tls *t);
 
 /* mbedTLS's version, such as "3.6.5". */
 const char *tls_library_version(void);

@@ -3,12 +3,12 @@
 
     scripts/check-layers.py [BUILD]      BUILD: folder of the objects, default build/linux
 
-A file includes and calls its own folder and layers below it. Calls are read from the relocations of the
+A file includes and calls only its own folder and lower layers. Calls are read from the relocations of the
 objects, so a call through a macro or an inline function counts too. Within a folder, no group of files
-may call each other in a circle. A reference from a constant table of operations is not a call; those
-that point upwards are listed below by name.
+may call each other in a cycle. A reference from a constant table of operations is not a call; references
+to higher layers are listed below by name.
 
-Also checked: the one home of each library, the files that may include system headers, and memcmp() on
+Also checked: the files that may include the headers of a library or of the system, and memcmp() on
 secrets. Prints one line for each fault; the exit status is 1 if there is one.
 """
 
@@ -18,8 +18,8 @@ import re
 import subprocess
 import sys
 
-# A layer may use those above it in this list. Folders of one line may not use each other, except as
-# AMONG says. The longest prefix decides.
+# A layer may use the layers above it in this list. Folders in one line may not use each other, except as
+# in AMONG. The longest prefix decides.
 LAYERS = [
     ["crypto/"],
     ["proto/base/", "proto/json/"],
@@ -75,7 +75,7 @@ def prefix_of(path):
 
 
 def allowed(a, b):
-    """May the file a use the file b?"""
+    """May file a use file b?"""
     (pa, la), (pb, lb) = prefix_of(a), prefix_of(b)
     return pa == pb or lb < la or (pa, pb) in AMONG
 
@@ -88,9 +88,9 @@ def check_include(path, number, name, is_system):
     if not is_system:
         to = name if "/" in name else os.path.join(os.path.dirname(path), name)
         if prefix_of(to)[1] < 0:
-            fault('%s: "%s" is in no layer: name it from the top, "proto/base/err.h"', where, name)
+            fault('%s: "%s" is in no layer: give its path from the top folder, "proto/base/err.h"', where, name)
         elif not allowed(path, to):
-            fault("%s: includes %s, which is in a layer above or beside it", where, to)
+            fault("%s: includes %s, which is not in a lower layer", where, to)
         return
     base = name[:-2] if name.endswith(".h") else name
     if base in ISO:
@@ -113,15 +113,15 @@ def check_source(path):
             code = re.sub(r"/\*.*?\*/|^\s*\*.*", "", line)
             if re.search(r"\bmemcmp\s*\(", code) and "not secret" not in line:
                 if re.search(r"(^|[^a-z])(keys?|secrets?|tags?|pins?)([^a-z]|$)", code.lower()):
-                    fault("%s:%d: memcmp on a secret: use secret_equal (or say /* not secret */)", path, number)
+                    fault("%s:%d: memcmp on a secret: use secret_equal (or add /* not secret */)", path, number)
 
 
 # --- calls ------------------------------------------------------------------------------------
 
 
 def read_object(path):
-    """The global symbols that an object defines, those that its code uses, and those that its constant
-    data refers to."""
+    """The global symbols that an object defines, the symbols that its code uses, and the symbols that its
+    constant data refers to."""
     defined, calls, data = set(), set(), set()
     text = subprocess.run(["readelf", "-srW", path], capture_output=True, text=True, check=True).stdout
     section = None
@@ -167,12 +167,12 @@ def check_calls(owner, uses):
                 edges.setdefault(to, symbol)
             if not allowed(name, to) and (symbol in calls or (name, symbol) not in TABLES):
                 what = "calls" if symbol in calls else "has in a table"
-                fault("%s.c: %s %s of %s.c, which is in a layer above or beside it", name, what, symbol, to)
+                fault("%s.c: %s %s of %s.c, which is not in a lower layer", name, what, symbol, to)
     return graph
 
 
 def check_circles(graph):
-    """Tarjan's strongly connected components: each of more than one file is a circle."""
+    """Tarjan's strongly connected components: each of more than one file is a cycle."""
     index, low, stack, on = {}, {}, [], set()
 
     def visit(v):
@@ -191,7 +191,7 @@ def check_circles(graph):
                 group.add(stack.pop())
             on.difference_update(group)
             if len(group) > 1:
-                tell_circle(graph, group)
+                report_cycle(graph, group)
 
     sys.setrecursionlimit(10000)
     for v in sorted(graph):
@@ -199,9 +199,9 @@ def check_circles(graph):
             visit(v)
 
 
-def tell_circle(graph, group):
+def report_cycle(graph, group):
     edges = ["    %s -> %s (%s)" % (a, b, s) for a in sorted(group) for b, s in sorted(graph[a].items()) if b in group]
-    fault("%d files call each other in a circle:\n%s", len(group), "\n".join(edges))
+    fault("%d files call each other in a cycle:\n%s", len(group), "\n".join(edges))
 
 
 def main():

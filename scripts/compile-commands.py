@@ -3,7 +3,7 @@
 
     scripts/compile-commands.py [--add] 'FILE...' COMPILER OPTION...    as `make compile-commands` does
 
---add keeps the entries that there are, so that one file serves both systems.
+--add keeps the existing entries, so that the file contains both systems.
 """
 
 import json

@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 folder=$1 least=$2
 
-# some distributions install the tools of clang only under names with a version
+# some distributions install clang's tools only under versioned names
 version=$(clang -dumpversion | cut -d. -f1)
 tool() { command -v "$1" || command -v "$1-$version" || echo "/usr/lib/llvm-$version/bin/$1"; }
 profdata=$(tool llvm-profdata)

@@ -8,7 +8,7 @@
 #
 # soft: alpha 127.0.0.1:4510  <--- TLS 1.3, then ESP in UDP --->  beta 127.0.0.2:4510
 # xfrm: alpha 192.0.2.1:4510  <--- TLS 1.3, then ESP ---------->  beta 192.0.2.2:4510
-#       Each agent has a network namespace of its own. The script removes both at its end and
+#       Each agent has its own network namespace. The script removes both at its end and
 #       changes nothing else on this machine.
 set -eu
 
@@ -87,7 +87,7 @@ esac
 if [ $backend = xfrm ]; then
 	echo "This demo uses the kernel's own IPsec (back end xfrm), between two network namespaces."
 else
-	echo "This demo does ESP in the agents (back end soft); the kernel's IPsec is not used: $why."
+	echo "This demo processes ESP in the agents (back end soft), not in the kernel: $why."
 fi
 say '1. Create a CA, and one identity for each host'
 run ca new --name demo-ca --dir ca

@@ -22,14 +22,14 @@ pid=$!
 trap 'kill "$pid" 2>/dev/null' EXIT
 trap 'exit 1' INT TERM
 
-# Prints the processor time of the target in hundredths of a second, or nothing when it has ended.
+# Prints the processor time of the target in hundredths of a second, or nothing if it has exited.
 used_cpu() {
 	awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $12 + $13 }' "/proc/$pid/stat" 2>/dev/null
 }
 cpu=0
 while now=$(used_cpu) && [ -n "$now" ]; do
 	cpu=$now
-	[ "$cpu" -lt $((seconds * 100)) ] || kill -USR1 "$pid" # makes libFuzzer end after the current input
+	[ "$cpu" -lt $((seconds * 100)) ] || kill -USR1 "$pid" # libFuzzer exits after the current input
 	sleep 0.3
 done
 if wait "$pid"; then

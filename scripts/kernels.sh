@@ -1,7 +1,7 @@
 #!/bin/bash
-# Kernels for the kernel tests: user-mode Linux of several versions, fetched or built without root.
+# Fetches or builds kernels for the kernel tests: user-mode Linux of several versions, without root.
 #
-#     kernels.sh list           the kernels, and the versions that are in the cache
+#     kernels.sh list           lists the kernels, and the versions in the cache
 #     kernels.sh get NAME       prints the folder of linux.uml and its modules, for SAPAIR_UML
 #
 #     6.1     Debian 12's package user-mode-linux
@@ -11,9 +11,9 @@
 #             tests/kernel/smp.config: several processors, per-CPU SAs, IP-TFS, ESP in TCP, offload
 #
 # apt checks the signature of the package lists with Debian's keys, and packages against the lists.
-# It uses lists and a cache of its own, and changes nothing of this system.
+# It uses separate lists and a separate cache, and changes nothing on this system.
 #
-# Exit status 77: this machine cannot have the kernel; the reason is one line of stderr.
+# Exit status 77: the kernel is not available on this machine; the reason is one line on stderr.
 # Environment:
 #     SAPAIR_KERNELS   the cache, default ~/.cache/sapair-kernels
 #     DEBIAN_ARCHIVE   URL of an archive of Debian, default: that of this system
@@ -48,7 +48,7 @@ suite_of() { # NAME
 	esac
 }
 
-# --- what this machine has ------------------------------------------------------------------
+# --- requirements ------------------------------------------------------------------
 
 check_machine() { # NAME
 	local missing='' tool tools='apt-get:apt dpkg-deb:dpkg patchelf:patchelf flock:util-linux'
@@ -83,7 +83,7 @@ archive=${DEBIAN_ARCHIVE:-$(find_archive | sed -n 1p)}
 
 # --- packages -------------------------------------------------------------------------------
 
-# A tool of apt as on a system of the suite.
+# Runs a tool of apt as on a system of the suite.
 apt_of() { # SUITE TOOL WORD...
 	local dir=$cache/apt/$1 suite=$1 tool=$2
 	shift 2
@@ -98,12 +98,12 @@ apt_of() { # SUITE TOOL WORD...
 		-o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false "$@"
 }
 
-fetch_lists() { # SUITE; lists of the last day are good
+fetch_lists() { # SUITE; lists of the last day are reused
 	local lists=$cache/apt/$1/lists log=$cache/apt/$1/log
 	[ -z "$(find "$lists" -name '*_InRelease' -mmin -1440 2>/dev/null)" ] || return 0
 	mkdir -p "$lists"
 	apt_of "$1" apt-get -o APT::Update::Error-Mode=any update >"$log" 2>&1 || {
-		# A signature that does not verify is no lack of a network.
+		# A bad signature is not a network failure.
 		! grep -Eq 'NO_PUBKEY|BADSIG|not signed|signatures were invalid' "$log" ||
 			die "package lists of $1: $(grep -E '^[EW]:' "$log" | head -n 1)"
 		unavailable "no package lists of $1: $(grep -E '^[EW]:' "$log" | head -n 1)"
@@ -130,7 +130,7 @@ unpack() { # SUITE PACKAGE FOLDER
 	rm -rf "$dir"
 }
 
-# The packaged kernel, with the C library of its own suite, which may be newer than this system's.
+# The packaged kernel, with the C library of its suite, which may be newer than this system's.
 unpack_kernel() { # NAME FOLDER
 	local suite libc
 	suite=$(suite_of "$1")
@@ -145,7 +145,7 @@ unpack_kernel() { # NAME FOLDER
 	rm -rf "$2/package"
 }
 
-# --- a kernel of our own --------------------------------------------------------------------
+# --- building a kernel --------------------------------------------------------------------
 
 build_kernel() { # FOLDER
 	local suite package source=$1/source out=$1/objects log=$1/build.log
@@ -167,12 +167,12 @@ build_kernel() { # FOLDER
 	[ -n "${KEEP:-}" ] || rm -rf "$source" "$out" "$1/tree"
 }
 
-# make as in a shell of its own, with $source and $out of the caller
+# runs make in a clean environment, with $source and $out of the caller
 run_make() {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -C "$source" ARCH=um O="$out" "$@"
 }
 
-# Kconfig drops without a word what depends on an option that is off.
+# Kconfig silently drops options whose dependencies are off.
 check_config() { # RESULT
 	local line bad=''
 	while read -r line; do

@@ -13,7 +13,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 chmod 755 "$dir"
 root=$dir/root
-# The same sources make the same package.
+# The same sources give the same package.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 umask 022
@@ -47,7 +47,7 @@ for file in docs/examples/* docs/schema/*.json; do
 	put 644 "$file" "$doc/${file#docs/}"
 done
 who="${DEBFULLNAME:-The sapair authors} <${DEBEMAIL:-sapair@localhost.localdomain}>"
-if [ -z "${DEBEMAIL-}" ]; then # made for this machine: nobody's address stands in it
+if [ -z "${DEBEMAIL-}" ]; then # a local package has no maintainer address
 	mkdir -p "$root/usr/share/lintian/overrides"
 	printf 'sapair: %s *\n' bogus-mail-host bogus-mail-host-in-debian-changelog \
 		>"$root/usr/share/lintian/overrides/sapair"

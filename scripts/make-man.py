@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the manual pages docs/sapair.1, sapair.json.5 and sapair-protocol.7. The source of the first is
-the program's own help; those of the others are docs/config.md and docs/protocol.md.
+the help of the program; the sources of the others are docs/config.md and docs/protocol.md.
 
     SAPAIR=build/linux/sapair scripts/make-man.py [DIR]       default: docs
 """

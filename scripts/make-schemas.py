@@ -233,15 +233,15 @@ def config_default(row):
 
 
 def config_changes(rows, change):
-    """The members whose change has this effect at a reload, without peers' own."""
+    """The members whose change has this effect at a reload, without those of peers."""
     names = [r["name"].split(".")[0] for r in rows["option"] + rows["agent"]
              if r["change"] == change]
     return list(dict.fromkeys(names))
 
 
 def config_document(rows):
-    """docs/config.md with the tables of members, the names in the table of what a reload does, and
-    the example written anew."""
+    """docs/config.md with new tables of members, new names in the table of effects of a reload, and a new
+    example."""
     text = read("docs/config.md")
     for heading, name in (("## Agent", "agent"), ("## Peer", "peer"), ("## Options", "option")):
         lines = ["| Member | Type | Range | Default | Meaning |", "|---|---|---|---|---|"]

@@ -16,10 +16,10 @@ say() { printf 'setup: %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 sshd=build/deps/sshd
 
-commands='' # that are missing
-packages='' # that have them
-wishes=''   # packages that are fine to have
-server=''   # the package of sshd, where it is to be unpacked
+commands='' # missing commands
+packages='' # their packages
+wishes=''   # optional packages
+server=''   # the package of sshd, if it must be unpacked
 need() { # COMMAND PACKAGE
 	have "$1" || {
 		commands="$commands $1"
@@ -60,7 +60,7 @@ wish_kernel() {
 	done
 }
 
-# What scripts/kernels.sh needs beside that; smp also builds a kernel.
+# Further packages for scripts/kernels.sh; smp also builds a kernel.
 wish_kernels() { # [smp]
 	have apt-get || return 0
 	wish_kernel
@@ -81,7 +81,7 @@ wish_windows() {
 	have_wine || ! may_have wine64 || wishes="$wishes wine64"
 }
 
-# Version 14 decides the layout of the sources. Newer systems have a package of that version, or none.
+# Version 14 decides the layout of the sources. Newer systems may have no package of that version.
 wish_clang_format() {
 	have apt-get && ! have clang-format-14 || return 0
 	! clang-format --version 2>/dev/null | grep -q 'version 14\.' || return 0
@@ -95,8 +95,8 @@ wish_sshd() {
 	! may_have openssh-server || server=openssh-server
 }
 
-# Installing a server would start it. The tests run one that is unpacked here, with the libraries
-# of its package that are not installed.
+# Installing a server would start it. So its package is only unpacked, together with the libraries that
+# are not installed.
 unpack_sshd() {
 	rm -rf $sshd.new && mkdir -p $sshd.new/debs/partial || return 1
 	apt install -y --no-install-recommends --download-only \
@@ -107,10 +107,10 @@ unpack_sshd() {
 	rm -rf $sshd.new/debs $sshd && mv $sshd.new $sshd
 }
 
-# Debian's package puts no command on the PATH.
+# Debian's package has no command in PATH.
 have_wine() { have wine64 || have wine || [ -x /usr/lib/wine/wine64 ]; }
 
-# True if apt has the package, or if there are no package lists yet.
+# True if apt has the package, or no package lists yet.
 may_have() {
 	! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || [ "$(candidate "$1")" != '' ]
 }
@@ -124,7 +124,7 @@ fits() {
 	esac
 }
 
-# What is missing, by the names of the sets that were asked for.
+# Collects the missing commands and packages of the given sets.
 look() {
 	commands='' packages='' wishes='' server=''
 	need gcc gcc
@@ -163,9 +163,11 @@ look() {
 			need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
 			;;
 		kernels)
+			wish_sshd
 			wish_kernels
 			;;
 		kernels-smp)
+			wish_sshd
 			wish_kernels smp
 			;;
 		wine)
@@ -215,7 +217,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 say 'reading the package lists'
 apt update >"$log" 2>&1 || say 'some package lists could not be updated; using the existing ones'
-look "$@" # again: only now is it known what this system's packages are
+look "$@" # again, with the package lists
 # The package of clang's sanitizer and fuzzer libraries has the version of clang in its name.
 case " $packages " in
 *' clang '*)
@@ -227,7 +229,7 @@ if [ -n "$wishes" ]; then
 	say "installing$wishes"
 	# shellcheck disable=SC2086 # a list of words
 	apt install -y --no-install-recommends $wishes >>"$log" 2>&1 ||
-		for wish in $wishes; do # one that cannot be installed does not prevent the others
+		for wish in $wishes; do # one by one: a failure does not prevent the others
 			apt install -y --no-install-recommends "$wish" >>"$log" 2>&1 ||
 				say "could not install $wish: tests that need it are skipped"
 		done

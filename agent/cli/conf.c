@@ -50,15 +50,6 @@ int conf_find(char out[OS_PATH_MAX], const char *file, struct err *e)
 	return os_path_join(out, dir, CONF_NAME, e);
 }
 
-int conf_find_given(char out[OS_PATH_MAX], const struct args *a, struct err *e)
-{
-	const char *file = args_word(a, 0), *config = args_text(a, "config");
-
-	if (file != NULL && config != NULL)
-		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
-	return conf_find(out, file != NULL ? file : config, e);
-}
-
 static int resolve_all(struct config *c, const char *dir, struct err *e)
 {
 	if (conf_resolve(c->certificate, dir, e) < 0 || conf_resolve(c->key, dir, e) < 0 ||
@@ -122,24 +113,56 @@ static int add_file(struct config *c, const char *dir, const char *name, struct 
 	return rc < 0 ? err_in(e, "%s", path) : 0;
 }
 
-int conf_peers(struct config *c, const char *dir, struct err *e)
+/* A directory that exists but cannot be listed is an error: its peers would lose their policies. */
+static int add_peers(struct config *c, const char *dir, struct err *e)
 {
 	char path[OS_PATH_MAX];
 	uv_dirent_t entry;
 	uv_fs_t fs;
-	int rc = os_path_join(path, dir, CONF_PEERS, e);
+	int rc;
 
-	if (rc == 0) {
-		/* libuv sorts them by name */
-		if (uv_fs_scandir(NULL, &fs, path, 0, NULL) >= 0)
-			while (rc == 0 && uv_fs_scandir_next(&fs, &entry) == 0)
-				if (is_peer_file(entry.name))
-					rc = add_file(c, path, entry.name, e);
-		uv_fs_req_cleanup(&fs);
+	if (os_path_join(path, dir, CONF_PEERS, e) < 0)
+		return -1;
+	rc = uv_fs_scandir(NULL, &fs, path, 0, NULL); /* sorted by name */
+	if (rc < 0 && rc != UV_ENOENT) {
+		err_set(e, rc == UV_EACCES || rc == UV_EPERM ? ERR_PERM : ERR_OS,
+			"list the peers in %s: %s", path, uv_strerror(rc));
+		if (e != NULL)
+			e->os = (uint32_t)-rc;
 	}
-	if (rc < 0)
-		config_free(c);
-	return rc;
+	rc = rc == UV_ENOENT || rc > 0 ? 0 : rc;
+	while (rc == 0 && uv_fs_scandir_next(&fs, &entry) == 0)
+		if (is_peer_file(entry.name))
+			rc = add_file(c, path, entry.name, e);
+	uv_fs_req_cleanup(&fs);
+	return rc < 0 ? -1 : 0;
+}
+
+int conf_load(struct config *c, const char *path, const char *dir, struct err *e)
+{
+	if ((path != NULL ? conf_read(c, path, e) : config_init(c, e)) < 0)
+		return -1;
+	if (add_peers(c, dir, e) == 0 && config_check(c, e) == 0)
+		return 0;
+	config_free(c);
+	return -1;
+}
+
+int conf_load_given(struct config *c, char path[OS_PATH_MAX], const struct args *a, struct err *e)
+{
+	const char *file = args_word(a, 0), *config = args_text(a, "config");
+	char dir[OS_PATH_MAX];
+	bool is_given = file != NULL || config != NULL;
+
+	path[0] = '\0';
+	if (file != NULL && config != NULL)
+		return err_set(e, ERR_USAGE, "FILE and --config are mutually exclusive");
+	if (conf_find(path, file != NULL ? file : config, e) < 0)
+		return -1;
+	os_dir_of(dir, path);
+	if (!is_given && !os_exists(path) && conf_has_peers(dir))
+		return conf_load(c, NULL, dir, e);
+	return conf_load(c, path, dir, e);
 }
 
 bool conf_has_peers(const char *dir)

@@ -17,8 +17,6 @@
 
 /* The config file that is meant by file, or that of the config directory if file is NULL. */
 int conf_find(char out[OS_PATH_MAX], const char *file, struct err *e);
-/* For verbs that take it as an argument or by --config. */
-int conf_find_given(char out[OS_PATH_MAX], const struct args *a, struct err *e);
 /* Makes path absolute: relative to dir, or to the working directory if dir is NULL. */
 int conf_absolute(char out[OS_PATH_MAX], const char *dir, const char *path, struct err *e);
 /* The same for a member of the config, in place; an empty path stays empty. */
@@ -28,9 +26,12 @@ int conf_resolve(char path[CONFIG_PATH_MAX], const char *dir, struct err *e);
  * freed on -1. */
 int conf_read(struct config *c, const char *path, struct err *e);
 
-/* Adds the peers of dir/peers.d/NAME.json, one per file, sorted by name. The directory may be
- * missing. config_check() checks the rules between peers. *c is freed on -1. */
-int conf_peers(struct config *c, const char *dir, struct err *e);
+/* The whole configuration: the file (NULL: defaults), and the peers of dir/peers.d/NAME.json, one per
+ * file, sorted by name; checked. The directory may be missing. *c is freed on -1. */
+int conf_load(struct config *c, const char *path, const char *dir, struct err *e);
+/* The same for verbs that take the file as an argument, by --config, or from the config directory, where
+ * it may be missing if there is a peers.d. Sets path. */
+int conf_load_given(struct config *c, char path[OS_PATH_MAX], const struct args *a, struct err *e);
 /* Is there any? */
 bool conf_has_peers(const char *dir);
 

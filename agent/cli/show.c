@@ -82,6 +82,34 @@ const char *show_date(const struct cJSON *d, const char *path)
 	return day;
 }
 
+const char *show_protected(char text[SHOW_PROTECTED], const struct cJSON *d)
+{
+	const struct cJSON *reasons = json_member(d, "protected_reasons");
+	size_t n;
+
+	n = (size_t)snprintf(text, SHOW_PROTECTED, "%s", show_is(d, "protected") ? "yes" : "NO");
+	for (const struct cJSON *r = reasons != NULL ? json_first(reasons) : NULL;
+	     r != NULL && n < SHOW_PROTECTED; r = json_next(r))
+		n += (size_t)snprintf(text + n, SHOW_PROTECTED - n, "%s%s",
+				      r == json_first(reasons) ? ": " : ", ", json_string(r));
+	return text;
+}
+
+bool show_is_exposed(const struct cJSON *d)
+{
+	static const char *const chosen[] = {"soft-backend", "permissive", "down"};
+	const struct cJSON *reasons = json_member(d, "protected_reasons");
+
+	if (!show_has(d, "protected") || show_is(d, "protected"))
+		return false;
+	for (const struct cJSON *r = reasons != NULL ? json_first(reasons) : NULL; r != NULL;
+	     r = json_next(r))
+		for (size_t i = 0; i < sizeof chosen / sizeof chosen[0]; i++)
+			if (strcmp(json_string(r), chosen[i]) == 0)
+				return false;
+	return true;
+}
+
 void show_removing(const struct cJSON *d)
 {
 	const struct cJSON *sa = json_first(json_member(json_member(d, "removing"), "sas"));

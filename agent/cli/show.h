@@ -26,6 +26,12 @@ void show_removing(const struct cJSON *d);
 const char *show_count(char text[OUT_NUMBER], const struct cJSON *d, const char *path);
 const char *show_ms(char text[OUT_NUMBER], const struct cJSON *d, const char *path);
 const char *show_span(char text[OUT_NUMBER], const struct cJSON *d, const char *path); /* of s */
+/* "yes", or "NO: sysctl, route": can traffic to the peer of this document pass in clear? */
+#define SHOW_PROTECTED 160
+const char *show_protected(char text[SHOW_PROTECTED], const struct cJSON *d);
+/* False where the config chose it so (back end soft, mode permissive) or the user did (down): then that
+ * traffic can pass in clear is no fault. */
+bool show_is_exposed(const struct cJSON *d);
 /* The day of a date, "unknown" if it is missing. Overwritten by the next call. */
 const char *show_date(const struct cJSON *d, const char *path);
 

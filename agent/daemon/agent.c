@@ -336,10 +336,10 @@ static void drain_loop(struct process *s)
 }
 
 /* All is open: drop privileges. What a reload reads can still be read. */
-static int confine(const struct agent *a, struct err *e)
+static int confine(struct agent *a, struct err *e)
 {
 	const char *const *usual = a->start->paths;
-	char dir[OS_PATH_MAX], text[200];
+	char dir[OS_PATH_MAX];
 	struct confinement c = {.role = CONFINE_AGENT, .control_dir = dir};
 	const char **paths = calloc(a->cfg.n_peers + AGENT_PATHS_MAX + 5, sizeof *paths);
 	size_t n = 0;
@@ -361,10 +361,16 @@ static int confine(const struct agent *a, struct err *e)
 		if (a->cfg.peers[i].ppk[0] != '\0')
 			paths[n++] = a->cfg.peers[i].ppk;
 	c.paths = paths;
-	os_confine(&c, text, sizeof text);
+	os_confine(&c, &a->confined);
 	free(paths);
-	if (text[0] != '\0')
-		log_line(LOG_INFO, "agent: confined: %s", text);
+	if (a->confined.done[0] != '\0')
+		log_line(LOG_INFO, "agent: confined: %s", a->confined.done);
+	if (a->confined.failed[0] != '\0') {
+		char text[sizeof a->confined.failed + 20];
+
+		snprintf(text, sizeof text, "not confined: %s", a->confined.failed);
+		event_plain(&a->events, EVENT_UNCONFINED, NULL, text);
+	}
 	return 0;
 }
 
@@ -383,18 +389,18 @@ static int start_parts(struct process *s, struct err *e)
 	struct agent *a = &s->a;
 	struct identity_ref *id = NULL;
 
-	if (start_signals(s, e) < 0 || identity_ref_load(&id, a->start, &a->cfg, e) < 0)
+	if (start_signals(s, e) < 0 || open_ipsec(s, e) < 0)
+		return -1;
+	/* Policies come first, before any socket is bound: whatever fails later leaves them in place. */
+	for (size_t i = 0; i < a->cfg.n_peers; i++)
+		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
+			return -1;
+	if (peers_check(a, &a->cfg, e) < 0 || identity_ref_load(&id, a->start, &a->cfg, e) < 0)
 		return -1;
 	set_identity(a, id);
 	fill_name(a);
 	s->cert_reload = cert_reload_start(a, reload_identity, a);
-	if (open_ipsec(s, e) < 0 || control_open(a, &control_host, e) < 0)
-		return -1;
-	/* Policy first: from here on a declared pair is closed. */
-	for (size_t i = 0; i < a->cfg.n_peers; i++)
-		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
-			return -1;
-	if (listen_open(a, &peer_link_owner, e) < 0)
+	if (control_open(a, &control_host, e) < 0 || listen_open(a, &peer_link_owner, e) < 0)
 		return -1;
 	/* Without it, a lost address is noticed when the link or the next rekey fails. */
 	if (os_addresses_watch(&a->addresses, &a->loop, on_addresses, a, &no_watch) < 0)

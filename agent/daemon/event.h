@@ -19,6 +19,8 @@
 	X(REKEY_FAILED, 112, "rekey-failed", LOG_WARN)   \
 	X(VERIFY_FAILED, 120, "verify-failed", LOG_WARN) \
 	X(VERIFIED, 121, "verified", LOG_INFO)           \
+	X(PROTECTED, 125, "protected", LOG_INFO)         \
+	X(UNPROTECTED, 126, "unprotected", LOG_WARN)     \
 	X(UNREACHABLE, 130, "unreachable", LOG_WARN)     \
 	X(LINK_UP, 131, "link-up", LOG_INFO)             \
 	X(LINK_DOWN, 132, "link-down", LOG_INFO)         \
@@ -34,7 +36,8 @@
 	X(HALF_EXPORTED, 181, "half-exported", LOG_WARN) \
 	X(LIMIT, 190, "limit", LOG_WARN)                 \
 	X(RELOADED, 200, "reloaded", LOG_INFO)           \
-	X(STOPPING, 201, "stopping", LOG_INFO)
+	X(STOPPING, 201, "stopping", LOG_INFO)           \
+	X(UNCONFINED, 210, "unconfined", LOG_WARN)
 #define EVENT_ENUM(n, id, w, l) EVENT_##n,
 enum event_kind { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
 #undef EVENT_ENUM

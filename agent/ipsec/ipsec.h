@@ -14,6 +14,7 @@
 #ifndef SAPAIR_AGENT_IPSEC_IPSEC_H
 #define SAPAIR_AGENT_IPSEC_IPSEC_H
 
+#include "agent/ipsec/protection.h"
 #include "proto/base/addr.h"
 #include "proto/base/err.h"
 #include "proto/config/policy.h"
@@ -37,6 +38,7 @@ enum ipsec_event_kind {
 	IPSEC_EV_HARD,     /* an SA was ended by the system */
 	IPSEC_EV_ACQUIRE,  /* traffic wants an SA that is not there */
 	IPSEC_EV_REMOVED,  /* somebody else removed an SA or a policy of ours */
+	IPSEC_EV_JUDGED,   /* reasons says whether the policy's traffic can pass in clear */
 	IPSEC_EV_DATAGRAM, /* soft: a payload came out of an inbound SA */
 	IPSEC_EV_DROPPED,  /* soft, rate-limited: packets that no SA took; count in n */
 	IPSEC_EV_LOST      /* the back end has ended: every call fails from now on */
@@ -49,6 +51,7 @@ struct ipsec_event {
 	enum ipsec_part part;
 	enum rekey_reason reason; /* IPSEC_EV_SOFT: bytes or packets */
 	struct spi spi;
+	uint32_t reasons;    /* IPSEC_EV_JUDGED: UNPROTECTED_..., 0: it cannot; text has details */
 	const uint8_t *data; /* IPSEC_EV_DATAGRAM: borrowed for the call */
 	size_t n;
 	const char *text; /* details for the log, or NULL */
@@ -95,6 +98,7 @@ typedef int ipsec_found(void *arg, const struct ipsec_leftover *l, struct err *e
 struct ipsec_can {
 	bool esn, tunnel, udp, seamless, permissive, counts, datagrams, survives;
 	bool selectors; /* protects and exempts other than "all" and "icmp" */
+	bool judges;    /* sends IPSEC_EV_JUDGED soon after policy_add, and after each change */
 	uint32_t window_max;
 	uint32_t lifetime_max_s; /* 0: none */
 	struct suite_list suites;

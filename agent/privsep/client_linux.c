@@ -300,15 +300,15 @@ static struct policy *policy_of(const struct client *c, uint32_t number)
 	return number > 0 && number <= c->n_policies ? c->policies[number - 1] : NULL;
 }
 
-static bool make_room(struct client *c, uint32_t number)
+/* Room for one more number: the helper, too, doubles its list only when no number is free. */
+static bool make_room(struct client *c)
 {
-	size_t n = c->n_policies > 0 ? c->n_policies : 1;
+	const size_t n = c->n_policies > 0 ? 2 * c->n_policies : 1;
 	struct policy **more;
 
-	while (n < number)
-		n *= 2;
-	if (n == c->n_policies)
-		return true;
+	for (size_t i = 0; i < c->n_policies; i++)
+		if (c->policies[i] == NULL)
+			return true;
 	more = realloc(c->policies, n * sizeof(struct policy *));
 	if (more == NULL)
 		return false;
@@ -323,17 +323,15 @@ static int client_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 	struct client *c = client_of(db);
 	uint32_t number;
 
+	/* Room first: a policy that is installed is never removed because of an error here. */
+	if (!make_room(c))
+		return err_set(e, ERR_OS, "no memory for a policy");
 	c->request.add = *p;
 	if (ask(c, PRIVSEP_POLICY_ADD, -1, e) < 0)
 		return -1;
 	number = c->answer.policy;
-	if (number == 0 || number > 1u << 24)
+	if (number == 0 || number > c->n_policies || c->policies[number - 1] != NULL)
 		return is_lost(c, e);
-	if (!make_room(c, number)) {
-		c->request.policy = number;
-		ask(c, PRIVSEP_POLICY_REMOVE, -1, NULL);
-		return err_set(e, ERR_OS, "no memory for a policy");
-	}
 	c->policies[number - 1] = p;
 	p->ref = number;
 	return 0;
@@ -492,9 +490,10 @@ static void tell(struct client *c, const struct privsep_answer *a)
 				 .part = (enum ipsec_part)a->part,
 				 .reason = (enum rekey_reason)a->reason,
 				 .spi = a->spi,
+				 .reasons = a->reasons & UNPROTECTED_ALL,
 				 .text = a->cause[0] != '\0' ? a->cause : NULL};
 
-	if (a->kind <= IPSEC_EV_REMOVED && p != NULL)
+	if (a->kind <= IPSEC_EV_JUDGED && p != NULL)
 		c->env.on_event(c->env.arg, &ev);
 }
 

@@ -97,6 +97,7 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	a->part = (uint8_t)ev->part;
 	a->reason = (uint8_t)ev->reason;
 	a->spi = ev->spi;
+	a->reasons = ev->reasons;
 	if (context != NULL)
 		a->ctx = privsep_context_number(&h->grants, grant, context);
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
@@ -406,10 +407,12 @@ static void open_routes(struct helper *h)
 static void confine(const struct helper *h)
 {
 	const struct confinement c = {.role = CONFINE_HELPER, .paths = h->source->paths};
-	char text[200];
+	struct confined result;
 
-	os_confine(&c, text, sizeof text);
-	log_line(LOG_INFO, "helper: confined: %s", text);
+	os_confine(&c, &result);
+	log_line(LOG_INFO, "helper: confined: %s", result.done);
+	if (result.failed[0] != '\0')
+		log_line(LOG_WARN, "helper: not confined: %s", result.failed);
 }
 
 /* Everything that needs rights which the helper gives up afterwards. */

@@ -82,6 +82,7 @@ struct privsep_answer {
 	struct addr local, remote;
 	uint32_t left_s;
 	uint8_t kind, reason;    /* EVENT: enum ipsec_event_kind, enum rekey_reason */
+	uint32_t reasons;        /* EVENT: of IPSEC_EV_JUDGED */
 	struct sa_counts counts; /* QUERY */
 	struct ipsec_can can;    /* READY */
 };

@@ -19,17 +19,17 @@
 #endif
 
 /* X(class, exit status, word in JSON, one line of meaning): docs and tests come from here. */
-#define ERR_LIST(X)                                                                \
-	X(NONE, 0, "none", "done, or already so")                                  \
-	X(BUG, 1, "bug", "unexpected failure")                                     \
-	X(USAGE, 2, "usage", "wrong usage or configuration")                       \
-	X(DOWN, 3, "down", "no agent is running, or the pair is not up")           \
-	X(TIMEOUT, 4, "timeout", "the peer was not reached in time")               \
-	X(AUTH, 5, "auth", "authentication was refused")                           \
-	X(REFUSED, 6, "refused", "the peer refused: version, suite or policy")     \
-	X(OS, 7, "os", "the operating system refused; everything was rolled back") \
-	X(VERIFY, 8, "verify", "the SAs are installed, but do not carry traffic")  \
-	X(PERM, 9, "permission", "permission denied")                              \
+#define ERR_LIST(X)                                                                     \
+	X(NONE, 0, "none", "done, or already so")                                       \
+	X(BUG, 1, "bug", "unexpected failure")                                          \
+	X(USAGE, 2, "usage", "wrong usage or configuration")                            \
+	X(DOWN, 3, "down", "no agent is running, or the pair is not up")                \
+	X(TIMEOUT, 4, "timeout", "the peer was not reached in time")                    \
+	X(AUTH, 5, "auth", "authentication was refused")                                \
+	X(REFUSED, 6, "refused", "the peer refused: version, suite or policy")          \
+	X(OS, 7, "os", "the operating system refused; everything was rolled back")      \
+	X(VERIFY, 8, "verify", "the SAs do not carry traffic, or it can pass in clear") \
+	X(PERM, 9, "permission", "permission denied")                                   \
 	X(DIFFERS, 10, "differs", "plan or clean --check found differences")
 
 #define ERR_ENUM(name, status, word, text) ERR_##name,

@@ -313,6 +313,8 @@ static const struct json_field report_fields[] = {
 	TYPE,
 	FIELD(report, id,       json_get_hex64, json_put_field_hex64, 0, 0),
 	FIELD(report, epoch,    json_get_dec64, json_put_field_dec64, 0, 0),
+	FIELD(report, sent,     json_get_u32,   json_put_field_u32,   0, 0),
+	FIELD(report, closed,   json_get_bool,  json_put_field_bool,  0, 0),
 	FIELD(report, received, json_get_u32,   json_put_field_u32,   0, 0),
 	OPTIONAL(report, "spi_in", in, get_sa_spi, json_put_field_spi),
 	OPTIONAL(report, "spi_out", out, get_sa_spi, json_put_field_spi),

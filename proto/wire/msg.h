@@ -157,7 +157,8 @@ struct msg_reject {
 struct msg_rekey {
 	int reason; /* enum rekey_reason */
 };
-/* Asks how many of the probe datagrams of a run have arrived. */
+/* Before the first probe datagram of a run (sent 0) and after the last: asks how many have arrived, and for
+ * the counters of the SAs. */
 struct msg_probe {
 	uint64_t id;
 	uint64_t epoch; /* the sender's */
@@ -166,6 +167,8 @@ struct msg_probe {
 struct msg_report {
 	uint64_t id;
 	uint64_t epoch;                   /* the sender's */
+	uint32_t sent;                    /* as in the probe message that it answers */
+	bool closed;                      /* the receiver takes datagrams from its SAs only */
 	uint32_t received;                /* probe datagrams of this run */
 	struct spi in, out;               /* the sender's SAs in force; 0: none */
 	bool has_counts;                  /* false: the sender's system has no counters */

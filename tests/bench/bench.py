@@ -3,14 +3,14 @@
 
     make bench                             all, as a table; the numbers also in build/bench.json
     tests/bench/bench.py --only rate cold  these only (--list has the names)
-    tests/bench/bench.py --quick           smaller numbers: what needs the full ones is not judged
+    tests/bench/bench.py --quick           smaller numbers; results that need the full ones are not compared with targets
     tests/bench/bench.py --long            growth over 100,000 rekeys instead of 10,000
     tests/bench/bench.py --json            JSON on stdout instead of the table
     tests/bench/bench.py --check           exit status 1 when a target is missed
 
-All runs on one machine: two agents and this program share its processors. A time is the median
-of its samples; "p99" is the sample that 99 of 100 do not exceed. The targets are for two cores
-that do nothing else; the load of the machine stands below the table.
+Two agents and this program share the processors of one machine. A time is the median
+of its samples; "p99" is the sample that 99 of 100 do not exceed. The targets are for two idle
+cores; the load of the machine is printed below the table.
 
       alpha 127.0.0.1 <----> beta 127.0.0.2                   one pair
       hub   127.0.0.1 <----> fan  127.1.x.y, N addresses      N pairs, one agent at each end
@@ -40,8 +40,8 @@ SAPAIR = os.path.abspath(
 JSON_FILE = os.path.join(ROOT, "build", "bench.json")
 TICKS = os.sysconf("SC_CLK_TCK")
 NO_LIMIT = {"rekey": {"min_interval_ms": 0}, "verify": False}
-IN_FLIGHT = 24  # requests ahead of their answers, on one connection; the agent's buffer is 4 KiB
-LIMIT = 120  # seconds: what takes longer has failed
+IN_FLIGHT = 24  # pipelined requests on one connection; the agent's buffer is 4 KiB
+LIMIT = 120  # seconds until an operation has failed
 
 clock = time.monotonic
 
@@ -123,7 +123,7 @@ class Agent:
         return self
 
     def connect(self):
-        """A connection as soon as there is a control socket."""
+        """Waits for the control socket. Returns a connection."""
         end = clock() + LIMIT
         while True:
             try:
@@ -142,7 +142,7 @@ class Agent:
         self.process = None
 
     def cpu(self):
-        """Seconds of processor time so far: to the nanosecond where the kernel has schedstat, else in ticks."""
+        """Seconds of processor time so far: in nanoseconds if the kernel has schedstat, else in ticks."""
         with contextlib.suppress(OSError):
             with open("/proc/%d/schedstat" % self.process.pid) as f:
                 return int(f.read().split()[0]) / 1e9
@@ -159,7 +159,7 @@ class Agent:
 
 
 class Lab:
-    """A folder, a CA, free ports, and agents; all gone at its end."""
+    """A folder, a CA, free ports, and agents; all are removed at its end."""
 
     def __init__(self):
         self.agents = []
@@ -253,8 +253,8 @@ def is_free(kind, address, port):
 
 
 def start_both(a, b):
-    """Starts both at once and waits until each says: all are up and verified. Returns connections
-    and the seconds from before the first start."""
+    """Starts both at once and waits until each reports all peers as up and verified. Returns the
+    connections, and the seconds since the start."""
     start = clock()
     a.start()
     b.start()
@@ -269,11 +269,11 @@ def start_both(a, b):
 
 
 def at_rest(*controls):
-    """Until no old SA is held any more, on any of them."""
+    """Waits until no superseded SA is left on any of them."""
     end = clock() + LIMIT
     while any(p["held"] for c in controls for p in c.peers()):
         if clock() > end:
-            raise Failure("old SAs are still held")
+            raise Failure("superseded SAs are left")
         time.sleep(0.1)
 
 
@@ -287,8 +287,7 @@ def leader_first(a, b, ca, cb):
 
 
 class Pump:
-    """Keeps an agent busy with rekeys of these peers over one connection: the next requests are
-    there before the last is answered."""
+    """Keeps an agent busy with rekeys of these peers over one connection, with pipelined requests."""
 
     def __init__(self, path, peers):
         self.control = Control(path)
@@ -309,7 +308,7 @@ class Pump:
 
     @property
     def answered(self):
-        return self.lines // 2  # a receipt and an end
+        return self.lines // 2  # a document and an end
 
     def read(self):
         data = self.control.socket.recv(65536)
@@ -331,7 +330,7 @@ def pump(jobs, n):
             selector.register(p.control.socket, selectors.EVENT_READ, p)
         start = clock()
         turn = True
-        while turn:  # round by round: no connection takes all
+        while turn:  # in rounds, so that each connection gets a share
             turn = False
             for p in pumps:
                 if left > 0 and p.sent < IN_FLIGHT:
@@ -340,12 +339,12 @@ def pump(jobs, n):
                     turn = turn or got > 0
         while left > 0 or any(p.answered < p.sent for p in pumps):
             ready = selector.select(LIMIT)
-            # Who measures takes as little of the processor as it can: a third of what is under way at once.
+            # This program must use little processor time: it handles a third of the pipeline at a time.
             done = sum(p.answered for p in pumps)
             if done >= IN_FLIGHT and left > 0:
                 time.sleep(min(0.1, (clock() - start) / done * IN_FLIGHT / 3))
             if not ready:
-                raise Failure("rekeys stand still")
+                raise Failure("no rekey has completed")
             for key, _ in ready:
                 key.data.read()
                 if IN_FLIGHT - (key.data.sent - key.data.answered) >= IN_FLIGHT // 2:
@@ -356,7 +355,7 @@ def pump(jobs, n):
     return seconds
 
 
-# --- what is measured ----------------------------------------------------------------------------
+# --- measurements ----------------------------------------------------------------------------
 
 benches = []
 
@@ -370,7 +369,7 @@ def bench(name):
 
 
 class Table:
-    """Rows: what, value, unit, target. bound: +1 the value must reach it, -1 must not exceed it."""
+    """Rows: name, value, unit, target. bound: +1: the value must reach the target, -1: must not exceed it."""
 
     def __init__(self):
         self.rows = []
@@ -435,19 +434,19 @@ def restart_to_verified(t, o):
             one[1].close()
             one[0].start()
             one[1] = one[0].connect()
-            one[1].ask("up", peer="peer")  # returns when the new pair is proven
+            one[1].ask("up", peer="peer")  # returns when the new pair is verified
             epoch = one[1].peers()[0]["epoch"]
             while True:
                 there = other[1].peers()[0]
                 if there.get("epoch") == epoch and there["verified"]:
                     break
                 if clock() - start > LIMIT:
-                    raise Failure("the other agent does not follow")
+                    raise Failure("the other agent has not verified the pair")
                 time.sleep(0.001)
             samples.append((clock() - start) * 1000)
             time.sleep(0.2)
     t.row("kill -9 and restart to verified, median", statistics.median(samples), "ms",
-          note="%d rounds, either side in turn; proven on both" % rounds, samples=rounds)
+          note="%d rounds, alternating sides; verified on both" % rounds, samples=rounds)
     t.row("kill -9 and restart to verified, max", max(samples), "ms", 2000)
 
 
@@ -459,28 +458,28 @@ def one_rekey(t, o):
         ca, cb, _ = start_both(a, b)
         a, b, ca, cb = leader_first(a, b, ca, cb)
         for control, who, verify in ((ca, "leader", False), (cb, "follower", False),
-                                     (ca, "leader, with proof", True)):
+                                     (ca, "leader, with verification", True)):
             asked, told = [], []
             for i in range(n + 50):
                 if i == 50:
                     used = a.cpu() + b.cpu()
                 start = clock()
                 doc = control.ask("rekey", peer="peer", verify=verify)[0]
-                if i >= 50:  # the first ones warm up
+                if i >= 50:  # the first ones are a warm-up
                     asked.append((clock() - start) * 1000)
                     told.append(doc["ms"]["total"])
             used = (a.cpu() + b.cpu() - used) / n
-            t.row("asked at the %s: processor time, both agents" % who, used * 1e6, "us")
+            t.row("requested at the %s: processor time, both agents" % who, used * 1e6, "us")
             at_rest(ca, cb)
-            for what, samples in (("requester", asked), ("receipt", told)):
-                t.row("asked at the %s: by the %s, median" % (who, what),
-                      statistics.median(samples), "ms", note="%d, one by one" % n, samples=n)
-                t.row("asked at the %s: by the %s, p99" % (who, what), p99(samples), "ms")
+            for what, samples in (("client", asked), ("agent", told)):
+                t.row("requested at the %s: by the %s, median" % (who, what),
+                      statistics.median(samples), "ms", note="%d, sequential" % n, samples=n)
+                t.row("requested at the %s: by the %s, p99" % (who, what), p99(samples), "ms")
 
 
 def wire_counts(port):
-    """Payload bytes and segments that were sent on the established connections of this port, by
-    the kernel's account; both ends are here."""
+    """Payload bytes and segments that were sent on the established connections of this port, from the
+    counters of the kernel; both ends are on this machine."""
     text = subprocess.run(
         ["ss", "-HtniO", "state", "established", "( sport = :%d or dport = :%d )" % (port, port)],
         check=True, stdout=subprocess.PIPE,
@@ -495,7 +494,7 @@ def wire_counts(port):
 def on_the_wire(t, o):
     n = 200 if o.quick else 1000
     if shutil.which("ss") is None:
-        t.row("bytes on the control link: there is no ss here", 0, "")
+        t.row("bytes on the control link: ss is missing", 0, "")
         return
     with Lab() as lab:
         a, b = lab.pair(**NO_LIMIT)
@@ -508,11 +507,11 @@ def on_the_wire(t, o):
             after = wire_counts(lab.port)
             each = {k: (after[k] - before[k]) / n for k in after}
             if each["bytes_sent"] == 0:
-                t.row("bytes on the control link: ss does not tell", 0, "")
+                t.row("bytes on the control link: not reported by ss", 0, "")
                 return
-            t.row("frames of a rekey asked at the %s" % who, round(each["data_segs_out"], 2), "",
+            t.row("frames of a rekey requested at the %s" % who, round(each["data_segs_out"], 2), "",
                   note="TCP segments with data")
-            t.row("bytes of a rekey asked at the %s" % who, round(each["bytes_sent"]), "B",
+            t.row("bytes of a rekey requested at the %s" % who, round(each["bytes_sent"]), "B",
                   note="TLS records: payload of TCP, both ways")
 
 
@@ -566,7 +565,7 @@ def rate_of_hundred_pairs(t, o):
 
 
 def settled_rss(agent, seconds=1.0):
-    """When it has not changed for a while."""
+    """Waits until the value is stable."""
     end = clock() + 30
     last, since = agent.rss(), clock()
     while clock() - since < seconds and clock() < end:
@@ -647,9 +646,9 @@ def growth(t, o):
               note="RSS at rest, from %d KiB: %s" % (
                   first[i][0] // 1024, " ".join(str(x[i]) for x in path)),
               path=[x[i] for x in path])
-    t.row("descriptors more after {:,} rekeys".format(n),
+    t.row("additional descriptors after {:,} rekeys".format(n),
           max(last[i][1] - first[i][1] for i in (0, 1)), "", 0)
-    t.row("old SAs held at rest", held, "", 0)
+    t.row("superseded SAs when idle", held, "", 0)
 
 
 @bench("probes")
@@ -668,7 +667,7 @@ def probes(t, o):
         with selectors.DefaultSelector() as selector:
             for c in load:
                 selector.register(c.socket, selectors.EVENT_READ)
-            while not selector.select(0):  # both runs outlast the rekeys, or more are made
+            while not selector.select(0):  # until one of the probe runs ends
                 ca.ask("rekey", peer="peer", verify=False)
         made = int(ca.peers()[0]["epoch"]) - epoch
         docs = [c.answer()[0] for c in load]
@@ -690,7 +689,7 @@ def size(t, o):
         try:
             subprocess.run(["strip", "-o", stripped, SAPAIR], check=True)
         except (OSError, subprocess.CalledProcessError):
-            t.row("size of the program: there is no strip here", 0, "")
+            t.row("size of the program: strip is missing", 0, "")
             return
         t.row("size of the stripped program", os.path.getsize(stripped), "B", 1500000)
 

@@ -5,13 +5,12 @@
     strongswan, one_pair, cold, hundred, thousand  these only
     --quick                        smaller numbers
 
-Only ratios count: system calls and ciphers of user-mode Linux are far from those of a real machine.
-The floor is a program that makes the same netlink requests and nothing else (tests/kernel/floor.c).
-Floor and agents take turns in rounds, and a ratio is the median of the rounds': what else the machine
-does slows both. strongSwan is measured beside where it is installed (packages strongswan-charon and
-libstrongswan-standard-plugins). Limits in seconds are those of a machine on which strongSwan 6.0.1 needs
-7.8 ms to its first protected ping and 0.87 s for 100 pairs: how long the first takes here says how much
-slower this one is now.
+Only ratios are meaningful: system calls and ciphers of user-mode Linux are much slower than on a real
+machine. The floor, tests/kernel/floor.c, makes the same netlink requests and nothing else. Measurements of
+floor and agents alternate in rounds, so that other load slows both; a ratio is the median of the rounds.
+strongSwan is measured too if it is installed (packages strongswan-charon and
+libstrongswan-standard-plugins). Limits in seconds are for a machine on which strongSwan 6.0.1 needs 7.8 ms
+until its first protected ping and 0.87 s for 100 pairs; they are scaled by the time of the first here.
 """
 
 import contextlib
@@ -42,14 +41,14 @@ import swan
 QUICK = "--quick" in sys.argv
 WORDS = [a for a in sys.argv[1:] if a[:1] != "-"]
 FREE = {"rekey": {"min_interval_ms": 0}, "verify": False}
-# The floor takes the old SAs away at once; so soon, for whom nothing is sent, is as good.
+# Removes old SAs almost at once, as the floor does: no packets are in flight.
 BRISK = {"switch_ms": 20, "drain_ms": 20}
 FLOOR = os.path.join(os.path.dirname(LOAD), "floor")
 ORDER = os.path.join(os.path.dirname(LOAD), "order")
-AHEAD = 24  # orders that wait at the agent, whose buffer is 4 KiB
+AHEAD = 24  # pipelined requests; the agent's buffer is 4 KiB
 ROUNDS = 3 if QUICK else 12
 ECHO = 7500
-# strongSwan's first ping, in ms; replaced by what it takes here and now.
+# strongSwan's time until its first ping, in ms; replaced by the measured time.
 SWAN = {"ping": 7.8, "from": "6.0.1 elsewhere"}
 
 
@@ -60,7 +59,7 @@ def slower():
 
 
 def cpu(*agents):
-    """Seconds of processor time of agents and their helpers: to the nanosecond where the kernel counts so."""
+    """Seconds of processor time of agents and their helpers: in nanoseconds if the kernel has schedstat."""
     total = 0.0
     for pid in (p for a in agents for p in (a.pid, a.helper())):
         with open("/proc/%d/schedstat" % pid) as f:
@@ -69,26 +68,26 @@ def cpu(*agents):
 
 
 def in_memory(pid, *words):
-    """Megabytes of a process, those kinds of pages."""
+    """Megabytes of a process in these kinds of pages."""
     with open("/proc/%d/smaps_rollup" % pid) as f:
         return sum(int(x.split()[1]) for x in f if x.split(":")[0] in words) / 1024
 
 
 def rss(agent):
-    """Resident, of an agent and its helper: what both share, as the program itself, once."""
+    """Resident memory of an agent and its helper; shared pages, as those of the program, count once."""
     own = sum(in_memory(p, "Private_Clean", "Private_Dirty") for p in (agent.pid, agent.helper()))
     return own + max(in_memory(p, "Shared_Clean", "Shared_Dirty") for p in (agent.pid, agent.helper()))
 
 
 def share(agent):
-    """The same otherwise counted."""
+    """The same memory, counted in two other ways."""
     both = (agent.pid, agent.helper())
-    return "%.1f MB, if what processes share is shared out; %.1f, if it counts for each" % (
+    return "%.1f MB with shared pages divided among processes; %.1f with shared pages counted for each" % (
         sum(in_memory(p, "Pss") for p in both), sum(in_memory(p, "Rss") for p in both))
 
 
 def socket_in(host, *kind):
-    """A socket of that host, for this process."""
+    """A socket in the namespace of that host."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open("/run/netns/" + host, os.O_RDONLY)
@@ -102,7 +101,7 @@ def socket_in(host, *kind):
 
 
 class Floor:
-    """Hosts of its own, where nobody listens to what it does."""
+    """The floor, on separate hosts without netlink listeners."""
 
     def __init__(self):
         for h in ("floor1", "floor2"):
@@ -121,7 +120,8 @@ class Floor:
 
 
 def orders(agent, peer, n, ahead=0):
-    """What a program asks that costs less than this one: milliseconds of n receipts, and the seconds."""
+    """Requests rekeys by a C program, which costs less than this one. Returns the milliseconds until each of
+    the n results, and the seconds of all."""
     p = subprocess.run([ORDER, agent.control, peer, str(n), str(ahead)], capture_output=True, text=True)
     check(p.returncode == 0, "order: %s" % p.stderr)
     out = json.loads(p.stdout)
@@ -129,7 +129,7 @@ def orders(agent, peer, n, ahead=0):
 
 
 class Ping:
-    """Datagrams that come back, from alpha to beta: only under ESP, since the policy stands."""
+    """Datagrams from alpha to beta that are echoed; the policies allow them only in ESP."""
 
     def __init__(self, w):
         self.echo = Flow("beta", "echo", v4("beta"), ECHO).ready()
@@ -140,7 +140,7 @@ class Ping:
         self.n = 0
 
     def until_back(self, limit=5):
-        """Until one comes back; each is sent for 2 ms."""
+        """Sends one every 2 ms until one is echoed."""
         end = time.monotonic() + limit
         self.s.settimeout(0.002)
         while time.monotonic() < end:
@@ -151,11 +151,11 @@ class Ping:
                 while self.s.recv(64) != want:
                     pass
                 return
-        raise Failure("no ping came back in %d s" % limit)
+        raise Failure("no ping was echoed in %d s" % limit)
 
 
 class Flush:
-    """Takes all SAs of a host away, as somebody else."""
+    """Removes all SAs of a host, as another program would."""
 
     def __init__(self, host):
         self.s = socket_in(host, socket.AF_NETLINK, socket.SOCK_RAW, 6)
@@ -167,7 +167,7 @@ class Flush:
 
 
 def rate(floor, agent, peer, n):
-    """A hundred rekeys at a time, each hundred between two floors: the seconds, and those of the floor."""
+    """Measures rekeys in hundreds, each between two runs of the floor. Returns the seconds of both."""
     base, seconds, least = floor.round(100), 0, 0
     for _ in range(n // 100):
         seconds += orders(agent, peer, 100, AHEAD)[1]
@@ -182,7 +182,7 @@ def one_pair(t):
     floor = Floor()
     try:
         w.watch.over()
-        # The host that dialled leads; ordered at the other one, a rekey is a message longer.
+        # The host that dialled leads; a rekey requested at the other one needs one more message.
         a, b = w.pair(both=dict(FREE, **BRISK), alpha={"role": "dial"}, beta={"role": "listen"}, log="info")
         c = bench.Control(a.control)
         n, rate_n = (60, 200) if QUICK else (100, 400)
@@ -190,10 +190,10 @@ def one_pair(t):
         u = w.udp(rate=200)
         for _ in range(20):
             c.ask("rekey", peer="beta", verify=False)
-        u.no_loss(least=20)  # and nothing is lost meanwhile; under load: make test
+        u.no_loss(least=20)  # no packet is lost during rekeys; make test checks this under load
         w.flows.clear()
         for _ in range(ROUNDS):
-            # What a floor is changes from one second to the next: each thing between two of them.
+            # The floor varies by the second: each measurement is between two runs of it.
             base = [floor.round(200)]
             told = orders(a, "beta", n)[0]
             base.append(floor.round(200))
@@ -204,7 +204,7 @@ def one_pair(t):
             before, epoch = cpu(a, b), int(a.peer("beta")["epoch"])
             seconds, least_s = rate(floor, a, "beta", rate_n)
             made = int(a.peer("beta")["epoch"]) - epoch
-            equal(made, rate_n, "rekeys of %d orders" % rate_n)
+            equal(made, rate_n, "rekeys of %d requests" % rate_n)
             used = (cpu(a, b) - before) / made * 1000
             rows.append((statistics.median(told), statistics.median(told) / ms[0], bench.p99(told) / ms[0],
                          made / seconds, least_s / seconds, used, statistics.median(there) / ms[1]))
@@ -212,10 +212,10 @@ def one_pair(t):
         t.name = "floor"
         t.row("four installs, two selections, two removals: median", statistics.median(least), "ms")
         t.name = "rekey"
-        t.row("order to four new SAs, receipt: median", mid[0], "ms")
+        t.row("request to four new SAs: median", mid[0], "ms")
         t.row("the same, in floors", mid[1], "x", target=3.0)
         t.row("its p99, in floors", mid[2], "x", target=8.0)
-        t.row("ordered at the host that does not lead, in floors", mid[6], "x")
+        t.row("requested at the follower, in floors", mid[6], "x")
         t.name = "rate"
         t.row("rekeys per second of one pair, no limit", mid[3], "/s")
         t.row("the same, in floors", mid[4], "x")
@@ -227,9 +227,9 @@ def one_pair(t):
                 del agent.config["peers"][0][option]
             agent.write_config()
             equal(agent.ask("reload")[0], 0, "exit of reload")
-        rate(floor, a, "beta", 400)  # until as many old pairs stay as ever do
+        rate(floor, a, "beta", 400)  # until the number of superseded pairs is at its maximum
         slow = [rate(floor, a, "beta", 100) for _ in range(3 * ROUNDS)]
-        t.row("in floors, while 128 and more old pairs drain", sum(x[1] for x in slow) / sum(x[0] for x in slow), "x")
+        t.row("in floors, while 128 and more superseded pairs drain", sum(x[1] for x in slow) / sum(x[0] for x in slow), "x")
         until(lambda: a.peer("beta")["held"] == 0, "drained", 20)
         w.no_errors()
         t.name = "memory"
@@ -266,7 +266,7 @@ def cold(t):
             standing.append((time.monotonic() - start) * 1000)
         t.row("up, TLS handshake included, to the first protected ping", statistics.median(took), "ms",
               target=2 * SWAN["ping"], note="strongSwan %.1f (%s)" % (SWAN["ping"], SWAN["from"]))
-        t.row("the same on a standing link, whose SAs are gone", statistics.median(standing), "ms",
+        t.row("the same on an open link, after its SAs were removed", statistics.median(standing), "ms",
               target=3.0 * slower())
     finally:
         w.close(False)
@@ -293,13 +293,13 @@ def many(w, n, **members):
 
 
 def all_rekeyed(a, b, n, floor):
-    """rekey --all once: seconds of processor time for 1,000, how many a second, and the former in floors."""
+    """rekey --all once: seconds of processor time for 1,000 rekeys, rekeys per second, and the former in floors."""
     c = bench.Control(a.control)
     least = 1000 / floor.round(100)["per_s"]
     before, start = cpu(a, b), time.monotonic()
     docs = c.ask("rekey", all=True, verify=False)
     seconds, used = time.monotonic() - start, (cpu(a, b) - before) / n * 1000
-    check(len(docs) == n, "%d receipts of %d" % (len(docs), n))
+    check(len(docs) == n, "%d documents instead of %d" % (len(docs), n))
     least += 1000 / floor.round(100)["per_s"]
     return used, n / seconds, used / least * 2
 
@@ -319,7 +319,7 @@ def hundred(t):
         c.ask("down", all=True)
         start = time.monotonic()
         c.ask("up", all=True, verify=False, parallel=n)
-        t.row("%d pairs from the order on, TLS included" % n, time.monotonic() - start, "s",
+        t.row("%d pairs from the request, TLS included" % n, time.monotonic() - start, "s",
               target=None if QUICK else 1.5 * 0.87 * slower(), note="strongSwan 0.87 where the limit is 1.3")
         until(lambda: all(p["held"] == 0 for p in a.status()["peers"]), "drained", 30)
         t.row("resident with %d peers" % n, max(rss(a), rss(b)), "MB", target=10.0, note=share(a))
@@ -349,18 +349,18 @@ def thousand(t):
         floor.close()
         for h, old in zip(("alpha", "beta"), before):
             more = {k: v - old[k] for k, v in w.stat(h).items() if v != old[k]}
-            # Nothing but the agents' own TCP is in clear here. Of two links that came up at once one goes, and
-            # what TCP still repeats finds no socket that lets it pass.
+            # Only the agents' TCP is in clear text here. Of two simultaneous links one is closed, and its TCP
+            # retransmissions are dropped, because no socket with an exemption is left.
             more.pop("XfrmInTmplMismatch", None)
             check(not more, "packets that %s dropped: %s" % (h, more))
         t.row("rekey --all: processor time for 1,000", statistics.median(r[0] for r in rounds), "s",
               note="%.0f a second" % statistics.median(r[1] for r in rounds))
-        # In floors: what the machine does meanwhile would else be taken for growth.
+        # In floors: otherwise other load of the machine would look like growth.
         half = len(rounds) // 2
         late, early = [statistics.median(r[2] for r in some) for some in (rounds[half:], rounds[:half])]
-        t.row("later rounds against the first ones", late / early, "x", target=1.25)
+        t.row("later rounds compared with the first ones", late / early, "x", target=1.25)
         if few in cost:
-            t.row("%d pairs against %d" % (n, few), statistics.median(r[2] for r in rounds) / cost[few][2], "x",
+            t.row("%d pairs compared with %d" % (n, few), statistics.median(r[2] for r in rounds) / cost[few][2], "x",
                   target=1.5)
         t.row("resident with %d peers" % n, max(rss(a), rss(b)), "MB")
     finally:
@@ -368,10 +368,10 @@ def thousand(t):
 
 
 def strongswan(t):
-    """Sets SWAN."""
+    """Measures strongSwan and sets SWAN."""
     t.name = "swan"
     if swan.CHARON is None:
-        print("# no strongSwan here: its times are those of %s" % SWAN["from"])
+        print("# strongSwan is missing: its times are those of %s" % SWAN["from"])
         return
     w = World()
     try:
@@ -390,7 +390,7 @@ def main_():
         if not WORDS or part.__name__ in WORDS:
             part(t)
     bad = [r for r in t.rows if r.get("verdict") == "MISS"]
-    print("%d of %d limits are kept" % (sum("verdict" in r for r in t.rows) - len(bad),
+    print("%d of %d limits met" % (sum("verdict" in r for r in t.rows) - len(bad),
                                         sum("verdict" in r for r in t.rows)))
     return 1 if bad else 0
 

@@ -5,7 +5,7 @@
     tests/bench/compare.py OLD NEW --pairs 3 --only wire
 
 For each row: the median of the ratios new / old of the pairs, their range, and both medians. A pair runs
-within seconds, so a machine whose speed changes changes both sides of a ratio. --limit R ends with status
+within seconds, so a change of the machine's speed affects both sides of a ratio. --limit R ends with status
 1 when the median ratio of a row exceeds R; rows in "/s" are not judged.
 """
 
@@ -26,7 +26,7 @@ def measure(program, names):
         env=dict(os.environ, SAPAIR=os.path.abspath(program)), stdout=subprocess.PIPE, text=True,
     )
     if run.returncode != 0:
-        sys.exit("compare: %s: bench.py ended with status %d" % (program, run.returncode))
+        sys.exit("compare: %s: bench.py exited with status %d" % (program, run.returncode))
     rows = json.loads(run.stdout)["rows"]
     return {(r["name"], r["what"]): (r["value"], r["unit"]) for r in rows}
 

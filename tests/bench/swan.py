@@ -1,4 +1,4 @@
-"""strongSwan beside sapair: two of its daemons, spoken to by vici, its control protocol."""
+"""strongSwan, for comparison: two daemons, controlled by the vici protocol."""
 
 import os
 import socket
@@ -77,7 +77,7 @@ class Vici:
         check(self.packet()[0] == 5, "vici: no event %s" % event)
 
     def rekeyed(self, child):
-        """Sends the order, and waits until it is done."""
+        """Sends a command and waits for its end."""
         self.send(0, "rekey", encode({"child": child}))
         left = {1, 7}
         while left:
@@ -103,7 +103,7 @@ class Daemon:
             except OSError:
                 check(time.monotonic() < end and self.process.poll() is None, "charon of %s does not run" % name)
                 time.sleep(0.02)
-        time.sleep(0.5)  # it writes its number, where the next one would look
+        time.sleep(0.5)  # it writes its pid file, which the next one checks
 
     @property
     def pid(self):
@@ -150,7 +150,7 @@ def p99(samples):
 
 
 def hundred(t, w, a, b, n):
-    """All of n pairs, from the order on."""
+    """Measures the start of n pairs, from the command."""
     names = ["n%d" % i for i in range(n)]
     addresses = ["10.9.1.%d" % (i + 1) for i in range(n)]
     batch(["address add %s/16 dev e" % x for x in addresses], "beta")
@@ -167,7 +167,7 @@ def hundred(t, w, a, b, n):
             break
         check(time.monotonic() < start + 60, "strongSwan: %s of %d SAs" % (out, 2 * n))
         time.sleep(0.005)
-    t.row("%d pairs from the order on" % n, time.monotonic() - start, "s")
+    t.row("%d pairs from the command" % n, time.monotonic() - start, "s")
 
 
 def measure(t, w, floor, found, ping, quick):
@@ -205,7 +205,7 @@ def measure(t, w, floor, found, ping, quick):
         seconds = time.monotonic() - start
         if not pfs:
             found.update(rekey=statistics.median(took), p99=p99(took), rate=len(took) / seconds)
-        t.row("rekey %s: median" % word, statistics.median(took), "ms", note="p99 %.1f; %.1f floors; %.0f a second; "
+        t.row("rekey %s: median" % word, statistics.median(took), "ms", note="p99 %.1f; %.1f floors; %.0f per second; "
               "%.1f s of processor time for 1,000" % (p99(took), statistics.median(took) / least,
                                                       len(took) / seconds, (used(a, b) - cpu) / len(took) * 1000))
     hundred(t, w, a, b, 20 if quick else 100)

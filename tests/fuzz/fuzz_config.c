@@ -1,5 +1,5 @@
 /*
- * proto/config: any text becomes a config that passes its own check, or an error with a place.
+ * proto/config: any text gives a config that passes config_check(), or an error with a position.
  */
 #include "proto/config/config.h"
 #include "proto/json/decode.h"

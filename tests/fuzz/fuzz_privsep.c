@@ -1,9 +1,10 @@
 /*
- * agent/privsep: a helper with the rights, and a network process that somebody has taken over. Whatever
- * records it sends, and whenever the config changes, the system gets nothing but policies of
- * configured peers and SAs of these, each in reuse, once, and within the config's limits.
+ * agent/privsep: a privileged helper, and an agent process under the control of an attacker. For any
+ * records and any changes of the config, the system gets only policies of configured peers and their
+ * SAs, each once, with a context that was reserved, and within the limits of the config.
  *
- * The judge here is a second, plain one: the config's text below, and a list of what the system has.
+ * The expected judgement comes from a second, simple implementation: the text of the config below,
+ * and a list of the objects of the system.
  */
 #include "agent/privsep/policy.h"
 #include "proto/json/decode.h"
@@ -28,9 +29,9 @@ enum { CONFIGS = 4, CTXS = 256, POLICIES = 64, SEEN = 512 };
 static struct privsep_grants grants;
 static unsigned config_now;
 
-/* What the system has. */
+/* The objects of the system. */
 static struct installed {
-	bool on, allowed; /* allowed: the config has had its peer all the time since */
+	bool on, allowed; /* allowed: its peer has been in the config since */
 	uint32_t number;
 	size_t peer; /* 0 beta, 1 gamma */
 } policies[POLICIES];
@@ -81,7 +82,7 @@ static struct ctx *ctx_of(uint64_t number)
 	return NULL;
 }
 
-/* ---- what the helper does when it may ---------------------------------------------------- */
+/* ---- operations that the helper allowed ---------------------------------------------------- */
 
 static void policy_add(const struct privsep_request *r, struct privsep_grant *grant)
 {
@@ -119,7 +120,7 @@ static void policy_remove(const struct privsep_request *r, struct privsep_grant 
 	privsep_grant_remove(&grants, grant);
 }
 
-/* Within what the config allows that peer. */
+/* Is it within the limits of the config for that peer? */
 static void judge(const struct installed *p, const struct privsep_sa *sa)
 {
 	const struct sa_keys *k = &sa->keys;
@@ -141,7 +142,7 @@ static void judge(const struct installed *p, const struct privsep_sa *sa)
 	}
 }
 
-/* old: the parts of an SA of an earlier run, which the system reports by itself. */
+/* old: the parts of an SA of an earlier run, which the system reports. */
 static void reserve(uint32_t policy, struct privsep_grant *grant, uint8_t old)
 {
 	struct installed *p = policy_of(policy);
@@ -165,7 +166,7 @@ static void reserve(uint32_t policy, struct privsep_grant *grant, uint8_t old)
 	c->ctx = privsep_context_add(&grants, grant, c->inner, c->in, old);
 	MUST(c->ctx != 0 && (old != 0 || own < 4 + EXCHANGE_HELD_MAX + 2));
 	for (size_t i = 0; i < n_seen; i++)
-		MUST(seen[i] != c->ctx); /* a number never comes twice */
+		MUST(seen[i] != c->ctx); /* no number is used twice */
 	seen[n_seen++] = c->ctx;
 	MUST(privsep_context_find(grant, c->inner) != NULL);
 }
@@ -253,7 +254,7 @@ static void perform(const struct privsep_request *r)
 	}
 }
 
-/* ---- what the other side sends ----------------------------------------------------------- */
+/* ---- requests of the agent ----------------------------------------------------------- */
 
 static void receive(const uint8_t *wire, size_t n)
 {
@@ -288,7 +289,7 @@ static uint64_t some_ctx(struct tape *t)
 	return n_seen > 0 ? seen[(n_seen - 1 - which % n_seen) % n_seen] : which;
 }
 
-/* Keys that are nearly right; spi is the right one, NULL: none is. */
+/* Keys that are almost valid; spi: the valid one, or NULL. */
 static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct spi *spi)
 {
 	struct sa_keys *k = &sa->keys;
@@ -309,7 +310,7 @@ static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct spi *
 	sa->limits.soft_packets = wrong & 128 ? tape_u32(t) : 50;
 }
 
-/* A request that is nearly right. */
+/* A request that is almost valid. */
 static void made_up(struct tape *t, enum privsep_op op)
 {
 	struct privsep_request r = {.op = op, .seq = tape_byte(t)};
@@ -348,12 +349,12 @@ static void made_up(struct tape *t, enum privsep_op op)
 	}
 	privsep_put_request(wire, &r);
 	wrong = tape_byte(t);
-	if (wrong > 0xe0) /* and one byte of it is not */
+	if (wrong > 0xe0) /* and one byte is changed */
 		wire[(wrong << 8 | tape_byte(t)) % PRIVSEP_LEN] = tape_byte(t);
 	receive(wire, sizeof wire);
 }
 
-/* The system ends an SA, or tells of one of an earlier run. */
+/* The system removes an SA, or reports one of an earlier run. */
 static void by_itself(struct tape *t)
 {
 	const struct ctx *c = ctx_of(some_ctx(t));

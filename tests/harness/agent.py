@@ -1,4 +1,4 @@
-"""An agent as a process, and what two agents have in force."""
+"""An agent as a process, and the pair in force of two agents."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Agent:
             f.write(text if text is not None else json.dumps(config, indent=1))
 
     def start(self, ready=True, env=None):
-        """Where the config has test_fault, the program with fault injection runs with that rule."""
+        """If the config has test_fault, runs the program with fault injection, with that rule."""
         program = SAPAIR
         if self.config and "test_fault" in self.config:
             program = TEST_SAPAIR
@@ -55,7 +55,7 @@ class Agent:
 
     def wait_ready(self):
         def answers():
-            check(self.process.poll() is None, "%s ended with %s" % (self.name, self.process.poll()))
+            check(self.process.poll() is None, "%s exited with status %s" % (self.name, self.process.poll()))
             try:
                 return self.status()
             except Gone:
@@ -84,7 +84,7 @@ class Agent:
         try:
             return self.process.wait(limit or tap.default_limit_s)
         except subprocess.TimeoutExpired:
-            raise Failure("%s did not end in %d s" % (self.name, limit or tap.default_limit_s))
+            raise Failure("%s did not exit in %d s" % (self.name, limit or tap.default_limit_s))
 
     def stop(self):
         """Sends SIGTERM; the agent must exit with expect_exit (0) and remove its socket."""
@@ -97,7 +97,7 @@ class Agent:
         self.process = None
         equal(rc, self.expect_exit, "exit status of %s" % self.name)
         if rc == 0:
-            check(not os.path.exists(self.control), "%s left its socket" % self.name)
+            check(not os.path.exists(self.control), "%s did not remove its socket" % self.name)
 
     def kill(self):
         self.process.kill()
@@ -183,7 +183,7 @@ def in_force(peer):
 
 
 def same_pair(a, b):
-    """Whether two peers of status show the same pair in force."""
+    """Do two peers of status have the same pair in force?"""
     return "epoch" in a and "epoch" in b and in_force(a) == (
         b["epoch"], b["out"]["spi"], b["in"]["spi"],
     )

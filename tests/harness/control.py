@@ -7,7 +7,7 @@ from harness import tap
 
 
 class Gone(Exception):
-    """The agent has closed its control socket, or has none."""
+    """The agent has closed its control socket, or does not have one."""
 
 
 class Control:
@@ -54,7 +54,7 @@ class Control:
         return json.loads(line)
 
     def ask(self, verb, **members):
-        """Sends a request; its exit status and its documents."""
+        """Sends a request. Returns its exit status and its documents."""
         self.send(dict(members, verb=verb))
         docs = []
         while True:

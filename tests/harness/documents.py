@@ -39,17 +39,17 @@ def tables(text):
 
 def table(text):
     found = tables(text)
-    check(found, "no table where one was expected")
+    check(found, "a table is missing")
     return found[0]
 
 
 def bare(cell):
-    """Without the marks of code."""
+    """Removes the marks of code."""
     return cell.replace("`", "")
 
 
 def source(*paths):
-    """C text without comments."""
+    """Removes comments from C text."""
     text = "\n".join(read(p) for p in paths)
     return re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
 
@@ -63,7 +63,7 @@ def x_list(text, name):
 
 
 def number(text):
-    """A number or a product of numbers as C has it."""
+    """The value of a number or a product of numbers in C."""
     text = re.sub(r"(?<=[0-9a-fA-F])[uUlL]+\b", "", text.strip())
     text = re.sub(r"UINT(?:32|64)_C\((\d+)\)", r"\1", text)
     check(re.fullmatch(r"[-+*()\s0-9a-fxA-F]+", text), "not a number: %r" % text)

@@ -1,4 +1,4 @@
-"""A peer in Python: an unauthenticated client, a hostile peer, or an honest one.
+"""A peer in Python: an unauthenticated client, a hostile peer, or a conforming one.
 
 The handshake is Python's ssl. Frames, messages and keys are implemented here from docs/protocol.md and
 proto/exchange/keysched.h, independently of the program. The exporter secret comes from OpenSSL's key log.
@@ -21,7 +21,7 @@ SUITES = ["aes256gcm16"]
 
 
 class Closed(Exception):
-    """The agent has ended the link; the text says how."""
+    """The agent has closed the link; the text says how."""
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Link:
         return json.loads(raw), raw
 
     def recv(self, *types):
-        """The next message of these types. Answers pings and ignores probes until it comes."""
+        """The next message of these types. Answers pings and ignores probes until it arrives."""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             m, raw = self.recv_any()
@@ -188,7 +188,7 @@ class Link:
                 return m
 
     def until_closed(self):
-        """All messages until the link ends."""
+        """All messages until the link is closed."""
         got = []
         try:
             while True:
@@ -297,7 +297,7 @@ def offer(epoch, **changes):
 
 
 def answer(o, **changes):
-    """Without its tag."""
+    """The message without its tag."""
     m = {
         "type": "answer", "xid": o["xid"], "suite": o["suites"][0], "spi": fresh_spi(),
         "share": secrets.token_hex(32), "lifetime_s": o["lifetime_s"], "esn": o["esn"],
@@ -327,8 +327,8 @@ def connect(agent, lab, source=GAMMA):
 
 
 def connect_tls(agent, lab, id, source=GAMMA, **tls):
-    """A link as TLS client. Raises Closed when the handshake fails on this side; a refusal by the agent shows at the
-    first read."""
+    """A link as TLS client. Raises Closed if the handshake fails on this side; a refusal by the agent is detected
+    by the first read."""
     s = connect(agent, lab, source)
     context = context_of(lab, "client", id, **tls)
     try:

@@ -1,4 +1,4 @@
-"""Certificate authorities and certificates, made once for a run, in a folder that goes with it."""
+"""Certificate authorities and certificates, made once for a run, in a folder that is removed at its end."""
 
 import atexit
 import os
@@ -16,7 +16,7 @@ atexit.register(shutil.rmtree, store, ignore_errors=True)
 
 
 class Identity:
-    """Paths of a certificate, its key and its authority's certificate; the pin."""
+    """Paths of a certificate, its key and its CA's certificate; the pin."""
 
     def __init__(self, folder, name):
         self.cert = os.path.join(folder, name + ".crt")

@@ -1,11 +1,11 @@
 """The fixture of the kernel suite: hosts in one Linux kernel with ESP.
 
      alpha 10.9.0.1, fd09::1  --.
-     beta  10.9.0.2, fd09::2  ---- wire: a bridge with a watcher that counts all packets
+     beta  10.9.0.2, fd09::2  ---- wire: a bridge with a program that counts all packets
      gamma 10.9.0.3, fd09::3  --'
 
-Each host is a network namespace. At the end of a test no unexpected packet may have been on the wire, and
-no agent may have ended badly.
+Each host is a network namespace. A test fails if an unexpected packet was on the wire, or if an agent
+did not exit as expected.
 
 A test file runs inside user-mode Linux (uml.py). SAPAIR_KERNEL=own runs it on this machine's own kernel,
 in network namespaces; that needs root and ESP.
@@ -28,11 +28,11 @@ from harness.tap import check, equal, until
 from harness.traffic import Flow, Tcp, Udp
 
 PORT = 4510
-LIMIT = 45  # seconds: on a busy machine the whole kernel stops at times
+LIMIT = 45  # seconds: on a busy machine the kernel sometimes gets no processor time
 
 
 def enter():
-    """Runs this program in user-mode Linux and ends, unless it is there already. Called before any test."""
+    """Runs this program again in user-mode Linux and exits, unless it already runs there. Called before any test."""
     if not os.environ.get("SAPAIR_KERNEL"):
         uml.run_this_program()
     tap.set_default_limit(LIMIT)
@@ -101,7 +101,7 @@ class World(Lab):
             ],
             h,
         )
-        # No early retransmission: a segment that is only late is sent once, so that a repeated one was lost.
+        # No early retransmission: a late segment is not sent again, so a repeated one was lost.
         sh("sh", "-c", "echo 0 >/proc/sys/net/ipv4/tcp_early_retrans", host=h)
 
     def cut(self, host):
@@ -179,7 +179,7 @@ class World(Lab):
         return {k: int(v) for k, v in (line.split() for line in out.splitlines())}
 
     def no_errors(self, *hosts, but=()):
-        """All counters of /proc/net/xfrm_stat are 0, but for those named."""
+        """All counters of /proc/net/xfrm_stat except those named must be 0."""
         for h in hosts or self.hosts:
             bad = {k: v for k, v in self.stat(h).items() if v and k not in but}
             check(not bad, "XFRM counters of %s: %s" % (h, bad))
@@ -188,7 +188,7 @@ class World(Lab):
         check(len(self.states(host)) == 2 * pairs, "SAs of %s: %s" % (host, self.states(host)))
 
     def wire(self):
-        """Stops the watcher; its counts."""
+        """Stops the packet counter; returns its counts."""
         return self.watch.over()
 
     def close(self, failed):
@@ -198,7 +198,7 @@ class World(Lab):
         with contextlib.suppress(Exception):
             w = self.wire()  # counts each packet twice, on entry and on exit
             if w["missed"]:
-                faults.append("the watcher missed %d packets" % w["missed"])
+                faults.append("the packet counter missed %d packets" % w["missed"])
             if w["others"] and not self.expect_clear:
                 faults.append("unencrypted packets on the wire: %s" % w)
         if failed or faults:

@@ -1,12 +1,12 @@
 """Three hosts, traffic between all of them, and random faults.
 
-    alpha   its agent runs all the time
-    beta    its agent is killed, stopped, suspended, loses its helper, is reloaded
-    gamma   the same; its pairs are also taken down, and what a killed agent left is removed
+    alpha   its agent always runs
+    beta    its agent is killed, stopped, suspended and reloaded, and its helper is killed
+    gamma   the same; its pairs are also taken down, and leftovers of a killed agent are removed
 
-SAs are deleted and flushed; the wire is cut, slow, and loses packets. While the pairs are meant to be up, no
-packet may be unencrypted. After each fault all pairs must be restored and verified. A pair that was taken
-down must leave nothing in the kernel, even if traffic asks for SAs meanwhile.
+SAs are deleted and flushed; the wire is cut, slow, and loses packets. While all pairs are up, no packet may be
+unencrypted. After each fault all pairs must be restored and verified. A pair that was taken
+down must leave nothing in the kernel, even if traffic triggers acquires.
 """
 
 import contextlib
@@ -81,15 +81,15 @@ class Soak:
         time.sleep(self.dice.random() * most)
 
     def rekey(self):
-        """Rekeys random pairs, several at once; some may fail during faults, with a reason."""
+        """Rekeys random pairs, several at a time. Some may fail during faults, with a cause."""
         for _ in range(self.dice.randrange(1, 6)):
             agent = self.dice.choice(list(self.by_name.values()))
             with contextlib.suppress(Gone, OSError):
                 rc, docs = agent.ask("rekey", peer=self.other(agent), verify=False, timeout_ms=3000)
                 self.rekeys += rc == 0
-                check(rc == 0 or docs[0].get("cause"), "a refusal without a cause: %s" % docs)
+                check(rc == 0 or docs[0].get("cause"), "an error without a cause: %s" % docs)
 
-    # --- faults during which nothing may be in clear ------------------------------------------
+    # --- faults without any clear text ------------------------------------------
 
     def kill(self):
         agent = self.victim()
@@ -116,7 +116,7 @@ class Soak:
     def kill_helper(self):
         agent = self.victim()
         os.kill(agent.helper(), signal.SIGKILL)
-        check(agent.wait_exit(20) != 0, "an agent without its helper ended well")
+        check(agent.wait_exit(20) != 0, "an agent without its helper exited with status 0")
         agent.process = None
         self.wait(2)
         agent.start()
@@ -164,7 +164,7 @@ class Soak:
         for _ in range(10):
             self.rekey()
 
-    # --- what is taken down leaves nothing; clear is allowed ------------------------------------
+    # --- pairs that are taken down; clear text is allowed ------------------------------------
 
     def nothing_of(self, host, other=None):
         """Waits until the pair, or all pairs, of that host are removed from its kernel."""
@@ -195,13 +195,13 @@ class Soak:
         agent.start()
 
     def watch_anew(self):
-        """Waits for the last unencrypted packets and starts the next watcher."""
+        """Waits for the last unencrypted packets and restarts the packet counter."""
         time.sleep(0.5)
         self.w.watch = Flow("wire", "watch", "any", PORT).ready()
 
     def unwatch(self):
         seen = self.w.wire()
-        check(not seen["missed"], "the watch missed %d packets" % seen["missed"])
+        check(not seen["missed"], "the packet counter missed %d packets" % seen["missed"])
         check(not seen["others"], "unencrypted packets on the wire: %s" % seen)
         self.passed += (seen["esp"] + seen["esp_udp"]) // 2
 
@@ -248,8 +248,8 @@ class Soak:
             self.watch_anew()
 
     def judge(self):
-        """The baseline is the third sample, after some twenty faults, when all caches are filled."""
+        """The baseline is the third sample, after about twenty faults, when all caches are filled."""
         grown = self.samples[-1][0] - self.samples[min(2, len(self.samples) - 1)][0]
         check(grown <= 1024, "alpha has grown by %d kB" % grown)
         check(self.samples[-1][1] <= self.samples[0][1] + 1, "alpha's descriptors: %s" % self.samples)
-        check(self.passed > 100, "hardly any traffic passed: %d packets" % self.passed)
+        check(self.passed > 100, "too little traffic: %d packets" % self.passed)

@@ -129,7 +129,7 @@ class Lab:
     @staticmethod
     def check_pair_unchanged(a, b, before):
         for agent, other, was in ((a, b, before[0]), (b, a, before[1])):
-            check(agent.alive(), "%s has ended" % agent.name)
+            check(agent.alive(), "%s has exited" % agent.name)
             equal(in_force(agent.peer(other.name)), was, "pair in force at %s" % agent.name)
             rc, docs = agent.ask("verify", peer=other.name)
             check(rc == 0 and docs[0]["verified"], "the pair is no longer verified: %s" % docs)

@@ -16,7 +16,7 @@ def v6(host):
 
 
 def sh(*words, host=None, ok=True, text=None):
-    """Runs a command, in a host or in this namespace; its output."""
+    """Runs a command, in a host or in this namespace; returns its output."""
     argv = (inside(host) if host else []) + [str(w) for w in words]
     p = subprocess.run(argv, input=text, capture_output=True, text=True)
     check(not ok or p.returncode == 0, "%s: %d %s%s" % (argv, p.returncode, p.stdout, p.stderr))
@@ -24,12 +24,12 @@ def sh(*words, host=None, ok=True, text=None):
 
 
 def inside(host):
-    """Words put in front of a command line to run it in a host."""
+    """The words before a command line that run it in a host."""
     return ["nsenter", "--net=/run/netns/" + host]
 
 
 def batch(lines, netns=None):
-    """Lines of `ip -batch`, in a network namespace."""
+    """Runs lines with `ip -batch`, in a network namespace."""
     words = ["ip"] + (["-n", netns] if netns else []) + ["-batch", "-"]
     p = subprocess.run(words, input="\n".join(lines), capture_output=True, text=True)
     check(p.returncode == 0, "%s: %s\n%s" % (words, p.stderr, "\n".join(lines)))

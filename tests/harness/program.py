@@ -1,4 +1,4 @@
-"""One run of the program, and what it printed."""
+"""One run of the program, and its output."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Result:
 
 
 def result_of(process):
-    """Of a completed process, which must not have ended by a signal or by a sanitizer's report."""
+    """The result of a completed process, which must not have been killed or have a sanitizer's report."""
     r = Result(
         process.returncode,
         process.stdout.decode("utf-8", "replace"),
@@ -41,12 +41,12 @@ def result_of(process):
     )
     for report in REPORTS:
         check(report not in r.err, "%r in stderr of %s:\n%s" % (report, process.args, r))
-    check(r.rc >= 0, "%s was ended by signal %d\n%s" % (process.args, -r.rc, r))
+    check(r.rc >= 0, "%s was killed by signal %d\n%s" % (process.args, -r.rc, r))
     return r
 
 
 def run_sapair(*args, limit=None, **kw):
-    """Runs a verb that asks no agent, or names its control socket itself."""
+    """Runs a verb that needs no agent, or whose arguments name the control socket."""
     return result_of(
         subprocess.run(
             [SAPAIR, *args], stdin=subprocess.DEVNULL, capture_output=True,
@@ -62,9 +62,9 @@ def expect_exit(result, rc=0):
 
 
 def need_faketime():
-    """The library that gives a program another time; skips the test where it cannot be loaded."""
+    """The library that changes the time of a program; skips the test if it cannot be loaded."""
     if SAN:
-        raise Skip("the plain build does it")
+        raise Skip("runs with the plain build only")
     if not os.path.exists(FAKETIME):
         raise Skip("no libfaketime: install faketime")
     return FAKETIME

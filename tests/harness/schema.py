@@ -43,7 +43,7 @@ def is_kind(value, kind):
 
 
 def faults(value, schema, root=None, at="$", strict=False):
-    """What is wrong, as texts. strict: members that the schema does not name are wrong, too."""
+    """The violations, as texts. strict: members that the schema does not name are violations, too."""
     root = schema if root is None else root
     found = []
 
@@ -65,21 +65,21 @@ def faults(value, schema, root=None, at="$", strict=False):
                 wrong("%r is not %r" % (value, want))
         elif word == "enum":
             if value not in want:
-                wrong("%r is none of %r" % (value, want))
+                wrong("%r is not one of %r" % (value, want))
         elif word == "type":
             if not is_kind(value, want):
-                wrong("%r is no %s" % (value, want))
+                wrong("%r is not of type %s" % (value, want))
                 return found
         elif word == "pattern":
             if isinstance(value, str) and not re.search(want, value):
-                wrong("%r does not fit %s" % (value, want))
+                wrong("%r does not match %s" % (value, want))
         elif word in ("minimum", "maximum"):
             if is_kind(value, "number") and (value < want if word == "minimum" else value > want):
-                wrong("%r passes the %s %r" % (value, word, want))
+                wrong("%r exceeds the %s %r" % (value, word, want))
         elif word in ("minLength", "maxLength", "minItems", "maxItems"):
             if isinstance(value, str if word.endswith("Length") else list) and (
                     len(value) < want if word.startswith("min") else len(value) > want):
-                wrong("%d is against %s %d" % (len(value), word, want))
+                wrong("%d violates %s %d" % (len(value), word, want))
         elif word == "uniqueItems":
             if isinstance(value, list) and len({json.dumps(v) for v in value}) != len(value):
                 wrong("an element is given twice")
@@ -95,7 +95,7 @@ def faults(value, schema, root=None, at="$", strict=False):
                 if isinstance(value, dict) and name in value:
                     found += faults(value[name], inner, root, "%s.%s" % (at, name), strict)
         elif word != "additionalProperties":
-            raise ValueError("%s: the word %s is not known here" % (at, word))
+            raise ValueError("%s: the keyword %s is not supported" % (at, word))
     if isinstance(value, dict) and (strict or schema.get("additionalProperties") is False):
         if "properties" in schema:
             for name in set(value) - set(schema["properties"]):

@@ -1,8 +1,8 @@
-"""Where the program is, the addresses of the hosts, how long things may take.
+"""The path of the program, the addresses of the hosts, time limits.
 
     SAPAIR=build/linux/sapair    the program
     SAPAIR_SAN=1                 a sanitizer build: more time, smaller numbers
-    SAPAIR_WRAP="valgrind -q"    a command put in front of each agent
+    SAPAIR_WRAP="valgrind -q"    a command that runs each agent
 """
 
 import os

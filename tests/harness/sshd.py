@@ -10,13 +10,13 @@ from harness.settings import ROOT, SAN
 from harness.tap import Skip, check, until
 
 
-# scripts/setup.sh unpacks an sshd where none is installed.
+# scripts/setup.sh unpacks an sshd if none is installed.
 SSHD = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
 UNPACKED = None
 if not SSHD and os.path.exists(os.path.join(ROOT, "build/deps/sshd/usr/sbin/sshd")):
     UNPACKED = os.path.join(ROOT, "build/deps/sshd")
     SSHD = UNPACKED + "/usr/sbin/sshd"
-# An unpacked sshd finds its helpers, its user and its libraries in a mount namespace of its own.
+# An unpacked sshd runs in a mount namespace that contains its helpers, its user and its libraries.
 MOUNTS = """
 set -e
 mount --bind "$1/usr/lib/openssh" /usr/lib/openssh
@@ -34,8 +34,8 @@ def sftp_server():
 
 
 class Sshd:
-    """command: what each session runs instead of its own command; inside: words put in front of the command
-    line of sshd."""
+    """command: each session runs this instead of its own command; inside: words before the command line of
+    sshd."""
 
     def __init__(self, lab, command=None, address="127.0.0.1", inside=()):
         self.address, self.inside = address, list(inside)
@@ -80,7 +80,7 @@ class Sshd:
         until(self.answers, "sshd answers")
 
     def mounts(self):
-        """The words in front of the command line of an unpacked sshd."""
+        """The words before the command line of an unpacked sshd."""
         if not UNPACKED:
             return []
         with open("/etc/passwd") as f:
@@ -113,12 +113,12 @@ class Sshd:
 
 
 def need_ssh():
-    """Skips the test where no sshd can run."""
+    """Skips the test if no sshd can run."""
     if SAN:
-        raise Skip("the plain build does it")
+        raise Skip("runs with the plain build only")
     if os.geteuid() != 0:
         raise Skip("only root can run an sshd")
     if not (SSHD and shutil.which("ssh")):
-        raise Skip("no sshd, installed or unpacked by scripts/setup.sh")
+        raise Skip("sshd is missing: run scripts/setup.sh")
     if UNPACKED and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
-        raise Skip("no mount namespaces, which an unpacked sshd needs")
+        raise Skip("no mount namespaces, which the unpacked sshd needs")

@@ -1,6 +1,6 @@
 """Marks tests, runs them, and prints TAP.
 
-A test is a function marked @test whose name is a sentence. It gets a fresh fixture, or no argument where
+A test is a function marked @test whose name is a sentence. It gets a fresh fixture, or no argument if
 main() has none. A fixture's close(failed) releases everything and returns (faults, text for a failure).
 
     python3 tests/soft/test_pairing.py [WORD ...]    tests whose name contains a WORD
@@ -20,11 +20,11 @@ from harness import settings
 
 
 class Failure(AssertionError):
-    """A test has failed."""
+    """The test has failed."""
 
 
 class Skip(Exception):
-    """A test cannot be run here; the text says why."""
+    """The test cannot be run; the text is the reason."""
 
 
 # --- assertions ----------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ def check(condition, text):
 
 
 def equal(got, wanted, what):
-    """Of dicts, and of lists of one length, the message has only the members that differ."""
+    """For dicts, and lists of equal length, the message has only the members that differ."""
     if got == wanted:
         return
     if isinstance(got, dict) and isinstance(wanted, dict):
@@ -72,13 +72,13 @@ default_limit_s = settings.LIMIT
 
 
 def set_default_limit(seconds):
-    """For suites whose machine is slower than a plain Linux host."""
+    """Sets the default time limit, for suites on slow machines."""
     global default_limit_s
     default_limit_s = seconds
 
 
 def until(look, what, limit=None):
-    """Calls look() until it returns something true; returns that."""
+    """Calls look() until it returns a true value; returns that value."""
     limit = default_limit_s if limit is None else limit
     end = time.monotonic() + limit
     pause = 0.005
@@ -98,7 +98,7 @@ tests = []
 
 
 def test(function=None, *, alone=False, name=None):
-    """Marks a test. alone: it measures time or loads the machine, and runs with no other beside it."""
+    """Marks a test. alone: no other test runs at the same time, because it measures time or loads the machine."""
 
     def mark(f):
         tests.append(((name or f.__name__).replace("_", " "), f, alone))
@@ -133,7 +133,7 @@ def run_one(function, fixture):
 
 
 def report(number, title, result, seconds):
-    """Prints the TAP line of one test; whether it failed."""
+    """Prints the TAP line of one test. Returns whether it failed."""
     if isinstance(result, Skip):
         print("ok %d - %s # SKIP %s" % (number, title, result))
     else:
@@ -145,13 +145,13 @@ def report(number, title, result, seconds):
 
 
 def skip_all(why):
-    """Ends the program: none of its tests can be run here."""
+    """Ends the program, because none of its tests can be run."""
     print("1..0 # SKIP %s" % why)
     sys.exit(0)
 
 
 def main(fixture=None, jobs=None):
-    """Runs the marked tests, several at once where they have a fixture, and ends the program."""
+    """Runs the marked tests, several in parallel if they have a fixture, and ends the program."""
     words = sys.argv[1:]
     chosen = [t for t in tests if not words or any(w in t[0] or w in t[1].__name__ for w in words)]
     if not os.access(settings.SAPAIR, os.X_OK):

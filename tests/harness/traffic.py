@@ -1,4 +1,4 @@
-"""Numbered datagrams and streams between hosts, and the watcher of the wire (tests/kernel/load.c)."""
+"""Numbered datagrams and streams between hosts, and the packet counter on the wire (tests/kernel/load.c)."""
 
 import json
 import os
@@ -15,7 +15,7 @@ LOAD = os.environ.get("SAPAIR_LOAD", os.path.join(os.path.dirname(SAPAIR), "test
 
 
 class Flow:
-    """One traffic program, or the watcher; over() ends it and returns its counts."""
+    """One traffic program, or the packet counter; over() ends it and returns its counts."""
 
     def __init__(self, host, *words):
         self.words = [str(w) for w in words]
@@ -91,9 +91,9 @@ class Tcp:
         return [e.over() for e in self.ends]
 
     def whole(self, lost=None):
-        """Every byte arrived in order. With lost: at most so many segments were sent and did not arrive. Segments
-        that are only late, since the machine stopped for some time or since they overtook each other on several
-        processors, are sent again too, but they arrive twice."""
+        """Every byte must have arrived in order. lost: the maximum number of segments that did not arrive. Late
+        segments, delayed by the machine or reordered on several processors, are sent again too, but arrive
+        twice."""
         x, y = self.over()
         check(
             x["sent"] == y["received"] > 0 and y["sent"] == x["received"] > 0

@@ -5,11 +5,11 @@
 
     SAPAIR_UML=FOLDER      the kernel in FOLDER (scripts/kernels.sh get NAME) instead of the packaged one
     SAPAIR_UML_CPUS=2      processors; the kernel must have been built with SMP
-    SAPAIR_UML_ARGS=...    more words for the kernel's command line
-    SAPAIR_KERNEL_LIMIT=s  seconds until the command must have ended
+    SAPAIR_UML_ARGS=...    further words of the kernel's command line
+    SAPAIR_KERNEL_LIMIT=s  time limit of the command in seconds
 
-No privilege is needed. Inside, the command is root; files of this machine's root are as readable as they
-are to the caller.
+No privilege is needed. Inside, the command is root; it can read the files of this machine that the caller
+can read.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SAPAIR = os.path.abspath(os.environ.get("SAPAIR", os.path.join(ROOT, "build", "linux", "sapair")))
 CPUS = int(os.environ.get("SAPAIR_UML_CPUS", "1"))
-BOOT_LIMIT = 60  # seconds; on a busy machine one boot in many stops before its first program
+BOOT_LIMIT = 60  # seconds; on a busy machine a boot occasionally hangs before its first program
 CONSOLE_LINES = 25
 MODULES = (
     "xfrm_algo xfrm_user esp4 esp6 gcm ccm seqiv echainiv authenc authencesn cbc ctr hmac "
     "ghash-generic sha1_generic sha256_generic sha512_generic veth bridge sch_netem"
 )
-# Kernels from this one on ask the host for the size of the floating-point state; others need fpregs.so.
+# From this version on, kernels query the size of the floating-point state; older ones need fpregs.so.
 ASKS_FOR_SIZE = (6, 13)
 HAS_IO_URING_SWITCH = (6, 6)
 
@@ -81,7 +81,7 @@ class Kernel:
         self.version = (int(m.group(1)), int(m.group(2))) if m else (0, 0)
 
     def missing(self):
-        """What this machine lacks to boot it, in one line, or None."""
+        """The reason why this machine cannot boot it, in one line, or None."""
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         tools = [
             (tool, package)
@@ -120,14 +120,14 @@ def preload(name):
 
 
 class Outcome:
-    """How a run ended: rc is the command's exit status, or None, and then trouble is one line that says
-    why there is none; text is the command's output, console the kernel's last lines."""
+    """The result of a run. rc: the command's exit status, or None with the reason in trouble (one line);
+    text: the command's output; console: the kernel's last lines."""
 
     def __init__(self, rc, text, console, trouble, begun):
         self.rc, self.text, self.console, self.trouble, self.begun = rc, text, console, trouble, begun
 
     def report(self):
-        """The trouble and the console, as lines of a TAP comment."""
+        """trouble and console, as lines of a TAP comment."""
         lines = ["%s; its console:" % self.trouble] + (self.console.splitlines() or ["(empty)"])
         return "".join("# %s\n" % line for line in lines)
 
@@ -203,7 +203,7 @@ def boot_once(kernel, cpus, command, limit, memory, follow, init, preloads):
         "init=" + write_init(init, kernel, command, work), "umid=sapair%d" % os.getpid(),
         "con=null", "con0=null,fd:1", "quiet",
     ] + kernel.words()
-    # Its memory is a file in TMPDIR. On a disk, writing that back stops the kernel for seconds.
+    # Its memory is a file in TMPDIR. On a disk, writeback stops the kernel for seconds.
     env = dict(os.environ, TMPDIR="/dev/shm" if os.access("/dev/shm", os.W_OK) else work, HOME=work)
     if preloads:
         env["LD_PRELOAD"] = ":".join(preloads)
@@ -221,7 +221,7 @@ def boot_once(kernel, cpus, command, limit, memory, follow, init, preloads):
         elif trouble is None:
             trouble = "user-mode Linux %s %s %s" % (
                 kernel.release, died(process.returncode),
-                "before the command had ended" if begun else "before its first program",
+                "before the end of the command" if begun else "before its first program",
             )
         console = last_lines(read(work, "console"))
         return Outcome(int(rc) if rc else None, read(work, "out"), console, trouble, begun)
@@ -231,7 +231,7 @@ def boot_once(kernel, cpus, command, limit, memory, follow, init, preloads):
 
 
 def last_lines(console):
-    """The cause of a panic and what follows, else the end."""
+    """The lines of a panic, else the last lines."""
     lines = console.replace("\r", "").splitlines()
     panics = [i for i, line in enumerate(lines) if "Kernel panic" in line]
     return "\n".join(lines[panics[0] :][:CONSOLE_LINES] if panics else lines[-CONSOLE_LINES:])
@@ -240,7 +240,7 @@ def last_lines(console):
 def died(status):
     if status is None:
         return "panicked"
-    return "was ended by %s" % signal.Signals(-status).name if status < 0 else "ended with status %d" % status
+    return "was killed by %s" % signal.Signals(-status).name if status < 0 else "exited with status %d" % status
 
 
 def kill(process):
@@ -250,18 +250,18 @@ def kill(process):
 
 
 def wait(process, work, limit, follow):
-    """Until the kernel ends or panics: None. Or a line on what took too long."""
+    """Waits until the kernel ends or panics. Returns None, or a line if a limit was exceeded."""
     start, at, panic = time.monotonic(), None, None
     while process.poll() is None:
         now = time.monotonic()
         if now > start + limit:
-            return "user-mode Linux did not end in %d s" % limit
+            return "user-mode Linux did not exit in %d s" % limit
         if now > start + BOOT_LIMIT and not os.path.exists(os.path.join(work, "begun")):
             return STOPPED
         if panic is None and "Kernel panic" in read(work, "console"):
             panic = now
         if panic is not None and now > panic + 2:
-            break  # it has written all that it will
+            break  # all its output is complete
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
         if follow:
@@ -272,7 +272,7 @@ def wait(process, work, limit, follow):
 
 
 def show(path, at):
-    """Prints what a file has got since the last call."""
+    """Prints the text that was added to a file since the last call."""
     with contextlib.suppress(FileNotFoundError), open(path, errors="replace") as f:
         f.seek(at or 0)
         sys.stdout.write(f.read())
@@ -282,7 +282,7 @@ def show(path, at):
 
 
 def run_this_program():
-    """Runs the program that imports this once more, inside; does not return."""
+    """Runs the importing program again in user-mode Linux; does not return."""
     why = Kernel().missing()
     if why:
         print("1..0 # SKIP %s" % why)
@@ -295,8 +295,8 @@ def run_this_program():
 
 
 def seed(path):
-    """Gives a kernel that has just booted its first random numbers: without them, a process that asks for
-    some waits for a minute."""
+    """Seeds the random generator of a kernel after its boot: otherwise a process that needs random numbers
+    waits for a minute."""
     with open(path, "rb") as f, open("/dev/random", "wb", buffering=0) as random:
         data = f.read()
         fcntl.ioctl(random, 0x40085203, struct.pack("=ii", 8 * len(data), len(data)) + data)

@@ -1,4 +1,5 @@
-"""The stand-in of the filter engine (tests/windows/fwp_*.c), driven and read. One folder is one machine's engine."""
+"""Controls and reads the substitute for the filter engine (tests/windows/standin/). One folder is the engine of
+one machine."""
 
 import contextlib
 import json
@@ -9,7 +10,7 @@ from harness.wine import BUILD, win_agent, windows_path
 
 STANDIN_EXE = os.path.join(BUILD, "standin", "sapair.exe")
 
-# From Microsoft's headers. The program and the stand-in share another table.
+# From Microsoft's headers, independently of the table of the program.
 LAYERS = {
     "5926dfc8-e3cf-4426-a283-dc393f5d0f9d": "in v4", "09e61aea-d214-46e2-9b21-b26b0b2f28c8": "out v4",
     "634a869f-fc23-4b90-b0c1-bf620a36ae6f": "in v6", "e1735bde-013f-4655-b351-a49e15762df0": "out v6",
@@ -34,7 +35,7 @@ class Engine:
         self.folder = lab.path(name + ".wfp")
         os.mkdir(self.folder)
         self.env = {"SAPAIR_STANDIN": windows_path(self.folder), "WINEDLLOVERRIDES": "fwpuclnt=n",
-                    "SAPAIR_WFP": "wait-ms=10000"}  # the calls must not depend on the load
+                    "SAPAIR_WFP": "wait-ms=10000"}  # independent of the load of the machine
         self.seen = 0
 
     def path(self, name):
@@ -50,7 +51,7 @@ class Engine:
         return calls[first:]
 
     def names(self, new=False):
-        """Of calls that change objects, or read them in order to."""
+        """Calls that change objects, or read objects to change them."""
         return [c["call"] for c in self.calls(new) if "ubscribe" not in c["call"]
                 and ("ById0" not in c["call"] or "Delete" in c["call"])]
 
@@ -81,7 +82,7 @@ class Engine:
             os.unlink(self.path(name))
 
     def fail(self, call, n=1, code=0x80320012):
-        """The nth call of that name from now on fails with that code; n 0: all, until stop_failing()."""
+        """The nth call of this name from now fails with this code; n 0: all calls, until stop_failing()."""
         with open(self.path("fail.new"), "w") as f:
             f.write("%s %d %x\n" % (call, n, code))
         os.rename(self.path("fail.new"), self.path("fail"))
@@ -104,7 +105,7 @@ class Engine:
 
 
 def wfp_agent(lab, name, *peers, env=None, engine=None, **members):
-    """A Windows agent with the back end wfp on the stand-in."""
+    """A Windows agent with the back end wfp on the substitute engine."""
     engine = engine or Engine(lab, name)
     agent = win_agent(lab, name, *peers, env=dict(engine.env, **(env or {})), backend="wfp", **members)
     agent.exe, agent.engine = STANDIN_EXE, engine

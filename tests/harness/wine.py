@@ -2,8 +2,8 @@
 
     SAPAIR=build/linux/sapair SAPAIR_EXE=build/win/sapair.exe python3 tests/windows/test_soft.py
 
-A WinAgent has the methods of an Agent, but asks by the command line: only Windows programs can reach the
-control pipe. The whole run uses one Wine prefix (WINEPREFIX, else build/win/wine), made once.
+A WinAgent has the methods of an Agent, but uses the command line: only Windows programs can open the
+control pipe. All tests use one Wine prefix (WINEPREFIX, else build/win/wine), which is made once.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from harness.tap import equal
 EXE = os.path.abspath(os.environ.get("SAPAIR_EXE", os.path.join(ROOT, "build", "win", "sapair.exe")))
 BUILD = os.path.dirname(EXE)
 PREFIX = os.environ.get("WINEPREFIX", os.path.join(BUILD, "wine"))
-WIN_LIMIT = 60  # seconds: Wine is slow to start programs on a busy machine
+WIN_LIMIT = 60  # seconds: Wine starts programs slowly on a busy machine
 
 
 def find_wine():
@@ -39,14 +39,14 @@ ENV = dict(os.environ, WINEPREFIX=PREFIX, WINEDEBUG="-all", NO_COLOR="1", LC_ALL
 
 
 def make_prefix():
-    """Makes the prefix, once for all programs that start together."""
+    """Makes the prefix once, even if several programs start at the same time."""
     os.makedirs(os.path.dirname(PREFIX), exist_ok=True)
     with open(PREFIX + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(os.path.join(PREFIX, "ready")):
             shutil.rmtree(PREFIX, ignore_errors=True)
-            # Not by wineboot: it would start a second service manager beside that of the first program, and
-            # either could answer a call.
+            # Not with wineboot: it would start a second service manager, and either of the two could answer a
+            # call.
             subprocess.run([WINE, "cmd", "/c", "exit"], env=dict(ENV, WINEDLLOVERRIDES="mscoree,mshtml="),
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL, timeout=180, check=True, start_new_session=True)
@@ -54,7 +54,7 @@ def make_prefix():
 
 
 def keep_wine_running():
-    """Starts a program that waits until this one ends. Wine's background processes end with the last program,
+    """Starts a program that waits until this one exits. Wine's background processes exit with the last program,
     take seconds to start, and keep the output of the program open that started them."""
     make_prefix()
     idle = subprocess.Popen([WINE, "cmd"], env=ENV, stdin=subprocess.PIPE,
@@ -65,8 +65,8 @@ def keep_wine_running():
 
 
 def win(*args, env=None, limit=None, exe=EXE, **kw):
-    """One run of a Windows program. On a busy machine Wine fails to start about one in some thousands, with
-    status 1 and no output, which the program never does: such a run is repeated."""
+    """One run of a Windows program. On a busy machine Wine fails to start about one in several thousand, with
+    status 1 and no output, which never happens with the program itself: such a run is repeated."""
     for last in (False, True):
         r = result_of(
             subprocess.run([WINE, exe, *args], stdin=subprocess.DEVNULL, capture_output=True,
@@ -77,7 +77,7 @@ def win(*args, env=None, limit=None, exe=EXE, **kw):
 
 
 def windows_path(path):
-    """A path of this system for Windows programs."""
+    """The Windows form of a path of this system."""
     return "Z:" + path.replace("/", "\\")
 
 
@@ -127,7 +127,7 @@ class WinAgent(Agent):
 
 
 def win_agent(lab, name, *peers, id=None, env=None, **members):
-    """As lab.agent(), for a Windows agent."""
+    """Like lab.agent(), for a Windows agent."""
     plain = lab.agent(name, *peers, id=id, **members)
     config = dict(plain.config)
     for member in ("certificate", "key", "ca"):
@@ -140,7 +140,7 @@ def win_agent(lab, name, *peers, id=None, env=None, **members):
 
 
 def require_wine():
-    """Ends the program with a SKIP line where its tests cannot be run; starts Wine."""
+    """Ends the program with a SKIP line if its tests cannot be run; otherwise starts Wine."""
     if WINE is None:
         tap.skip_all("no Wine: install the package wine64")
     if not os.path.exists(EXE):

@@ -12,8 +12,9 @@ from harness.agent import wait_paired, wait_single_pair
 from harness.identity import identity
 from harness.kernel import main
 from harness.netns import HOSTS, batch, inside, sh, v4, v6
-from harness.program import expect_exit
-from harness.tap import check, equal, test
+from harness.program import expect_exit, result_of
+from harness.settings import SAPAIR
+from harness.tap import check, equal, has, test
 
 FAST = {"rekey": {"min_interval_ms": 0}, "switch_ms": 100, "drain_ms": 300}
 
@@ -52,6 +53,52 @@ def ipv6_pairs_with_empty_neighbour_tables(w):
     some_traffic(w, address=v6)
     w.no_errors(but=("XfrmInTmplMismatch", "XfrmOutNoStates", "XfrmAcquireError"))
     only_esp(w)
+
+
+def doctor(w, agent, rc):
+    d = expect_exit(agent.run("doctor", "--config", agent.config_path, "--json"), rc).doc("doctor")
+    return {(c["check"], c.get("peer", "")): (c["state"], c["text"], c.get("hint", "")) for c in d["checks"]}
+
+
+@test
+def doctor_does_not_judge_a_path_that_our_policy_closes(w):
+    # TCP 4510 passes to beta, ESP does not.
+    sh("tc", "qdisc", "add", "dev", "e", "ingress", host="beta")
+    sh("tc", "filter", "add", "dev", "e", "ingress", "protocol", "ip", "u32", "match", "ip", "protocol", "50", "0xff",
+       "action", "drop", host="beta")
+    a = w.agent("alpha", "beta").start()
+    b = w.agent("beta", "alpha").start()
+    expect_exit(a.cli("up", "beta", "--timeout", "12"), 8)
+    got = doctor(w, a, 8)
+    equal((got["pair", "beta"][0], got["way", "beta"][0]), ("fail", "ok"), "with a link: %s" % got)
+    # Without an agent, its policies are still there: a connection of the doctor would not get through.
+    sh("tc", "qdisc", "del", "dev", "e", "ingress", host="beta")
+    a.kill()
+    got = doctor(w, a, 0)
+    equal(got["way", "beta"][0], "warn", "after a crash: %s" % got)
+    check("not tried" in got["way", "beta"][1] and "start the agent" in got["way", "beta"][2], got)
+    a.start()
+    wait_paired(a, b)
+
+
+@test
+def an_address_in_a_vrf_is_named_and_ip_vrf_exec_pairs(w):
+    sh("ip", "link", "add", "blue", "type", "vrf", "table", "10", host="alpha")
+    sh("ip", "link", "set", "blue", "up", host="alpha")
+    sh("ip", "link", "set", "e", "master", "blue", host="alpha")
+    a = w.agent("alpha", "beta")
+    b = w.agent("beta", "alpha").start()
+    a.write_config()
+    p = result_of(subprocess.run(inside("alpha") + [SAPAIR, "run", "--config", a.config_path], capture_output=True,
+                                 stdin=subprocess.DEVNULL, timeout=30))
+    has(expect_exit(p, 7).err, "the interface e is in ")
+    has(p.err, "ip vrf exec")
+    got = doctor(w, a, 2)["addresses", ""]
+    check(got[0] == "fail" and "VRF" in got[1] and "ip vrf exec" in got[2], "doctor: %s" % (got,))
+    a.prefix = a.prefix + ["sh", "-c", "mount -t cgroup2 c /sys/fs/cgroup; exec ip vrf exec blue \"$@\"", "sh"]
+    a.start()
+    wait_paired(a, b)
+    equal(doctor(w, a, 0)["addresses", ""][0], "ok", "inside of the VRF")
 
 
 @test

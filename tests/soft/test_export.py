@@ -164,7 +164,7 @@ def tshark_decrypts_a_capture_over_rekeys_under_load(lab):
     need_root()
     need_tools(tshark="tshark", tcpdump="tcpdump")
     if SAN:
-        raise Skip("the plain build does it")
+        raise Skip("runs with the plain build only")
     capture = os.path.join(lab.dir, "wire.pcap")
     options = {"esn": False, "rekey": {"min_interval_ms": 0}}
     a, _ = lab.pair(both={"export_keys": True, "defaults": options})

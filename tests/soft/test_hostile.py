@@ -422,7 +422,7 @@ def messages_of_another_exchange_change_nothing(lab):
                 {"type": "reject", "xid": xid, "reason": "busy", "text": "no"},
                 dict(reply, xid=xid, tag="0" * 64), {"type": "pong", "id": xid},
                 {"type": "rekey", "reason": "request"},
-                {"type": "report", "id": xid, "epoch": "1", "received": 4},
+                {"type": "report", "id": xid, "epoch": "1", "sent": 0, "closed": False, "received": 4},
             ):
                 link.send(m)
         # Also during an exchange.
@@ -561,7 +561,7 @@ def a_flood_of_requests_and_pings_does_not_block_the_agent(lab):
         for _ in range(500):
             link.send({"type": "ping", "id": "7" * 16})
             link.send({"type": "probe", "id": "7" * 16, "epoch": "1", "sent": 3})
-            link.send({"type": "report", "id": "7" * 16, "epoch": "1", "received": 3})
+            link.send({"type": "report", "id": "7" * 16, "epoch": "1", "sent": 0, "closed": False, "received": 3})
         link.send({"type": "rekey", "reason": "request"})
         link.send({"type": "rekey", "reason": "request"})
         o = link.recv_until("offer")

@@ -112,15 +112,15 @@ for title, text, config, tls, make in (
     ("a certificate that is not valid yet", "is not valid yet", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--not-before", in_days(10)[:10], "--not-after",
                                               in_days(20)[:10]))),
-    ("a key that is not the pinned one", "not the one pinned",
+    ("a key that is not the pinned one", "; the pin here is sha256:1212",
      lambda _: {"pin": "sha256:" + "12" * 32}, {}, lambda: identity("gamma")),
-    ("a certificate of another peer", "not of the configured peer", no_config, {},
+    ("a certificate of another peer", "; needed is the name gamma or the address 127.0.0.3", no_config, {},
      lambda: identity("beta")),
-    ("a certificate of another host", "not of the configured peer", no_config, {},
+    ("a certificate of another host", "has name mallory, address 127.0.0.66; needed", no_config, {},
      lambda: identity("mallory", "127.0.0.66")),
-    ("a name that the config does not have", "not of the configured peer",
+    ("a name that the config does not have", "; needed is the name charlie (identity)",
      lambda _: {"identity": "charlie"}, {}, lambda: identity("gamma")),
-    ("a lab certificate", "not signed by a trusted CA", no_config, {},
+    ("a lab certificate", "it is a lab identity", no_config, {},
      lambda: identity("gamma", GAMMA, options=("--lab",))),
 ):
     bad_identity(title, text, config, tls, make)
@@ -246,7 +246,7 @@ def both_agents_report_a_wrong_ca(lab):
 def a_peer_that_is_authorised_later_pairs_by_itself(lab):
     a = lab.agent("alpha", lab.peer_of("beta", pin="sha256:" + "ab" * 32)).start()
     b = lab.agent("beta", "alpha").start()
-    a.wait_error("beta", "auth", "pinned")
+    a.wait_error("beta", "auth", "the pin here is")
     a.config["peers"][0]["pin"] = identity("beta").pin
     a.write_config()
     expect_exit(a.cli("reload"))

@@ -52,7 +52,7 @@ def examples():
                    "epoch": "7"},
         "rekey": {"type": "rekey", "reason": "request"},
         "probe": {"type": "probe", "id": "00000000000000aa", "epoch": "7", "sent": 3},
-        "report": {"type": "report", "id": "00000000000000aa", "epoch": "7", "received": 3,
+        "report": {"type": "report", "id": "00000000000000aa", "epoch": "7", "sent": 3, "closed": True, "received": 3,
                    "spi_in": "0a0b0c0d", "spi_out": "0d0c0b0a", "in_packets": "6",
                    "out_packets": "6"},
         "ping": {"type": "ping", "id": "00000000000000aa"},

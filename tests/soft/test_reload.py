@@ -12,7 +12,7 @@ from harness.agent import in_force, wait_paired
 from harness.control import Control
 from harness.identity import identity
 from harness.lab import Lab
-from harness.program import expect_exit
+from harness.program import expect_exit, run_sapair
 from harness.settings import ALPHA, BETA, SAN
 from harness.tap import check, equal, has, main, test, until
 
@@ -176,6 +176,29 @@ def a_reload_with_a_missing_config_changes_nothing(lab):
         os.chmod(a.config_path, 0o666)
         d = expect_exit(a.cli("reload"), 9).doc("error")
         has(d["cause"], "0666", "cause")
+
+
+@test
+def a_peers_directory_that_cannot_be_read_changes_nothing(lab):
+    a, b, _ = three(lab)
+    where = lab.path("peers.d")
+    with lab.pair_unchanged(a, b):
+        lab.write("peers.d", "")
+        verbs = [run_sapair(verb, a.config_path, "--json") for verb in ("check", "plan")]
+        for result in (a.cli("reload"), *verbs):
+            has(expect_exit(result, 7).doc("error")["cause"], "list the peers in %s" % where, "cause")
+        os.unlink(where)
+        os.mkdir(where)
+        for junk in (b"\xff" * 100, b"{", b"[]", b""):
+            with open(os.path.join(where, "gamma.json"), "wb") as f:
+                f.write(junk)
+            os.chmod(os.path.join(where, "gamma.json"), 0o600)
+            has(expect_exit(a.cli("reload"), 2).doc("error")["cause"], "gamma.json", "cause")
+        os.unlink(os.path.join(where, "gamma.json"))
+        os.symlink(lab.path("none"), os.path.join(where, "gamma.json"))
+        check(a.cli("reload").rc != 0, "a link to nothing was read")
+        os.unlink(os.path.join(where, "gamma.json"))
+        expect_exit(a.cli("reload"))
 
 
 @test

@@ -157,6 +157,17 @@ def the_expiry_of_a_certificate_is_reported_30_7_and_1_days_before(lab):
 
 
 @test
+def a_certificate_of_our_own_that_is_not_valid_yet_is_reported_at_the_start(lab):
+    days = os.path.join(lab.dir, "id")
+    expect_exit(run_sapair("ca", "issue", "alpha", "--address", ALPHA, "--dir", ca(), "--out", days,
+                           "--not-before", "2035-01-01", "--not-after", "2035-02-01"))
+    a = lab.agent("alpha", lab.peer_of("beta"), id=Identity(days, "alpha")).start()
+    a.wait_log("our certificate is not valid before 2035-01-01T00:00:00Z, and the clock says 20")
+    time.sleep(1.2 * 2)
+    equal(a.log().count("our certificate "), 1, "lines about it")
+
+
+@test
 def a_file_that_cannot_be_used_changes_nothing(lab):
     a, _, own = hosts(lab)
     end = a.status()["identity"]["not_after"]

@@ -49,6 +49,8 @@ def metrics_have_the_format_of_prometheus(lab):
     got = samples(expect_exit(a.cli("metrics", json_out=False)).out)
     equal(got["sapair_peer_up", 'peer="beta"'], 1, "up")
     equal(got["sapair_peer_verified", 'peer="beta"'], 1, "verified")
+    equal(got["sapair_peer_protected", 'peer="beta"'], 0, "protected")
+    equal(got["sapair_peer_carrying", 'peer="beta"'], 1, "carrying")
     equal(got["sapair_exchanges_total", 'peer="beta"'], 1, "exchanges")
     check(got["sapair_sa_packets", 'peer="beta",direction="out"'] >= 20, "packets: %s" % got)
     check(got["sapair_verify_rtt_seconds", 'peer="beta"'] < 10, "seconds, not milliseconds")
@@ -130,7 +132,11 @@ def doctor_names_cause_and_next_step(lab):
     got = checks(r)
     equal((got["way", "beta"][0], r.rc), ("fail", 4), "a peer that does not run: %s" % got)
     has(got["way", "beta"][1], "refused")
-    has(got["way", "beta"][2], "start the agent there")
+    has(got["way", "beta"][2], "is the agent there running")
+    # A dead peer is not shown as verified without saying when.
+    for words in (("status",), ("status", "beta")):
+        out = a.cli(*words, json_out=False).out
+        check("no link" in out and " ago" in out, "%s of a dead peer: %s" % (words, out))
     a.stop()
     r = a.cli("doctor", "--config", a.config_path)
     got = checks(r)

@@ -37,9 +37,10 @@ static const char *const good[] = {
 	"\",\"reason\":\"epoch\",\"text\":\"\",\"epoch\":\"9\"}",
 	"{\"type\":\"rekey\",\"reason\":\"packets\"}",
 	"{\"type\":\"probe\",\"id\":\"0000000000000000\",\"epoch\":\"7\",\"sent\":4294967295}",
-	"{\"type\":\"report\",\"id\":\"" XID "\",\"epoch\":\"0\",\"received\":0}",
 	"{\"type\":\"report\",\"id\":\"" XID
-	"\",\"epoch\":\"7\",\"received\":5,\"spi_in\":\"00000100\","
+	"\",\"epoch\":\"0\",\"sent\":0,\"closed\":false,\"received\":0}",
+	"{\"type\":\"report\",\"id\":\"" XID
+	"\",\"epoch\":\"7\",\"sent\":5,\"closed\":true,\"received\":5,\"spi_in\":\"00000100\","
 	"\"spi_out\":\"00000101\",\"in_packets\":\"5\",\"out_packets\":\"18446744073709551615\"}",
 	"{\"type\":\"ping\",\"id\":\"" XID "\"}",
 	"{\"type\":\"pong\",\"id\":\"" XID "\"}",
@@ -180,6 +181,7 @@ static void wrong_members_are_refused_with_their_name_and_reason(void)
 		 "probe: sent: must be a whole number between 0 and 4294967295"},
 		{11, "\"in_packets\":\"5\",", "",
 		 "report: in_packets and out_packets must both be present or absent"},
+		{11, "\"closed\":true", "\"closed\":1", "report: closed: must be true or false"},
 		{15, "malformed", "none", "error: reason: must be a fault"},
 		{0, "\"version\":1", "\"version\":0",
 		 "hello: version: must be a whole number between 1 and 4294967295"},

@@ -33,10 +33,12 @@ struct end {
 
 static struct end client, server;
 
-static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
+static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain,
+			     struct cert_reasons *why)
 {
 	struct end *e = arg;
 
+	(void)why;
 	e->judged++;
 	e->chain = chain;
 	e->leaf = *leaf;

@@ -99,6 +99,13 @@ static void take_pair(struct lab_cell *c, const struct cJSON *d, const char *rtt
 	c->verified = show_is(d, "verified");
 	if (c->verified)
 		memcpy(c->state, "up", sizeof "up");
+	if (show_has(d, "protected")) {
+		c->is_judged = true;
+		c->is_protected = show_is(d, "protected");
+		c->is_exposed = show_is_exposed(d);
+		c->is_carrying = show_is(d, "carrying");
+		show_protected(c->protection, d);
+	}
 	c->has_rtt = show_number(d, rtt, &c->rtt_ms);
 	c->exit = show_number(d, "exit", &exit_status) ? (int)exit_status : 0;
 	if (c->verified)

@@ -14,6 +14,7 @@
 #include "agent/cli/args.h"
 #include "agent/cli/lab/labfile.h"
 #include "agent/cli/lab/parallel.h"
+#include "agent/cli/show.h"
 
 /* Options of every verb of a lab that runs. */
 /* clang-format off */
@@ -49,6 +50,9 @@ struct lab_host_state {
 /* What one host reports about its pair with another. */
 struct lab_cell {
 	bool seen, verified, has_rtt;
+	bool is_judged, is_protected, is_carrying;
+	bool is_exposed;                 /* as show_is_exposed() */
+	char protection[SHOW_PROTECTED]; /* as show_protected() */
 	int exit;
 	double rtt_ms;
 	char state[12], suite[24], epoch[24];

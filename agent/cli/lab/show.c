@@ -26,7 +26,8 @@ static bool is_well(const struct lab_session *r, size_t from, size_t to, bool ne
 
 	if (r->hosts[from].state == HOST_MANUAL)
 		return true;
-	return c->seen && (need_proof ? c->verified : strcmp(c->state, "up") == 0);
+	return c->seen && !c->is_exposed &&
+	       (need_proof ? c->verified : strcmp(c->state, "up") == 0);
 }
 
 static const char *why_not(const struct lab_session *r, size_t from, size_t to)
@@ -42,6 +43,7 @@ static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 	if (!c->seen && r->hosts[from].cause[0] != '\0')
 		return r->hosts[from].cause;
 	return !c->seen                      ? "not reported"
+	       : c->is_exposed               ? "up, but traffic can pass in clear"
 	       : strcmp(c->state, "up") == 0 ? "up, but not verified"
 					     : "not up";
 }
@@ -67,6 +69,8 @@ static int worst(const struct lab_session *r, bool need_proof)
 			return r->hosts[i].exit;
 	if (!next_problem(r, need_proof, &cell))
 		return 0;
+	if (r->cells[cell].exit == 0 && r->cells[cell].is_exposed)
+		return err_exit_status(ERR_VERIFY);
 	return r->cells[cell].exit != 0 ? r->cells[cell].exit : err_exit_status(ERR_DOWN);
 }
 
@@ -85,6 +89,9 @@ static void print_cell(const struct lab_session *r, size_t from, size_t to)
 	} else if (r->hosts[from].state == HOST_MANUAL) {
 		text = "?";
 		p = PAINT_DIM;
+	} else if (c->is_exposed) {
+		text = "CLEAR";
+		p = PAINT_BAD;
 	} else if (c->verified) {
 		snprintf(rtt, sizeof rtt, "%.2f", c->rtt_ms < 9999 ? c->rtt_ms : 9999);
 		text = c->has_rtt ? rtt : "ok";
@@ -142,6 +149,15 @@ static size_t count_well(const struct lab_session *r, bool need_proof)
 	return well;
 }
 
+static void note_pair(const struct lab_session *r, size_t from, size_t to)
+{
+	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
+
+	out_note("%s -> %s: %s%s%s", r->lab.hosts[from].name, r->lab.hosts[to].name,
+		 why_not(r, from, to), c->is_exposed ? "; protected: " : "",
+		 c->is_exposed ? c->protection : "");
+}
+
 static void show_text_(struct lab_session *r, bool need_proof)
 {
 	size_t n = r->lab.n_hosts, well = count_well(r, need_proof);
@@ -161,8 +177,7 @@ static void show_text_(struct lab_session *r, bool need_proof)
 	}
 	for (size_t cell = 0; next_problem(r, need_proof, &cell); cell++)
 		if (r->hosts[cell / n].state != HOST_FAILED)
-			out_note("%s -> %s: %s", r->lab.hosts[cell / n].name,
-				 r->lab.hosts[cell % n].name, why_not(r, cell / n, cell % n));
+			note_pair(r, cell / n, cell % n);
 	if (r->where == LAB_NETNS)
 		out_note("to run a command on a host: ip netns exec %s.HOST COMMAND", r->netns);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
@@ -170,6 +185,24 @@ static void show_text_(struct lab_session *r, bool need_proof)
 		    r->lab.n_pairs, r->lab.n_pairs == 1 ? "" : "s",
 		    need_proof ? "verified in both directions" : "up in both directions");
 	out_text(", %s\n", span);
+}
+
+static void put_protection(struct json_out *o, const struct lab_cell *c)
+{
+	const char *at = c->protection + strcspn(c->protection, ":");
+
+	json_put_bool(o, "protected", c->is_protected);
+	json_put_array(o, "protected_reasons");
+	while (at[0] != '\0' && at[1] == ' ') {
+		char word[SHOW_PROTECTED];
+
+		at += 2;
+		snprintf(word, sizeof word, "%.*s", (int)strcspn(at, ","), at);
+		json_put_text(o, NULL, word);
+		at += strlen(word);
+	}
+	json_put_array_end(o);
+	json_put_bool(o, "carrying", c->is_carrying);
 }
 
 static void put_cell(struct json_out *o, const struct lab_session *r, size_t from, size_t to,
@@ -187,6 +220,8 @@ static void put_cell(struct json_out *o, const struct lab_session *r, size_t fro
 		json_put_text(o, "suite", c->suite);
 	if (c->epoch[0] != '\0')
 		json_put_text(o, "epoch", c->epoch);
+	if (c->is_judged)
+		put_protection(o, c);
 	json_put_bool(o, "verified", c->verified);
 	if (c->verified && c->has_rtt)
 		json_put_ms(o, "rtt_ms", (uint64_t)(c->rtt_ms * 1000));

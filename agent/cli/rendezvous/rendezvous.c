@@ -274,13 +274,14 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 
 /* ---- TLS ------------------------------------------------------------------------------- */
 
-/* The inviter accepts any valid certificate, since the proof follows; the joiner only the key of
- * the token. */
-static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
+/* The inviter accepts any valid certificate, since the proof follows; the joiner only the key of the
+ * token. */
+static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain,
+			     struct cert_reasons *why)
 {
 	struct conn *c = arg;
 
-	(void)chain;
+	(void)chain, (void)why;
 	memcpy(c->peer_pin, leaf->pin, PIN_LEN);
 	if (c->session->is_inviter || bytes_equal(leaf->pin, c->session->m->invite->pin, PIN_LEN))
 		return CERT_OK;

@@ -133,19 +133,12 @@ static int run_check(const struct args *a, struct err *e)
 	char path[OS_PATH_MAX];
 	struct config c;
 
-	if (conf_find_given(path, a, e) < 0)
-		return -1;
-	if (conf_read(&c, path, e) < 0) {
-		if (!os_exists(path))
+	if (conf_load_given(&c, path, a, e) < 0) {
+		if (path[0] != '\0' && !os_exists(path))
 			err_hint(e, "give the file: sapair check FILE");
 		return -1;
 	}
-	char dir[OS_PATH_MAX];
-
-	os_dir_of(dir, path);
-	if (conf_peers(&c, dir, e) < 0)
-		return -1;
-	if (config_check(&c, e) < 0 || check_files(&c, path, &f, e) < 0) {
+	if (check_files(&c, path, &f, e) < 0) {
 		config_free(&c);
 		return -1;
 	}

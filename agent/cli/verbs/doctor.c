@@ -11,6 +11,7 @@
 #include "agent/cli/conf.h"
 #include "agent/cli/request.h"
 #include "agent/os/creds.h"
+#include "agent/os/interface.h"
 #include "agent/ipsec/ipsec.h"
 #include "crypto/date.h"
 
@@ -36,6 +37,8 @@ struct doctor {
 	bool has_config;
 	struct json_doc *status; /* status of a running agent; NULL: none is running */
 	const char *peer;        /* that the findings concern; NULL: this host */
+	/* Policies of an earlier run may stop our own connections: known to be there, or unknown. */
+	bool is_closed, may_be_closed;
 	struct finding *list;
 	size_t n;
 };
@@ -77,6 +80,18 @@ static int take_status(struct request *q, const struct cJSON *d, const char *lin
 	return to->status == NULL ? request_parse(&to->status, line, len, e) : 0;
 }
 
+/* What a peer that takes over the network process could use. */
+static void look_at_confinement(struct doctor *d)
+{
+	const char *failed = d->status != NULL ? show_text(json_root(d->status), "unconfined", "")
+					       : "";
+
+	if (failed[0] != '\0')
+		find(d, "confinement", DOUBTFUL,
+		     "use a kernel with seccomp filters and Landlock (Linux 5.13)",
+		     "the agent runs without: %s", failed);
+}
+
 static void look_at_agent(struct doctor *d)
 {
 	const char *control = args_text(d->args, "control");
@@ -103,6 +118,7 @@ static void look_at_agent(struct doctor *d)
 	else
 		find(d, "agent", FINE, NULL, "running, back end %s",
 		     show_text(json_root(d->status), "backend", "unknown"));
+	look_at_confinement(d);
 	request_close(&q);
 }
 
@@ -111,10 +127,9 @@ static int read_config(struct doctor *d, const char *path, bool is_there, struct
 	char dir[OS_PATH_MAX];
 
 	os_dir_of(dir, path);
-	if ((is_there ? conf_read(&d->cfg, path, e) : config_init(&d->cfg, e)) < 0 ||
-	    conf_peers(&d->cfg, dir, e) < 0)
+	if (conf_load(&d->cfg, is_there ? path : NULL, dir, e) < 0)
 		return -1;
-	if (config_check(&d->cfg, e) == 0 && conf_identity(&d->cfg, dir, e) == 0)
+	if (conf_identity(&d->cfg, dir, e) == 0)
 		return 0;
 	config_free(&d->cfg);
 	return -1;
@@ -186,46 +201,38 @@ static void look_at_identity(struct doctor *d)
 #define ESP_BYTES 62    /* maximum ESP overhead: SPI, sequence number, IV, padding, ICV */
 #define IPV6_LEAST 1280 /* minimum MTU of IPv6, RFC 8200 */
 
-/* Finds the interface that has the address. All of 127.0.0.0/8 is local, though Linux lists one
- * address. */
-static bool interface_of(const struct addr *a, char name[64])
-{
-	uv_interface_address_t *list;
-	bool found = a->len == 4 && a->bytes[0] == 127;
-	int n;
-
-	snprintf(name, 64, "lo");
-	if (uv_interface_addresses(&list, &n) != 0)
-		return true; /* unknown: no finding */
-	for (int i = 0; i < n && !found; i++) {
-		const uv_interface_address_t *at = &list[i];
-
-		found = at->address.address4.sin_family == AF_INET
-				? a->len == 4 &&
-					  memcmp(&at->address.address4.sin_addr, a->bytes, 4) == 0
-				: a->len == 16 && memcmp(&at->address.address6.sin6_addr, a->bytes,
-							 16) == 0;
-		if (found)
-			snprintf(name, 64, "%s", at->name);
-	}
-	uv_free_interface_addresses(list, n);
-	return found;
-}
-
 static void look_at_address(struct doctor *d, const char *what, const struct addr *a, size_t *good)
 {
-	char text[ADDR_TEXT], name[64];
+	char text[ADDR_TEXT], name[INTERFACE_NAME], vrf[INTERFACE_VRF];
+	enum interface_use use;
 
 	if (a->len == 0 || addr_is_any(a))
 		return;
-	if (interface_of(a, name)) {
-		(*good)++;
-		return;
-	}
 	addr_put(text, a);
-	find(d, "addresses", WRONG,
-	     "put an address of this host into the config (see ip address), or add this one to it",
-	     "%s: no interface of this host has %s", what, text);
+	use = interface_use(a, name, vrf);
+	if (d->status != NULL && use == INTERFACE_IN_VRF)
+		use = INTERFACE_USABLE; /* the agent runs, in the VRF */
+	switch (use) {
+	case INTERFACE_USABLE:
+		(*good)++;
+		break;
+	case INTERFACE_ABSENT:
+		find(d, "addresses", WRONG,
+		     "put an address of this host into the config (see ip address), or add this "
+		     "one to it",
+		     "%s: no interface of this host has %s", what, text);
+		break;
+	case INTERFACE_IN_VRF:
+		find(d, "addresses", WRONG, INTERFACE_VRF_HINT,
+		     "%s: %s is on %s, in %s: no program outside it can use the address", what,
+		     text, name, vrf);
+		break;
+	case INTERFACE_NOT_READY:
+		find(d, "addresses", WRONG,
+		     "see ip address show: it may be tentative, or a duplicate",
+		     "%s: %s has the address %s, but it cannot be used", what, name, text);
+		break;
+	}
 }
 
 static void look_at_addresses(struct doctor *d)
@@ -240,15 +247,6 @@ static void look_at_addresses(struct doctor *d)
 		find(d, "addresses", FINE, NULL, "all addresses in the config are on this host");
 }
 
-static int sockaddr_of(struct sockaddr_storage *ss, const struct endpoint *ep)
-{
-	char host[ADDR_TEXT];
-
-	addr_put(host, &ep->addr);
-	return ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)ss)
-				 : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)ss);
-}
-
 /* Is the TCP port free? Only if no agent is running. */
 static void look_at_port(struct doctor *d, const struct endpoint *ep)
 {
@@ -259,7 +257,8 @@ static void look_at_port(struct doctor *d, const struct endpoint *ep)
 	int rc;
 
 	endpoint_put(at, ep);
-	if (sockaddr_of(&ss, ep) != 0 || uv_loop_init(&loop) != 0)
+	os_sockaddr(&ss, &ep->addr, ep->port);
+	if (uv_loop_init(&loop) != 0)
 		return;
 	uv_tcp_init(&loop, &tcp);
 	rc = uv_tcp_bind(&tcp, (const struct sockaddr *)&ss,
@@ -284,7 +283,7 @@ static void look_at_port(struct doctor *d, const struct endpoint *ep)
 /* MTU inside ESP. Without /sys, no finding. */
 static void look_at_link(struct doctor *d, const char *local)
 {
-	char name[64], path[128], text[16] = "";
+	char name[INTERFACE_NAME], path[128], text[16] = "";
 	struct addr a;
 	long mtu;
 	FILE *file;
@@ -376,14 +375,12 @@ static void look_at_suites(struct doctor *d, struct ipsec *db)
 		find(d, "suites", FINE, NULL, "this system supports all suites of the config");
 }
 
-static int count_leftover(void *arg, const struct ipsec_leftover *l, struct err *e)
+static void count_object(void *arg, const struct ipsec_object *o)
 {
 	size_t *n = arg;
 
-	(void)l;
-	(void)e;
+	(void)o;
 	(*n)++;
-	return 0;
 }
 
 static void ignore_event(void *arg, const struct ipsec_event *ev)
@@ -424,15 +421,18 @@ static void look_at_backend(struct doctor *d)
 	env.looks_only = runs;
 	if (ipsec_open(&db, name, &env, &e) < 0) {
 		find_err(d, "back end", &e);
+		d->may_be_closed = true;
 	} else {
 		if (!runs)
 			find(d, "back end", FINE, NULL, "%s", db->ops->name);
 		if (!runs && d->has_config)
 			look_at_suites(d, db);
-		if (!runs && ipsec_recover(db, count_leftover, &left, &e) == 0 && left > 0)
+		if (!runs && ipsec_plan(db, NULL, count_object, &left, &e) == 0 && left > 0) {
 			find(d, "leftovers", DOUBTFUL,
 			     "the next start takes them over; sapair clean removes them",
 			     "%zu SAs and policies of an earlier run", left);
+			d->is_closed = true;
+		}
 		look_at_statistics(d, db);
 		ipsec_close(db);
 	}
@@ -523,10 +523,11 @@ static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
 	struct reach r = {.status = UV_ETIMEDOUT};
 	struct sockaddr_storage ss;
 	uv_loop_t loop;
-	int rc = sockaddr_of(&ss, ep);
+	int rc;
 
-	if (rc != 0 || uv_loop_init(&loop) != 0)
-		return rc != 0 ? rc : UV_ENOMEM;
+	os_sockaddr(&ss, &ep->addr, ep->port);
+	if (uv_loop_init(&loop) != 0)
+		return UV_ENOMEM;
 	uv_tcp_init(&loop, &r.tcp);
 	uv_timer_init(&loop, &r.timer);
 	r.connect.data = r.timer.data = &r;
@@ -543,30 +544,58 @@ static int reach(const struct endpoint *ep, char local[ADDR_TEXT])
 	return r.status;
 }
 
-static void look_at_way(struct doctor *d, const struct endpoint *ep)
+/* Without an agent: connects, unless policies of our own would stop it. */
+static void try_way(struct doctor *d, const struct endpoint *ep)
 {
 	char at[ENDPOINT_TEXT], local[ADDR_TEXT];
-	int rc = reach(ep, local);
+	const char *hint;
+	int rc;
 
 	endpoint_put(at, ep);
+	if (d->is_closed) {
+		find(d, "way", DOUBTFUL, "start the agent: its own connections pass the policies",
+		     "TCP %s: not tried, since policies of an earlier run are in place", at);
+		return;
+	}
+	rc = reach(ep, local);
 	if (rc == 0) {
 		find(d, "way", FINE, NULL, "TCP %s answers; the local address is %s", at, local);
 		look_at_link(d, local);
 		return;
 	}
-	find(d, "way", WRONG,
-	     rc == UV_ECONNREFUSED
-		     ? "start the agent there, or open the port in that host's firewall"
-	     : rc == UV_ETIMEDOUT
-		     ? "the host is down, or a firewall drops it: allow TCP 4510, and ESP or UDP 4500"
-		     : "check the routes: ip route get ADDRESS",
-	     "TCP %s: %s", at, uv_strerror(rc))
-		->exit = err_exit_status(ERR_TIMEOUT);
+	hint = "check the routes: ip route get ADDRESS";
+	if (rc == UV_ECONNREFUSED)
+		hint = "start the agent there, or open the port in that host's firewall";
+	else if (rc == UV_ETIMEDOUT && d->may_be_closed)
+		hint = "the host is down, a firewall drops it, or policies of an earlier run do: run "
+		       "sapair doctor as root";
+	else if (rc == UV_ETIMEDOUT)
+		hint = "the host is down, or a firewall drops it: allow TCP 4510, and ESP or UDP "
+		       "4500";
+	find(d, "way", WRONG, hint, "TCP %s: %s", at, uv_strerror(rc))->exit =
+		err_exit_status(ERR_TIMEOUT);
 }
 
 static bool is_linked(const struct cJSON *p)
 {
 	return strcmp(show_text(p, "link", ""), "up") == 0;
+}
+
+/* With an agent, only its own connections pass the policies: the link is what it says. */
+static void look_at_way(struct doctor *d, const struct cJSON *p)
+{
+	const char *at = show_text(p, "address", ""), *cause = show_text(p, "error.cause", "");
+	double status = err_exit_status(ERR_TIMEOUT);
+
+	if (is_linked(p)) {
+		find(d, "way", FINE, NULL, "the agents are connected, the peer is %s", at);
+		look_at_link(d, show_text(p, "local", ""));
+	} else if (strcmp(show_text(p, "state", ""), "down") != 0) {
+		show_number(p, "error.exit", &status);
+		find(d, "way", WRONG, show_text(p, "error.hint", "see the log of the agent"),
+		     "not connected with %s%s%s", at, cause[0] != '\0' ? ": " : "", cause)
+			->exit = (int)status;
+	}
 }
 
 /* What the running agent reports about a peer. */
@@ -594,6 +623,45 @@ static void look_at_pair(struct doctor *d, const struct cJSON *p)
 	}
 }
 
+/* Can traffic to the peer pass in clear? The agent judges; the hint has a command that shows the cause. */
+static void look_at_protection(struct doctor *d, const struct cJSON *p)
+{
+	static const struct {
+		const char *word, *hint;
+	} hints[] = {
+		{"sysctl",
+		 "sysctl -a | grep -E 'disable_(xfrm|policy) = 1' shows it; set it to 0 for the "
+		 "interface and for \"all\""},
+		{"foreign-policy",
+		 "ip xfrm policy shows it: one whose priority number is not above "
+		 "ours; remove it"},
+		{"policy-missing",
+		 "ip xfrm policy shows what is there; the agent's log has the cause"},
+		{"address-gone", "ip address shows the addresses of this host"},
+		{"route", "ip route get ADDRESS shows the address that this host sends from"},
+		{"peer-is-local", "ip address shows the peer's address on this host: remove it"},
+		{"soft-backend",
+		 "use the back end xfrm or wfp to protect packets of other programs"},
+	};
+	const bool is_exposed = show_is_exposed(p);
+	const char *hint = NULL;
+	char text[SHOW_PROTECTED];
+	struct finding *f;
+
+	if (show_is(p, "protected")) {
+		find(d, "protected", FINE, NULL, "traffic cannot pass in clear on this host");
+		return;
+	}
+	show_protected(text, p);
+	for (size_t i = 0; i < sizeof hints / sizeof hints[0] && hint == NULL; i++)
+		if (strstr(text, hints[i].word) != NULL)
+			hint = hints[i].hint;
+	f = find(d, "protected", is_exposed ? WRONG : DOUBTFUL, hint,
+		 "traffic can pass in clear: %s", strlen(text) > 4 ? text + 4 : "unknown");
+	if (is_exposed)
+		f->exit = err_exit_status(ERR_VERIFY);
+}
+
 static bool is_meant(const struct doctor *d, const char *name)
 {
 	const char *peer = args_word(d->args, 0);
@@ -609,24 +677,20 @@ static int look_at_peers(struct doctor *d, struct err *e)
 
 	for (const struct cJSON *p = peers != NULL ? json_first(peers) : NULL; p != NULL;
 	     p = json_next(p)) {
-		struct endpoint ep;
-
 		if (!is_meant(d, show_text(p, "name", "")))
 			continue;
 		seen++;
 		d->peer = show_text(p, "name", "");
 		look_at_pair(d, p);
-		if (show_is(p, "verified") && is_linked(p))
-			look_at_link(d, show_text(p, "local", ""));
-		else if (endpoint_parse(&ep, show_text(p, "address", ""), PROTO_PORT, NULL) == 0)
-			look_at_way(d, &ep);
+		look_at_protection(d, p);
+		look_at_way(d, p);
 	}
 	for (size_t i = 0; peers == NULL && i < d->cfg.n_peers; i++) {
 		if (!is_meant(d, d->cfg.peers[i].name))
 			continue;
 		seen++;
 		d->peer = d->cfg.peers[i].name;
-		look_at_way(d, &d->cfg.peers[i].remote);
+		try_way(d, &d->cfg.peers[i].remote);
 	}
 	if (seen > 0 || args_word(d->args, 0) == NULL)
 		return 0;

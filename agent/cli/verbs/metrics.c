@@ -79,6 +79,16 @@ static bool is_verified(const struct cJSON *d)
 	return show_is(d, "verified");
 }
 
+static bool is_protected(const struct cJSON *d)
+{
+	return show_is(d, "protected");
+}
+
+static bool is_carrying(const struct cJSON *d)
+{
+	return show_is(d, "carrying");
+}
+
 static bool is_linked(const struct cJSON *d)
 {
 	return strcmp(show_text(d, "link", ""), "up") == 0;
@@ -125,6 +135,9 @@ static void put_all(struct out_page *p, const struct cJSON *d)
 	put_flag(p, peers, "sapair_peer_up", "Whether the pair is up.", is_up);
 	put_flag(p, peers, "sapair_peer_verified", "Whether the current pair is verified.",
 		 is_verified);
+	put_flag(p, peers, "sapair_peer_protected",
+		 "Whether the pair's traffic cannot pass in clear on this host.", is_protected);
+	put_flag(p, peers, "sapair_peer_carrying", "Whether SAs are in force.", is_carrying);
 	put_flag(p, peers, "sapair_peer_link_up", "Whether the agents are connected.", is_linked);
 	put_flag(p, peers, "sapair_peer_error",
 		 "Whether there was an error since the last success.", is_in_trouble);

@@ -195,11 +195,9 @@ static int run_plan(const struct args *a, struct err *e)
 	struct config c;
 	int rc;
 
-	if (conf_find_given(path, a, e) < 0 || conf_read(&c, path, e) < 0)
+	if (conf_load_given(&c, path, a, e) < 0)
 		return -1;
-	rc = config_check(&c, e);
-	if (rc == 0)
-		rc = begin(&s, c.backend, !apply, e);
+	rc = begin(&s, c.backend, !apply, e);
 	if (rc == 0) {
 		rc = apply ? apply_peers(&s, &c, e) : plan_peers(&s, &c, &t, e);
 		end(&s);

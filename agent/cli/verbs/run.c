@@ -238,11 +238,9 @@ static int bundle_identity(void *arg, const struct config *c, struct identity **
 
 static int build(const struct source *s, struct config *c, struct err *e)
 {
-	if ((s->is_bundle         ? take_bundle(s, c, e)
-	     : s->path[0] == '\0' ? config_init(c, e)
-				  : conf_read(c, s->path, e)) < 0)
-		return -1;
-	if (!s->is_bundle && !s->by_flags && conf_peers(c, s->dir, e) < 0)
+	if ((s->is_bundle  ? take_bundle(s, c, e)
+	     : s->by_flags ? config_init(c, e)
+			   : conf_load(c, s->path[0] != '\0' ? s->path : NULL, s->dir, e)) < 0)
 		return -1;
 	if (take_flags(s->args, c, e) < 0 || config_check(c, e) < 0 ||
 	    (!s->is_bundle && conf_identity(c, s->dir, e) < 0)) {

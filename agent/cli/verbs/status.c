@@ -6,12 +6,19 @@
 
 #include "agent/cli/request.h"
 
+/* Up, but the agents are not connected: the peer may be dead. */
+static bool is_cut_off(const struct cJSON *p)
+{
+	return strcmp(show_text(p, "state", ""), "up") == 0 &&
+	       strcmp(show_text(p, "link", ""), "up") != 0;
+}
+
 static enum paint paint_of_state(const struct cJSON *p)
 {
 	const char *state = show_text(p, "state", "");
 
 	if (strcmp(state, "up") == 0)
-		return show_is(p, "verified") ? PAINT_GOOD : PAINT_WARN;
+		return show_is(p, "verified") && !is_cut_off(p) ? PAINT_GOOD : PAINT_WARN;
 	return strcmp(state, "down") == 0 ? PAINT_DIM : PAINT_WARN;
 }
 
@@ -50,6 +57,15 @@ static void show_trouble(const struct cJSON *p, bool hint)
 		out_text("  %s\n", show_text(p, "error.hint", ""));
 }
 
+/* When the pair was verified: it may have stopped working since. */
+static const char *ago(char text[OUT_NUMBER], const struct cJSON *p)
+{
+	const size_t n = strlen(show_span(text, p, "verify.age_s"));
+
+	snprintf(text + n, OUT_NUMBER - n, " ago");
+	return text;
+}
+
 static void show_left(const struct cJSON *p)
 {
 	if (show_has(p, "removing"))
@@ -58,16 +74,21 @@ static void show_left(const struct cJSON *p)
 }
 
 /* Columns of the list of peers: the text at a path, or what the kind of the cell says. */
-#define CELL 80
-enum cell { CELL_TEXT, CELL_SPAN, CELL_STATE, CELL_VERIFIED };
+#define CELL SHOW_PROTECTED
+enum cell { CELL_TEXT, CELL_SPAN, CELL_STATE, CELL_VERIFIED, CELL_PROTECTED };
 static const struct {
 	const char *head, *path;
 	enum cell cell;
 } columns[] = {
-	{"PEER", "name", CELL_TEXT},           {"ADDRESS", "address", CELL_TEXT},
-	{"STATE", "state", CELL_STATE},        {"VERIFIED", "verified", CELL_VERIFIED},
-	{"EPOCH", "epoch", CELL_TEXT},         {"IN", "in.spi", CELL_TEXT},
-	{"OUT", "out.spi", CELL_TEXT},         {"AGE", "age_s", CELL_SPAN},
+	{"PEER", "name", CELL_TEXT},
+	{"ADDRESS", "address", CELL_TEXT},
+	{"STATE", "state", CELL_STATE},
+	{"VERIFIED", "verified", CELL_VERIFIED},
+	{"PROTECTED", "protected", CELL_PROTECTED},
+	{"EPOCH", "epoch", CELL_TEXT},
+	{"IN", "in.spi", CELL_TEXT},
+	{"OUT", "out.spi", CELL_TEXT},
+	{"AGE", "age_s", CELL_SPAN},
 	{"REKEY IN", "rekey_in_s", CELL_SPAN},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
@@ -80,8 +101,11 @@ static void put_cell(char text[CELL], const struct cJSON *p, int column)
 	if (columns[column].cell == CELL_SPAN)
 		s = show_span(number, p, columns[column].path);
 	else if (columns[column].cell == CELL_VERIFIED)
-		s = !show_has(p, "epoch") ? "-" : show_is(p, "verified") ? "yes" : "no";
-	snprintf(text, CELL, "%s%s", s,
+		s = !show_has(p, "epoch") ? "-" : !show_is(p, "verified") ? "no" : ago(number, p);
+	else if (columns[column].cell == CELL_PROTECTED)
+		s = show_is(p, "protected") ? "yes" : "NO";
+	snprintf(text, CELL, "%s%s%s", s,
+		 columns[column].cell == CELL_STATE && is_cut_off(p) ? ", no link" : "",
 		 columns[column].cell == CELL_STATE && is_permissive(p) ? ", permissive" : "");
 }
 
@@ -157,14 +181,24 @@ static void show_pair(const struct cJSON *p)
 
 static void show_peer(const struct cJSON *p)
 {
+	char age[OUT_NUMBER];
+	char text[SHOW_PROTECTED];
+
 	out_painted(PAINT_HEAD, "%s", show_text(p, "name", "?"));
 	out_text(" %s", show_text(p, "address", "?"));
 	if (show_has(p, "local"))
 		out_text(" from %s", show_text(p, "local", "?"));
 	out_text(": ");
 	out_painted(paint_of_state(p), "%s", show_text(p, "state", "?"));
+	if (is_cut_off(p))
+		out_text(", no link to the peer's agent");
 	if (show_has(p, "epoch"))
-		out_text(", %s", show_is(p, "verified") ? "verified" : "not verified");
+		out_text(", %s%s", show_is(p, "verified") ? "verified " : "not verified",
+			 show_is(p, "verified") ? ago(age, p) : "");
+	if (!show_is(p, "protected")) {
+		out_text(", ");
+		out_painted(PAINT_WARN, "NOT protected");
+	}
 	if (is_permissive(p)) {
 		out_text(", ");
 		out_painted(PAINT_WARN, "permissive: clear text is allowed");
@@ -175,6 +209,7 @@ static void show_peer(const struct cJSON *p)
 			  show_text(p, "identity.pin", ""), show_date(p, "identity.not_after"));
 	out_field("link", "%s%s%s", show_text(p, "link", "?"),
 		  show_has(p, "role") ? ", we are the " : "", show_text(p, "role", ""));
+	out_field("protected", "%s", show_protected(text, p));
 	if (show_has(p, "epoch"))
 		show_pair(p);
 	show_trouble(p, true);

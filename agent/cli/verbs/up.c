@@ -9,13 +9,18 @@ static void show_up(const struct cJSON *d, bool several)
 {
 	const char *state = show_text(d, "state", "?");
 	bool is_up = strcmp(state, "up") == 0;
-	char a[OUT_NUMBER], b[OUT_NUMBER];
+	char a[OUT_NUMBER], b[OUT_NUMBER], text[SHOW_PROTECTED];
 
 	out_painted(PAINT_HEAD, "%s", show_text(d, "peer", "?"));
 	out_text(" ");
 	out_painted(is_up ? PAINT_GOOD : PAINT_WARN, "%s", state);
 	if (is_up && !show_is(d, "changed"))
 		out_text(" already");
+	if (is_up && !show_is(d, "protected")) {
+		out_text(", ");
+		out_painted(PAINT_BAD, "NOT protected");
+		out_text("%s", show_protected(text, d) + strlen("NO"));
+	}
 	if (!several && is_up) {
 		out_text("\n");
 		out_field("in", "%s", show_text(d, "in.spi", "?"));

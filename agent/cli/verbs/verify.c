@@ -1,11 +1,13 @@
 /*
  * agent/cli/verbs/verify.c - verify: probes through the SAs.
  */
+#include <string.h>
+
 #include "agent/cli/request.h"
 
 static void show_verify(const struct cJSON *d, bool several)
 {
-	char a[OUT_NUMBER], b[OUT_NUMBER], c[OUT_NUMBER];
+	char a[OUT_NUMBER], b[OUT_NUMBER], c[OUT_NUMBER], text[SHOW_PROTECTED];
 
 	out_painted(PAINT_HEAD, "%s", show_text(d, "peer", "?"));
 	out_text(" ");
@@ -20,7 +22,13 @@ static void show_verify(const struct cJSON *d, bool several)
 	if (show_has(d, "rtt_ms"))
 		out_text(", %s (%s to %s)", show_ms(a, d, "rtt_ms.median"),
 			 show_ms(b, d, "rtt_ms.min"), show_ms(c, d, "rtt_ms.max"));
-	out_text(", epoch %s\n", show_text(d, "epoch", "?"));
+	out_text(", epoch %s", show_text(d, "epoch", "?"));
+	if (!show_is(d, "protected")) {
+		out_text(", ");
+		out_painted(PAINT_BAD, "NOT protected");
+		out_text("%s", show_protected(text, d) + strlen("NO"));
+	}
+	out_text("\n");
 	if (!several && show_has(d, "counts")) {
 		out_text("  out   we sent %s packets, the peer received %s\n",
 			 show_count(a, d, "counts.out"), show_count(b, d, "counts.peer_in"));

@@ -4,6 +4,29 @@
 #include "agent/daemon/control/doc.h"
 
 #include "agent/daemon/peer/peer.h"
+#include "agent/daemon/peer/protection.h"
+
+void doc_put_protection(struct json_out *o, const struct peer *p)
+{
+	struct peer_view v;
+
+	peer_view(p, &v);
+	json_put_bool(o, "protected", v.unprotected == 0);
+	protection_put_words(o, v.unprotected);
+	json_put_bool(o, "carrying", v.carrying);
+}
+
+void doc_put_shown(struct json_out *o, unsigned shown)
+{
+	json_put_array(o, "shown");
+	if ((shown & SHOWN_PATH) != 0)
+		json_put_text(o, NULL, "path");
+	if ((shown & SHOWN_COUNTERS) != 0)
+		json_put_text(o, NULL, "counters");
+	if ((shown & SHOWN_CLOSED) != 0)
+		json_put_text(o, NULL, "closed");
+	json_put_array_end(o);
+}
 
 #define UNREMOVED_MAX 32 /* SAs that a document names */
 

@@ -7,6 +7,10 @@
 #include "agent/daemon/control/client.h"
 #include "agent/daemon/pair/pair.h"
 
+/* Whether traffic to the peer can pass in clear, and why. */
+void doc_put_protection(struct json_out *o, const struct peer *p);
+/* What a run of probes has shown: SHOWN_... */
+void doc_put_shown(struct json_out *o, unsigned shown);
 /* An SA as an object, with its counters unless db is NULL. Those that the system lacks are left out. */
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
 		enum ipsec_part part);

@@ -96,9 +96,9 @@ static void end_target(struct target *t, const struct err *e)
 		err_set(&gone, ERR_DOWN, "the peer was removed");
 		e = &gone;
 	}
-	/* A verify that failed has a result, and so has a rekey whose probes were lost. */
-	if ((t->w.kind == COMPLETE_VERIFY || t->w.kind == COMPLETE_REKEY) && t->w.has_result &&
-	    p != NULL)
+	/* A pair that is up has a result, even if it fails to be verified or protected. */
+	if (p != NULL &&
+	    (t->w.kind == COMPLETE_UP ? peer_is_up(p) && e->code == ERR_VERIFY : t->w.has_result))
 		r->result(r->client, p, &t->w);
 	control_reply_error(r->client, t->peer, e);
 	if (r->exit_status == 0)

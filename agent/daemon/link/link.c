@@ -5,7 +5,9 @@
 
 #include "agent/daemon/link/identity_ref.h"
 #include "agent/os/log.h"
+#include "crypto/judge.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -375,11 +377,12 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 
 /* ---- handshake ------------------------------------------------------------------------- */
 
-static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
+static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain,
+			     struct cert_reasons *why)
 {
 	const struct link *l = arg;
 
-	return l->owner == NULL ? CERT_WRONG_PEER : l->ops->judge(l->owner, leaf, chain);
+	return l->owner == NULL ? CERT_WRONG_PEER : l->ops->judge(l->owner, leaf, chain, why);
 }
 
 static const char *cert_hint(enum cert_fault f)
@@ -399,35 +402,69 @@ static const char *cert_hint(enum cert_fault f)
 		return "if that key may be used after all, remove it from the file of \"deny\"";
 	case CERT_MISSING:
 		return "give the agent there a certificate: sapair id new, or sapair ca issue";
+	case CERT_WRONG_PURPOSE:
+	case CERT_WEAK:
+	case CERT_UNREADABLE:
+		return "the host there needs another certificate; a pin does not help";
+	case CERT_LAB:
+		return "use another identity there, or set allow_lab here";
 	default:
 		return "check that both hosts trust the same CA, or set each other's pins";
 	}
 }
 
+/* The peer's refusal carries no reason: our own judgement often has it. */
+static void say_refused(const struct link *l, const char *who, struct err *e)
+{
+	char text[ERR_CAUSE];
+	struct cert_reasons found;
+	const char *alert = l->tls == NULL ? NULL : tls_alert(l->tls);
+	bool judged = identity_judge(l->identity->id, l->facts.is_dialled ? TLS_CLIENT : TLS_SERVER,
+				     NULL, &found);
+
+	if (judged && found.n > 0)
+		cert_reasons_put(text, sizeof text, &found);
+	else
+		cert_names_put(text, sizeof text, l->facts.own_cert);
+	err_set(e, ERR_AUTH, "%s probably refused our certificate%s%s%s: %s%s", who,
+		alert != NULL ? " (" : "", alert != NULL ? alert : "", alert != NULL ? ")" : "",
+		judged && found.n > 0 ? "" : "it has ", text);
+	err_hint(e, "the log of the agent there names the failed check");
+}
+
+static void say_refusal(const struct link *l, const char *who, struct err *e)
+{
+	const struct cert_facts *facts = tls_peer(l->tls);
+	const struct cert_reasons *reasons = tls_cert_reasons(l->tls);
+	enum cert_fault fault = tls_cert_fault(l->tls);
+	char text[ERR_CAUSE], got[PIN_TEXT + 1] = "no key";
+
+	if (facts != NULL)
+		pin_put(got, facts->pin);
+	if (reasons != NULL && reasons->n > 0)
+		cert_reasons_put(text, sizeof text, reasons);
+	else
+		snprintf(text, sizeof text, "%s", cert_fault_text(fault));
+	err_set(e, ERR_AUTH, "we refuse the certificate of %s (%s): %s", who, got, text);
+	err_hint(e, cert_hint(fault));
+}
+
 static void tls_failed(struct link *l, enum tls_fault f)
 {
 	struct err *e = &l->facts.why;
-	char who[ENDPOINT_TEXT], got[PIN_TEXT + 1] = "no key";
-	const struct cert_facts *facts = l->tls == NULL ? NULL : tls_peer(l->tls);
+	char who[ENDPOINT_TEXT];
 
 	endpoint_put(who, &l->remote);
 	switch (f) {
 	case TLS_CERT:
-		if (facts != NULL)
-			pin_put(got, facts->pin);
-		err_set(e, ERR_AUTH, "we refuse the certificate of %s: %s (it showed %s%s%s)", who,
-			cert_fault_text(tls_cert_fault(l->tls)), got,
-			facts != NULL && facts->name[0] != '\0' ? ", name " : "",
-			facts != NULL ? facts->name : "");
-		err_hint(e, cert_hint(tls_cert_fault(l->tls)));
+		say_refusal(l, who, e);
 		break;
 	case TLS_REFUSED:
 		if (!l->facts.is_dialled && l->owner != NULL && l->ops->has_other(l->owner)) {
 			err_set(e, ERR_DOWN, "%s keeps another link", who);
 			break;
 		}
-		err_set(e, ERR_AUTH, "%s probably refused our certificate", who);
-		err_hint(e, "the log of the agent there names the failed check");
+		say_refused(l, who, e);
 		break;
 	case TLS_VERSION:
 	case TLS_NO_ALPN:

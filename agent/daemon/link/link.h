@@ -50,7 +50,7 @@ struct link_owner {
 	void (*accepted)(struct peer *owner, struct link *l);
 	/* Is this certificate the peer's? chain: what its chain is worth. */
 	enum cert_fault (*judge)(const struct peer *owner, const struct cert_facts *leaf,
-				 enum cert_fault chain);
+				 enum cert_fault chain, struct cert_reasons *why);
 	/* The hello to send on this link. */
 	void (*fill_hello)(const struct peer *owner, const struct link *l, struct msg_hello *h);
 	/* The peer's hello: the owner calls link_set_up(), or ends the link. */

@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/link/listen.h"
 
+#include "agent/os/interface.h"
 #include "agent/os/log.h"
 
 #include <stdlib.h>
@@ -35,6 +36,28 @@ static void on_closed(uv_handle_t *h)
 	free(h->data);
 }
 
+static void set_refused(struct err *e, const struct endpoint *ep, int rc)
+{
+	char text[ENDPOINT_TEXT], name[INTERFACE_NAME], vrf[INTERFACE_VRF];
+
+	endpoint_put(text, ep);
+	err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s", text,
+		uv_strerror(rc));
+	if (rc == UV_EADDRINUSE) {
+		err_hint(e, "another agent or program has this port: stop it, or choose another "
+			    "with --listen");
+	} else if (rc != UV_EADDRNOTAVAIL || addr_is_any(&ep->addr)) {
+		err_hint(e, "choose another address with --listen");
+	} else if (interface_use(&ep->addr, name, vrf) == INTERFACE_IN_VRF) {
+		err_set(e, ERR_OS, "cannot listen on %s: the interface %s is in %s", text, name,
+			vrf);
+		err_hint(e, INTERFACE_VRF_HINT);
+	} else {
+		err_hint(e, "choose an address of this host with --listen");
+	}
+	e->os = (uint32_t)-rc;
+}
+
 static int open_one(struct agent *a, const struct link_owner *ops, const struct endpoint *ep,
 		    struct err *e)
 {
@@ -61,13 +84,7 @@ static int open_one(struct agent *a, const struct link_owner *ops, const struct 
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&ln->tcp, BACKLOG, on_connection);
 	if (rc != 0) {
-		err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s", text,
-			uv_strerror(rc));
-		e->os = (uint32_t)-rc;
-		err_hint(e, rc == UV_EADDRINUSE
-				    ? "another agent or program has this port: stop it, or choose "
-				      "another with --listen"
-				    : "choose an address of this host with --listen");
+		set_refused(e, ep, rc);
 		uv_close((uv_handle_t *)&ln->tcp, on_closed);
 		return -1;
 	}

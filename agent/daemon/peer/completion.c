@@ -44,12 +44,20 @@ static struct completion *find_in_phase(const struct completions *s, enum comple
 	return NULL;
 }
 
+/* An exit status of 0 says that nothing passes in clear. */
+static void finish_well(struct completion *c)
+{
+	struct err e = {0};
+
+	finish(c, c->kind != COMPLETE_REKEY && protection_check(c->peer, &e) < 0 ? &e : NULL);
+}
+
 static void on_verified(struct completion *c)
 {
 	if (c->want_drain && !pair_is_drained(c->peer->pair))
 		c->phase = PHASE_DRAIN;
 	else
-		finish(c, NULL);
+		finish_well(c);
 }
 
 void completions_on_drained(struct completions *s)
@@ -57,7 +65,7 @@ void completions_on_drained(struct completions *s)
 	struct completion *c;
 
 	while ((c = find_in_phase(s, PHASE_DRAIN)) != NULL)
-		finish(c, NULL);
+		finish_well(c);
 }
 
 static void on_auto_run(void *arg, const struct verify_result *r)
@@ -118,7 +126,7 @@ void completions_on_exchange(struct completions *s, const struct err *e)
 				break;
 		if (c == NULL)
 			break;
-		finish(c, NULL);
+		finish_well(c);
 	}
 }
 
@@ -162,7 +170,10 @@ static void on_own_run(void *arg, const struct verify_result *r)
 	c->run = NULL;
 	c->result = *r;
 	c->has_result = true;
-	finish(c, r->verified ? NULL : &r->why);
+	if (r->verified)
+		finish_well(c);
+	else
+		finish(c, &r->why);
 }
 
 static void not_up(const struct peer *p, struct err *e)
@@ -179,7 +190,7 @@ static void start_up(struct peer *p, struct completion *c)
 		return;
 	}
 	if (!c->want_verify || is_verified(p)) {
-		finish(c, NULL);
+		finish_well(c);
 		return;
 	}
 	c->phase = PHASE_VERIFY;

@@ -5,33 +5,50 @@
 
 #include "agent/daemon/link/identity_ref.h"
 #include "agent/daemon/peer/peer.h"
+#include "crypto/judge.h"
 
 #include <string.h>
 
 #define CERT_CHECK_MS 1000
 
+static enum cert_fault wrong_pin(const uint8_t found[PIN_LEN], const uint8_t wanted[PIN_LEN],
+				 struct cert_reasons *why)
+{
+	char key[PIN_TEXT + 1], pin[PIN_TEXT + 1];
+
+	pin_put(key, found);
+	pin_put(pin, wanted);
+	cert_reason_add(why, CERT_WRONG_PIN, false, "the key is %s; the pin here is %s", key, pin);
+	return CERT_WRONG_PIN;
+}
+
 enum cert_fault hello_judge(const struct peer *p, const struct cert_facts *leaf,
-			    enum cert_fault chain)
+			    enum cert_fault chain, struct cert_reasons *why)
 {
 	const struct peer_config *c = &p->cfg;
+	const struct cert_wanted wanted = {
+		.identity = c->identity,
+		.name = c->name,
+		.addr = c->remote.addr.bytes,
+		.addr_len = c->remote.addr.len,
+	};
+	bool is_lab = leaf->is_lab && !p->agent->cfg.allow_lab, is_named;
 
-	if (deny_has(&p->agent->identity->deny, leaf->pin))
+	if (deny_has(&p->agent->identity->deny, leaf->pin)) {
+		cert_reason_add(why, CERT_DENIED, false, "%s", cert_fault_text(CERT_DENIED));
 		return CERT_DENIED;
+	}
 	if (c->has_pin)
-		return bytes_equal(leaf->pin, c->pin, PIN_LEN) ? CERT_OK : CERT_WRONG_PIN;
+		return bytes_equal(leaf->pin, c->pin, PIN_LEN) ? CERT_OK
+							       : wrong_pin(leaf->pin, c->pin, why);
+	if (is_lab)
+		cert_lab_refused(why);
+	is_named = cert_names_match(leaf, &wanted, why);
+	if (is_lab)
+		return CERT_LAB;
 	if (chain != CERT_OK)
 		return chain;
-	if (leaf->is_lab && !p->agent->cfg.allow_lab)
-		return CERT_UNTRUSTED;
-	if (c->identity[0] != '\0')
-		return strcmp(leaf->name, c->identity) == 0 ? CERT_OK : CERT_WRONG_PEER;
-	if (leaf->name[0] != '\0' && strcmp(leaf->name, c->name) == 0)
-		return CERT_OK;
-	for (size_t i = 0; i < leaf->addrs; i++)
-		if (leaf->addr[i].len == c->remote.addr.len &&
-		    memcmp(leaf->addr[i].bytes, c->remote.addr.bytes, c->remote.addr.len) == 0)
-			return CERT_OK;
-	return CERT_WRONG_PEER;
+	return is_named ? CERT_OK : CERT_WRONG_PEER;
 }
 
 static void ppk_checks(const struct peer *p, const struct link *l, struct hello_own *own)

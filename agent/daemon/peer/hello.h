@@ -24,7 +24,7 @@ struct peer_facts {
 
 /* Operations of link_owner. */
 enum cert_fault hello_judge(const struct peer *p, const struct cert_facts *leaf,
-			    enum cert_fault chain);
+			    enum cert_fault chain, struct cert_reasons *why);
 void hello_fill(const struct peer *p, const struct link *l, struct msg_hello *h);
 
 /* The peer's hello. True: the link is up, *verdict is what the hellos say; false: it is closed. */

@@ -12,6 +12,7 @@
 #include "agent/daemon/peer/hello.h"
 #include "agent/daemon/peer/peer.h"
 #include "agent/daemon/peer/policy.h"
+#include "agent/daemon/peer/protection.h"
 #include "agent/daemon/removal.h"
 #include "agent/daemon/verify/verify.h"
 
@@ -20,6 +21,7 @@ struct peer {
 	struct agent *agent;
 	struct peer_config cfg;
 	bool is_wanted;     /* false: taken down by the user */
+	bool is_started;    /* policy installed, links and probes allowed */
 	bool is_removed;    /* freed when the timer is closed */
 	bool is_leaving;    /* removed by the config, but its policy could not be removed yet */
 	bool lacks_address; /* the own address of the policy is not on this host */
@@ -28,9 +30,10 @@ struct peer {
 	struct err *trouble; /* the last one, or NULL */
 
 	struct deadlines deadlines;
-	struct deadline policy_due; /* to try again */
-	struct removal removal;     /* of a peer that is down */
+	struct deadline start_due; /* the next attempt to start */
+	struct removal removal;    /* of a peer that is down */
 	struct peer_policy policy;
+	struct protection protection;
 	struct dialler dialler;
 	struct peer_facts facts;
 	struct completions completions;

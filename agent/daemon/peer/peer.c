@@ -279,6 +279,7 @@ static void recover_pairs(struct peer *p)
 /* Removes the policy and all SAs. What is left after -1 is tried again while the peer is down. */
 static int remove_all(struct peer *p, struct err *e)
 {
+	protection_forget(p);
 	if (policy_remove(&p->policy, p->agent, e) == 0) {
 		pair_forget_unremoved(p->pair);
 		removal_done(&p->removal);
@@ -308,28 +309,71 @@ static bool waits_for_former(const struct peer *p, struct err *e)
 	return false;
 }
 
+/* Failures are reported and tried again. */
+static bool retry_start(struct peer *p, const struct err *e)
+{
+	report_system_error(p, e);
+	protection_update(p);
+	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS);
+	return false;
+}
+
+/* From here on the pair is closed, unless this fails. */
+static bool install_policy(struct peer *p)
+{
+	struct err e = {0};
+
+	if (policy_is_installed(&p->policy) ||
+	    (remove_all(p, &e) == 0 && !waits_for_former(p, &e) &&
+	     policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
+		return true;
+	return retry_start(p, &e);
+}
+
+static int read_ppk(struct peer *p, struct err *e)
+{
+	if (secret_len(&p->ppk) > 0 || creds_ppk(&p->ppk, p->cfg.ppk, e) == 0)
+		return 0;
+	return err_in(e, "peer %s", p->cfg.name);
+}
+
 static void check_address(struct peer *p);
 
-static void on_policy_due(void *peer)
+static void on_start_due(void *peer)
 {
 	struct peer *p = peer;
 	struct err e = {0};
 
 	if (p->lacks_address)
 		check_address(p);
-	if (policy_is_installed(&p->policy) || !p->is_wanted || p->agent->stopping)
+	if (p->is_started || !p->is_wanted || p->agent->stopping || !install_policy(p))
 		return;
-	if (remove_all(p, &e) < 0 || waits_for_former(p, &e) ||
-	    policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
-		report_system_error(p, &e);
-		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
+	if (read_ppk(p, &e) < 0) { /* never without the PPK that is configured */
+		retry_start(p, &e);
 		return;
 	}
+	p->is_started = true;
 	/* A pair that cannot be verified protects all the same. */
 	if (prober_open(p->prober, &e) < 0)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
+	protection_update(p);
 	recover_pairs(p);
 	dialler_enable(&p->dialler);
+}
+
+/* Installs the policy now; the rest follows from the loop. */
+static void start(struct peer *p)
+{
+	p->is_wanted = true;
+	if (install_policy(p))
+		deadline_set(&p->start_due, loop_now_ms());
+}
+
+/* Links and probes end; the policy stays. */
+static void end_start(struct peer *p)
+{
+	p->is_started = false;
+	prober_close(p->prober);
 }
 
 /* ---- coming and going ------------------------------------------------------------------ */
@@ -362,14 +406,12 @@ static int make_parts(struct peer *p, struct err *e)
 			       .host = &pair_host,
 			       .peer = p};
 
-	if (creds_ppk(&p->ppk, p->cfg.ppk, e) < 0)
-		return err_in(e, "peer %s", p->cfg.name);
 	dialler_init(&p->dialler, p->agent, &p->cfg, &p->policy.sa, &p->deadlines, &peer_link_owner,
 		     p, report_system_error);
 	completions_init(&p->completions, p);
 	p->prober = prober_new(p->agent, p->cfg.name, &p->policy.sa, &verify_host, p);
 	p->pair = pair_new(&env);
-	deadlines_add(&p->deadlines, &p->policy_due, on_policy_due, p);
+	deadlines_add(&p->deadlines, &p->start_due, on_start_due, p);
 	deadlines_add(&p->deadlines, &p->removal.due, on_removal_due, p);
 	if (p->prober == NULL || p->pair == NULL)
 		return err_set(e, ERR_OS, "no memory for a peer");
@@ -389,12 +431,11 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		return -1;
 	}
 	deadlines_open(&p->deadlines, &a->loop);
-	p->is_wanted = true;
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = p;
 	a->n_peers++;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	if (out != NULL)
 		*out = p;
 	return 0;
@@ -481,7 +522,7 @@ int peer_remove(struct peer *p, struct err *e)
 	p->is_leaving = true;
 	err_set(&gone, ERR_DOWN, "%s was removed", p->cfg.name);
 	drop_pair(p, &gone);
-	prober_close(p->prober);
+	end_start(p);
 	rest(p);
 	return go_down(p, e);
 }
@@ -500,6 +541,7 @@ static void lose_address(struct peer *p)
 	drop_pair(p, &e);
 	set_trouble(p, &e);
 	event_fail(&p->agent->events, EVENT_DOWN, p->cfg.name, &e);
+	protection_update(p);
 }
 
 /* Whether the routes give the peer another own address. */
@@ -525,8 +567,7 @@ static void move_to_other_address(struct peer *p)
 		return;
 	}
 	moved->is_temporary = p->is_temporary;
-	on_policy_due(moved);
-	if (policy_is_installed(&moved->policy))
+	if (install_policy(moved))
 		(void)peer_remove(p, &e); /* reported, and tried again */
 	else
 		(void)peer_remove(moved, &e);
@@ -545,7 +586,7 @@ static void check_address(struct peer *p)
 	}
 	if (!p->lacks_address)
 		lose_address(p);
-	deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS); /* checks again */
+	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS); /* checks again */
 	if (has_other_address(p))
 		move_to_other_address(p);
 }
@@ -593,6 +634,7 @@ void peer_set_options(struct peer *p, const struct peer_config *cfg)
 {
 	p->cfg.opt = cfg->opt;
 	pair_configure(p->pair);
+	protection_update(p);
 }
 
 /* ---- the user's wishes ----------------------------------------------------------------- */
@@ -607,11 +649,12 @@ int peer_down(struct peer *p, bool *changed, struct err *e)
 	p->is_wanted = false;
 	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
 	drop_pair(p, &gone);
-	prober_close(p->prober);
+	end_start(p);
 	rest(p);
 	pair_calm(p->pair);
 	dialler_reset_failures(&p->dialler);
 	set_trouble(p, NULL);
+	protection_update(p);
 	return go_down(p, e);
 }
 
@@ -623,8 +666,7 @@ bool peer_up(struct peer *p)
 		dialler_hurry(&p->dialler);
 		return false;
 	}
-	p->is_wanted = true;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	return true;
 }
 
@@ -686,6 +728,9 @@ void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
 			    ev->text != NULL ? ev->text
 					     : "another program removed an SA or policy of ours");
 		pair_on_sa_lost(p->pair, ev->ctx);
+		break;
+	case IPSEC_EV_JUDGED:
+		protection_on_judged(p, ev);
 		break;
 	case IPSEC_EV_DROPPED:
 		event_plain(&a->events, EVENT_DROPS, p->cfg.name,

@@ -89,8 +89,11 @@ struct peer_view {
 	const uint8_t *pin;
 	const char *cert_name;
 	int64_t not_after;
+	uint32_t unprotected; /* agent/ipsec/protection.h; 0: protected */
+	bool carrying;        /* SAs are in force */
 	/* Of the last run of probes, if it was about the pair in force. */
 	bool verified;
+	unsigned shown; /* SHOWN_... */
 	uint64_t verified_ms, rtt_us;
 };
 void peer_view(const struct peer *p, struct peer_view *v);

@@ -29,7 +29,7 @@ struct peer *peer_of_addresses(const struct agent *a, const struct addr *local,
 			       const struct addr *remote)
 {
 	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (addr_equal(&p->cfg.remote.addr, remote) && policy_is_installed(&p->policy) &&
+		if (addr_equal(&p->cfg.remote.addr, remote) && p->is_started &&
 		    addr_equal(&p->policy.sa.local, local))
 			return p;
 	return NULL;
@@ -113,7 +113,10 @@ void peer_view(const struct peer *p, struct peer_view *v)
 	*v = (struct peer_view){.link = l != NULL                          ? "up"
 					: dialler_is_dialling(&p->dialler) ? "dialling"
 									   : "none",
+				.unprotected = protection_reasons(p),
+				.carrying = pair_is_up(p->pair),
 				.verified = pair_is_up(p->pair) && verify.verified,
+				.shown = verify.shown,
 				.verified_ms = verify.at_ms,
 				.rtt_us = verify.rtt_us};
 	if (l != NULL)

@@ -12,10 +12,17 @@ struct prober; /* of one peer */
 #define VERIFY_ECHO_MS 300 /* no echo so long after the last probe of a round: another round */
 #define VERIFY_ROUNDS 3
 #define VERIFY_REPORT_MS 1000
+#define VERIFY_REPORTS 3 /* requests for a report, before a run fails without it */
 #define VERIFY_SAMPLES 512
+
+/* What a run has shown. */
+#define SHOWN_PATH 1u     /* probes came back */
+#define SHOWN_COUNTERS 2u /* the counters of the SAs of both ends grew by them */
+#define SHOWN_CLOSED 4u   /* the receivers of both ends take datagrams from these SAs only */
 
 struct verify_result {
 	bool verified;
+	unsigned shown; /* SHOWN_... */
 	uint64_t epoch;
 	uint32_t sent, echoed, arrived;
 	bool arrived_known;
@@ -58,6 +65,7 @@ void prober_close(struct prober *p);
 /* What the last run said of the pair of this epoch. */
 struct verify_state {
 	bool verified;
+	unsigned shown;
 	uint64_t at_ms, rtt_us;
 };
 void prober_state(const struct prober *p, uint64_t epoch, struct verify_state *s);

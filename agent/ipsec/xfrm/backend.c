@@ -14,6 +14,7 @@
  * the pair of hosts. So objects of an earlier run are recognised, and those of others are not touched.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/log.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -36,7 +37,7 @@
 static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
 {
 	can->esn = can->counts = can->survives = can->permissive = can->tunnel = can->udp =
-		can->selectors = true;
+		can->selectors = can->judges = true;
 	can->window_max = XFRM_WINDOW_MAX;
 	can->suites = xfrm_of(ipsec)->suites;
 }
@@ -128,6 +129,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
 	struct xfrm_policy *cut;
+	struct err why = {0};
 
 	if (pol == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -144,7 +146,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 		goto free_policy;
 	}
 	xfrm_make_rules(pol);
-	if (xfrm_encap_open(db, pol, e) < 0 || xfrm_install_rules(db, pol, e) < 0)
+	if (xfrm_install_rules(db, pol, e) < 0)
 		goto free_policy;
 	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
 	if (cut != NULL)
@@ -155,10 +157,13 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 	db->policies = pol;
 	p->ref = (uintptr_t)pol;
 	xfrm_adopt_sas(db, pol);
+	/* Without its encapsulation socket the pair is closed; xfrm_reserve() tries again. */
+	if (xfrm_encap_open(db, pol, &why) < 0)
+		log_line(LOG_WARN, "xfrm: %s", why.cause);
+	xfrm_judge_soon(db);
 	return 0;
 
 free_policy:
-	xfrm_encap_close(db, pol);
 	free(pol);
 	return -1;
 }
@@ -261,15 +266,18 @@ static int xfrm_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx 
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
-	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct xfrm_pair *pair;
 	struct err why = {0};
 	struct xfrm_sa sa, got;
 	union xfrm_msg m;
 	unsigned tries = 0;
 	int rc;
 
+	if (pol == NULL || xfrm_encap_open(db, pol, e) < 0)
+		return -1;
+	pair = xfrm_new_pair(db, pol);
 	if (pair == NULL)
-		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+		return err_set(e, ERR_OS, "no memory");
 	do {
 		memset(&why, 0, sizeof why);
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
@@ -543,12 +551,21 @@ static void free_all(struct xfrm *db)
 		mnl_socket_close(db->ask);
 	if (db->events != NULL)
 		mnl_socket_close(db->events);
+	xfrm_free_guard(db);
 	xfrm_drop_lock(db);
 	free(db->buckets);
 	free(db->old_rules);
 	free(db->old_sas);
 	wipe(db, sizeof *db);
 	free(db);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct xfrm *db = h->data;
+
+	if (--db->handles == 0)
+		free_all(db);
 }
 
 static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
@@ -578,19 +595,23 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 		goto free_all;
 	}
 	db->poll.data = db;
+	db->handles = 1;
+	if (!env->looks_only && !env->tries_only && xfrm_open_guard(db, &why) < 0)
+		goto close_poll;
 	*out = &db->db;
 	return 0;
+
+close_poll:
+	uv_close((uv_handle_t *)&db->poll, on_closed);
+	if (e != NULL)
+		*e = why;
+	return -1;
 
 free_all:
 	free_all(db);
 	if (e != NULL)
 		*e = why;
 	return -1;
-}
-
-static void on_closed(uv_handle_t *h)
-{
-	free_all(h->data);
 }
 
 /* Policies and SAs stay in the kernel: fail closed. */
@@ -602,6 +623,7 @@ static void xfrm_close(struct ipsec *ipsec)
 	while (db->policies != NULL)
 		free_policy(db, db->policies);
 	uv_close((uv_handle_t *)&db->poll, on_closed);
+	xfrm_close_guard(db, on_closed);
 }
 
 const struct ipsec_ops ipsec_xfrm = {

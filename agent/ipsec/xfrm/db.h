@@ -25,6 +25,7 @@
 #define SAFETY_S 86400
 
 #define ANSWER_ROOM 16384
+#define DEVICE_ROOM 16 /* IFNAMSIZ */
 #define RULES_MAX 72
 
 /* One context. */
@@ -59,8 +60,40 @@ struct xfrm_policy {
 	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
 	bool is_pin_unknown;        /* a change of that SPI failed, perhaps halfway */
 	bool removing;              /* nothing of it is restored any more */
+	/* guard.c */
+	uint32_t reasons;     /* as told last */
+	uint32_t route_round; /* when route_reasons and device were found */
+	uint32_t route_reasons;
+	uint32_t judged_round;
+	bool is_judged, is_missing;
+	int device; /* index of the interface to the peer; 0: no route */
+	size_t rules_seen;
 	size_t n_rules;
 	struct xfrm_rule rules[];
+};
+
+/* guard.c: what is judged on a timer and on events of the kernel. */
+struct xfrm_guard {
+	struct mnl_socket *ask, *events; /* rtnetlink; NULL: not open */
+	uv_poll_t poll;
+	uv_timer_t timer;
+	bool is_open;
+	bool is_slicing; /* a round goes on in the next callback */
+	bool is_stale;   /* an event came after the round began */
+	bool only_new;   /* the next callback judges new policies only */
+	uint32_t seq, round, route_round;
+	struct xfrm_rule *foreign; /* policies of other programs that let packets pass */
+	size_t n_foreign;
+	bool foreign_known;
+	/* What one round has read. */
+	struct xfrm_device {
+		int index;
+		bool ipv6;
+		uint32_t reasons;
+		char text[96];
+	} devices[8];
+	size_t n_devices;
+	uint32_t answer[2048];
 };
 
 struct xfrm {
@@ -84,6 +117,9 @@ struct xfrm {
 	struct xfrm_rule *old_rules;
 	struct xfrm_sa *old_sas;
 	size_t n_old_rules, n_old_sas;
+
+	struct xfrm_guard guard;
+	unsigned handles; /* of the loop, open */
 
 	uint32_t answer[ANSWER_ROOM / 4]; /* aligned */
 	uint32_t event[ANSWER_ROOM / 4];
@@ -179,7 +215,8 @@ struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xf
 bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number);
 /* Fills pol->rules, in the order in which they are installed. */
 void xfrm_make_rules(struct xfrm_policy *pol);
-/* All or nothing. Policies of an earlier run are kept, with the SPIs that they name. */
+/* Policies of an earlier run are kept, with the SPIs that they name. On -1, those that were installed
+ * stay: they protect, and the next attempt takes them over. */
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
 /* Removes policies of an earlier run between these hosts that are no longer wanted. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
@@ -187,12 +224,14 @@ void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
 const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
 bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b);
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
+/* Puts back the policies that somebody removed; how many. */
+size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol);
 /* Sets the SPI of this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
 
 /* ---- encap.c: ESP in UDP ------------------------------------------------------------------- */
 
-/* For a policy with udp: opens the socket of its address and port, or shares it. */
+/* For a policy with udp: opens the socket of its address and port, or shares it. No effect if it has one. */
 int xfrm_encap_open(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
 void xfrm_encap_close(struct xfrm *db, struct xfrm_policy *pol);
 
@@ -211,6 +250,32 @@ void xfrm_forget_old(struct xfrm *db, uint16_t number);
 int xfrm_plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 	      struct err *e);
 int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e);
+
+/* ---- route.c: routes, addresses and interfaces --------------------------------------------- */
+
+/* rtnetlink; may be called only before the process is confined. */
+int xfrm_open_routes(struct xfrm *db, struct err *e);
+/* What the kernel does with packets to an address. */
+struct xfrm_route {
+	bool is_known; /* false: the kernel did not answer */
+	bool exists;
+	bool is_local;    /* the address is on this host */
+	int device;       /* index of the interface */
+	struct addr from; /* the address that the route prefers as source */
+};
+void xfrm_find_route(struct xfrm *db, const struct addr *to, struct xfrm_route *r);
+bool xfrm_device_name(struct xfrm *db, int index, char name[DEVICE_ROOM]);
+
+/* ---- guard.c: can protected traffic pass in clear? ----------------------------------------- */
+
+/* Judges each policy soon after it is added, every 2 seconds, and soon after events of the kernel. */
+int xfrm_open_guard(struct xfrm *db, struct err *e);
+void xfrm_close_guard(struct xfrm *db, uv_close_cb on_closed);
+void xfrm_free_guard(struct xfrm *db);
+/* Policies have changed by us. */
+void xfrm_judge_soon(struct xfrm *db);
+/* ... or by others. */
+void xfrm_judge_anew(struct xfrm *db);
 
 /* ---- events.c: events of the kernel -------------------------------------------------------- */
 

@@ -62,7 +62,7 @@ int xfrm_encap_open(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 	const uint16_t port = ipsec_udp_port(pol->p, true);
 	struct xfrm_encap *d = db->encaps;
 
-	if (port == 0)
+	if (port == 0 || pol->encap != NULL)
 		return 0;
 	while (d != NULL && (d->port != port || !addr_equal(&d->addr, a)))
 		d = d->next;

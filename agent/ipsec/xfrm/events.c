@@ -131,26 +131,13 @@ static void check_sas(struct xfrm *db)
 		lost(db, pair, part, IPSEC_EV_REMOVED, "was removed by somebody else");
 }
 
-/* Restores removed policies. True if any was missing. */
-static bool restore_rules(struct xfrm *db, struct xfrm_policy *pol)
-{
-	bool missing = false;
-
-	if (pol->removing)
-		return false;
-	for (size_t i = 0; i < pol->n_rules; i++)
-		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
-			missing = true;
-	return missing;
-}
-
 static void restore_and_tell(struct xfrm *db, struct xfrm_policy *pol)
 {
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
 				 .owner = pol->p->owner,
 				 .text = "somebody else removed a policy of ours: it is put back"};
 
-	if (restore_rules(db, pol))
+	if (xfrm_restore_rules(db, pol) > 0)
 		raise_event(db, &ev);
 }
 
@@ -192,8 +179,8 @@ static void check_rules(struct xfrm *db)
 	/* Restore all before any event, since handlers may change the list. */
 	for (struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (n == sizeof numbers / sizeof numbers[0])
-			restore_rules(db, pol);
-		else if (restore_rules(db, pol))
+			xfrm_restore_rules(db, pol);
+		else if (xfrm_restore_rules(db, pol) > 0)
 			numbers[n++] = pol->number;
 	}
 	for (size_t i = 0; i < n && !db->closing; i++) {
@@ -230,15 +217,22 @@ static void on_message(struct xfrm *db, const struct nlmsghdr *h)
 	case XFRM_MSG_FLUSHSA:
 		check_sas(db);
 		break;
+	case XFRM_MSG_NEWPOLICY:
+	case XFRM_MSG_POLEXPIRE:
+		xfrm_judge_anew(db);
+		break;
 	case XFRM_MSG_DELPOLICY:
+		xfrm_judge_anew(db);
 		if (xfrm_get_rule(h, &r))
 			on_rule_gone(db, &r);
 		break;
 	case XFRM_MSG_UPDPOLICY:
+		xfrm_judge_anew(db);
 		if (xfrm_get_rule(h, &r))
 			on_rule_changed(db, &r);
 		break;
 	case XFRM_MSG_FLUSHPOLICY:
+		xfrm_judge_anew(db);
 		check_rules(db);
 		break;
 	case XFRM_MSG_ACQUIRE:
@@ -266,6 +260,7 @@ void xfrm_on_readable(uv_poll_t *poll, int status, int events)
 		int left = (int)n;
 
 		if (n < 0 && errno == ENOBUFS) { /* some were lost */
+			xfrm_judge_anew(db);
 			check_rules(db);
 			check_sas(db);
 			continue;

@@ -384,6 +384,10 @@ static void read_rule(const struct xfrm_userpolicy_info *p, struct xfrm_rule *r)
 	r->proto = p->sel.proto;
 	r->has_sport = p->sel.sport_mask != 0;
 	r->has_dport = p->sel.dport_mask != 0;
+	r->src_bits = p->sel.prefixlen_s;
+	r->dst_bits = p->sel.prefixlen_d;
+	r->sport_mask = ntohs(p->sel.sport_mask);
+	r->dport_mask = ntohs(p->sel.dport_mask);
 	r->sport = ntohs(p->sel.sport);
 	r->dport = ntohs(p->sel.dport);
 	r->index = p->index;

@@ -54,6 +54,9 @@ struct xfrm_rule {
 	bool tunnel;
 	uint32_t reqid;
 	struct spi pin; /* outbound: this SA and no other; 0: any of the reqid */
+	/* of the kernel's answers: lengths of the prefixes, in bits, and masks of the ports */
+	uint8_t src_bits, dst_bits;
+	uint16_t sport_mask, dport_mask;
 };
 
 /* ---- requests; type is one of the kernel's XFRM_MSG_, seq comes back in the answer ---- */

@@ -202,6 +202,7 @@ static int filter_events(struct mnl_socket *events, uint32_t own_port)
 	static const uint16_t types[] = {XFRM_MSG_EXPIRE,    XFRM_MSG_DELSA,
 					 XFRM_MSG_FLUSHSA,   XFRM_MSG_DELPOLICY,
 					 XFRM_MSG_UPDPOLICY, XFRM_MSG_FLUSHPOLICY,
+					 XFRM_MSG_NEWPOLICY, XFRM_MSG_POLEXPIRE,
 					 XFRM_MSG_ACQUIRE};
 	enum { N = sizeof types / sizeof types[0] };
 	struct sock_filter code[N + 5];

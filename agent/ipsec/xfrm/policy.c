@@ -247,21 +247,37 @@ static int rule_in_the_way(const struct policy *p, struct err *e)
 	return err_hint(e, "ip xfrm policy shows it; end what made it (strongSwan, libreswan?)");
 }
 
-/* Installs one policy; one of an earlier run is kept, with the SPI that it names. */
-static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r, bool *is_new,
-			struct err *e)
+/* Finds ours in the kernel: of an earlier run, or of an attempt that failed half-way. */
+static bool find_installed(struct xfrm *db, const struct xfrm_policy *pol,
+			   const struct xfrm_rule *r, struct xfrm_rule *is)
 {
 	const struct xfrm_rule *old = xfrm_old_like(db, r, pol->number);
+	union xfrm_msg m;
+
+	if (old != NULL) {
+		*is = *old;
+		return true;
+	}
+	xfrm_put_rule_id(&m, ++db->seq, XFRM_MSG_GETPOLICY, r);
+	return xfrm_ask(db, &m, true, NULL) == 0 && xfrm_get_rule((const void *)db->answer, is) &&
+	       xfrm_is_our_rule(is) && xfrm_number(is) == pol->number;
+}
+
+/* Installs one policy; ours of before is kept, with the SPI that it names. */
+static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r,
+			struct err *e)
+{
+	struct xfrm_rule is;
 	struct err why = {0};
 
-	*is_new = false;
-	if (old != NULL) {
-		r->pin = old->pin;
-		if (xfrm_same_rule(old, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
-			return 0;
-	} else if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, r, &why) == 0) {
-		*is_new = true;
+	if (xfrm_old_like(db, r, pol->number) == NULL &&
+	    xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, r, &why) == 0)
 		return 0;
+	if ((why.code == ERR_NONE || why.os == EEXIST) && find_installed(db, pol, r, &is)) {
+		r->pin = is.pin;
+		memset(&why, 0, sizeof why);
+		if (xfrm_same_rule(&is, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
+			return 0;
 	}
 	rule_in_the_way(pol->p, &why);
 	if (e != NULL)
@@ -271,19 +287,10 @@ static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_ru
 
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 {
-	bool is_new[RULES_MAX] = {false};
-	size_t i;
-
-	for (i = 0; i < pol->n_rules; i++)
-		if (install_rule(db, pol, &pol->rules[i], &is_new[i], e) < 0)
-			goto remove_new;
+	for (size_t i = 0; i < pol->n_rules; i++)
+		if (install_rule(db, pol, &pol->rules[i], e) < 0)
+			return -1;
 	return 0;
-
-remove_new:
-	while (i-- > 0)
-		if (is_new[i])
-			xfrm_delete_rule(db, &pol->rules[i], NULL);
-	return -1;
 }
 
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
@@ -301,4 +308,16 @@ void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol)
 	for (; xfrm_is_old_rule(db, old, pol->number); old++)
 		if (!xfrm_wants(pol, old))
 			xfrm_delete_rule(db, old, NULL);
+}
+
+size_t xfrm_restore_rules(struct xfrm *db, const struct xfrm_policy *pol)
+{
+	size_t restored = 0;
+
+	if (pol->removing)
+		return 0;
+	for (size_t i = 0; i < pol->n_rules; i++)
+		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
+			restored++;
+	return restored;
 }

@@ -1,4 +1,4 @@
-/* tests/windows/standin/call.c - what all calls begin and end with */
+/* tests/windows/standin/call.c - the begin and end of every call */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

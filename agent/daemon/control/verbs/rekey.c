@@ -46,9 +46,11 @@ static void reply_receipt(struct control_client *c, const struct peer *p,
 	json_put_u64(o, "out", peer_config_of(p)->opt.switch_ms);
 	json_put_u64(o, "in", peer_config_of(p)->opt.drain_ms);
 	json_put_close(o);
+	doc_put_protection(o, p);
 	json_put_bool(o, "drained", pair_is_drained(peer_pair(p)));
 	if (w->has_result) {
 		json_put_bool(o, "verified", w->result.verified);
+		doc_put_shown(o, w->result.shown);
 		json_put_open(o, "probes");
 		json_put_u64(o, "sent", w->result.sent);
 		json_put_u64(o, "lost", w->result.sent - w->result.echoed);

@@ -61,6 +61,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	if (v.role != NULL)
 		json_put_text(o, "role", v.role);
 	json_put_text(o, "mode", modes[cfg->opt.policy.mode]);
+	doc_put_protection(o, p);
 	if (v.pin != NULL) {
 		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);
@@ -74,6 +75,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 		json_put_open(o, "verify");
 		json_put_u64(o, "age_s", (loop_now_ms() - v.verified_ms) / 1000);
 		json_put_ms(o, "rtt_ms", v.rtt_us);
+		doc_put_shown(o, v.shown);
 		json_put_close(o);
 	}
 	doc_put_removing(o, p);
@@ -99,6 +101,8 @@ static void put_agent(struct json_out *o, struct agent *a)
 	put_identity(o, f->pin, f->name, f->not_after);
 	json_put_bool(o, "lab", f->is_lab);
 	json_put_close(o);
+	if (a->confined.failed[0] != '\0')
+		json_put_text(o, "unconfined", a->confined.failed);
 	json_put_array(o, "listen");
 	for (size_t i = 0; listen_address(a, i, &at); i++) {
 		endpoint_put(text, &at);

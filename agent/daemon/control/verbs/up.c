@@ -12,6 +12,7 @@ static void reply_up(struct control_client *c, const struct peer *p, const struc
 	json_put_text(o, "peer", peer_name(p));
 	json_put_bool(o, "changed", w->changed);
 	json_put_text(o, "state", peer_state_word(p));
+	doc_put_protection(o, p);
 	if (pair_in_force(peer_pair(p), &pair)) {
 		json_put_dec64(o, "epoch", pair.epoch);
 		json_put_text(o, "suite", suite_info(pair.suite)->name);
@@ -21,6 +22,7 @@ static void reply_up(struct control_client *c, const struct peer *p, const struc
 	peer_view(p, &view);
 	if (w->want_verify) {
 		json_put_bool(o, "verified", view.verified);
+		doc_put_shown(o, view.shown);
 		json_put_ms(o, "rtt_ms", view.rtt_us);
 	}
 	json_put_ms(o, "ms", loop_now_us() - w->since_us);

@@ -10,6 +10,8 @@ static void reply_verify(struct control_client *c, const struct peer *p, const s
 
 	json_put_text(o, "peer", peer_name(p));
 	json_put_bool(o, "verified", r->verified);
+	doc_put_shown(o, r->shown);
+	doc_put_protection(o, p);
 	json_put_dec64(o, "epoch", r->epoch);
 	json_put_open(o, "probes");
 	json_put_u64(o, "sent", r->sent);

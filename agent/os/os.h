@@ -131,6 +131,16 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 /* Lets several sockets of this user be bound to one address and port, before bind. -1 where the system has
  * nothing of the kind. */
 int os_udp_share(struct uv_udp_s *udp);
+/*
+ * Addresses of this host. changed(arg) is called on the loop's thread within a second after one came or went;
+ * it may be called when none did. Open it before os_confine().
+ */
+struct os_addresses;
+int os_addresses_watch(struct os_addresses **out, struct uv_loop_s *loop, void (*changed)(void *),
+		       void *arg, struct err *e);
+/* Whether a is an address of this host; true also if that cannot be found out, and for w NULL. */
+bool os_addresses_has(struct os_addresses *w, const struct addr *a);
+void os_addresses_close(struct os_addresses *w); /* frees w when the loop runs; NULL allowed */
 
 /* True if fd (1 or 2) is a terminal with colour and NO_COLOR is not set. */
 bool os_is_terminal(int fd);

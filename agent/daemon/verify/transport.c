@@ -188,7 +188,6 @@ int transport_open(struct transport *t, struct err *e)
 	if (s == NULL)
 		return -1;
 	use_socket(t, s);
-	transport_require_sa(t);
 	return 0;
 }
 

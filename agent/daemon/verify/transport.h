@@ -22,7 +22,8 @@ struct transport {
 
 /* Ready to receive; after ipsec_policy_add(). No effect if it is open. */
 int transport_open(struct transport *t, struct err *e);
-/* Tries to open a socket that accepts only what the SAs have carried, where the system can do that. */
+/* Tries to open a socket that accepts only what the SAs have carried, where the system can do that. A pair is
+ * in force: without one, the kernel would look for SAs in vain when the socket is connected. */
 void transport_require_sa(struct transport *t);
 /* Do only datagrams arrive that the SAs have carried? */
 bool transport_is_closed(const struct transport *t);

@@ -33,7 +33,7 @@
 #define EXCHANGE_GRACE_S 30
 /* An offer, a reject or a hello raises the greatest epoch that is known by at most so much; an offer of
  * a greater epoch is rejected. */
-#define EXCHANGE_EPOCH_JUMP (UINT64_C(1) << 20)
+#define EXCHANGE_EPOCH_JUMP 1048576u
 /* A peer that makes us hold more generations than this gets no new offers taken, nor made. */
 #define EXCHANGE_HELD_MAX 64
 /* So many RETIRED generations stay until their clocks run out, the older ones go at once: as many whole

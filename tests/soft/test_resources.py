@@ -156,12 +156,14 @@ def a_running_agent_is_confined_as_far_as_the_system_can(lab):
     if "Seccomp" in status:
         equal(status["Seccomp"], "2", "filter of system calls")
         has(a.log(), "system calls filtered", "what the agent gave up")
+        check("not confined: system calls" not in a.log(), "the filter failed: %s" % a.log())
     ipc_lock = 1 << 14  # future memory is locked
     for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
         equal(int(status[kind], 16) & ~ipc_lock, 0, kind)
     # landlock_create_ruleset() for the version: fails where Landlock is missing.
     if ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0:
         has(a.log(), "file access restricted", "what the agent gave up")
+        check("not confined: file access" not in a.log(), "the restriction of files failed: %s" % a.log())
 
 
 # Makes one system call fail with ENOSYS, as on a kernel without it, and runs a program.

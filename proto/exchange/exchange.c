@@ -306,7 +306,7 @@ static enum fault ask_reserve(struct exchange *x, const struct xevent *ev, struc
 	if (ev->xid == 0 || ev->share == NULL || secret_len(ev->share) != SHARE_LEN)
 		return deny(x, FAULT_SYSTEM, "no fresh xid and share to start with");
 	if (ev->held >= EXCHANGE_HELD_MAX)
-		return deny(x, FAULT_BUSY, "%u older pairs are held already", ev->held);
+		return deny(x, FAULT_LIMIT, "%u older pairs are held already", ev->held);
 	if (top == UINT64_MAX)
 		return deny(x, FAULT_EPOCH, "no epoch is left");
 	x->xid_ = ev->xid;

@@ -810,7 +810,7 @@ static void unacceptable_offers_are_refused_with_the_reason(void)
 				     .xid = XID,
 				     .share = &lead_share,
 				     .held = EXCHANGE_HELD_MAX});
-	CHECK_STR(actions(), "END(busy)");
+	CHECK_STR(actions(), "END(limit)");
 }
 
 static void reserved_and_equal_spis_are_refused(void)

@@ -163,10 +163,16 @@ uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *grant
 	g->used_grants++;
 	memcpy(grant->name, r->add.peer, sizeof grant->name);
 	grant->local = r->add.local;
+	grant->remote = r->add.remote;
+	privsep_grant_change(g, grant);
+	return number_of(g, grant);
+}
+
+void privsep_grant_change(struct privsep_grants *g, struct privsep_grant *grant)
+{
 	grant->peer = peer_named(g->peers, g->n_peers, grant->name);
 	if (grant->peer != PRIVSEP_NO_PEER)
 		g->peers[grant->peer].is_granted = true;
-	return number_of(g, grant);
 }
 
 void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *grant)
@@ -276,19 +282,19 @@ static int forbid(struct err *e, const char *peer, const char *what)
 	return err_set(e, ERR_PERM, "peer %s: the config does not allow %s", peer, what);
 }
 
-static int check_configured(struct check *k, struct err *e)
+/* Is the policy that of the config? Sets *peer. */
+static int check_as_configured(const struct check *k, size_t *peer, struct err *e)
 {
-	const struct policy *want = &k->r->add;
-	const size_t peer = peer_named(k->g->peers, k->g->n_peers, want->peer);
-	const struct policy *is;
+	const struct policy *want = &k->r->add, *is;
 	struct addr local;
 	const char *what;
 
-	if (peer == PRIVSEP_NO_PEER) {
+	*peer = peer_named(k->g->peers, k->g->n_peers, want->peer);
+	if (*peer == PRIVSEP_NO_PEER) {
 		err_set(e, ERR_PERM, "the config has no peer %s", want->peer);
 		return err_hint(e, "was the config changed? sapair reload");
 	}
-	is = &k->g->peers[peer].policy;
+	is = &k->g->peers[*peer].policy;
 	what = difference(is, want);
 	if (what == NULL && is->local.len == 0) {
 		if (k->route(k->route_arg, &is->remote, &local, e) < 0)
@@ -296,14 +302,38 @@ static int check_configured(struct check *k, struct err *e)
 		if (!addr_equal(&local, &want->local))
 			what = "own address";
 	}
-	if (what != NULL) {
-		err_set(e, ERR_PERM, "peer %s: another %s than in the config", want->peer, what);
-		return err_hint(e, "was the config changed? sapair reload");
-	}
+	if (what == NULL)
+		return 0;
+	err_set(e, ERR_PERM, "peer %s: another %s than in the config", want->peer, what);
+	return err_hint(e, "was the config changed? sapair reload");
+}
+
+static int check_configured(struct check *k, struct err *e)
+{
+	size_t peer;
+
+	if (check_as_configured(k, &peer, e) < 0)
+		return -1;
 	if (k->g->peers[peer].is_granted)
-		return err_set(e, ERR_BUG, "peer %s: policy added twice", want->peer);
+		return err_set(e, ERR_BUG, "peer %s: policy added twice", k->r->add.peer);
 	k->grant = find_free_grant(k->g);
 	return k->grant != NULL ? 0 : err_set(e, ERR_OS, "no memory for a policy");
+}
+
+static int check_same_hosts(struct check *k, struct err *e)
+{
+	const struct privsep_grant *grant = k->grant;
+	const struct policy *to = &k->r->add;
+	size_t peer;
+
+	if (strcmp(to->peer, grant->name) != 0 || !addr_equal(&to->local, &grant->local) ||
+	    !addr_equal(&to->remote, &grant->remote))
+		return err_set(e, ERR_PERM, "peer %s: a change to other hosts", grant->name);
+	if (check_as_configured(k, &peer, e) < 0)
+		return -1;
+	if (k->g->peers[peer].is_granted && grant->peer != peer)
+		return err_set(e, ERR_BUG, "peer %s: policy added twice", grant->name);
+	return 0;
 }
 
 static int check_nothing(struct check *k, struct err *e)

@@ -316,9 +316,9 @@ static bool install_policy(struct peer *p)
 {
 	struct err e = {0};
 
-	if (policy_is_installed(&p->policy) ||
-	    (remove_all(p, &e) == 0 && !waits_for_former(p, &e) &&
-	     policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
+	if (policy_is_current(&p->policy) ||
+	    ((policy_is_installed(&p->policy) || remove_all(p, &e) == 0) &&
+	     !waits_for_former(p, &e) && policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
 		return true;
 	return retry_start(p, &e);
 }
@@ -514,6 +514,31 @@ int peer_remove(struct peer *p, struct err *e)
 	end_start(p);
 	rest(p);
 	return go_down(p, e);
+}
+
+int peer_change(struct peer *p, const struct config *c, const struct peer_config *pc, struct err *e)
+{
+	struct err gone = {0};
+
+	if (!policy_outdate(&p->policy, c, pc)) /* the new policy comes first here, too */
+		return peer_add(p->agent, pc, NULL, e) < 0 ? -1 : peer_remove(p, e);
+	err_set(&gone, ERR_DOWN, "%s was changed by a reload", p->cfg.name);
+	drop_pair(p, &gone);
+	end_start(p);
+	rest(p);
+	pair_calm(p->pair);
+	dialler_reset_failures(&p->dialler);
+	set_trouble(p, NULL);
+	secret_wipe(&p->ppk);
+	p->cfg = *pc;
+	p->is_temporary = false;
+	pair_configure(p->pair);
+	start(p);
+	if (policy_is_current(&p->policy))
+		return 0;
+	if (e != NULL && p->trouble != NULL)
+		*e = *p->trouble;
+	return -1;
 }
 
 void peers_drop_denied(struct agent *a, const struct deny *deny)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include <mbedtls/asn1.h>
-#include <mbedtls/error.h>
 #include <mbedtls/oid.h>
 #include <mbedtls/pem.h>
 
@@ -165,7 +164,7 @@ static bool explain_der(char cause[PEM_CAUSE], const char *where, unsigned char 
 	};
 	const unsigned char *broken = find_broken(der, der + len, 0);
 	unsigned char *spki = member(der, len, 5);
-	char text[100];
+	char text[64];
 	int high = -(-ret & 0x7f80);
 
 	if (broken != NULL)
@@ -194,8 +193,7 @@ static bool explain_der(char cause[PEM_CAUSE], const char *where, unsigned char 
 	if (high <= MBEDTLS_ERR_PK_ALLOC_FAILED + 0x780 && high >= MBEDTLS_ERR_PK_ALLOC_FAILED)
 		return say_key(cause, where, spki, der + len,
 			       spki != NULL ? (size_t)(spki - der) : 0);
-	mbedtls_strerror(ret, text, sizeof text);
-	return say(cause, "%s: %s", where, text);
+	return say(cause, "%s: it cannot be read (mbedTLS: -0x%04x)", where, (unsigned)-ret);
 }
 
 /* ---- PEM ------------------------------------------------------------------------------- */
@@ -293,7 +291,6 @@ static bool explain_key(char cause[PEM_CAUSE], const struct block *b, const char
 			const char *text)
 {
 	mbedtls_pk_context pk;
-	char why[100];
 	int ret;
 
 	if (strcmp(b->label, "ENCRYPTED PRIVATE KEY") == 0 ||
@@ -313,8 +310,20 @@ static bool explain_key(char cause[PEM_CAUSE], const struct block *b, const char
 		return false;
 	if (-(-ret & 0x7f80) == MBEDTLS_ERR_PEM_INVALID_DATA)
 		return say_base64(cause, b, end);
-	mbedtls_strerror(ret, why, sizeof why);
-	return say(cause, "the private key in line %u: %s; " TYPES, b->line, why);
+	switch (-(-ret & 0x7f80)) {
+	case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
+		return say(cause,
+			   "the private key in line %u is of a type that is not supported; " TYPES,
+			   b->line);
+	case MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE:
+		return say(cause,
+			   "the private key in line %u is on a curve that is not supported; " TYPES,
+			   b->line);
+	default:
+		return say(cause, "the private key in line %u cannot be read (mbedTLS: -0x%04x)",
+			   b->line, (unsigned)-ret);
+	}
+	" TYPES, b->line, why);
 }
 
 static bool say_no_pem(char cause[PEM_CAUSE], const char *text, enum pem_use use)

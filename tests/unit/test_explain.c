@@ -131,8 +131,8 @@ static void each_fault_has_its_cause_and_place(void)
 		{pub_key, PEM_CERT, "line 1: PUBLIC KEY, not a certificate"},
 		{good_cert, PEM_KEY, "line 1: CERTIFICATE, not a private key"},
 		{ed_key, PEM_KEY,
-		 "the private key in line 1: PK - Key algorithm is unsupported (only RSA and EC are "
-		 "supported); EC on P-256, P-384 or P-521 is needed"},
+		 "the private key in line 1 is of a type that is not supported; EC on P-256, P-384 or "
+		 "P-521 is needed"},
 		{"", PEM_CERT, "the file is empty"},
 		{"hello", PEM_KEY, "no line -----BEGIN PRIVATE KEY-----"},
 		{"0\x82\x01", PEM_CERT,

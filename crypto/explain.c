@@ -323,7 +323,6 @@ static bool explain_key(char cause[PEM_CAUSE], const struct block *b, const char
 		return say(cause, "the private key in line %u cannot be read (mbedTLS: -0x%04x)",
 			   b->line, (unsigned)-ret);
 	}
-	" TYPES, b->line, why);
 }
 
 static bool say_no_pem(char cause[PEM_CAUSE], const char *text, enum pem_use use)

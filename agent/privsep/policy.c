@@ -94,8 +94,6 @@ int privsep_grants_configure(struct privsep_grants *g, const struct config *c, s
 
 		if (grant->used)
 			grant->peer = same_peer(g, grant, peers, c->n_peers);
-		if (grant->used && grant->peer != PRIVSEP_NO_PEER)
-			peers[grant->peer].is_granted = true;
 	}
 	free(g->peers);
 	g->peers = peers;
@@ -171,16 +169,12 @@ uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *grant
 void privsep_grant_change(struct privsep_grants *g, struct privsep_grant *grant)
 {
 	grant->peer = peer_named(g->peers, g->n_peers, grant->name);
-	if (grant->peer != PRIVSEP_NO_PEER)
-		g->peers[grant->peer].is_granted = true;
 }
 
 void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *grant)
 {
 	const uint32_t reuses = grant->reuses;
 
-	if (grant->peer != PRIVSEP_NO_PEER)
-		g->peers[grant->peer].is_granted = false;
 	free(grant->contexts);
 	memset(grant, 0, sizeof *grant);
 	grant->reuses = reuses;
@@ -282,6 +276,22 @@ static int forbid(struct err *e, const char *peer, const char *what)
 	return err_set(e, ERR_PERM, "peer %s: the config does not allow %s", peer, what);
 }
 
+/* A peer has one policy; two while it moves from one own address to another. */
+static bool may_add(const struct privsep_grants *g, size_t peer, const struct addr *local)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < g->n_grants; i++) {
+		const struct privsep_grant *grant = &g->list[i];
+
+		if (!grant->used || grant->peer != peer)
+			continue;
+		if (++n == 2 || addr_equal(&grant->local, local))
+			return false;
+	}
+	return true;
+}
+
 /* Is the policy that of the config? Sets *peer. */
 static int check_as_configured(const struct check *k, size_t *peer, struct err *e)
 {
@@ -314,7 +324,7 @@ static int check_configured(struct check *k, struct err *e)
 
 	if (check_as_configured(k, &peer, e) < 0)
 		return -1;
-	if (k->g->peers[peer].is_granted)
+	if (!may_add(k->g, peer, &k->r->add.local))
 		return err_set(e, ERR_BUG, "peer %s: policy added twice", k->r->add.peer);
 	k->grant = find_free_grant(k->g);
 	return k->grant != NULL ? 0 : err_set(e, ERR_OS, "no memory for a policy");
@@ -331,7 +341,7 @@ static int check_same_hosts(struct check *k, struct err *e)
 		return err_set(e, ERR_PERM, "peer %s: a change to other hosts", grant->name);
 	if (check_as_configured(k, &peer, e) < 0)
 		return -1;
-	if (k->g->peers[peer].is_granted && grant->peer != peer)
+	if (grant->peer != peer && !may_add(k->g, peer, &k->r->add.local))
 		return err_set(e, ERR_BUG, "peer %s: policy added twice", grant->name);
 	return 0;
 }

@@ -17,7 +17,6 @@
 /* A configured peer. */
 struct privsep_peer {
 	struct policy policy; /* its limits are upper bounds; 0: none */
-	bool is_granted;      /* its policy is in force */
 	struct suite_list suites;
 	bool esn;
 	uint32_t window, lifetime_s; /* upper bounds */

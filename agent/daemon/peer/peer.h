@@ -30,6 +30,11 @@ int peer_change(struct peer *p, const struct config *c, const struct peer_config
 		struct err *e);
 /* Drops links and SAs of peers with a key on the list; their policies stay. */
 void peers_drop_denied(struct agent *a, const struct deny *deny);
+/*
+ * The addresses of this host may have changed. A pair whose own address is gone is taken down; where the
+ * config leaves the own address to the routes, the peer gets a policy from the new one, then loses the old.
+ */
+void peers_check_addresses(struct agent *a);
 /* The agent stops: closes the links of all peers. Policies and SAs stay where the system keeps them. */
 void peers_stop(struct agent *a);
 /* New options (lifetimes, suites, ...) that need no new policy. */

@@ -36,7 +36,7 @@ LINT = ["lint-format", "lint-tidy", "lint-cppcheck", "lint-layers", "lint-shell"
 
 
 class Job:
-    """One program: prints TAP, or, when it is a check, is itself one test."""
+    """One program: prints TAP, or, if it is a check, counts as one test."""
 
     def __init__(self, label, argv, env=None, check=False):
         self.label, self.argv, self.env, self.check = label, argv, env or {}, check
@@ -45,7 +45,7 @@ class Job:
 class Suite:
     def __init__(self, name, jobs, timeout, alone=False, lanes=1):
         self.name, self.jobs, self.timeout, self.alone = name, jobs, timeout, alone
-        self.lanes = lanes  # so many programs at once
+        self.lanes = lanes  # programs in parallel
 
 
 class Result:
@@ -98,7 +98,7 @@ def all_suites(build):
     san, clang = "build/linux-" + SAN, "build/linux-clang"
     san_env = dict(SAN_ENV, SAPAIR_SAN="1")
     make = os.environ.get("MAKE", "make")
-    suites = [  # the longest first: what is short fills the gaps
+    suites = [  # the longest first, so that short ones fill the gaps
         Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 1800),
         Suite("sim", sim(build, []), 600),
         Suite("unit", programs("tests/unit/test_*.c", build), 60),
@@ -121,7 +121,7 @@ def all_suites(build):
 
 
 class Unavailable(Exception):
-    """This machine cannot have what is asked for."""
+    """It is not available on this machine."""
 
 
 def kernel_suite(name, build):
@@ -137,7 +137,7 @@ def kernel_suite(name, build):
     if process.returncode == 77:
         raise Unavailable(said[-1].strip().replace("kernels: ", "", 1))
     if process.returncode != 0:
-        raise RuntimeError("".join(said) + "scripts/kernels.sh ended with status %d" % process.returncode)
+        raise RuntimeError("".join(said) + "scripts/kernels.sh exited with status %d" % process.returncode)
     env = {"SAPAIR_UML": folder}
     lanes = 2
     if name == "smp":
@@ -179,13 +179,13 @@ running_lock = threading.Lock()
 
 def kill_group(process):
     try:
-        os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
+        os.killpg(process.pid, signal.SIGKILL)  # it leads its own process group
     except ProcessLookupError:
         pass
 
 
 def run_program(job, timeout):
-    """Returns its output, its exit status, and whether it took too long."""
+    """Returns its output, its exit status, and whether the time limit was exceeded."""
     env = dict(os.environ, LC_ALL="C.UTF-8", **job.env)
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
         env.pop(name, None)
@@ -207,7 +207,7 @@ def run_program(job, timeout):
         kill_group(process)
         output, _ = process.communicate()
     finally:
-        kill_group(process)  # what it left behind
+        kill_group(process)  # its remaining processes
         with running_lock:
             running.discard(process)
     return output.decode("utf-8", "replace"), process.returncode, late
@@ -251,11 +251,11 @@ def run_job(job, timeout, result):
 
     why = None
     if late:
-        why = "took longer than %d s and was ended" % timeout
+        why = "exceeded %d s and was killed" % timeout
     elif status < 0:
-        why = "was ended by %s" % signal.Signals(-status).name
+        why = "was killed by %s" % signal.Signals(-status).name
     elif status != 0 and failed == 0:
-        why = "ended with status %d" % status
+        why = "exited with status %d" % status
     elif passed + failed + skipped == 0:
         why = "printed no test"
     elif plan and plan != passed + failed + skipped:

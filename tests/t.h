@@ -1,5 +1,5 @@
 /*
- * tests/t.h - a test program in one page: prints TAP, exits 1 when a test failed.
+ * tests/t.h - the main part of a test program: prints TAP, exits with 1 if a test failed.
  *
  *     static void zero_length_is_refused(void)
  *     {
@@ -8,9 +8,10 @@
  *
  *     T_MAIN(T(zero_length_is_refused), T(done_wipes_the_body))
  *
- * A test's name is its function's, with spaces. A check that fails tells where and what, marks its
- * test failed and goes on; each is an expression that is true when it held, so that a test can stop:
- * `if (!CHECK(p != NULL)) return;`. With an argument, only the tests whose name has it are run.
+ * The name of a test is that of its function, with spaces. A failed check prints its position and text
+ * and marks the test as failed; the test continues. Each check is an expression that is true if it holds,
+ * so that a test can stop: `if (!CHECK(p != NULL)) return;`. With an argument, only the tests whose name
+ * contains it are run.
  */
 #ifndef SAPAIR_TESTS_T_H
 #define SAPAIR_TESTS_T_H
@@ -39,10 +40,10 @@
 #define CHECK_U64(is, want) t_check_u64((is), (want), __FILE__, __LINE__, #is)
 #define CHECK_MEM(is, want, n) t_check_mem((is), (want), (n), __FILE__, __LINE__, #is)
 
-/* A line of explanation in the output, for tests that walk a table: which row was it? */
+/* Prints a line, for example to name the row of a table. */
 #define NOTE(...) (printf("# " __VA_ARGS__), putchar('\n'))
 
-/* Ends nothing: the test returns itself after saying why it cannot be run here. */
+/* Marks the test as skipped; the test must return by itself. */
 #define SKIP(why) (t_skipped = (why))
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -146,7 +147,7 @@ static inline int t_run(const struct t_case *cases, size_t n, int argc, char **a
 		if (t_skipped != NULL && !t_failed)
 			printf(" # SKIP %s", t_skipped);
 		putchar('\n');
-		fflush(stdout); /* a crash of the next one must not lose it */
+		fflush(stdout); /* keeps the output if the next test crashes */
 		if (t_failed)
 			status = 1;
 	}

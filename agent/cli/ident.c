@@ -205,6 +205,10 @@ void ident_put(struct json_out *o, const struct cert_facts *f)
 		json_put_text(o, NULL, addr);
 	}
 	json_put_array_end(o);
+	if (f->addrs_more > 0)
+		json_put_u64(o, "addresses_unused", f->addrs_more);
+	if (f->unused[0] != '\0')
+		json_put_text(o, "names_unused", f->unused);
 	date_put(date, f->not_before);
 	json_put_text(o, "not_before", date);
 	date_put(date, f->not_after);
@@ -233,6 +237,11 @@ void ident_show(const struct cert_facts *f)
 	}
 	if (f->addrs > 0)
 		out_field("addresses", "%s", list);
+	if (f->addrs_more > 0)
+		out_field("", "and %zu more: only the first %d are looked at", f->addrs_more,
+			  CERT_ADDRS_MAX);
+	if (f->unused[0] != '\0')
+		out_field("unused", "%s", f->unused);
 	date_put(from, f->not_before);
 	date_put(to, f->not_after);
 	if (now > f->not_after)

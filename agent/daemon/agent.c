@@ -183,6 +183,8 @@ static void stop_parts(struct process *s)
 
 	a->stopping = true;
 	listen_close(a);
+	os_addresses_close(a->addresses);
+	a->addresses = NULL;
 	peers_stop(a);
 	control_close(a);
 	end_signals(s);
@@ -376,8 +378,14 @@ static const struct control_host control_host = {.reload = on_reload_request,
 						 .add_address = on_add_address,
 						 .stop = stop};
 
+static void on_addresses(void *agent)
+{
+	peers_check_addresses(agent);
+}
+
 static int start_parts(struct process *s, struct err *e)
 {
+	struct err no_watch = {0};
 	struct agent *a = &s->a;
 	struct identity_ref *id = NULL;
 
@@ -394,6 +402,9 @@ static int start_parts(struct process *s, struct err *e)
 	s->cert_reload = cert_reload_start(a, reload_identity, a);
 	if (control_open(a, &control_host, e) < 0 || listen_open(a, &peer_link_owner, e) < 0)
 		return -1;
+	/* Without it, a lost address is noticed when the link or the next rekey fails. */
+	if (os_addresses_watch(&a->addresses, &a->loop, on_addresses, a, &no_watch) < 0)
+		log_err(LOG_WARN, &no_watch, "agent");
 	return confine(a, e);
 }
 

@@ -86,6 +86,21 @@ static void warn_of_start(struct cert_reload *r)
 	event_plain(&r->agent->events, EVENT_NOT_YET_VALID, NULL, text);
 }
 
+static void warn_of_reasons(struct cert_reload *r)
+{
+	struct agent *a = r->agent;
+	char text[CERT_REASON_TEXT + 96];
+	struct cert_reasons reasons;
+
+	creds_judge(&reasons, a->identity->id, &a->cfg);
+	for (size_t i = 0; i < reasons.n; i++) {
+		snprintf(text, sizeof text, "peers will refuse our certificate%s: %s",
+			 reasons.v[i].pin_helps ? " unless they have its pin" : "",
+			 reasons.v[i].text);
+		event_plain(&a->events, EVENT_CERT_UNFIT, NULL, text);
+	}
+}
+
 static void warn_of_end(struct cert_reload *r)
 {
 	static const int steps[] = {1, 7, 30};
@@ -125,6 +140,7 @@ void cert_reload_seen(struct cert_reload *r)
 	r->warned_days = INT32_MAX;
 	r->warned_early = false;
 	warn_of_start(r);
+	warn_of_reasons(r);
 	warn_of_end(r);
 }
 

@@ -61,7 +61,8 @@ struct agent {
 	unsigned dials;                         /* slots in use */
 	struct peer *peers;                     /* peer/peer.c */
 	size_t n_peers;
-	struct control *control; /* control/server.c */
+	struct control *control;        /* control/server.c */
+	struct os_addresses *addresses; /* agent.c; NULL: not watched */
 };
 
 #endif

@@ -22,12 +22,10 @@ static int lacks(const struct ipsec *db, const char *what, struct err *e)
 	return err_set(e, ERR_USAGE, "back end %s cannot do %s", db->ops->name, what);
 }
 
-int ipsec_policy_add(struct ipsec *db, struct policy *p, struct err *e)
+static int check_policy(struct ipsec *db, const struct policy *p, struct err *e)
 {
 	struct ipsec_can can;
 
-	if (p->ref != 0)
-		return err_set(e, ERR_BUG, "peer %s: policy added twice", p->peer);
 	if (p->local.len != p->remote.len || !addr_is_unicast(&p->local) ||
 	    !addr_is_unicast(&p->remote))
 		return err_set(e, ERR_USAGE,
@@ -41,7 +39,33 @@ int ipsec_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 		return lacks(db, "start \"seamless\"", e);
 	if (p->opt.mode == MODE_PERMISSIVE && !can.permissive)
 		return lacks(db, "mode \"permissive\"", e);
-	return db->ops->policy_add(db, p, e);
+	return 0;
+}
+
+int ipsec_policy_add(struct ipsec *db, struct policy *p, struct err *e)
+{
+	if (p->ref != 0)
+		return err_set(e, ERR_BUG, "peer %s: policy added twice", p->peer);
+	return check_policy(db, p, e) < 0 ? -1 : db->ops->policy_add(db, p, e);
+}
+
+int ipsec_policy_change(struct ipsec *db, struct policy *p, const struct policy *to, struct err *e)
+{
+	void *owner = p->owner;
+
+	if (p->ref == 0 || !addr_equal(&p->local, &to->local) ||
+	    !addr_equal(&p->remote, &to->remote))
+		return err_set(e, ERR_BUG, "peer %s: a change to other hosts", p->peer);
+	if (check_policy(db, to, e) < 0)
+		return -1;
+	if (db->ops->policy_change != NULL)
+		return db->ops->policy_change(db, p, to, e);
+	if (ipsec_policy_remove(db, p, e) < 0)
+		return -1;
+	*p = *to;
+	p->owner = owner;
+	p->ref = 0;
+	return ipsec_policy_add(db, p, e);
 }
 
 int ipsec_policy_remove(struct ipsec *db, struct policy *p, struct err *e)

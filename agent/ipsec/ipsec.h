@@ -140,6 +140,10 @@ struct ipsec_ops {
 	void (*can)(struct ipsec *db, struct ipsec_can *can);
 
 	int (*policy_add)(struct ipsec *db, struct policy *p, struct err *e);
+	/* Gives an installed policy without contexts other options, between the same two hosts. What both
+	 * protect stays protected throughout. -1: the former policy stays. NULL: removed, then added. */
+	int (*policy_change)(struct ipsec *db, struct policy *p, const struct policy *to,
+			     struct err *e);
 	/* Removes what contexts it still has, too. No event names its owner any more. After -1 the
 	 * policy is still there, perhaps without some of its parts, and is only good for another
 	 * policy_remove(), which removes the rest. */
@@ -211,6 +215,7 @@ bool ipsec_known(const char *name);
 
 void ipsec_can(struct ipsec *db, struct ipsec_can *can);
 int ipsec_policy_add(struct ipsec *db, struct policy *p, struct err *e);
+int ipsec_policy_change(struct ipsec *db, struct policy *p, const struct policy *to, struct err *e);
 int ipsec_policy_remove(struct ipsec *db, struct policy *p, struct err *e);
 int ipsec_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		  struct err *e);

@@ -56,6 +56,41 @@ free_texts:
 	return rc;
 }
 
+static bool is_left_out(const struct cert_reason *v, const struct cert_facts *f, bool has_ca)
+{
+	return v->fault == CERT_EXPIRED || v->fault == CERT_NOT_YET_VALID || v->fault == CERT_LAB ||
+	       (v->fault == CERT_UNTRUSTED && !has_ca) || (v->pin_helps && f->self_signed);
+}
+
+void creds_add_reasons(struct cert_reasons *to, const struct cert_reasons *from,
+		       const struct cert_facts *f, bool has_ca)
+{
+	for (size_t i = 0; i < from->n && to->n < CERT_REASONS_MAX; i++) {
+		bool is_there = false;
+
+		for (size_t k = 0; k < to->n; k++)
+			is_there = is_there || strcmp(to->v[k].text, from->v[i].text) == 0;
+		if (!is_there && !is_left_out(&from->v[i], f, has_ca))
+			to->v[to->n++] = from->v[i];
+	}
+}
+
+void creds_judge(struct cert_reasons *r, const struct identity *id, const struct config *c)
+{
+	bool dials = c->n_peers == 0, accepts = c->n_peers == 0;
+	struct cert_reasons one;
+
+	for (size_t i = 0; i < c->n_peers; i++) {
+		dials = dials || c->peers[i].opt.role != ROLE_LISTEN;
+		accepts = accepts || c->peers[i].opt.role != ROLE_DIAL;
+	}
+	r->n = 0;
+	if (dials && identity_judge(id, TLS_CLIENT, NULL, &one))
+		creds_add_reasons(r, &one, identity_facts(id), c->ca[0] != '\0');
+	if (accepts && identity_judge(id, TLS_SERVER, NULL, &one))
+		creds_add_reasons(r, &one, identity_facts(id), c->ca[0] != '\0');
+}
+
 int creds_ppk(struct secret *out, const char *path, struct err *e)
 {
 	char *text = NULL;

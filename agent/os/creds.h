@@ -5,7 +5,7 @@
 #define SAPAIR_AGENT_CREDS_H
 
 #include "agent/os/os.h"
-#include "crypto/cert.h"
+#include "crypto/judge.h"
 #include "proto/config/config.h"
 
 /* Loads certificate, key and, if there is one, CA of the config. The caller frees *out with
@@ -26,6 +26,16 @@ struct deny {
 int creds_deny(struct deny *deny, const char *path, struct err *e);
 bool deny_has(const struct deny *deny, const uint8_t pin[PIN_LEN]);
 void deny_free(struct deny *deny);
+
+/*
+ * Why peers will refuse our certificate in the roles that we have towards the peers of the config, each
+ * reason once. Left out: its dates, whether it is a lab identity, and what pins make good where pins are
+ * used: for a self-signed certificate, and the chain where the config has no CA.
+ */
+void creds_judge(struct cert_reasons *r, const struct identity *id, const struct config *c);
+/* Adds the reasons that are not there yet, with the same exceptions. */
+void creds_add_reasons(struct cert_reasons *to, const struct cert_reasons *from,
+		       const struct cert_facts *f, bool has_ca);
 
 /* Describes a fault of identity_load() with the name of the file; 0 for IDENTITY_OK. */
 int creds_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,

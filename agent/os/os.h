@@ -128,6 +128,17 @@ struct endpoint os_endpoint(const struct sockaddr *sa);
 #define OS_UDP_BURST 32
 long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_storage *from);
 
+/*
+ * Addresses of this host. changed(arg) is called on the loop's thread within a second after one came or went;
+ * it may be called when none did. Open it before os_confine().
+ */
+struct os_addresses;
+int os_addresses_watch(struct os_addresses **out, struct uv_loop_s *loop, void (*changed)(void *),
+		       void *arg, struct err *e);
+/* Whether a is an address of this host; true also if that cannot be found out, and for w NULL. */
+bool os_addresses_has(struct os_addresses *w, const struct addr *a);
+void os_addresses_close(struct os_addresses *w); /* frees w when the loop runs; NULL allowed */
+
 /* True if fd (1 or 2) is a terminal with colour and NO_COLOR is not set. */
 bool os_is_terminal(int fd);
 /* The host's name without its domain, reduced to the characters of a sapair name. */

@@ -337,6 +337,24 @@ static int client_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 	return 0;
 }
 
+static int client_policy_change(struct ipsec *db, struct policy *p, const struct policy *to,
+				struct err *e)
+{
+	struct client *c = client_of(db);
+	const struct policy before = *p;
+
+	if (policy_of(c, (uint32_t)p->ref) != p)
+		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
+	c->request.policy = (uint32_t)p->ref;
+	c->request.add = *to;
+	if (ask(c, PRIVSEP_POLICY_CHANGE, -1, e) < 0)
+		return -1;
+	*p = *to;
+	p->owner = before.owner;
+	p->ref = before.ref;
+	return 0;
+}
+
 static int client_policy_remove(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
@@ -636,6 +654,7 @@ static const struct ipsec_ops forward_ops = {
 	.close = client_close,
 	.can = client_can,
 	.policy_add = client_policy_add,
+	.policy_change = client_policy_change,
 	.policy_remove = client_policy_remove,
 	.reserve = client_reserve,
 	.install = client_install,

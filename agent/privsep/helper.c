@@ -148,6 +148,16 @@ static int do_policy_add(struct helper *h, const struct request *q, struct err *
 	return -1;
 }
 
+static int do_policy_change(struct helper *h, const struct request *q, struct err *e)
+{
+	struct owned *own = q->grant->owner;
+
+	if (ipsec_policy_change(h->db, &own->p, &h->request.add, e) < 0)
+		return -1;
+	privsep_grant_change(&h->grants, q->grant);
+	return 0;
+}
+
 static int do_policy_remove(struct helper *h, const struct request *q, struct err *e)
 {
 	struct owned *own = q->grant->owner;

@@ -94,8 +94,6 @@ int privsep_grants_configure(struct privsep_grants *g, const struct config *c, s
 
 		if (grant->used)
 			grant->peer = same_peer(g, grant, peers, c->n_peers);
-		if (grant->used && grant->peer != PRIVSEP_NO_PEER)
-			peers[grant->peer].is_granted = true;
 	}
 	free(g->peers);
 	g->peers = peers;
@@ -163,18 +161,20 @@ uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *grant
 	g->used_grants++;
 	memcpy(grant->name, r->add.peer, sizeof grant->name);
 	grant->local = r->add.local;
-	grant->peer = peer_named(g->peers, g->n_peers, grant->name);
-	if (grant->peer != PRIVSEP_NO_PEER)
-		g->peers[grant->peer].is_granted = true;
+	grant->remote = r->add.remote;
+	privsep_grant_change(g, grant);
 	return number_of(g, grant);
+}
+
+void privsep_grant_change(struct privsep_grants *g, struct privsep_grant *grant)
+{
+	grant->peer = peer_named(g->peers, g->n_peers, grant->name);
 }
 
 void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *grant)
 {
 	const uint32_t reuses = grant->reuses;
 
-	if (grant->peer != PRIVSEP_NO_PEER)
-		g->peers[grant->peer].is_granted = false;
 	free(grant->contexts);
 	memset(grant, 0, sizeof *grant);
 	grant->reuses = reuses;
@@ -276,19 +276,35 @@ static int forbid(struct err *e, const char *peer, const char *what)
 	return err_set(e, ERR_PERM, "peer %s: the config does not allow %s", peer, what);
 }
 
-static int check_configured(struct check *k, struct err *e)
+/* A peer has one policy; two while it moves from one own address to another. */
+static bool may_add(const struct privsep_grants *g, size_t peer, const struct addr *local)
 {
-	const struct policy *want = &k->r->add;
-	const size_t peer = peer_named(k->g->peers, k->g->n_peers, want->peer);
-	const struct policy *is;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < g->n_grants; i++) {
+		const struct privsep_grant *grant = &g->list[i];
+
+		if (!grant->used || grant->peer != peer)
+			continue;
+		if (++n == 2 || addr_equal(&grant->local, local))
+			return false;
+	}
+	return true;
+}
+
+/* Is the policy that of the config? Sets *peer. */
+static int check_as_configured(const struct check *k, size_t *peer, struct err *e)
+{
+	const struct policy *want = &k->r->add, *is;
 	struct addr local;
 	const char *what;
 
-	if (peer == PRIVSEP_NO_PEER) {
+	*peer = peer_named(k->g->peers, k->g->n_peers, want->peer);
+	if (*peer == PRIVSEP_NO_PEER) {
 		err_set(e, ERR_PERM, "the config has no peer %s", want->peer);
 		return err_hint(e, "was the config changed? sapair reload");
 	}
-	is = &k->g->peers[peer].policy;
+	is = &k->g->peers[*peer].policy;
 	what = difference(is, want);
 	if (what == NULL && is->local.len == 0) {
 		if (k->route(k->route_arg, &is->remote, &local, e) < 0)
@@ -296,14 +312,38 @@ static int check_configured(struct check *k, struct err *e)
 		if (!addr_equal(&local, &want->local))
 			what = "own address";
 	}
-	if (what != NULL) {
-		err_set(e, ERR_PERM, "peer %s: another %s than in the config", want->peer, what);
-		return err_hint(e, "was the config changed? sapair reload");
-	}
-	if (k->g->peers[peer].is_granted)
-		return err_set(e, ERR_BUG, "peer %s: policy added twice", want->peer);
+	if (what == NULL)
+		return 0;
+	err_set(e, ERR_PERM, "peer %s: another %s than in the config", want->peer, what);
+	return err_hint(e, "was the config changed? sapair reload");
+}
+
+static int check_configured(struct check *k, struct err *e)
+{
+	size_t peer;
+
+	if (check_as_configured(k, &peer, e) < 0)
+		return -1;
+	if (!may_add(k->g, peer, &k->r->add.local))
+		return err_set(e, ERR_BUG, "peer %s: policy added twice", k->r->add.peer);
 	k->grant = find_free_grant(k->g);
 	return k->grant != NULL ? 0 : err_set(e, ERR_OS, "no memory for a policy");
+}
+
+static int check_same_hosts(struct check *k, struct err *e)
+{
+	const struct privsep_grant *grant = k->grant;
+	const struct policy *to = &k->r->add;
+	size_t peer;
+
+	if (strcmp(to->peer, grant->name) != 0 || !addr_equal(&to->local, &grant->local) ||
+	    !addr_equal(&to->remote, &grant->remote))
+		return err_set(e, ERR_PERM, "peer %s: a change to other hosts", grant->name);
+	if (check_as_configured(k, &peer, e) < 0)
+		return -1;
+	if (grant->peer != peer && !may_add(k->g, peer, &k->r->add.local))
+		return err_set(e, ERR_BUG, "peer %s: policy added twice", grant->name);
+	return 0;
 }
 
 static int check_nothing(struct check *k, struct err *e)

@@ -17,7 +17,6 @@
 /* A configured peer. */
 struct privsep_peer {
 	struct policy policy; /* its limits are upper bounds; 0: none */
-	bool is_granted;      /* its policy is in force */
 	struct suite_list suites;
 	bool esn;
 	uint32_t window, lifetime_s; /* upper bounds */
@@ -39,7 +38,7 @@ struct privsep_grant {
 	bool used;
 	size_t peer; /* index; PRIVSEP_NO_PEER: no longer in the config as it was */
 	char name[MSG_NAME_MAX + 1];
-	struct addr local;
+	struct addr local, remote;
 	struct privsep_context *contexts;
 	uint32_t n_contexts, used_contexts, own_contexts; /* own: not recovered */
 	uint32_t reuses;
@@ -77,6 +76,8 @@ int privsep_check(struct privsep_grants *g, const struct privsep_request *r, pri
 /* Returns the number of the policy. */
 uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *grant,
 			   const struct privsep_request *r);
+/* The policy is that of the config again. */
+void privsep_grant_change(struct privsep_grants *g, struct privsep_grant *grant);
 void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *grant);
 /* A reserved context (parts 0), or a recovered one with its parts. Returns its number; 0: no memory. */
 uint64_t privsep_context_add(struct privsep_grants *g, struct privsep_grant *grant, uint64_t inner,

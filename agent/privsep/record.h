@@ -31,6 +31,7 @@ enum {
  */
 #define PRIVSEP_REQUESTS(X)                                                               \
 	X(POLICY_ADD, policy_add, PRIVSEP_HAS_ADD, configured)                            \
+	X(POLICY_CHANGE, policy_change, PRIVSEP_HAS_POLICY | PRIVSEP_HAS_ADD, same_hosts) \
 	X(POLICY_REMOVE, policy_remove, PRIVSEP_HAS_POLICY, nothing)                      \
 	X(RESERVE, reserve, PRIVSEP_HAS_POLICY, room)                                     \
 	X(INSTALL, install, PRIVSEP_HAS_CTX | PRIVSEP_HAS_IN | PRIVSEP_HAS_OUT, reserved) \
@@ -58,7 +59,7 @@ struct privsep_sa {
 struct privsep_request {
 	enum privsep_op op;
 	uint32_t seq;
-	struct policy add; /* without limits, owner and ref */
+	struct policy add; /* POLICY_CHANGE: the new one; without limits, owner and ref */
 	uint32_t policy;   /* number of a policy */
 	uint64_t ctx;
 	uint8_t part; /* enum ipsec_part */

@@ -1,4 +1,4 @@
-/* agent/cli: command lines, the table of verbs, dates and numbers for people. */
+/* agent/cli: command lines, the table of verbs, readable dates and numbers. */
 #include <ctype.h>
 
 #include "agent/cli/out.h"

@@ -1,5 +1,5 @@
 /*
- * tests/agent/test_confine.c - what is given up is gone, and what a process needs is still there.
+ * tests/agent/test_confine.c - dropped rights are gone, and needed rights are kept.
  */
 #ifdef __linux__
 #define _GNU_SOURCE /* NOLINT */
@@ -35,7 +35,7 @@ static int before_udp, before_tcp; /* opened before */
 static bool is_filtered, has_landlock;
 static int amiss;
 
-/* In the child, whose exit status they are counted in. */
+/* In the child: counts failures, for its exit status. */
 static void want(bool ok, const char *what)
 {
 	if (ok)
@@ -44,7 +44,7 @@ static void want(bool ok, const char *what)
 	amiss++;
 }
 
-/* Whether a call failed for want of the right. */
+/* Expects that the call failed because of a missing right. */
 static void refused(long rc, const char *what)
 {
 	want(rc < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS), what);
@@ -191,7 +191,7 @@ static bool has_right(unsigned cap)
 	return syscall(SYS_capget, &head, caps) == 0 && (caps[0].permitted & 1u << cap) != 0;
 }
 
-/* The number behind a word in what the kernel says about a process. */
+/* The number after a word in /proc/PID/status. */
 static uint64_t status_of(pid_t pid, const char *word)
 {
 	char path[64], line[256];
@@ -223,7 +223,7 @@ static void child(const struct confinement *c, int told, int heard)
 	want(write(told, is_filtered ? "f" : "-", 1) == 1, "write to what is open");
 	want(read(heard, &byte, 1) == 1, "read from it");
 	if (!is_filtered)
-		return; /* a sanitizer is in it */
+		return; /* the program has a sanitizer */
 	no_other_process();
 	no_more_rights();
 	no_foreign_files();
@@ -278,7 +278,7 @@ static void in_a_child(enum confine_role role)
 	CHECK_U64((uint64_t)WEXITSTATUS(status), 0);
 }
 
-/* The rings of libuv would go round the filter: it must not get any. */
+/* An io_uring would bypass the filter: libuv must not get one. */
 static void an_event_loop_has_no_ring(void)
 {
 	int status = 0;
@@ -309,7 +309,7 @@ static void an_event_loop_has_no_ring(void)
 	}
 	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
 	if (WEXITSTATUS(status) == 100)
-		SKIP("no filter for system calls here");
+		SKIP("no filter for system calls on this system");
 	else
 		CHECK_U64((uint64_t)WEXITSTATUS(status), 0);
 }
@@ -353,12 +353,12 @@ static void privileges_that_were_given_up_cannot_be_regained(void)
 	char text[80] = "x";
 
 	os_confine(&c, text, sizeof text);
-	CHECK_STR(text, ""); /* nothing here yet */
+	CHECK_STR(text, ""); /* no restriction yet */
 }
 
 static void an_event_loop_has_no_ring(void)
 {
-	CHECK(!os_confine_rings()); /* nothing here has any */
+	CHECK(!os_confine_rings()); /* this process has no io_uring */
 }
 
 T_MAIN(T(privileges_that_were_given_up_cannot_be_regained), T(an_event_loop_has_no_ring))

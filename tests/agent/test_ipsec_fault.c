@@ -1,5 +1,5 @@
 /*
- * tests/support/ipsec_fault: the chosen calls fail and do nothing, all others go through.
+ * tests/support/ipsec_fault: the chosen calls fail without effect, all others are passed on.
  */
 #include "crypto/random.h"
 #include "tests/support/ipsec_fault.h"

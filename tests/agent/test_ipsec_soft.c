@@ -16,7 +16,7 @@
 
 #define EVENTS_MAX 64
 
-/* One host: what it was told, and whether that came from within a call. */
+/* One host: its events, and whether one arrived within a call. */
 struct side {
 	struct ipsec *db;
 	struct policy policy;
@@ -64,7 +64,7 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 		s->on_datagram(s);
 }
 
-/* Calls into the back end are marked, so that an event from within one is noticed. */
+/* Marks calls of the back end, to detect an event within a call. */
 static int marked(int result)
 {
 	in_a_call = false;
@@ -131,7 +131,7 @@ static bool wait_events(struct side *s, size_t n)
 	return s->n_events >= n;
 }
 
-/* What arrived meanwhile; for "nothing comes": a packet on loopback is there at once. */
+/* Handles packets that have arrived. Loopback delivers at once, so afterwards none is missing. */
 static void settle(void)
 {
 	for (int i = 0; i < 20; i++)
@@ -266,7 +266,7 @@ static void an_outbound_sa_waits_for_its_activation(void)
 	CHECK(CALL(ipsec_activate(a.db, q.a, &q.to_b, &e)) == 0);
 	CHECK(send_text(&a, "on the second") == 0 && wait_events(&b, 2));
 	CHECK_U64(b.events[1].ctx.id, q.b.id);
-	/* One that only waits does not take the place of the active one that is removed. */
+	/* When the active SA is removed, an SA that is only installed does not become active. */
 	p = reserve_both(SUITE_AES256GCM16, true);
 	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) == 0);
 	CHECK(CALL(ipsec_remove(a.db, q.a, IPSEC_OUTBOUND, &e)) == 0);
@@ -365,7 +365,7 @@ static void removing_a_missing_part_is_no_error(void)
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_BOTH, &e)) == 0);
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_BOTH, &e)) == 0);
 	CHECK(CALL(ipsec_query(a.db, p.a, IPSEC_OUTBOUND, &c, &e)) < 0 && e.code == ERR_DOWN);
-	p = reserve_both(SUITE_AES256GCM16, true); /* reserved only: goes at once */
+	p = reserve_both(SUITE_AES256GCM16, true); /* only reserved: removed at once */
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_BOTH, &e)) == 0);
 	CHECK(CALL(ipsec_install(a.db, p.a, &p.to_a, &p.to_b, &e)) < 0);
 	close_both();
@@ -384,7 +384,7 @@ static void removing_the_selected_sa_selects_the_newest_remaining(void)
 	CHECK(send_text(&a, "on 2") == 0);
 	CHECK(CALL(ipsec_remove(a.db, p[2].a, IPSEC_OUTBOUND, &e)) == 0);
 	CHECK(send_text(&a, "on 1") == 0);
-	CHECK(CALL(ipsec_remove(a.db, p[0].a, IPSEC_OUTBOUND, &e)) == 0); /* not the selected */
+	CHECK(CALL(ipsec_remove(a.db, p[0].a, IPSEC_OUTBOUND, &e)) == 0); /* not the selected one */
 	CHECK(send_text(&a, "still on 1") == 0);
 	CHECK(wait_events(&b, 3));
 	CHECK_U64(b.events[0].ctx.id, p[2].b.id);
@@ -395,7 +395,7 @@ static void removing_the_selected_sa_selects_the_newest_remaining(void)
 	close_both();
 }
 
-/* D8 in small: pairs come and go under way, and every payload arrives. */
+/* D8: pairs are replaced while packets are in flight, and every payload arrives. */
 static void nothing_is_lost_across_rekeys(void)
 {
 	struct pair_of_sides old = {0};
@@ -411,7 +411,7 @@ static void nothing_is_lost_across_rekeys(void)
 			snprintf(text, sizeof text, "%u", sent++);
 			CHECK(send_text(&a, text) == 0);
 		}
-		if (epoch > 0) { /* outbound at once, inbound after what was under way */
+		if (epoch > 0) { /* outbound at once, inbound after the packets in flight */
 			CHECK(CALL(ipsec_remove(a.db, old.a, IPSEC_BOTH, &e)) == 0);
 			CHECK(wait_events(&b, 5));
 			CHECK(CALL(ipsec_remove(b.db, old.b, IPSEC_BOTH, &e)) == 0);
@@ -467,12 +467,12 @@ static void packets_without_an_sa_are_dropped_and_reported(void)
 
 	CHECK(send_text(&a, "first") == 0 && wait_events(&b, 1)); /* number 1 is seen */
 	inject(near, unknown, sizeof unknown);
-	CHECK(wait_events(&b, 2)); /* the first report comes at once */
+	CHECK(wait_events(&b, 2)); /* the first report is sent at once */
 	CHECK(b.events[1].kind == IPSEC_EV_DROPPED && b.events[1].owner == NULL);
 	CHECK(begins(b.events[1].text, "1 unknown SPI; last from 127.0.0.1:"));
 	CHECK(strstr(b.events[1].text, ", SPI 7fffffff") != NULL);
 
-	/* Within a second of it these are counted together. */
+	/* Within a second of it, these are counted together. */
 	for (int i = 0; i < 4; i++)
 		packet[i] = (uint8_t)(p.b_in.n >> (24 - 8 * i));
 	packet[7] = 200;
@@ -481,13 +481,13 @@ static void packets_without_an_sa_are_dropped_and_reported(void)
 	inject(near, packet, sizeof packet); /* wrong ICV */
 	inject(near, packet, 20);            /* a length that the suite does not have */
 	packet[7] = 1;
-	inject(near, packet, sizeof packet); /* number 1 again */
+	inject(near, packet, sizeof packet); /* number 1 repeated */
 	inject(near, "\xff", 1);             /* NAT keepalive: ignored */
 	memset(packet, 0, 4);
 	inject(near, packet, sizeof packet); /* non-ESP marker: ignored */
 	CHECK(wait_events(&b, 3));
 	CHECK_U64(b.events[2].n, 5);
-	CHECK(b.events[2].owner == NULL); /* not all of one peer's */
+	CHECK(b.events[2].owner == NULL); /* of more than one peer */
 	CHECK(begins(b.events[2].text,
 		     "1 wrong sender for its SA, 1 replayed or too old, "
 		     "1 wrong integrity check value, 2 malformed; last from 127.0.0.1:"));
@@ -502,7 +502,7 @@ static void packets_without_an_sa_are_dropped_and_reported(void)
 	close_both();
 }
 
-/* The peer itself may send on the SA only what the policy protects. */
+/* The peer may send only traffic of the policy on the SA. */
 static void an_authentic_packet_of_another_flow_is_dropped(void)
 {
 	struct sockaddr_in sa;
@@ -615,7 +615,7 @@ static void removed_sas_cause_no_events(void)
 	add_both();
 	p = pair_up(SUITE_AES256GCM16, true);
 	a.policy.limits.soft_packets = 1;
-	CHECK(send_text(&a, "x") == 0); /* the warning waits for the loop */
+	CHECK(send_text(&a, "x") == 0); /* the warning is reported from the loop */
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_OUTBOUND, &e)) == 0);
 	settle();
 	CHECK_U64(a.n_events, 0);
@@ -725,7 +725,7 @@ static void names_are_known(void)
 	CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0 && uv_loop_close(&loop) == 0);
 }
 
-/* ---- callbacks that tear down what called them ------------------------------------------- */
+/* ---- callbacks that remove their source ------------------------------------------- */
 
 static void remove_policy(struct side *s)
 {

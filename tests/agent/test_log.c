@@ -1,5 +1,5 @@
 /*
- * agent/os/log: what stands on stderr, read back through a pipe.
+ * agent/os/log: the lines on stderr, read through a pipe.
  */
 #include "agent/os/log.h"
 #include "tests/t.h"
@@ -25,7 +25,7 @@ static void begin(enum log_level level, enum log_style style)
 	log_setup(level, style);
 }
 
-/* What was written since begin(). */
+/* Returns the text since begin(). */
 static const char *end(void)
 {
 	size_t n = 0;
@@ -40,7 +40,7 @@ static const char *end(void)
 	return got;
 }
 
-/* The line behind its time stamp, which is checked for its shape. */
+/* Checks the form of the time stamp. Returns the text after it. */
 static const char *behind_time(const char *line)
 {
 	static const char shape[] = "dddd-dd-ddTdd:dd:dd.dddZ ";
@@ -158,12 +158,12 @@ static void lines_caused_by_unauthenticated_clients_are_limited_and_counted(void
 	log_limited(t + 1001, LOG_INFO, "too early again");
 	CHECK_STR(end(), "<6>41 lines like the next were omitted\n<6>one more\n");
 
-	begin(LOG_INFO, LOG_JOURNAL); /* after a long quiet: ten again, not a hundred */
+	begin(LOG_INFO, LOG_JOURNAL); /* after a long pause: ten again, not a hundred */
 	for (int i = 0; i < 50; i++)
 		log_limited(t + 100000, LOG_INFO, "client %d", i);
 	CHECK_U64(lines(end()), 11);
 
-	begin(LOG_WARN, LOG_JOURNAL); /* what is not wanted costs nothing */
+	begin(LOG_WARN, LOG_JOURNAL); /* lines below the level do not count */
 	for (int i = 0; i < 50; i++)
 		log_limited(t + 200000, LOG_INFO, "client %d", i);
 	log_limited(t + 200000, LOG_WARN, "w");

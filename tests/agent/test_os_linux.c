@@ -1,5 +1,5 @@
 /*
- * agent/os on Linux: whom to trust with files, the control socket, and what the process is told.
+ * agent/os on Linux: trust in files, the control socket, and the environment of the process.
  */
 #define _GNU_SOURCE /* for accept4. NOLINT */
 #include "agent/os/os.h"
@@ -23,7 +23,7 @@
 static char dir[64], path[OS_PATH_MAX];
 static struct err e;
 
-/* A directory of this test alone; every test leaves it empty. */
+/* A directory for this program; every test leaves it empty. */
 static void begin(void)
 {
 	memset(&e, 0, sizeof e);
@@ -49,13 +49,13 @@ static void put_file(const char *name, const char *text, mode_t mode)
 {
 	FILE *f;
 
-	unlink(in_dir(name)); /* an older one may be read-only */
+	unlink(in_dir(name)); /* an older file may be read-only */
 	f = fopen(path, "w");
 	if (CHECK(f != NULL))
 		CHECK(fputs(text, f) >= 0 && fclose(f) == 0 && chmod(path, mode) == 0);
 }
 
-/* The class of reading it, or ERR_NONE when its text is "text". */
+/* Reads the file. Returns the class of the error, or ERR_NONE if its text is "text". */
 static enum err_code read_as(const char *name, enum os_trust trust)
 {
 	size_t len;
@@ -145,7 +145,7 @@ static void only_regular_files_of_a_sane_size_are_read(void)
 	put_file("f", "text", 0600);
 	CHECK(read_as("link", OS_SECRET) == ERR_NONE);
 	put_file("f", "text", 0644);
-	CHECK(read_as("link", OS_SECRET) == ERR_PERM); /* the link's target is judged */
+	CHECK(read_as("link", OS_SECRET) == ERR_PERM); /* the target of the link is checked */
 	put_file("f", "", 0600);
 	CHECK(os_read_file(&text, &len, in_dir("f"), OS_SECRET, &e) == 0 && len == 0);
 	CHECK_STR(text, "");
@@ -192,7 +192,7 @@ static void a_file_is_written_whole_or_not_at_all(void)
 	CHECK(strstr(e.cause, "already exists") != NULL);
 	CHECK(read_as("f", OS_SECRET) == ERR_NONE);
 	CHECK(os_write_file(in_dir("f"), "text", 4, false, false, &e) == 0);
-	CHECK(mode_of("f") == 0644); /* whatever the umask */
+	CHECK(mode_of("f") == 0644); /* regardless of the umask */
 	CHECK(os_write_file(in_dir("no/f"), "text", 4, false, false, &e) < 0);
 	CHECK(e.code == ERR_USAGE);
 	CHECK(os_write_file("/dev/null", "text", 4, false, false, &e) < 0 && e.code == ERR_USAGE);
@@ -204,7 +204,7 @@ static void a_file_is_written_whole_or_not_at_all(void)
 	done();
 }
 
-/* Of many that write a new file at once, one wins. */
+/* Of many processes that write a new file at once, one succeeds. */
 static void an_exclusive_write_has_one_winner(void)
 {
 	int winners = 0;
@@ -286,7 +286,8 @@ static void default_paths_depend_on_user_and_environment(void)
 		CHECK_STR(out, "/c/sapair");
 		os_control_path(out);
 		CHECK_STR(out, "/r/sapair/control.sock");
-		setenv("XDG_CONFIG_HOME", "relative", 1); /* ignored, as its rules say */
+		setenv("XDG_CONFIG_HOME", "relative",
+		       1); /* ignored, as its specification requires */
 		setenv("HOME", "/h", 1);
 		unsetenv("XDG_RUNTIME_DIR");
 		os_config_dir(out);
@@ -348,12 +349,12 @@ static void a_stale_socket_is_removed_and_a_live_one_is_not(void)
 	int fd;
 
 	begin();
-	CHECK(os_control_clear_stale(in_dir("c"), &e) == 0); /* nothing there */
+	CHECK(os_control_clear_stale(in_dir("c"), &e) == 0); /* no socket */
 	fd = listen_at(path);
 	CHECK(os_control_clear_stale(path, &e) < 0 && e.code == ERR_USAGE);
 	CHECK(strncmp(e.cause, "an agent is already running at /tmp/", 36) == 0);
 	CHECK(os_exists(path));
-	close(fd); /* as a killed agent leaves it */
+	close(fd); /* as after a killed agent */
 	CHECK(os_exists(path));
 	CHECK(os_control_clear_stale(path, &e) == 0 && !os_exists(path));
 	put_file("c", "text", 0600);
@@ -368,7 +369,7 @@ static void on_nobody(void *arg)
 
 static unsigned slow_us;
 
-/* In front of libc's: between the look at a socket and its removal there may be a while. */
+/* Replaces that of libc: adds a delay between the check of a socket and its removal. */
 int unlink(const char *name)
 {
 	if (slow_us > 0)
@@ -376,8 +377,8 @@ int unlink(const char *name)
 	return unlinkat(AT_FDCWD, name, 0);
 }
 
-/* A process that takes the control socket when told: 0 when it did, 3 when it was refused because
- * an agent runs. Who has it keeps it until all have said how it went. */
+/* A process that listens at the control socket on a signal: 0 on success, 3 if an agent already runs.
+ * A process that succeeds keeps the socket until all have reported their result. */
 static void start_when_told(int go, int said, int end)
 {
 	struct os_control *c;
@@ -408,7 +409,7 @@ static void of_agents_that_start_at_once_one_has_the_socket(void)
 		unsigned how[8] = {0};
 		char byte;
 
-		if (round % 3 != 0) { /* as a killed agent leaves it; or nothing at all */
+		if (round % 3 != 0) { /* a socket as after a killed agent, or none */
 			unlink(path);
 			close(listen_at(path));
 		} else {
@@ -422,7 +423,7 @@ static void of_agents_that_start_at_once_one_has_the_socket(void)
 				close(end[1]);
 				start_when_told(go[0], said[1], end[0]);
 			}
-		close(go[1]); /* now */
+		close(go[1]); /* start all */
 		for (unsigned i = 0; i < STARTS; i++)
 			if (CHECK(read(said[0], &byte, 1) == 1))
 				how[byte & 7]++;
@@ -435,7 +436,7 @@ static void of_agents_that_start_at_once_one_has_the_socket(void)
 		}
 		CHECK_U64(how[0], 1);
 		CHECK_U64(how[3], STARTS - 1);
-		CHECK(!os_exists(in_dir("c.lock"))); /* nothing is left beside the socket */
+		CHECK(!os_exists(in_dir("c.lock"))); /* no lock file is left */
 		in_dir("c");
 	}
 	done();
@@ -454,7 +455,7 @@ static void a_start_waits_for_another_but_not_for_ever(void)
 	CHECK(os_control_listen(&c, &loop, in_dir("c"), on_nobody, NULL, &e) < 0 && c == NULL);
 	CHECK(e.code == ERR_USAGE && strstr(e.cause, "another agent") != NULL && e.hint != NULL);
 	CHECK(!os_exists(path));
-	close(lock); /* a start that was killed: its lock is gone, its file is not */
+	close(lock); /* as after a start that was killed: the lock is released, the file exists */
 	CHECK(os_control_listen(&c, &loop, path, on_nobody, NULL, &e) == 0 && os_exists(path));
 	CHECK(!os_exists(in_dir("c.lock")));
 	os_control_unlisten(c);
@@ -634,7 +635,7 @@ static bool first_line(const char *name, char *line, int size)
 	return got;
 }
 
-/* Last: it changes this process. */
+/* The last test, because it changes this process. */
 static void a_hardened_process_has_its_restrictions(void)
 {
 	struct rlimit r;

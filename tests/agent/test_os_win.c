@@ -1,6 +1,6 @@
 /*
- * tests/agent/test_os_win.c - what Windows alone has: the event log's texts, rights of files and of the
- * control pipe.
+ * tests/agent/test_os_win.c - Windows only: the texts of the event log, rights of files and of the control
+ * pipe.
  */
 #include <winsock2.h>
 #include <windows.h>
@@ -14,7 +14,7 @@
 #include "agent/ipsec/wfp/db.h"
 #include "tests/t.h"
 
-/* The program that was built with us: build/win/sapair.exe, from build/win/tests/agent. */
+/* The program of the same build: build/win/sapair.exe, from build/win/tests/agent. */
 static HMODULE open_program(void)
 {
 	wchar_t path[MAX_PATH + 32];
@@ -106,7 +106,7 @@ static void in_folder(char path[OS_PATH_MAX], const char *name)
 	CHECK(os_path_join(path, folder, name, NULL) == 0);
 }
 
-/* Ours, SYSTEM's and Administrators' as "D:P" says; then also(sid) in SDDL. */
+/* Sets full rights for the user, SYSTEM and Administrators, and the entries of also, in SDDL. */
 static void set_rights(const char *path, const char *also)
 {
 	PSECURITY_DESCRIPTOR sd = NULL;
@@ -149,7 +149,7 @@ static void a_key_that_everyone_can_read_is_refused(void)
 	CHECK(e.code == ERR_PERM);
 	CHECK(strstr(e.cause, "a.key: Everyone may read or write a secret") != NULL);
 	CHECK(e.hint != NULL && strstr(e.hint, "icacls FILE /inheritance:r") != NULL);
-	CHECK(is_read(path, OS_CONFIG, &e)); /* what is no secret may be read */
+	CHECK(is_read(path, OS_CONFIG, &e)); /* a file without secrets may be read */
 	set_rights(path, "(A;;FRFW;;;WD)");
 	CHECK(!is_read(path, OS_CONFIG, &e));
 	CHECK(strstr(e.cause, "Everyone may write it") != NULL);
@@ -200,7 +200,7 @@ static void our_sid(char out[192])
 	CloseHandle(token);
 }
 
-/* Of an open pipe: its list of rights in SDDL. */
+/* The rights of an open pipe in SDDL. */
 static void rights_of(HANDLE h, char *out, size_t size)
 {
 	PSECURITY_DESCRIPTOR sd = NULL;

@@ -108,6 +108,19 @@ static void policy_add(const struct privsep_request *r, struct privsep_grant *gr
 	MUST(free_grant->number != 0);
 }
 
+static void policy_change(const struct privsep_request *r, struct privsep_grant *grant)
+{
+	struct installed *p = policy_of(r->policy);
+
+	MUST(p != NULL && grant != NULL && grant->used && has_peer[config_now][p->peer]);
+	MUST(strcmp(r->add.peer, p->peer == 1 ? "gamma" : "beta") == 0);
+	for (size_t i = 0; i < POLICIES; i++)
+		MUST(&policies[i] == p || !policies[i].on || !policies[i].allowed ||
+		     policies[i].peer != p->peer);
+	privsep_grant_change(&grants, grant);
+	p->allowed = true;
+}
+
 static void policy_remove(const struct privsep_request *r, struct privsep_grant *grant)
 {
 	struct installed *p = policy_of(r->policy);
@@ -224,6 +237,9 @@ static void perform(const struct privsep_request *r)
 	case PRIVSEP_POLICY_ADD:
 		policy_add(r, grant);
 		break;
+	case PRIVSEP_POLICY_CHANGE:
+		policy_change(r, grant);
+		break;
 	case PRIVSEP_POLICY_REMOVE:
 		policy_remove(r, grant);
 		break;
@@ -319,6 +335,8 @@ static void made_up(struct tape *t, enum privsep_op op)
 
 	switch (op) {
 	case PRIVSEP_POLICY_ADD:
+	case PRIVSEP_POLICY_CHANGE:
+		r.policy = op == PRIVSEP_POLICY_CHANGE ? tape_byte(t) % 8 : 0;
 		if (grants.n_peers > 0)
 			r.add = grants.peers[tape_byte(t) % grants.n_peers].policy;
 		if (r.add.local.len == 0)

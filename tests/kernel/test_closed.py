@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.agent import wait_paired
 from harness.kernel import PORT, main
 from harness.netns import inside, sh, v4, v6
+from harness.program import expect_exit
 from harness.settings import SAPAIR
 from harness.tap import check, equal, has, test
 from harness.traffic import Flow
@@ -52,9 +54,31 @@ def take_port(w, host, address, port, kind="SOCK_STREAM"):
     return p
 
 
+SEND_ALWAYS = """
+import socket, time
+s = socket.socket(socket.%s, socket.SOCK_DGRAM)
+print('sending', flush=True)
+while True:
+    try:
+        s.sendto(b'x', ('%s', 9))
+    except OSError:
+        pass
+    time.sleep(0.001)
+"""
+
+
+def keep_sending(w, host, address):
+    p = subprocess.Popen(inside(host) + ["python3", "-c", SEND_ALWAYS % (family(address), address)],
+                         stdout=subprocess.PIPE, text=True)
+    w.cleanups.append(p.kill)
+    equal(p.stdout.readline(), "sending\n", "sender")
+    return p
+
+
 def esp_or_nothing(w):
     c = w.wire()
     check(c["others"] == 0, "wire: %s" % c)
+    return c
 
 
 @test
@@ -130,6 +154,82 @@ def plan_closes_the_peers_of_peers_d_too(w):
     w.agents.clear()
     check(len(w.policies("alpha")) >= 4, "policies: %s" % w.policies("alpha"))
     send("alpha", v4("beta"))
+    esp_or_nothing(w)
+
+
+def with_senders(w, address=v4, **more):
+    peer = lambda name: dict({"name": name, "address": address(name)}, **more)
+    a, b = w.agent("alpha", peer("beta"), address=address), w.agent("beta", peer("alpha"), address=address)
+    a.start()
+    b.start()
+    wait_paired(a, b)
+    senders = [keep_sending(w, "alpha", address("beta")), keep_sending(w, "beta", address("alpha"))]
+    return a, b, senders
+
+
+def reload_all(agents, **members):
+    for x in agents:
+        x.config["peers"][0].update(members)
+        x.write_config()
+        expect_exit(x.cli("reload"))
+
+
+@test
+def a_pair_that_is_taken_down_is_seen_by_the_watch(w):
+    w.expect_clear = True
+    a, b, _ = with_senders(w)
+    for x, peer in ((a, "beta"), (b, "alpha")):
+        expect_exit(x.cli("down", peer))
+    time.sleep(0.2)
+    c = w.wire()
+    check(c["others"] > 20, "wire: %s" % c)
+
+
+@test
+def a_reload_that_changes_the_policy_never_opens_it(w):
+    for address in (v4, v6):
+        w.watch = Flow("wire", "watch", "any", PORT).ready()
+        a, b, senders = with_senders(w, address)
+        for members in ({"exempt": ["icmp", "tcp/22"]}, {"exempt": ["tcp/22", "tcp/23", "icmp"]},
+                        {"encap": "tunnel"}, {"protect": ["udp/9", "tcp/80"]}, {"udp": True},
+                        {"protect": ["all"], "encap": "transport", "exempt": []}, {"role": "listen"}):
+            reload_all((a, b) if "role" not in members else (a,), **members)
+            if address is v6 or "role" in members:
+                continue  # a change each, without waiting
+            wait_paired(a, b)
+        wait_paired(a, b)
+        for x in (a, b):
+            equal({d["change"] for d in plan(x)}, {"keep"}, "policies of %s" % x.name)
+        for p in senders:
+            p.kill()
+            p.wait()
+        c = esp_or_nothing(w)
+        check(c["esp"] + c["esp_udp"] > 500, "wire: %s" % c)
+        for x in (a, b):
+            x.stop()
+            sh(SAPAIR, "clean", host=x.name)
+        w.agents.clear()
+
+
+def plan(agent):
+    p = subprocess.run(inside(agent.name) + [SAPAIR, "plan", agent.config_path, "--json"], capture_output=True, text=True)
+    return [json.loads(line) for line in p.stdout.splitlines()]
+
+
+@test
+def a_reload_whose_new_policy_cannot_be_installed_keeps_the_former_one(w):
+    a, b, _ = with_senders(w)
+    foreign = ["src", v4("alpha"), "dst", v4("beta"), "proto", "tcp", "sport", "23", "dir", "out"]
+    sh("ip", "xfrm", "policy", "add", *foreign, "action", "allow", host="alpha")
+    before = w.policies("alpha")
+    a.config["peers"][0]["exempt"] = ["icmp", "tcp/23"]
+    a.write_config()
+    equal(expect_exit(a.cli("reload"), 7).doc("reload")["removing"], ["beta"], "peers whose policy stays")
+    equal(sorted(x.split("tmpl")[0] for x in w.policies("alpha")), sorted(x.split("tmpl")[0] for x in before),
+          "policies")
+    sh("ip", "xfrm", "policy", "delete", *foreign, host="alpha")
+    reload_all((b,), exempt=["icmp", "tcp/23"])
+    wait_paired(a, b)
     esp_or_nothing(w)
 
 

@@ -197,5 +197,41 @@ def the_hard_lifetime_without_a_peer_stops_traffic_and_lets_nothing_out(w):
     check(w.stat("alpha")["XfrmOutNoStates"] > 0, "nothing was stopped")
 
 
+def change_address(words):
+    sh("ip", "address", *words, "dev", "e", host="alpha")
+
+
+@test
+def an_own_address_that_goes_takes_the_pair_down_until_it_is_back(w):
+    a, b = w.pair()
+    since = time.monotonic()
+    change_address(["del", v4("alpha") + "/24"])
+    p = a.wait_peer("beta", "is not up", lambda p: p["state"] != "up", limit=5)
+    check(time.monotonic() - since < 2, "told after %.1f s" % (time.monotonic() - since))
+    check("epoch" not in p and not p["verified"], "a pair: %s" % p)
+    check("not on this host" in a.log(), "log: %s" % a.log())
+    equal(len(w.policies("alpha")), 4, "policies: still closed")
+    expect_exit(a.cli("status", "beta"), 3)
+    change_address(["add", v4("alpha") + "/24"])
+    wait_paired(a, b)
+
+
+@test
+def a_pair_moves_to_another_own_address(w):
+    other = "10.9.0.21"
+    a = w.agent("alpha", "beta", listen=None).start()
+    b = w.agent("beta", {"name": "alpha", "address": v4("alpha"), "identity": "alpha"},
+                {"name": "moved", "address": other, "identity": "alpha"}).start()
+    wait_paired(a, b)
+    change_address(["del", v4("alpha") + "/24"])
+    change_address(["add", other + "/24"])
+    b.wait_peer("moved", "is up", lambda p: p["verified"])
+    p = a.wait_peer("beta", "is up", lambda p: p["verified"])
+    equal(p["local"], other, "own address")
+    equal(len(a.status()["peers"]), 1, "peers")
+    until(lambda: not any(v4("alpha") + "/" in text for text in w.policies("alpha")), "no policy of the old address")
+    equal(len(w.policies("alpha")), 4, "policies")
+
+
 if __name__ == "__main__":
     main()

@@ -55,8 +55,10 @@ def ipv6_pairs_with_empty_neighbour_tables(w):
     only_esp(w)
 
 
-def doctor(w, agent, rc):
-    d = expect_exit(agent.run("doctor", "--config", agent.config_path, "--json"), rc).doc("doctor")
+def doctor(w, agent, *statuses):
+    r = agent.run("doctor", "--config", agent.config_path, "--json")
+    check(r.rc in statuses, "exit status %d, wanted one of %s: %s" % (r.rc, statuses, r))
+    d = r.doc("doctor")
     return {(c["check"], c.get("peer", "")): (c["state"], c["text"], c.get("hint", "")) for c in d["checks"]}
 
 
@@ -98,7 +100,8 @@ def an_address_in_a_vrf_is_named_and_ip_vrf_exec_pairs(w):
     a.prefix = a.prefix + ["sh", "-c", "mount -t cgroup2 c /sys/fs/cgroup; exec ip vrf exec blue \"$@\"", "sh"]
     a.start()
     wait_paired(a, b)
-    equal(doctor(w, a, 0)["addresses", ""][0], "ok", "inside of the VRF")
+    # 8: whether the pair is protected cannot be judged by the routes of the VRF yet.
+    equal(doctor(w, a, 0, 8)["addresses", ""][0], "ok", "inside of the VRF")
 
 
 @test

@@ -2,7 +2,7 @@
 """Removes one check at a time from a copy of the tree, builds it, and runs the tests that docs/security.md
 names for the check: each must fail.
 
-    make mutants                                    all that need no kernel of their own
+    make mutants                                    all except those in the kernel
     python3 tests/mutants/mutants.py [WORD ...]     those whose name contains a WORD ("S2": in the kernel)
 
 A check whose text is not in the source is an error: this list must follow the code. The unchanged tree must
@@ -20,9 +20,9 @@ COPY = os.path.join(ROOT, "build", "mutants")
 LINUX = os.path.join("build", "linux")
 TIME = 600
 
-# name, file, what stands there, what stands there instead, tests
+# name, file, text, its replacement, tests
 MUTANTS = [
-    ("S1 the judge's word on a certificate", "crypto/tls.c",
+    ("S1 the check of a certificate", "crypto/tls.c",
      "\t*flags = flag_of(t->cert);\n", "\tt->cert = CERT_OK;\n\t*flags = 0;\n",
      ["test_tls", "soft/test_identity.py"]),
     ("S2 a required policy is made optional in the kernel", "agent/ipsec/xfrm/policy.c",
@@ -66,7 +66,7 @@ MUTANTS = [
     ("S9 capabilities", "agent/os/linux/confine.c",
      "\tif (syscall(SYS_capset, &head, caps) == 0)", "\tif (caps[0].effective < 1u << 31)",
      ["test_confine"]),
-    ("S9 the helper looks at the address", "agent/privsep/policy.c",
+    ("S9 the helper checks the address", "agent/privsep/policy.c",
      "if (!addr_equal(&want->remote, &is->remote))", "if (false)", ["test_privsep"]),
     ("S9 the helper installs what was reserved", "agent/privsep/policy.c",
      "k->context != NULL && k->context->reserved, \"reserved\"", "true, \"reserved\"", ["test_privsep"]),
@@ -86,11 +86,11 @@ MUTANTS = [
      "if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {", "if (fd < 0) {",
      ["test_os_linux"]),
 ]
-ALONE = ("S2",)  # only when named: a kernel of its own takes minutes
+ALONE = ("S2",)  # only if named: a test in a kernel takes minutes
 
 
 def copy():
-    """Sources and objects, with their times, so that little has to be built again."""
+    """Sources and objects, with their times, so that few have to be built again."""
     shutil.rmtree(COPY, ignore_errors=True)
     os.makedirs(os.path.join(COPY, "build"))
     for name in ("Makefile", "agent", "crypto", "proto", "scripts", "tests", "docs"):
@@ -100,7 +100,7 @@ def copy():
 
 
 def program_of(test):
-    """What has to be built for a test."""
+    """The target to build for a test."""
     if ".py" in test:
         return [LINUX + "/sapair", LINUX + "-test/sapair", LINUX + "/fault.so"]
     name = test.split()[0]
@@ -115,7 +115,7 @@ def make(targets):
 
 
 def failures(test):
-    """How many tests failed; a program that crashed or printed no test counts as one."""
+    """The number of failed tests; a program that crashed or printed no test counts as one."""
     if ".py" in test:
         argv = [sys.executable, "-B", "tests/" + test]
     else:
@@ -150,12 +150,12 @@ def main():
     print("1..%d" % (len(chosen) + 1))
     broken = make([p for t in every for p in program_of(t)])
     bad = [t for t in every if broken or failures(t)]
-    print("%sok 1 - the tree as it is passes" % ("not " if bad else ""))
+    print("%sok 1 - the unchanged tree passes" % ("not " if bad else ""))
     for line in (broken or "").splitlines() + bad:
         print("#  " + line)
     failed = bool(bad)
     for number, (name, path, old, new, tests) in enumerate(chosen, 2):
-        if old is None:  # built into the program of the test
+        if old is None:  # an option of the test program
             failed_tests = {t: failures(t) for t in tests}
         else:
             changed, text = change(path, old, new)
@@ -168,7 +168,7 @@ def main():
         if old is not None and broken:
             counts = "it does not build:\n#  " + broken.replace("\n", "\n#  ")
         failed = failed or bool(missed)
-        print("%sok %d - without it tests fail: %s" % ("not " if missed else "", number, name))
+        print("%sok %d - a test detects the removal of: %s" % ("not " if missed else "", number, name))
         print("#  " + counts, flush=True)
     return 1 if failed else 0
 

@@ -4,10 +4,13 @@
 An honest pair runs at the same agent beside each unauthenticated client and must not change.
 """
 
+import json
 import os
 import secrets
+import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import time
 
@@ -19,7 +22,7 @@ from harness.identity import identity
 from harness.lab import Lab
 from harness.program import expect_exit, run_sapair
 from harness.settings import ALPHA, BETA, GAMMA, LIMIT, SLOW
-from harness.tap import check, equal, has, main, test, until
+from harness.tap import Skip, check, equal, has, main, test, until
 
 REFUSE = "we refuse the certificate of " + GAMMA
 
@@ -464,6 +467,65 @@ def a_wrong_or_echoed_ppk_proof_is_refused(lab):
         link = connect_tls(a, lab, identity("gamma"))
         link.send(hello(ppk=ppk_check(link.exporter(), bytes.fromhex(ppk), True)))
         a.wait_peer("gamma", "has a link", lambda p: p["link"] == "up")
+
+
+def openssl_leaf(lab, name, *extensions):
+    """A certificate as another CA makes it; returns its path. The CA is own-ca.crt of the lab's directory."""
+    if not shutil.which("openssl"):
+        raise Skip("no openssl: install it")
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=lab.dir, check=True, capture_output=True, timeout=LIMIT)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    if not os.path.exists(lab.path("own-ca.crt")):
+        openssl("req", "-x509", *key, "-keyout", "own-ca.key", "-out", "own-ca.crt", "-days", "99", "-subj", "/CN=corp",
+                "-addext", "keyUsage=critical,keyCertSign")
+    openssl("req", *key, "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
+    lab.write(name + ".ext", "".join(e + "\n" for e in extensions))
+    openssl("x509", "-req", "-in", name + ".csr", "-CA", "own-ca.crt", "-CAkey", "own-ca.key", "-CAcreateserial",
+            "-days", "90", "-extfile", name + ".ext", "-out", name + ".crt")
+    os.chmod(lab.path(name + ".key"), 0o600)
+    return lab.path(name + ".crt")
+
+
+@test
+def an_own_certificate_is_judged_as_peers_judge_it(lab):
+    san = "subjectAltName="
+    rows = (  # extensions; connects, accepts; words of a reason; role of the peer for which check is silent
+        ([san + "URI:sapair:a"], True, True, None, None),
+        ([san + "IP:127.0.0.1", "extendedKeyUsage=serverAuth"], False, True, "needs clientAuth", "listen"),
+        ([san + "IP:127.0.0.1", "extendedKeyUsage=clientAuth"], True, False, "needs serverAuth", "dial"),
+        ([san + "IP:127.0.0.1", "extendedKeyUsage=emailProtection"], False, False, "emailProtection", None),
+        ([san + "DNS:a.example"], True, True, "DNS a.example", None),
+    )
+    for i, (extensions, connects, accepts, reason, role) in enumerate(rows):
+        name = "leaf%d" % i
+        crt = openssl_leaf(lab, name, *extensions)
+        shown = expect_exit(run_sapair("id", "show", crt, "--json")).doc("id")
+        equal((shown["connects"], shown["accepts"]), (connects, accepts), extensions)
+        check(any(reason in r for r in shown["reasons"]) if reason else not shown["reasons"], shown)
+        for peer_role in ("both", "listen", "dial"):
+            config = lab.write(name + ".json", json.dumps({
+                "backend": "soft", "certificate": crt, "key": lab.path(name + ".key"), "ca": lab.path("own-ca.crt"),
+                "peers": [{"name": "b", "address": BETA, "role": peer_role}]}))
+            os.chmod(config, 0o600)
+            warnings = expect_exit(run_sapair("check", config, "--json")).doc("check")["warnings"]
+            silent = not reason or peer_role == role
+            check(any(reason in w for w in warnings) if not silent else not warnings,
+                  "%s %s: %s" % (extensions, peer_role, warnings))
+        doctor = run_sapair("doctor", "--config", config, "--json").doc("doctor")["checks"]
+        own = [c for c in doctor if c["check"] == "certificate"]
+        check(own[0]["text"].startswith("a" if i == 0 else "CN=leaf"), "an empty name: %s" % own)
+
+
+@test
+def a_certificate_that_no_peer_accepts_is_told_at_the_start(lab):
+    crt = openssl_leaf(lab, "alpha", "subjectAltName=DNS:a.example")
+    a = lab.agent("alpha", lab.peer_of("beta"), certificate=crt, key=lab.path("alpha.key"),
+                  ca=lab.path("own-ca.crt")).start()
+    a.wait_log("peers will refuse our certificate unless they have its pin: ")
+    has(a.log(), "DNS a.example")
 
 
 if __name__ == "__main__":

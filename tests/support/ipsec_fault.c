@@ -1,5 +1,5 @@
 /*
- * tests/support/ipsec_fault.c - a back end in front of another one, in which chosen calls fail.
+ * tests/support/ipsec_fault.c - a back end that passes calls to another one, except chosen calls, which fail.
  */
 #include "tests/support/ipsec_fault.h"
 
@@ -31,16 +31,16 @@ static const char *const call_names[CALLS] = {
 };
 
 #define PARTS_MAX 8
-#define ALWAYS 0 /* in place of a call's number, which counts from 1 */
+#define ALWAYS 0 /* instead of a number, which counts from 1 */
 
 struct faulty {
 	struct ipsec db;
-	struct ipsec_ops ops; /* ours, with the name of the back end behind */
+	struct ipsec_ops ops; /* with the name of the other back end */
 	struct ipsec *inner;
 	struct {
 		enum call call;
 		unsigned number;
-		bool unknown; /* it is done, and the answer is lost */
+		bool unknown; /* performed, but the answer is lost */
 	} parts[PARTS_MAX];
 	size_t n_parts;
 	unsigned calls[CALLS]; /* so far */
@@ -51,8 +51,8 @@ static struct faulty *of(struct ipsec *db)
 	return (struct faulty *)(void *)db;
 }
 
-/* Counts the call. 0: it is to be done; -1: it fails; IPSEC_UNKNOWN: it is to be done, and its answer
- * is lost. */
+/* Counts the call. Returns 0: pass it on; -1: it fails; IPSEC_UNKNOWN: pass it on and lose the
+ * answer. */
 static int fails(struct ipsec *db, enum call c, struct err *e)
 {
 	struct faulty *f = of(db);
@@ -165,7 +165,7 @@ static int fault_send(struct ipsec *db, struct policy *p, const uint8_t *data, s
 	return ipsec_send(of(db)->inner, p, data, n, e);
 }
 
-/* One part at *rule, which moves behind it. */
+/* Reads one part at *rule and moves *rule after it. */
 static bool take_part(struct faulty *f, const char **rule)
 {
 	const char *colon = strchr(*rule, ':'), *c;
@@ -265,7 +265,7 @@ int __wrap_ipsec_open(struct ipsec **db, const char *name, const struct ipsec_en
 	wrapped = ipsec_fault_wrap(*db, rule);
 	if (wrapped == NULL) {
 		ipsec_close(*db);
-		return err_set(e, ERR_USAGE, "SAPAIR_TEST_FAULT: %s is no rule", rule);
+		return err_set(e, ERR_USAGE, "SAPAIR_TEST_FAULT: %s is not a rule", rule);
 	}
 	*db = wrapped;
 	return 0;

@@ -160,13 +160,13 @@ bool labfile_fresh(const struct lab *lab, const uint8_t source[SHA256_LEN], cons
 
 /* ---- making ---------------------------------------------------------------------------- */
 
-/* What the certificates of a lab have in common. */
+/* The common parts of a lab's certificates and bundles. */
 struct making {
 	const struct lab *lab;
 	const uint8_t *source;
 	const char *dir;
 	bool force;
-	struct cert_params wish; /* dates and marks */
+	struct cert_params wish; /* dates, and the mark of a lab */
 	struct pem_pair ca;
 };
 

@@ -27,7 +27,7 @@ static const char *const files[] = {COPY, HOW, TAG}; /* the tag is removed last:
 
 const char *const lab_location_words[] = {"namespaces", "loopback", "ssh"};
 
-/* ---- the folder ------------------------------------------------------------------------ */
+/* ---- the directory ------------------------------------------------------------------------ */
 
 /* The directory's name contains a hash of the lab file's path: two lab files may have the same
  * lab name. */
@@ -113,7 +113,7 @@ static void ignore_event(void *arg, const struct ipsec_event *ev)
 	(void)ev;
 }
 
-/* Does the system's own back end work here? */
+/* Does the IPsec back end of the system work on this machine? */
 static bool system_has_ipsec(void)
 {
 	struct ipsec_env env = {.on_event = ignore_event, .tries_only = true};
@@ -131,7 +131,7 @@ static bool system_has_ipsec(void)
 	return works;
 }
 
-/* Names the back end of a lab on this machine: soft where its hosts cannot have the kernel's. */
+/* Chooses the back end of a lab on this machine: soft if its hosts cannot use that of the system. */
 static void choose_backend(struct lab_session *r)
 {
 	if (strcmp(r->lab.backend, "auto") == 0 &&
@@ -242,7 +242,7 @@ static bool has_ssh(const struct lab *lab)
 	return false;
 }
 
-/* ---- settling -------------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------------- */
 
 /* Is the first host's TCP port free? */
 static bool is_free(const struct lab_session *r)
@@ -273,8 +273,8 @@ static bool is_unused(struct lab_session *r)
 	return r->where != LAB_LOOPBACK || has_loopback(&r->lab) || is_free(r);
 }
 
-/* Chooses a tag and stores it before anything is named after it: after an interrupted `up`, what
- * it has made can be found. */
+/* Chooses a tag and stores it before any object is named after it, so that the objects of an
+ * interrupted `up` can be found. */
 static int make_tag(struct lab_session *r, struct err *e)
 {
 	uint8_t bytes[TAG_BYTES];
@@ -343,7 +343,7 @@ bool lab_location_is_partial(struct lab_session *r)
 	return true;
 }
 
-/* Is it a temporary file of os_write_file(), left behind by a kill? */
+/* Is it a temporary file of os_write_file(), left by a process that was killed? */
 static bool is_half(const char *name, const char *of)
 {
 	const size_t n = strlen(of);

@@ -1,6 +1,6 @@
 /*
- * agent/cli/lab/location.h - where a lab is: its directory, the names that this machine sees of
- * it, its addresses.
+ * agent/cli/lab/location.h - the location of a lab: its directory, its names on this machine, its
+ * addresses.
  */
 #ifndef SAPAIR_AGENT_CLI_LAB_LOCATION_H
 #define SAPAIR_AGENT_CLI_LAB_LOCATION_H
@@ -14,8 +14,7 @@ int lab_location_find_dir(struct lab_session *r, struct err *e);
 bool lab_location_read_tag(struct lab_session *r);
 /* Is the lab up, according to its directory? Sets where and the addresses. */
 bool lab_location_is_up(struct lab_session *r);
-/* Decides where the hosts of a new lab are, creates its directory and namespaces, and records
- * it. */
+/* Chooses the location of a new lab, creates its directory and namespaces, and records it. */
 int lab_location_create(struct lab_session *r, struct err *e);
 /* Was an `up` interrupted before it started agents? Its namespaces may exist. */
 bool lab_location_is_partial(struct lab_session *r);

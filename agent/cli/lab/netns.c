@@ -40,8 +40,8 @@ static int run_script(const struct lab_session *r,
 	return rc;
 }
 
-/* A bridge in a namespace of its own connects the hosts. `ip -batch` keeps the number of
- * processes low. */
+/* A bridge in a separate namespace connects the hosts. `ip -batch` keeps the number of processes
+ * low. */
 static void write_creation(struct parallel_text *t, const struct lab_session *r)
 {
 	char addr[ADDR_TEXT];

@@ -10,7 +10,7 @@
 bool netns_work(void);
 /* Makes all of them, and removes all of them if that fails. Those that exist are replaced. */
 int netns_make(const struct lab_session *r, struct err *e);
-/* Removes all of them, and ends what runs in them. */
+/* Removes all of them, and kills the processes in them. */
 int netns_remove(const struct lab_session *r, struct err *e);
 bool netns_exists(const char *name);
 

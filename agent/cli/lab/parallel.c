@@ -16,7 +16,7 @@
 
 struct pool;
 
-/* A command that runs. */
+/* A running command. */
 struct child {
 	struct pool *pool;
 	struct parallel_command *command;
@@ -25,7 +25,7 @@ struct child {
 	uv_timer_t timer;
 	uv_write_t write;
 	unsigned handles; /* not closed yet */
-	char *buf;        /* stdout that is not a whole line yet */
+	char *buf;        /* an incomplete line of stdout */
 	size_t have, size;
 };
 
@@ -79,8 +79,8 @@ static void on_exit_(uv_process_t *p, int64_t status, int signal_number)
 	struct child *r = p->data;
 
 	end_child(r, signal_number != 0 ? 128 + signal_number : (int)status);
-	/* The output pipes close at their end of file, except after a kill: a grandchild may
-	 * hold them. */
+	/* The output pipes close at end of file, except after a kill: a grandchild may keep them
+	 * open. */
 	if (r->command->timed_out)
 		close_output(r);
 }

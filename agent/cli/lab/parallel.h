@@ -24,7 +24,7 @@ struct parallel_command {
 	/* Set by parallel_run(). */
 	bool started, timed_out;
 	int status;                    /* exit status; 128 + N: killed by signal N */
-	char err[PARALLEL_STDERR_MAX]; /* the beginning of stderr; or why it has not started */
+	char err[PARALLEL_STDERR_MAX]; /* the beginning of stderr; or the reason why it did not start */
 	size_t err_len;
 };
 

@@ -9,7 +9,7 @@
 #define LAB_STEP_MS 60000u /* limit of a step that usually takes a second */
 
 /*
- * What to run: exactly one of script, args and batch.
+ * A command: exactly one of script, args and batch.
  *
  *   script  a shell script, where "$d" is the host's directory, "$c" its control socket, "$p" the
  *           program, $alone 1 if it has a network namespace, $soft 1 for the back end soft. Windows
@@ -38,7 +38,7 @@ struct lab_command {
 	uint64_t timeout_ms; /* 0: LAB_STEP_MS */
 };
 
-/* Runs it. -1 only if nothing could be run. */
+/* Runs the command. -1 only if none could be run. */
 int lab_remote_run(struct lab_session *r, const struct lab_command *command, struct err *e);
 
 /* The session and the host that a command belongs to, for on_line(). */

@@ -6,8 +6,8 @@
 
 /*
  * ours PID     is it our agent?
- * others       is another agent running on this host? Then SAs and policies may be its own, and are
- *              neither removed nor reported. ($alone: the host has a namespace, so all are ours.)
+ * others       is another agent running on this host? Then SAs and policies may belong to it, and are
+ *              neither removed nor reported. ($alone: all objects of the namespace belong to the lab.)
  * end TICKS    waits for our agent to exit, at most TICKS times 50 ms; then kills it.
  */
 #define LAB_SCRIPT_COMMON                                                                             \

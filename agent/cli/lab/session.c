@@ -1,5 +1,5 @@
 /*
- * agent/cli/lab/session.c - what is known of a lab that runs: opens it, frees it.
+ * agent/cli/lab/session.c - opens and frees the state of a running lab.
  */
 #include "agent/cli/lab/session.h"
 

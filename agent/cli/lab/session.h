@@ -1,12 +1,9 @@
 /*
- * agent/cli/lab/session.h - what is known of a lab that runs: where its hosts are, and what they
- * have answered.
+ * agent/cli/lab/session.h - the state of a running lab: the location of its hosts, and their replies.
  *
- * Every host is reached by a shell: on this machine (in a network namespace, or on a loopback
- * address)
- * or through ssh. The scripts are the same everywhere. Windows hosts have no such shell: they get
- * their
- * files by sftp, and run only the program itself (windows.h).
+ * A shell runs the commands of every host: on this machine (in a network namespace, or on a loopback
+ * address) or through ssh. The scripts are the same everywhere. Windows hosts have no such shell: they
+ * get their files by sftp, and run only the program itself (windows.h).
  */
 #ifndef SAPAIR_AGENT_CLI_LAB_SESSION_H
 #define SAPAIR_AGENT_CLI_LAB_SESSION_H
@@ -16,7 +13,7 @@
 #include "agent/cli/lab/parallel.h"
 #include "agent/cli/show.h"
 
-/* Options of every verb of a lab that runs. */
+/* Options of every verb for a running lab. */
 /* clang-format off */
 #define LAB_OPTIONS                                                                              \
 	{"dir", "DIR", "the lab's directory (default: next to the control socket)", false},      \
@@ -25,7 +22,7 @@
 	{"exe", "FILE", "sapair.exe for Windows hosts (default: next to this program)", false}
 /* clang-format on */
 
-/* Where the hosts are: network namespaces or loopback addresses of this machine, or other
+/* The location of the hosts: network namespaces or loopback addresses of this machine, or other
  * machines. */
 enum lab_where { LAB_NETNS, LAB_LOOPBACK, LAB_SSH };
 
@@ -43,7 +40,7 @@ struct lab_host_state {
 	bool has_program;      /* it has the same program as this one */
 	bool has_dir;          /* Windows: the lab's directory exists */
 	size_t partner;        /* with_partner of struct lab_command; SIZE_MAX: none */
-	struct parallel_text script, line; /* of the command that runs */
+	struct parallel_text script, line; /* of the running command */
 	char netns[LAB_NETNS_MAX];
 };
 
@@ -62,7 +59,7 @@ struct lab_cell {
 struct lab_session {
 	const struct args *args;
 	struct lab lab;
-	uint8_t source[SHA256_LEN]; /* hash of the lab file, and of what was changed in it */
+	uint8_t source[SHA256_LEN]; /* hash of the lab file and of changes to it */
 	enum lab_where where;
 	char file[OS_PATH_MAX], dir[OS_PATH_MAX];
 	char program[OS_PATH_MAX]; /* on the hosts; empty: this one is copied there */
@@ -72,16 +69,16 @@ struct lab_session {
 	char image_hash[2 * SHA256_LEN + 1];
 	char exe[OS_PATH_MAX]; /* the program for Windows hosts, and its hash in hex */
 	char exe_hash[2 * SHA256_LEN + 1];
-	char tag[LAB_TAG_LEN + 1]; /* random; part of every name that other labs could use too */
+	char tag[LAB_TAG_LEN + 1]; /* random; part of every name, to keep labs apart */
 	char netns[LAB_NETNS_MAX]; /* the namespace with the switch between the hosts */
 	struct lab_host_state *hosts;
-	struct lab_cell *cells; /* what host a reports about host b: at a * n_hosts + b */
+	struct lab_cell *cells; /* the report of host a on host b: at a * n_hosts + b */
 	struct parallel_command *commands;
 	size_t lines; /* of the table on the terminal */
 	uint64_t started_ms;
 	int64_t until; /* end of the first certificate, in seconds since 1970 */
 	bool changed;
-	bool live; /* print the table while results come in */
+	bool live; /* print the table as results arrive */
 };
 
 /* Reads the lab file that is named on the command line, and finds the directory of the lab. Call

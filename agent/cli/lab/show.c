@@ -17,7 +17,7 @@
 /* by enum host_state */
 static const char *const states[] = {"unknown", "running", "manual", "failed", "gone"};
 
-/* ---- judging --------------------------------------------------------------------------- */
+/* ---- state of pairs --------------------------------------------------------------------------- */
 
 /* Is the pair up, as host `from` reports it? Hosts that are started by hand report nothing. */
 static bool is_well(const struct lab_session *r, size_t from, size_t to, bool need_proof)
@@ -102,7 +102,7 @@ static void print_cell(const struct lab_session *r, size_t from, size_t to)
 	} else if (c->seen) {
 		text = c->state;
 	}
-	/* pad by hand: colour codes have no width */
+	/* padded here, because colour codes have no width */
 	out_text(" %*s", COLUMN - (int)strnlen(text, COLUMN), "");
 	out_painted(p, "%.*s", COLUMN, text);
 }
@@ -134,7 +134,7 @@ void lab_show_live(struct lab_session *r)
 	out_flush();
 }
 
-/* ---- all of it ------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------------------- */
 
 static size_t count_well(const struct lab_session *r, bool need_proof)
 {

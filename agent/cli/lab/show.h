@@ -6,8 +6,8 @@
 
 #include "agent/cli/lab/session.h"
 
-/* Prints the table or the document. Returns 0 only if every host is good and every pair is up; need_proof:
- * and verified. */
+/* Prints the table or the document. Returns 0 only if no host has failed and every pair is up (need_proof:
+ * and verified). */
 int lab_show(struct lab_session *r, const char *verb, bool need_proof);
 /* The same after `lab down`. */
 int lab_show_down(struct lab_session *r);

@@ -2,8 +2,8 @@
  * agent/cli/lab/ssh_exempt.c - exempts ssh from pairs, for a lab that is started on one of its own
  * hosts.
  *
- * The policies of that host block all clear text to the other hosts, and so also the ssh
- * connections to them: until their agents run, and whenever a pair fails. Where ssh connects to
+ * The policies of that host block all clear text to the other hosts, including ssh, until their
+ * agents run and whenever a pair fails. Where ssh connects to
  * the address of a pair, its port is exempt from the pair.
  */
 #include <stdio.h>
@@ -22,7 +22,7 @@
 struct way {
 	struct parallel_command job;
 	char host[256], port[8];
-	bool through; /* another host */
+	bool through; /* it uses a jump host or a proxy command */
 };
 
 static bool is_address_here(const struct addr *a)

@@ -7,8 +7,8 @@
 #include "agent/cli/lab/session.h"
 
 /* If this machine is a host of the lab: exempts the port of its ssh to the others from its pairs with
- * them. Call between lab_location_create() and making the bundles. ERR_USAGE if it is not
- * possible. */
+ * them. Call it after lab_location_create() and before the bundles are made. ERR_USAGE if the lab file
+ * does not allow it. */
 int lab_ssh_exempt(struct lab_session *r, struct err *e);
 
 #endif

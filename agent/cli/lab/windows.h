@@ -6,7 +6,7 @@
 
 #include "agent/cli/lab/session.h"
 
-/* Copies program and bundle to each. */
+/* Copies the program and the bundle to each Windows host. */
 int lab_windows_copy(struct lab_session *r, struct err *e);
 /* Starts their agents. */
 int lab_windows_start(struct lab_session *r, struct err *e);

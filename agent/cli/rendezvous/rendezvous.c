@@ -30,7 +30,7 @@ struct conn {
 	unsigned handles;
 	bool closing;
 	bool sent; /* our message */
-	bool last; /* nothing follows what is queued */
+	bool last; /* close after the queued bytes */
 	struct tls *tls;
 	struct frame_reader frames;
 	uint8_t peer_pin[PIN_LEN]; /* of its certificate */
@@ -238,7 +238,7 @@ static void take_body(struct conn *c, const char *body, size_t len)
 		return;
 	}
 	memcpy(m->peer_pin, c->peer_pin, PIN_LEN);
-	/* Store before the welcome is sent: a peer that was welcomed must be known here. */
+	/* Store before the welcome is sent, because the peer stores our pin then. */
 	if (m->keep(m, h->e) < 0 || (h->is_inviter && send_message(c) < 0)) {
 		fail(c);
 		return;

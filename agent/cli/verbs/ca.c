@@ -300,6 +300,9 @@ static int renew(const struct args *a, const struct ca *ca, const struct cert_fa
 			e, ERR_USAGE,
 			"%s is a CA: create a new one, and have hosts trust both for a while",
 			path);
+	if (old->addrs_more > 0)
+		return err_set(e, ERR_USAGE, "%s: more than %d addresses, which are not kept", path,
+			       CERT_ADDRS_MAX);
 	if (ident_wish(&w, a, old->name, IDENT_DAYS, e) < 0)
 		return err_in(e, "%s", path);
 	for (size_t i = 0; i < old->addrs; i++) {

@@ -12,8 +12,8 @@
 #include "agent/os/creds.h"
 
 #define SOON_DAYS 30
-#define WARNINGS_MAX 8
-#define WARNING_LEN 192
+#define WARNINGS_MAX 16
+#define WARNING_LEN (CERT_REASON_TEXT + 192)
 
 struct findings {
 	char warning[WARNINGS_MAX][WARNING_LEN];
@@ -61,6 +61,16 @@ static void judge_ca(struct findings *f, const char *path)
 	os_free_text(text, len);
 }
 
+static void judge_reasons(struct findings *f, const struct config *c, const struct identity *id)
+{
+	struct cert_reasons r;
+
+	creds_judge(&r, id, c);
+	for (size_t i = 0; i < r.n; i++)
+		warn(f, "%s: peers will refuse it%s: %s", c->certificate,
+		     r.v[i].pin_helps ? " unless they have its pin" : "", r.v[i].text);
+}
+
 static int check_identity(const struct config *c, struct findings *f, struct err *e)
 {
 	struct identity *id;
@@ -73,6 +83,7 @@ static int check_identity(const struct config *c, struct findings *f, struct err
 	if (creds_identity(&id, c, e) < 0)
 		return -1;
 	judge_dates(f, c->certificate, identity_facts(id));
+	judge_reasons(f, c, id);
 	judge_ca(f, c->ca);
 	if (identity_facts(id)->is_lab && !c->allow_lab) {
 		err_set(e, ERR_USAGE, "%s is a lab identity, and the config has no allow_lab",

@@ -161,6 +161,21 @@ static void look_at_config(struct doctor *d)
 		     d->cfg.n_peers == 1 ? "" : "s");
 }
 
+/* As peers will judge it. */
+static void look_at_reasons(struct doctor *d, const struct identity *id)
+{
+	struct cert_reasons r;
+
+	creds_judge(&r, id, &d->cfg);
+	for (size_t i = 0; i < r.n; i++)
+		find(d, "certificate", r.v[i].pin_helps ? DOUBTFUL : WRONG,
+		     r.v[i].pin_helps ? "give the peers its pin (sapair id show --pin), or have it "
+					"issued anew by a CA that they trust"
+				      : "have it issued anew; a pin does not help",
+		     "peers will refuse ours: %s", r.v[i].text)
+			->exit = r.v[i].pin_helps ? 0 : err_exit_status(ERR_AUTH);
+}
+
 static void look_at_identity(struct doctor *d)
 {
 	struct identity *id = NULL;
@@ -191,8 +206,9 @@ static void look_at_identity(struct doctor *d)
 		find(d, "certificate", DOUBTFUL, "renew it with \"sapair ca renew\"",
 		     "ours expires in %d days", (int)(left / DATE_DAY_S));
 	else
-		find(d, "certificate", FINE, NULL, "%s, valid for %d days", f->name,
-		     (int)(left / DATE_DAY_S));
+		find(d, "certificate", FINE, NULL, "%s, valid for %d days",
+		     f->name[0] != '\0' ? f->name : f->subject, (int)(left / DATE_DAY_S));
+	look_at_reasons(d, id);
 	identity_free(id);
 }
 

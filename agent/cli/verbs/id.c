@@ -2,6 +2,7 @@
  * agent/cli/verbs/id.c - id: shows or creates the identity of this host.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "agent/cli/conf.h"
 #include "agent/cli/ident.h"
@@ -32,16 +33,61 @@ static int judge_key(const struct ident_files *p, const char *pem, struct err *e
 	return rc;
 }
 
+/* Which roles the certificate can play, as peers judge it; its dates are shown apart. */
+struct roles {
+	bool connects, accepts;
+	struct cert_reasons reasons;
+};
+
+static void find_roles(struct roles *to, const char *pem, const struct cert_facts *f)
+{
+	struct cert_reasons r;
+
+	memset(to, 0, sizeof *to);
+	for (int accepts = 0; accepts < 2; accepts++) {
+		bool good = cert_judge(pem, NULL, accepts ? TLS_SERVER : TLS_CLIENT, NULL, &r) ==
+			    IDENTITY_OK;
+
+		creds_add_reasons(&to->reasons, &r, f, false);
+		for (size_t i = 0; i < r.n; i++)
+			good = good && (r.v[i].pin_helps || r.v[i].fault == CERT_LAB);
+		*(accepts ? &to->accepts : &to->connects) = good;
+	}
+}
+
+static void put_roles(struct json_out *o, const struct roles *r)
+{
+	json_put_bool(o, "connects", r->connects);
+	json_put_bool(o, "accepts", r->accepts);
+	json_put_array(o, "reasons");
+	for (size_t i = 0; i < r->reasons.n; i++)
+		json_put_text(o, NULL, r->reasons.v[i].text);
+	json_put_array_end(o);
+}
+
+static void show_roles(const struct roles *r)
+{
+	out_field("roles", "%s",
+		  r->connects  ? r->accepts ? "connects and accepts" : "only connects"
+		  : r->accepts ? "only accepts"
+			       : "NONE: no peer accepts it");
+	for (size_t i = 0; i < r->reasons.n; i++)
+		out_field("", "%s%s", r->reasons.v[i].text,
+			  r->reasons.v[i].pin_helps ? " (or a peer that has its pin)" : "");
+}
+
 /* changed: NULL if the verb changes nothing; key: NULL for a certificate alone; why: the problem
  * with the key, or NULL. */
-static void print(const struct args *a, const struct cert_facts *f, const bool *changed,
-		  const char *cert, const char *key, const struct err *why)
+static void print(const struct args *a, const struct cert_facts *f, const struct roles *roles,
+		  const bool *changed, const char *cert, const char *key, const struct err *why)
 {
-	char buf[3 * OS_PATH_MAX];
+	char buf[3 * OS_PATH_MAX + 2 * sizeof *roles];
 	struct json_out o;
 
 	if (!a->json) {
 		ident_show(f);
+		if (!f->is_ca)
+			show_roles(roles);
 		out_field("file", "%s", cert);
 		if (key != NULL)
 			out_field("key", "%s",
@@ -52,6 +98,8 @@ static void print(const struct args *a, const struct cert_facts *f, const bool *
 	if (changed != NULL)
 		json_put_bool(&o, "changed", *changed);
 	ident_put(&o, f);
+	if (!f->is_ca)
+		put_roles(&o, roles);
 	json_put_text(&o, "certificate", cert);
 	if (key != NULL) {
 		json_put_text(&o, "key", key);
@@ -80,13 +128,18 @@ static void print_pin(const struct args *a, const struct cert_facts *f)
 static int show_file(const struct args *a, const char *file, struct err *e)
 {
 	struct cert_facts f;
+	struct roles roles;
+	char *pem;
+	size_t len;
 
-	if (ident_read(&f, file, OS_ANYONE, NULL, NULL, e) < 0)
+	if (ident_read(&f, file, OS_ANYONE, &pem, &len, e) < 0)
 		return -1;
+	find_roles(&roles, pem, &f);
+	os_free_text(pem, len);
 	if (args_has(a, "pin"))
 		print_pin(a, &f);
 	else
-		print(a, &f, NULL, file, NULL, NULL);
+		print(a, &f, &roles, NULL, file, NULL, NULL);
 	return 0;
 }
 
@@ -96,6 +149,7 @@ static int show_own(const struct args *a, const struct ident_files *p, const boo
 {
 	struct cert_facts f;
 	struct err why = {0};
+	struct roles roles;
 	char *pem;
 	size_t len;
 	int rc;
@@ -105,12 +159,13 @@ static int show_own(const struct args *a, const struct ident_files *p, const boo
 			err_hint(e, "create one with \"sapair id new\"");
 		return -1;
 	}
+	find_roles(&roles, pem, &f);
 	rc = judge_key(p, pem, &why);
 	os_free_text(pem, len);
 	if (args_has(a, "pin"))
 		print_pin(a, &f);
 	else
-		print(a, &f, changed, p->cert, p->key, rc < 0 ? &why : NULL);
+		print(a, &f, &roles, changed, p->cert, p->key, rc < 0 ? &why : NULL);
 	if (rc < 0)
 		*e = why;
 	return rc;

@@ -24,7 +24,7 @@
 #define RELOAD_MS 10000u
 #define INVITE_PORT 4511
 
-/* This host in a rendezvous, and what it writes. */
+/* This host in a rendezvous, and the file that it writes. */
 struct side {
 	const struct args *args;
 	struct rendezvous rendezvous;
@@ -269,11 +269,11 @@ static int run_agent(const struct side *s)
 }
 
 /*
- * The part that both verbs share: prepare() reads the rest of the command line, meet() is the
- * rendezvous. Then reloads or runs the agent. Returns the exit status.
+ * Shared by both verbs: prepare() reads the rest of the command line, connect() is the rendezvous. Then
+ * reloads or runs the agent. Returns the exit status.
  */
 static int pair_hosts(const struct args *a, int (*prepare)(struct side *s, struct err *e),
-		      int (*meet)(struct rendezvous *m, struct err *e), struct err *e)
+		      int (*connect)(struct rendezvous *m, struct err *e), struct err *e)
 {
 	struct side *s = calloc(1, sizeof *s);
 	struct err why = {0};
@@ -287,7 +287,7 @@ static int pair_hosts(const struct args *a, int (*prepare)(struct side *s, struc
 	s->rendezvous.arg = s;
 	if (find_config(s, e) == 0 && find_port(s, e) == 0 && find_identity(s, e) == 0 &&
 	    prepare(s, e) == 0)
-		rc = meet(&s->rendezvous, e);
+		rc = connect(&s->rendezvous, e);
 	if (rc == 0) {
 		reloaded = reload_agent(s, &why);
 		print_paired(s, reloaded, &why);
@@ -303,7 +303,7 @@ static int pair_hosts(const struct args *a, int (*prepare)(struct side *s, struc
 
 /* ---- invite ---------------------------------------------------------------------------- */
 
-/* Finds the address to listen on, and the one to put into the token. */
+/* Chooses the address to listen on, and the address for the token. */
 static int find_listen(struct side *s, struct err *e)
 {
 	const char *listen = args_text(s->args, "listen"), *address = args_text(s->args, "address");

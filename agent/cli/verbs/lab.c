@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/lab.c - lab status, lab verify, lab rekey: ask every host of a lab that is up.
+ * agent/cli/verbs/lab.c - lab status, lab verify, lab rekey: requests to every host of a lab that is up.
  */
 #include <stdio.h>
 #include <stdlib.h>

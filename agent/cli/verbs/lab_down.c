@@ -8,7 +8,7 @@
 #include "agent/cli/lab/windows.h"
 #include "agent/cli/verb.h"
 
-/* Stops the agent, or ends it; then looks whether anything is left, where that can be told. */
+/* Stops the agent, or kills it; then checks for leftovers, if these can be attributed to the lab. */
 static const char down_script[] = LAB_SCRIPT_COMMON
 	"[ -d \"$d\" ] || { echo gone; exit 0; }\n"
 	"rc=0\n"
@@ -44,7 +44,7 @@ static int take_down(struct lab_session *r, struct err *e)
 		return -1;
 	for (size_t i = 0; i < r->lab.n_hosts; i++)
 		if (r->hosts[i].state == HOST_FAILED)
-			return 0; /* its directory stays, for a second run */
+			return 0; /* its directory is kept for a second run */
 	return lab_location_remove(r, e);
 }
 

@@ -23,7 +23,7 @@ static const char hash_script[] = "mkdir -p \"$d\"\n"
 static const char put_script[] = "cat >\"$d/sapair.new\"\nchmod 700 \"$d/sapair.new\"\n"
 				 "mv -f \"$d/sapair.new\" \"$d/sapair\"\n";
 
-/* Leaves an agent alone that runs with the same bundle. */
+/* An agent that already runs with the same bundle is left running. */
 static const char up_script[] = LAB_SCRIPT_COMMON
 	"set -e\n"
 	"mkdir -p \"$d\"\n"
@@ -174,8 +174,8 @@ static int prove(struct lab_session *r, uint32_t timeout_ms, struct err *e)
 	return lab_query_run(r, words, timeout_ms, e);
 }
 
-/* If namespaces are missing: ends the agents that may still be running in them, and makes them
- * again. */
+/* If namespaces are missing: kills the agents that may still run in the others, and makes all
+ * namespaces again. */
 static int mend(struct lab_session *r, struct err *e)
 {
 	static const struct lab_command end = {.script = LAB_SCRIPT_COMMON "end 0\n"};

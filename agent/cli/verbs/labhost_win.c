@@ -1,5 +1,5 @@
 /*
- * agent/cli/verbs/labhost_win.c - labhost: what `sapair lab` runs on a Windows host.
+ * agent/cli/verbs/labhost_win.c - labhost: the part of `sapair lab` that runs on a Windows host.
  *
  * All files are in the directory of the program. On other systems, shell scripts do the same
  * (lab_up.c, lab_down.c).

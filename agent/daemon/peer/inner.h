@@ -20,11 +20,12 @@ struct peer {
 	struct peer *next;
 	struct agent *agent;
 	struct peer_config cfg;
-	bool is_wanted;    /* false: taken down by the user */
-	bool is_started;   /* policy installed, links and probes allowed */
-	bool is_removed;   /* freed when the timer is closed */
-	bool is_leaving;   /* removed by the config, but its policy could not be removed yet */
-	bool is_temporary; /* added by `up ADDRESS`: a reload keeps it */
+	bool is_wanted;     /* false: taken down by the user */
+	bool is_started;    /* policy installed, links and probes allowed */
+	bool is_removed;    /* freed when the timer is closed */
+	bool is_leaving;    /* removed by the config, but its policy could not be removed yet */
+	bool lacks_address; /* the own address of the policy is not on this host */
+	bool is_temporary;  /* added by `up ADDRESS`: a reload keeps it */
 	struct secret ppk;
 	struct err *trouble; /* the last one, or NULL */
 

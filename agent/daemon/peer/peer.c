@@ -290,15 +290,22 @@ static int remove_all(struct peer *p, struct err *e)
 	return -1;
 }
 
-/* A peer that the config does not have any more still has a policy for the same addresses. */
+/* A peer that is leaving still has a policy for the same addresses. */
 static bool waits_for_former(const struct peer *p, struct err *e)
 {
-	for (const struct peer *other = p->agent->peers; other != NULL; other = other->next)
-		if (other->is_leaving && addr_equal(&other->cfg.remote.addr, &p->cfg.remote.addr)) {
+	for (const struct peer *other = p->agent->peers; other != NULL; other = other->next) {
+		struct policy want;
+
+		if (!other->is_leaving || !addr_equal(&other->cfg.remote.addr, &p->cfg.remote.addr))
+			continue;
+		if (policy_fill(&want, &p->agent->cfg, &p->cfg, &p->agent->loop, e) == 0) {
+			if (!addr_equal(&other->policy.sa.local, &want.local))
+				continue;
 			*e = other->removal.why;
 			err_in(e, "the former policy of %s is still there", other->cfg.name);
-			return true;
 		}
+		return true;
+	}
 	return false;
 }
 
@@ -316,9 +323,9 @@ static bool install_policy(struct peer *p)
 {
 	struct err e = {0};
 
-	if (policy_is_installed(&p->policy) ||
-	    (remove_all(p, &e) == 0 && !waits_for_former(p, &e) &&
-	     policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
+	if (policy_is_current(&p->policy) ||
+	    ((policy_is_installed(&p->policy) || remove_all(p, &e) == 0) &&
+	     !waits_for_former(p, &e) && policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
 		return true;
 	return retry_start(p, &e);
 }
@@ -330,11 +337,15 @@ static int read_ppk(struct peer *p, struct err *e)
 	return err_in(e, "peer %s", p->cfg.name);
 }
 
+static void check_address(struct peer *p);
+
 static void on_start_due(void *peer)
 {
 	struct peer *p = peer;
 	struct err e = {0};
 
+	if (p->lacks_address)
+		check_address(p);
 	if (p->is_started || !p->is_wanted || p->agent->stopping || !install_policy(p))
 		return;
 	if (read_ppk(p, &e) < 0) { /* never without the PPK that is configured */
@@ -514,6 +525,103 @@ int peer_remove(struct peer *p, struct err *e)
 	end_start(p);
 	rest(p);
 	return go_down(p, e);
+}
+
+int peer_change(struct peer *p, const struct config *c, const struct peer_config *pc, struct err *e)
+{
+	struct err gone = {0};
+
+	if (!policy_outdate(&p->policy, c, pc)) /* the new policy comes first here, too */
+		return peer_add(p->agent, pc, NULL, e) < 0 ? -1 : peer_remove(p, e);
+	err_set(&gone, ERR_DOWN, "%s was changed by a reload", p->cfg.name);
+	drop_pair(p, &gone);
+	end_start(p);
+	rest(p);
+	pair_calm(p->pair);
+	dialler_reset_failures(&p->dialler);
+	set_trouble(p, NULL);
+	secret_wipe(&p->ppk);
+	p->cfg = *pc;
+	p->is_temporary = false;
+	pair_configure(p->pair);
+	start(p);
+	if (policy_is_current(&p->policy))
+		return 0;
+	if (e != NULL && p->trouble != NULL)
+		*e = *p->trouble;
+	return -1;
+}
+
+/* ---- the own address ------------------------------------------------------------------- */
+
+static void lose_address(struct peer *p)
+{
+	char text[ADDR_TEXT];
+	struct err e = {0};
+
+	p->lacks_address = true;
+	addr_put(text, &p->policy.sa.local);
+	err_set(&e, ERR_DOWN, "the own address %s is not on this host any more", text);
+	err_hint(&e, "the agent pairs again when the host has an address that the config allows");
+	drop_pair(p, &e);
+	set_trouble(p, &e);
+	event_fail(&p->agent->events, EVENT_DOWN, p->cfg.name, &e);
+	protection_update(p);
+}
+
+/* Whether the routes give the peer another own address. */
+static bool has_other_address(const struct peer *p)
+{
+	struct agent *a = p->agent;
+	struct policy want;
+
+	return policy_fill(&want, &a->cfg, &p->cfg, &a->loop, NULL) == 0 &&
+	       !addr_equal(&want.local, &p->policy.sa.local) &&
+	       os_addresses_has(a->addresses, &want.local);
+}
+
+/* A new peer in the place of p, which leaves when the policy from the new address is in force. */
+static void move_to_other_address(struct peer *p)
+{
+	struct agent *a = p->agent;
+	struct err e = {0};
+	struct peer *moved;
+
+	if (peer_add(a, &p->cfg, &moved, &e) < 0) {
+		report_system_error(p, &e);
+		return;
+	}
+	moved->is_temporary = p->is_temporary;
+	if (install_policy(moved))
+		(void)peer_remove(p, &e); /* reported, and tried again */
+	else
+		(void)peer_remove(moved, &e);
+}
+
+static void check_address(struct peer *p)
+{
+	if (!p->is_wanted || p->is_removed || !policy_is_installed(&p->policy))
+		return;
+	if (os_addresses_has(p->agent->addresses, &p->policy.sa.local)) {
+		if (p->lacks_address) {
+			p->lacks_address = false;
+			dialler_hurry(&p->dialler);
+		}
+		return;
+	}
+	if (!p->lacks_address)
+		lose_address(p);
+	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS); /* checks again */
+	if (has_other_address(p))
+		move_to_other_address(p);
+}
+
+void peers_check_addresses(struct agent *a)
+{
+	for (struct peer *p = a->peers, *next; p != NULL && !a->stopping; p = next) {
+		next = p->next;
+		check_address(p);
+	}
 }
 
 void peers_drop_denied(struct agent *a, const struct deny *deny)

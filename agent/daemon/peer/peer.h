@@ -24,8 +24,17 @@ int peer_add_temporary(struct agent *a, const struct peer_config *cfg, struct pe
 /* Removes SAs and policy, tells the peer; the storage is freed later. -1 if something is left: the peer
  * stays in the list, is removing (peer_is_removing()), and is freed when a later try succeeds. */
 int peer_remove(struct peer *p, struct err *e);
+/* Applies a change that ends the pair. The policy is changed in place, or the new one is installed before
+ * the former one is removed. -1: the former policy stays for now, and the peer tries again. */
+int peer_change(struct peer *p, const struct config *c, const struct peer_config *pc,
+		struct err *e);
 /* Drops links and SAs of peers with a key on the list; their policies stay. */
 void peers_drop_denied(struct agent *a, const struct deny *deny);
+/*
+ * The addresses of this host may have changed. A pair whose own address is gone is taken down; where the
+ * config leaves the own address to the routes, the peer gets a policy from the new one, then loses the old.
+ */
+void peers_check_addresses(struct agent *a);
 /* The agent stops: closes the links of all peers. Policies and SAs stay where the system keeps them. */
 void peers_stop(struct agent *a);
 /* New options (lifetimes, suites, ...) that need no new policy. */

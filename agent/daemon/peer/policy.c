@@ -41,9 +41,44 @@ int policy_fill(struct policy *sa, const struct config *c, const struct peer_con
 	return sa->local.len != 0 ? 0 : route_source(loop, &pc->remote, &sa->local, e);
 }
 
+static int change(struct peer_policy *p, struct agent *a, const struct peer_config *pc,
+		  struct err *e)
+{
+	struct policy to;
+
+	policy_of_peer(&to, &a->cfg, pc);
+	if (to.local.len == 0) /* the routing table selected it */
+		to.local = p->sa.local;
+	if (ipsec_policy_change(a->db, &p->sa, &to, e) < 0) {
+		p->is_installed = p->sa.ref != 0;
+		return err_in(e, "change the policy for %s", pc->name);
+	}
+	p->is_outdated = false;
+	return 0;
+}
+
+bool policy_outdate(struct peer_policy *p, const struct config *c, const struct peer_config *pc)
+{
+	struct policy to;
+
+	policy_of_peer(&to, c, pc);
+	if (!p->is_installed || !addr_equal(&to.remote, &p->sa.remote) ||
+	    (to.local.len != 0 && !addr_equal(&to.local, &p->sa.local)))
+		return false;
+	p->is_outdated = true;
+	return true;
+}
+
+bool policy_is_current(const struct peer_policy *p)
+{
+	return p->is_installed && !p->is_outdated;
+}
+
 int policy_install(struct peer_policy *p, struct agent *a, const struct peer_config *pc,
 		   void *owner, struct err *e)
 {
+	if (p->is_installed)
+		return change(p, a, pc, e);
 	if (policy_fill(&p->sa, &a->cfg, pc, &a->loop, e) < 0)
 		return -1;
 	p->sa.owner = owner;
@@ -56,7 +91,7 @@ int policy_install(struct peer_policy *p, struct agent *a, const struct peer_con
 int policy_remove(struct peer_policy *p, struct agent *a, struct err *e)
 {
 	p->is_left = p->is_left || p->is_installed;
-	p->is_installed = false;
+	p->is_installed = p->is_outdated = false;
 	if (!p->is_left)
 		return 0;
 	if (ipsec_policy_remove(a->db, &p->sa, e) < 0)

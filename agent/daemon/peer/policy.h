@@ -10,20 +10,25 @@
 struct peer_policy {
 	struct policy sa;
 	bool is_installed;
-	bool is_left; /* not in force any more, but not removed yet */
+	bool is_outdated; /* installed, but the config asks for another one now */
+	bool is_left;     /* not in force any more, but not removed yet */
 };
 
 /* The policy that a peer's config asks for. Asks the routes for the address of this host, if the
  * config leaves it to them. pc is borrowed for its name. */
 int policy_fill(struct policy *sa, const struct config *c, const struct peer_config *pc,
 		uv_loop_t *loop, struct err *e);
-/* Owner is that of events of the back end. */
+/* Installs it, or changes an outdated one. Owner is that of events of the back end. */
 int policy_install(struct peer_policy *p, struct agent *a, const struct peer_config *pc,
 		   void *owner, struct err *e);
 /* Removes it with all SAs; no effect if it is not installed. After -1 it must be called again, before the
  * policy is installed again and before *p is freed. */
 int policy_remove(struct peer_policy *p, struct agent *a, struct err *e);
 bool policy_is_installed(const struct peer_policy *p);
+/* The config has changed between the same two hosts: policy_install() changes the policy in place. False:
+ * other hosts, or not installed. */
+bool policy_outdate(struct peer_policy *p, const struct config *c, const struct peer_config *pc);
+bool policy_is_current(const struct peer_policy *p);
 
 /* Can the back end do what this config asks for? */
 int policy_check(const struct agent *a, const struct peer_config *pc, struct err *e);

@@ -52,7 +52,9 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 	struct peer *p, *next;
 	struct err e = {0};
 
-	for (p = a->peers; p != NULL; p = next) {
+	size_t n = a->n_peers; /* peer_change() may append one */
+
+	for (p = a->peers; n-- > 0 && p != NULL; p = next) {
 		const struct peer_config *is = peer_config_of(p);
 		const struct peer_config *pc = find_config(c, is->name);
 		enum config_change change = pc != NULL ? peer_config_change(is, pc) : CHANGE_PEER;
@@ -70,7 +72,7 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 			add_name(&r->removed, &r->n_removed, is->name);
 		if (change <= CHANGE_REKEY)
 			peer_set_options(p, pc);
-		else if (peer_remove(p, &e) < 0)
+		else if ((pc != NULL ? peer_change(p, c, pc, &e) : peer_remove(p, &e)) < 0)
 			add_name(&r->removing, &r->n_removing, is->name);
 	}
 }

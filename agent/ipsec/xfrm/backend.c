@@ -145,7 +145,7 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 		err_set(e, ERR_OS, "peer %s: all %u pairs of hosts are in use", p->peer, NUMBERS);
 		goto free_policy;
 	}
-	xfrm_make_rules(pol);
+	xfrm_make_rules(db, pol);
 	if (xfrm_install_rules(db, pol, e) < 0)
 		goto free_policy;
 	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
@@ -248,6 +248,56 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err 
 		return -1;
 	xfrm_forget_old(db, pol->number);
 	free_policy(db, pol);
+	return 0;
+}
+
+/* The new struct takes the place of the former one. */
+static void replace_policy(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_policy *former)
+{
+	struct xfrm_policy **at = &db->policies;
+
+	while (*at != former)
+		at = &(*at)->next;
+	*at = pol;
+	pol->next = former->next;
+	pol->pairs = former->pairs;
+	pol->selected = former->selected;
+	for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy)
+		q->policy = pol;
+	xfrm_encap_close(db, former);
+	free(former);
+}
+
+static int xfrm_policy_change(struct ipsec *ipsec, struct policy *p, const struct policy *to,
+			      struct err *e)
+{
+	struct xfrm *db = xfrm_of(ipsec);
+	struct xfrm_policy *former = policy_of(p, e), *pol;
+	const struct policy before = *p;
+	struct err why = {0};
+
+	if (former == NULL)
+		return -1;
+	pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
+	if (pol == NULL)
+		return err_set(e, ERR_OS, "no memory");
+	*p = *to;
+	p->owner = before.owner;
+	p->ref = (uintptr_t)pol;
+	pol->p = p;
+	pol->number = former->number;
+	xfrm_make_rules(db, pol);
+	xfrm_assign_indexes(pol, former->rules, former->n_rules);
+	if (xfrm_swap_rules(db, pol, former, e) < 0) {
+		*p = before;
+		free(pol);
+		return -1;
+	}
+	/* Shares the former socket if the port is the same. */
+	if (xfrm_encap_open(db, pol, &why) < 0)
+		log_line(LOG_WARN, "xfrm: %s", why.cause);
+	xfrm_forget_old(db, pol->number);
+	replace_policy(db, pol, former);
 	return 0;
 }
 
@@ -632,6 +682,7 @@ const struct ipsec_ops ipsec_xfrm = {
 	.close = xfrm_close,
 	.can = xfrm_can,
 	.policy_add = xfrm_policy_add,
+	.policy_change = xfrm_policy_change,
 	.policy_remove = xfrm_policy_remove,
 	.reserve = xfrm_reserve,
 	.install = xfrm_install,

@@ -213,11 +213,18 @@ struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xf
 
 /* The number that this pair of hosts had in an earlier run, else a free one. */
 bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number);
-/* Fills pol->rules, in the order in which they are installed. */
-void xfrm_make_rules(struct xfrm_policy *pol);
+/* Fills pol->rules, in the order in which they are installed, with the indexes of an earlier run. */
+void xfrm_make_rules(struct xfrm *db, struct xfrm_policy *pol);
 /* Policies of an earlier run are kept, with the SPIs that they name. On -1, those that were installed
  * stay: they protect, and the next attempt takes them over. */
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
+/* Gives the rules indexes that no rule of former with another selector has. The kernel silently chooses
+ * another index for one in use, and the policy would not be recognised as ours. */
+void xfrm_assign_indexes(struct xfrm_policy *pol, const struct xfrm_rule *former, size_t n);
+/* Installs the rules of to, then removes those of from that are not in it. -1: those of from are
+ * restored. */
+int xfrm_swap_rules(struct xfrm *db, struct xfrm_policy *to, struct xfrm_policy *from,
+		    struct err *e);
 /* Removes policies of an earlier run between these hosts that are no longer wanted. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
 /* The policy of an earlier run with the same selector, or NULL. */

@@ -144,7 +144,7 @@ int xfrm_plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, voi
 		return err_set(e, ERR_OS, "peer %s: all %u pairs of hosts are in use", p->peer,
 			       NUMBERS);
 	}
-	xfrm_make_rules(pol);
+	xfrm_make_rules(db, pol);
 	xfrm_take_number(db, pol->number);
 	tell_rules(db, pol, told, arg);
 	tell_sas(db, pol, told, arg);

@@ -2,6 +2,7 @@
  * agent/ipsec/xfrm/policy.c - the policies of a pair of hosts, and their installation.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -104,7 +105,7 @@ static bool probes_need_rule(const struct policy *p)
 }
 
 /* Exemptions are installed before protection. */
-void xfrm_make_rules(struct xfrm_policy *pol)
+static void add_wanted(struct xfrm_policy *pol)
 {
 	const struct policy *p = pol->p;
 	struct wish w = {.priority = PRIORITY_EXEMPT};
@@ -143,6 +144,50 @@ void xfrm_make_rules(struct xfrm_policy *pol)
 			add_port(pol, p->opt.protect[i], w);
 		}
 	}
+}
+
+static const struct xfrm_rule *like(const struct xfrm_rule *list, size_t n,
+				    const struct xfrm_rule *r)
+{
+	for (size_t i = 0; i < n; i++)
+		if (xfrm_rule_same_selector(&list[i], r))
+			return &list[i];
+	return NULL;
+}
+
+static bool has_index(const struct xfrm_rule *list, size_t n, uint32_t index)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].index == index)
+			return true;
+	return false;
+}
+
+void xfrm_assign_indexes(struct xfrm_policy *pol, const struct xfrm_rule *former, size_t n)
+{
+	for (size_t i = 0; i < pol->n_rules; i++) {
+		struct xfrm_rule *r = &pol->rules[i];
+		const struct xfrm_rule *is = like(former, n, r);
+
+		r->index = is != NULL ? is->index : 0;
+		for (unsigned which = 0; r->index == 0 && which < 64; which++) {
+			uint32_t index = xfrm_index(pol->number, which, r->dir);
+
+			if (!has_index(former, n, index) && !has_index(pol->rules, i, index))
+				r->index = index;
+		}
+	}
+}
+
+void xfrm_make_rules(struct xfrm *db, struct xfrm_policy *pol)
+{
+	const struct xfrm_rule *old = xfrm_old_rules(db, pol->number);
+	size_t n = 0;
+
+	while (old != NULL && xfrm_is_old_rule(db, old + n, pol->number))
+		n++;
+	add_wanted(pol);
+	xfrm_assign_indexes(pol, old, n);
 }
 
 /* ---- in the kernel ----------------------------------------------------------------------- */
@@ -275,6 +320,7 @@ static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_ru
 		return 0;
 	if ((why.code == ERR_NONE || why.os == EEXIST) && find_installed(db, pol, r, &is)) {
 		r->pin = is.pin;
+		r->index = is.index;
 		memset(&why, 0, sizeof why);
 		if (xfrm_same_rule(&is, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
 			return 0;
@@ -291,6 +337,58 @@ int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 		if (install_rule(db, pol, &pol->rules[i], e) < 0)
 			return -1;
 	return 0;
+}
+
+/* Back to the former rules, as far as the kernel does it. */
+static void restore_rules(struct xfrm *db, const struct xfrm_policy *to,
+			  const struct xfrm_policy *from)
+{
+	for (size_t i = 0; i < from->n_rules; i++)
+		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, &from->rules[i], NULL) < 0)
+			log_line(LOG_ERROR, "xfrm: peer %s: a policy could not be restored",
+				 from->p->peer);
+	for (size_t i = 0; i < to->n_rules; i++)
+		if (!xfrm_wants(from, &to->rules[i]) &&
+		    xfrm_delete_rule(db, &to->rules[i], NULL) < 0)
+			log_line(LOG_ERROR, "xfrm: peer %s: a new policy could not be removed",
+				 from->p->peer);
+}
+
+static int swap_rules(struct xfrm *db, struct xfrm_policy *to, struct xfrm_policy *from,
+		      struct err *e)
+{
+	struct err why = {0};
+
+	for (size_t i = 0; i < to->n_rules; i++) {
+		struct xfrm_rule *r = &to->rules[i];
+		const struct xfrm_rule *is = like(from->rules, from->n_rules, r);
+
+		r->pin = is != NULL ? is->pin : r->pin;
+		if (r->index == 0)
+			return err_set(e, ERR_OS, "peer %s: too many policies", to->p->peer);
+		if ((is == NULL || !xfrm_same_rule(is, r)) &&
+		    xfrm_set_rule(db, is != NULL ? XFRM_MSG_UPDPOLICY : XFRM_MSG_NEWPOLICY, r,
+				  &why) < 0) {
+			rule_in_the_way(to->p, &why);
+			if (e != NULL)
+				*e = why;
+			return -1;
+		}
+	}
+	for (size_t i = 0; i < from->n_rules; i++)
+		if (!xfrm_wants(to, &from->rules[i]) &&
+		    xfrm_delete_rule(db, &from->rules[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+int xfrm_swap_rules(struct xfrm *db, struct xfrm_policy *to, struct xfrm_policy *from,
+		    struct err *e)
+{
+	if (swap_rules(db, to, from, e) == 0)
+		return 0;
+	restore_rules(db, to, from);
+	return -1;
 }
 
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)

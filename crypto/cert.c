@@ -276,6 +276,10 @@ enum identity_fault cert_parse(mbedtls_x509_crt *to, const char *pem, enum ident
 	if (len >= CERT_PEM_MAX)
 		return otherwise;
 	ret = mbedtls_x509_crt_parse(to, (const unsigned char *)pem, len + 1);
+	if (ret > 0 && otherwise == IDENTITY_BAD_CA)
+		return IDENTITY_OK; /* one CA that cannot be read does not take the others away */
+	if (otherwise == IDENTITY_BAD_CA)
+		return ret == 0 ? IDENTITY_OK : IDENTITY_BAD_CA;
 	return ret == 0 ? IDENTITY_OK : parse_fault(ret, otherwise);
 }
 

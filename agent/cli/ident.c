@@ -136,8 +136,12 @@ int ident_read(struct cert_facts *f, const char *path, enum os_trust trust, char
 		return -1;
 	fault = cert_read(text, f);
 	if (fault != IDENTITY_OK || pem == NULL) {
+		int rc = creds_fault(fault, path, path, path, e);
+
+		if (rc < 0)
+			creds_explain(fault, text, NULL, NULL, path, path, path, e);
 		os_free_text(text, n);
-		return creds_fault(fault, path, path, path, e);
+		return rc;
 	}
 	*pem = text;
 	*len = n;

@@ -3,6 +3,8 @@
  */
 #include "agent/os/creds.h"
 
+#include "agent/os/log.h"
+#include "crypto/explain.h"
 #include "crypto/hex.h"
 #include "proto/exchange/keysched.h"
 
@@ -32,10 +34,27 @@ int creds_fault(enum identity_fault f, const char *cert, const char *key, const 
 	return err_set(e, ERR_BUG, "no memory for the identity");
 }
 
+int creds_explain(enum identity_fault f, const char *cert, const char *key, const char *ca,
+		  const char *cert_path, const char *key_path, const char *ca_path, struct err *e)
+{
+	char cause[PEM_CAUSE];
+
+	if ((f == IDENTITY_BAD_CERT || f == IDENTITY_WEAK) && pem_explain(cause, cert, PEM_CERT))
+		return err_set(e, ERR_USAGE, "%s: %s", cert_path, cause);
+	if (key != NULL && (f == IDENTITY_BAD_KEY || f == IDENTITY_WEAK) &&
+	    pem_explain(cause, key, PEM_KEY))
+		return err_set(e, ERR_USAGE, "%s: %s", key_path, cause);
+	if (f == IDENTITY_BAD_CA && ca != NULL && pem_explain(cause, ca, PEM_CA))
+		return err_set(e, ERR_USAGE, "%s: %s", ca_path, cause);
+	return -1;
+}
+
 int creds_identity(struct identity **out, const struct config *c, struct err *e)
 {
 	char *cert = NULL, *key = NULL, *ca = NULL;
 	size_t cert_len = 0, key_len = 0, ca_len = 0;
+	enum identity_fault fault;
+	char cause[PEM_CAUSE];
 	int rc = -1;
 
 	*out = NULL;
@@ -48,7 +67,12 @@ int creds_identity(struct identity **out, const struct config *c, struct err *e)
 	}
 	if (c->ca[0] != '\0' && os_read_file(&ca, &ca_len, c->ca, OS_CONFIG, e) < 0)
 		goto free_texts;
-	rc = creds_fault(identity_load(out, cert, key, ca), c->certificate, c->key, c->ca, e);
+	fault = identity_load(out, cert, key, ca);
+	rc = creds_fault(fault, c->certificate, c->key, c->ca, e);
+	if (rc < 0)
+		creds_explain(fault, cert, key, ca, c->certificate, c->key, c->ca, e);
+	else if (ca != NULL && pem_explain(cause, ca, PEM_CA))
+		log_line(LOG_WARN, "%s: %s; it is left out", c->ca, cause);
 free_texts:
 	os_free_text(cert, cert_len);
 	os_free_text(key, key_len);

@@ -40,5 +40,8 @@ void creds_add_reasons(struct cert_reasons *to, const struct cert_reasons *from,
 /* Describes a fault of identity_load() with the name of the file; 0 for IDENTITY_OK. */
 int creds_fault(enum identity_fault f, const char *cert, const char *key, const char *ca,
 		struct err *e);
+/* Replaces the cause by the true one, with its place in the PEM text, where it can be found. Returns -1. */
+int creds_explain(enum identity_fault f, const char *cert, const char *key, const char *ca,
+		  const char *cert_path, const char *key_path, const char *ca_path, struct err *e);
 
 #endif

@@ -271,6 +271,21 @@ static uint64_t greatest(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* The greatest epoch that counts for the next one. */
+static uint64_t known_epoch(const struct exchange *x)
+{
+	return greatest(x->current.epoch, x->last);
+}
+
+/* What is known after the peer told an epoch: at most EXCHANGE_EPOCH_JUMP more at a time, so that no
+ * message takes the pair to the last epoch. */
+static uint64_t raised(uint64_t known, uint64_t told)
+{
+	if (told <= known)
+		return known;
+	return told - known > EXCHANGE_EPOCH_JUMP ? known + EXCHANGE_EPOCH_JUMP : told;
+}
+
 /* A new run's clean slate. */
 static void begin(struct exchange *x, bool is_leader, enum rekey_reason reason)
 {
@@ -284,7 +299,7 @@ static void begin(struct exchange *x, bool is_leader, enum rekey_reason reason)
 
 static enum fault ask_reserve(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
-	uint64_t top = greatest(greatest(x->current.epoch, x->last), ev->peer_last);
+	uint64_t top = raised(known_epoch(x), ev->peer_last);
 	struct msg_offer *o = &x->offer_;
 
 	begin(x, true, ev->reason);
@@ -439,7 +454,7 @@ static enum fault take_offer(struct exchange *x, const struct xevent *ev, struct
 	if (x->suite_ == SUITE_COUNT)
 		return no_common_suite(x, &m->suites);
 	if (ev->held >= EXCHANGE_HELD_MAX)
-		return deny(x, FAULT_LIMIT, "%u older pairs are held already", ev->held);
+		return deny(x, FAULT_BUSY, "%u older pairs are held already", ev->held);
 	if (ev->share == NULL || secret_len(ev->share) != SHARE_LEN)
 		return deny(x, FAULT_SYSTEM, "no fresh share to answer with");
 	if (secret_len(&m->share) != SHARE_LEN || secret_equal(&m->share, ev->share))
@@ -533,7 +548,7 @@ static enum fault note_reject(struct exchange *x, const struct msg_reject *m)
 	x->peer_fault = fault;
 	memcpy(x->peer_text, m->text, sizeof x->peer_text);
 	if (fault == FAULT_EPOCH)
-		x->last = greatest(x->last, m->epoch); /* the next one will be newer */
+		x->last = raised(known_epoch(x), m->epoch); /* the next one will be newer */
 	if (m->text[0] != '\0')
 		deny(x, fault, "the peer refused: %s", m->text);
 	else
@@ -613,7 +628,7 @@ static void end_early(struct exchange *x, const struct xevent *ev, struct xactio
 static bool offer_is_due(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
 	const struct msg_offer *m = &ev->msg->u.offer;
-	uint64_t newest = greatest(x->last, x->current.epoch);
+	uint64_t newest = known_epoch(x);
 	uint8_t hash[SHA256_LEN];
 
 	if (x->state != XS_IDLE && hash_offer(hash, ev->body, ev->body_len) &&
@@ -623,11 +638,15 @@ static bool offer_is_due(struct exchange *x, const struct xevent *ev, struct xac
 		emit_close(x, out, FAULT_PROTOCOL);
 		return false;
 	}
-	if (m->epoch <= newest) {
-		emit_reject(out, m->xid, FAULT_EPOCH, fault_text(FAULT_EPOCH), newest);
+	x->last = raised(newest, m->epoch);
+	if (m->epoch <= newest || m->epoch != x->last) {
+		emit_reject(out, m->xid, FAULT_EPOCH,
+			    m->epoch <= newest
+				    ? fault_text(FAULT_EPOCH)
+				    : "the epoch is too far above the greatest one known",
+			    newest);
 		return false;
 	}
-	x->last = m->epoch;
 	if (x->state != XS_IDLE) {
 		emit_reject(out, m->xid, FAULT_BUSY, fault_text(FAULT_BUSY), 0);
 		return false;
@@ -746,6 +765,8 @@ void exchange_link(struct exchange *x, bool we_lead, const struct secret *export
 	x->link_leads_ = we_lead;
 	x->exporter_ = exporter;
 	x->ppk_ = ppk;
+	if (memcmp(x->peer_id_, peer_id, PIN_LEN) != 0)
+		x->last = x->current.epoch; /* what is known belongs to the peer's key */
 	memcpy(x->own_id_, own_id, PIN_LEN);
 	memcpy(x->peer_id_, peer_id, PIN_LEN);
 	x->linked_ = true;
@@ -754,6 +775,12 @@ void exchange_link(struct exchange *x, bool we_lead, const struct secret *export
 void exchange_forget(struct exchange *x)
 {
 	x->current = x->former = (struct pair_state){0};
+}
+
+void exchange_forget_epochs(struct exchange *x)
+{
+	exchange_forget(x);
+	x->last = 0;
 }
 
 void exchange_wipe(struct exchange *x)

@@ -31,6 +31,9 @@
  * that of the peer's sending one (I1).
  */
 #define EXCHANGE_GRACE_S 30
+/* An offer, a reject or a hello raises the greatest epoch that is known by at most so much; an offer of
+ * a greater epoch is rejected. */
+#define EXCHANGE_EPOCH_JUMP 1048576u
 /* A peer that makes us hold more generations than this gets no new offers taken, nor made. */
 #define EXCHANGE_HELD_MAX 64
 /* So many RETIRED generations stay until their clocks run out, the older ones go at once: as many whole
@@ -155,8 +158,9 @@ struct exchange_config {
 struct exchange {
 	/* read by the caller */
 	enum xstate state;
-	struct pair_state current;    /* in force */
-	uint64_t last;                /* greatest epoch seen in any exchange, refused ones too */
+	struct pair_state current; /* in force */
+	/* Greatest epoch known: of any exchange with the peer's present key, refused ones too. */
+	uint64_t last;
 	struct sa_keys sa_in, sa_out; /* for XA_INSTALL and XA_ACTIVATE; wiped by the next step */
 	struct secret probe_key;      /* of the new pair, valid at XA_INSTALL: take and wipe it */
 	bool is_leader;               /* of the running exchange */
@@ -196,6 +200,8 @@ void exchange_link(struct exchange *x, bool we_lead, const struct secret *export
 		   const uint8_t peer_id[PIN_LEN]);
 /* The pair is gone (down, hard lifetime of what we send on): nothing is in force. Any state. */
 void exchange_forget(struct exchange *x);
+/* The same, and the epochs that are known: after down, a denied key, or `bye removed`. */
+void exchange_forget_epochs(struct exchange *x);
 void exchange_wipe(struct exchange *x);
 
 /*

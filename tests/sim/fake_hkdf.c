@@ -67,16 +67,25 @@ bool sha256(const struct bytes *parts, size_t count, uint8_t out[SHA256_LEN])
 	return true;
 }
 
-bool hmac_sha256(const struct secret *key, const struct bytes *parts, size_t count,
-		 uint8_t out[SHA256_LEN])
+bool hmac_make(enum hmac_hash hash, const uint8_t *key, size_t key_len, const struct bytes *parts,
+	       size_t count, uint8_t *out)
 {
 	struct lanes l;
 
 	begin(&l, 2);
-	mix_secret(&l, key);
+	mix_bytes(&l, key, key_len);
 	mix_parts(&l, parts, count);
-	memcpy(out, l.v, SHA256_LEN);
+	memcpy(out, l.v, hash == HMAC_SHA1 ? SHA1_LEN : SHA256_LEN);
 	return true;
+}
+
+bool hmac_sha256(const struct secret *key, const struct bytes *parts, size_t count,
+		 uint8_t out[SHA256_LEN])
+{
+	size_t n;
+	const uint8_t *p = secret_bytes(key, &n);
+
+	return hmac_make(HMAC_SHA256, p, n, parts, count, out);
 }
 
 bool hkdf_extract(const struct secret *salt, const struct secret *ikm, struct secret *prk)

@@ -21,6 +21,7 @@ from harness.agent import in_force, wait_paired
 from harness.hostile import FRAME_MAX, Closed, Listener, answer, connect_tls, hello, offer, pack
 from harness.identity import identity
 from harness.lab import Lab
+from harness.program import expect_exit
 from harness.settings import ALPHA, GAMMA, LIMIT, SAN, SLOW
 from harness.tap import Failure, check, equal, has, main, test, until
 
@@ -83,6 +84,67 @@ def a_pair_is_made_with_a_follower_that_follows_the_protocol(lab):
         o2, _ = link.finish_following()
         equal(int(o2["epoch"]), int(o["epoch"]) + 1, "epoch of the second offer")
         check(o2["share"] != o["share"] and o2["spi"] != o["spi"] and o2["xid"] != o["xid"], str(o2))
+
+
+# --- epochs and superseded pairs -------------------------------------------------------------------
+
+GREATEST = (1 << 64) - 1
+
+
+@test
+def an_offer_of_the_last_epoch_does_not_stop_the_pair(lab):
+    a, b = honest(lab, **NO_LIMIT)
+    with lab.pair_unchanged(a, b):
+        link = paired(a, lab)
+        known = int(in_force(a.peer("gamma"))[0])
+        for jump in GREATEST - known, (1 << 20) + 1:
+            link.send(offer(known + jump))
+            no = link.recv("reject")
+            equal((no["reason"], int(no["epoch"])), ("epoch", known), "reject of known + %d" % jump)
+            known += 1 << 20
+        link.hello_got["last"] = str(known)
+        o, _, _ = link.pair(reason="request")
+        equal(in_force(a.peer("gamma"))[0], o["epoch"], "epoch after the next exchange")
+
+
+@test
+def a_reject_with_the_last_epoch_does_not_stop_the_pair(lab):
+    listener = Listener(lab)
+    a, b = honest(lab, role="dial")
+    with lab.pair_unchanged(a, b):
+        link = listener.accept(identity("gamma")).hello(last=str(GREATEST))
+        o = link.recv("offer")
+        equal(int(o["epoch"]), (1 << 20) + 1, "epoch of the first offer")
+        link.send({"type": "reject", "xid": o["xid"], "reason": "epoch", "text": "",
+                   "epoch": str(GREATEST)})
+        o, _ = link.finish_following()
+        equal(int(o["epoch"]), (2 << 20) + 2, "epoch of the second offer")
+        a.wait_peer("gamma", "is up", lambda p: p["state"] == "up")
+
+
+@test
+def what_is_known_of_epochs_ends_with_down(lab):
+    a, b = honest(lab, **NO_LIMIT)
+    with lab.pair_unchanged(a, b):
+        link = paired(a, lab)
+        link.hello_got["last"] = str(1 << 19)
+        link.pair(reason="request")
+        expect_exit(a.cli("down", "gamma"), 0)
+        expect_exit(a.cli("up", "gamma", "--no-wait"), 0)
+        equal(int(greeted(a, lab).hello_got["last"]), 0, "epoch known after down")
+
+
+@test
+def links_cut_after_the_answer_do_not_block_the_pair(lab):
+    a, b = honest(lab, **NO_LIMIT)
+    with lab.pair_unchanged(a, b):
+        paired(a, lab).close()
+        for _ in range(70):
+            link = greeted(a, lab)
+            link.send(offer(int(link.hello_got["last"]) + 1, reason="mismatch"))
+            link.recv_until("answer")
+            link.close()
+        equal(a.peer("gamma")["held"], 64, "superseded pairs")
 
 
 # --- what does not decode ---------------------------------------------------------------------------

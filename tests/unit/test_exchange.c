@@ -622,9 +622,58 @@ static void a_new_epoch_exceeds_all_epochs_of_both_hosts(void)
 static void no_epoch_follows_the_greatest(void)
 {
 	both_new();
-	start(&lead, UINT64_MAX);
+	lead.last = UINT64_MAX;
+	start(&lead, 0);
 	CHECK_STR(actions(), "END(epoch)");
-	CHECK(lead.state == XS_IDLE && lead.last == 0);
+	CHECK(lead.state == XS_IDLE && lead.last == UINT64_MAX);
+}
+
+static void no_message_raises_the_epoch_by_more_than_the_jump(void)
+{
+	const uint64_t jump = EXCHANGE_EPOCH_JUMP;
+	struct xevent ev;
+
+	both_new();
+	start(&lead, UINT64_MAX); /* a hello */
+	CHECK_U64(lead.last, jump + 1);
+
+	reach(XS_L_OFFERED);
+	write_reject(XID, FAULT_EPOCH, "", UINT64_MAX);
+	give(&lead, MSG_REJECT);
+	CHECK_STR(actions(), "NO_TIMER, REMOVE, END(epoch)");
+	CHECK_U64(lead.last, 1 + jump);
+	start(&lead, 0);
+	CHECK_U64(lead.last, 2 + jump);
+
+	for (int above = 0; above < 2; above++) {
+		reach(XS_L_OFFERED);
+		sent[MSG_OFFER].msg.u.offer.epoch = jump + (uint64_t)above;
+		ev = event_of(&sent[MSG_OFFER]);
+		ev.share = &follow_share;
+		step(&follow, &ev);
+		CHECK_STR(actions(), above ? "SEND reject(epoch)" : "RESERVE");
+		CHECK_U64(follow.last, jump);
+	}
+	CHECK_U64(sent[MSG_REJECT].msg.u.reject.epoch, 0);
+}
+
+static void what_is_known_belongs_to_the_key_of_the_peer(void)
+{
+	static const uint8_t other_id[PIN_LEN] = {0x77};
+
+	pair_up();
+	lead.last = 99;
+	tell(&lead, XE_LINK_LOST);
+	exchange_link(&lead, true, &exporter, NULL, lead_id, follow_id);
+	CHECK_U64(lead.last, 99);
+	tell(&lead, XE_LINK_LOST);
+	exchange_link(&lead, true, &exporter, NULL, lead_id, other_id);
+	CHECK_U64(lead.last, 1);
+	CHECK_U64(lead.current.epoch, 1);
+	exchange_forget(&lead);
+	CHECK_U64(lead.last, 1);
+	exchange_forget_epochs(&lead);
+	CHECK(lead.last == 0 && lead.current.epoch == 0);
 }
 
 static void an_old_epoch_is_rejected_and_changes_nothing(void)
@@ -742,7 +791,7 @@ static void unacceptable_offers_are_refused_with_the_reason(void)
 	ev = event_of(&sent[MSG_OFFER]);
 	ev.held = EXCHANGE_HELD_MAX;
 	step(&follow, &ev);
-	CHECK_STR(actions(), "SEND reject(limit), END(limit)");
+	CHECK_STR(actions(), "SEND reject(busy), END(busy)");
 
 	reach(XS_L_OFFERED);
 	ev = event_of(&sent[MSG_OFFER]);
@@ -965,9 +1014,10 @@ T_MAIN(T(each_row_is_taken_and_does_what_it_says),
        T(keys_exist_during_one_step_only), T(the_follower_takes_the_smaller_values),
        T(new_options_do_not_touch_the_running_exchange),
        T(a_ppk_that_differs_ends_with_a_wrong_tag), T(a_new_epoch_exceeds_all_epochs_of_both_hosts),
-       T(no_epoch_follows_the_greatest), T(an_old_epoch_is_rejected_and_changes_nothing),
-       T(a_leader_learns_the_epoch_from_a_reject), T(a_refused_offer_cannot_be_replayed),
-       T(an_offer_while_busy_is_rejected),
+       T(no_epoch_follows_the_greatest), T(no_message_raises_the_epoch_by_more_than_the_jump),
+       T(what_is_known_belongs_to_the_key_of_the_peer),
+       T(an_old_epoch_is_rejected_and_changes_nothing), T(a_leader_learns_the_epoch_from_a_reject),
+       T(a_refused_offer_cannot_be_replayed), T(an_offer_while_busy_is_rejected),
        T(an_offer_to_the_leader_closes_the_link_and_changes_no_sa),
        T(our_own_offer_reflected_changes_nothing),
        T(unacceptable_offers_are_refused_with_the_reason), T(reserved_and_equal_spis_are_refused),

@@ -7,6 +7,7 @@
 #include "agent/cli/out.h"
 #include "agent/cli/verb.h"
 #include "crypto/date.h"
+#include "crypto/explain.h"
 #include "crypto/hex.h"
 #include "proto/exchange/keysched.h"
 #include "agent/os/creds.h"
@@ -51,13 +52,15 @@ static void judge_dates(struct findings *f, const char *path, const struct cert_
 static void judge_ca(struct findings *f, const char *path)
 {
 	struct cert_facts facts;
-	char *text = NULL;
+	char *text = NULL, cause[PEM_CAUSE];
 	size_t len = 0;
 
 	if (path[0] == '\0' || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
 		return; /* errors are reported when it is loaded */
 	if (cert_read(text, &facts) == IDENTITY_OK)
 		judge_dates(f, path, &facts);
+	if (pem_explain(cause, text, PEM_CA))
+		warn(f, "%s: %s; it is left out", path, cause);
 	os_free_text(text, len);
 }
 

@@ -129,6 +129,30 @@ void generation_uncount(struct pair *p, const struct generation *g)
 		p->n_superseded--;
 }
 
+void generations_on_hello(struct pair *p, struct spi peer_out)
+{
+	for (struct generation *g = p->superseded; g != NULL; g = g->next)
+		g->is_left = !spi_equal(g->in, peer_out);
+}
+
+unsigned generations_held(struct pair *p)
+{
+	struct generation **oldest = NULL, *g;
+
+	if (p->n_superseded < EXCHANGE_HELD_MAX)
+		return p->n_superseded;
+	for (struct generation **at = &p->superseded; *at != NULL; at = &(*at)->next)
+		if (!(*at)->retired && !(*at)->recovered && (*at)->is_left)
+			oldest = at;
+	if (oldest != NULL) {
+		g = *oldest;
+		*oldest = g->next;
+		generation_uncount(p, g);
+		generation_remove(p, g);
+	}
+	return p->n_superseded;
+}
+
 struct generation *generation_find(struct pair *p, struct ipsec_ctx ctx)
 {
 	if (ctx.id == 0)

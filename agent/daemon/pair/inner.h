@@ -20,6 +20,7 @@ struct generation {
 	struct spi in, out;
 	enum suite suite;
 	bool esn, has_in, has_out, retired;
+	bool is_left; /* by the peer: its last hello, which came later, says that it sends on another */
 	/* Of an earlier run (one SA), or manual: in force until an agreed pair is. Not counted. */
 	bool recovered;
 	unsigned unremoved; /* parts (enum ipsec_part) whose removal failed */
@@ -71,6 +72,10 @@ void generation_free(struct agent *a, struct generation *g);
 void generation_remove(struct pair *p, struct generation *g);
 void generation_remove_part(struct pair *p, struct generation *g, enum ipsec_part part);
 void generations_remove_again(struct pair *p);
+/* The peer's hello says on which SPI it sends. */
+void generations_on_hello(struct pair *p, struct spi peer_out);
+/* How many are HELD. If there are EXCHANGE_HELD_MAX, the oldest that the peer has left is removed. */
+unsigned generations_held(struct pair *p);
 /* The generation with this context, or NULL. */
 struct generation *generation_find(struct pair *p, struct ipsec_ctx ctx);
 

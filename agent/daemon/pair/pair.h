@@ -52,7 +52,8 @@ struct pair_link {
 	bool leads;                    /* we lead exchanges on it */
 	const struct secret *exporter; /* borrowed until pair_link_lost() */
 	const uint8_t *own_pin, *peer_pin;
-	uint64_t peer_last; /* greatest epoch that the peer's hello told */
+	uint64_t peer_last;  /* of the peer's hello: greatest epoch; */
+	struct spi peer_out; /* the SPI that it sends on, 0: none */
 };
 void pair_link_up(struct pair *p, const struct pair_link *l);
 /* The hellos were compared. is_equal: both hosts have the same pair in force. is_stale: ours was no

@@ -166,7 +166,7 @@ static void lead(struct pair *p)
 	SECRET(share);
 	struct xevent ev = {.kind = XE_START,
 			    .peer_last = p->peer_last,
-			    .held = p->n_superseded,
+			    .held = generations_held(p),
 			    .reason = p->want_reason};
 
 	if (!p->host->may_rekey(p->peer))
@@ -179,6 +179,7 @@ static void lead(struct pair *p)
 	ev.share = &share;
 	begin_receipt(p, true, p->want_reason, ev.xid);
 	p->want_exchange = false;
+	p->peer_last = 0; /* the exchange machine knows it now */
 	if (run_event(p, &ev) || !p->is_linked)
 		return;
 	/* Too many superseded generations: wait until some have been removed. */
@@ -279,6 +280,7 @@ void pair_link_up(struct pair *p, const struct pair_link *l)
 	p->leads = l->leads;
 	p->peer_last = l->peer_last;
 	p->asked = false;
+	generations_on_hello(p, l->peer_out);
 	exchange_link(&p->x, l->leads, l->exporter, secret_len(p->ppk) > 0 ? p->ppk : NULL,
 		      l->own_pin, l->peer_pin);
 }
@@ -370,7 +372,7 @@ void pair_on_message(struct pair *p, const struct msg *m, const char *body, size
 			return;
 		random_secret(&share, SHARE_LEN);
 		ev.share = &share;
-		ev.held = p->n_superseded;
+		ev.held = generations_held(p);
 		ev.spi_in_use = out_spi_known(p, m->u.offer.spi);
 		if (idle && !p->leads)
 			begin_receipt(p, false, (enum rekey_reason)m->u.offer.reason,
@@ -531,6 +533,7 @@ void pair_clear(struct pair *p)
 	if (p->x.state != XS_IDLE)
 		pair_link_lost(p);
 	forget_all(p, true);
+	exchange_forget_epochs(&p->x);
 }
 
 void pair_leave(struct pair *p)

@@ -146,7 +146,8 @@ static void set_up(struct peer *p, struct link *l, const struct msg_hello *h)
 			       .exporter = &link_facts(l)->exporter,
 			       .own_pin = link_facts(l)->own_cert->pin,
 			       .peer_pin = p->facts.pin,
-			       .peer_last = h->last};
+			       .peer_last = h->last,
+			       .peer_out = h->out};
 
 	take_facts(&p->facts, l, h);
 	link_set_up(l);

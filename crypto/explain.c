@@ -49,7 +49,7 @@ static unsigned line_of(const char *text, const char *at)
 static const unsigned char *find_broken(const unsigned char *p, const unsigned char *end,
 					unsigned depth)
 {
-	while (p < end) {
+	while (p != NULL && p < end) {
 		unsigned char *in = (unsigned char *)(uintptr_t)p + 1;
 		size_t n;
 
@@ -72,9 +72,9 @@ static unsigned char *member(unsigned char *der, size_t len, unsigned n)
 	unsigned char *p = der, *end = der + len;
 	size_t size;
 
-	if (mbedtls_asn1_get_tag(&p, end, &size, 0x30) != 0 ||
-	    mbedtls_asn1_get_tag(&p, end, &size, 0x30) != 0)
-		return NULL;
+	for (unsigned i = 0; i < 2; i++)
+		if (mbedtls_asn1_get_tag(&p, end, &size, 0x30) != 0)
+			return NULL;
 	if (p < end && *p == 0xa0)
 		n++;
 	for (; n > 0; n--) {

@@ -10,8 +10,8 @@ bool os_is_slash(char c);
 
 /* Reads up to n bytes of file: their number, 0 at the end, or -1 with e set. */
 typedef long os_reader(void *file, char *data, size_t n, const char *path, struct err *e);
-/* Reads a file of size bytes to its end and adds a NUL, as os_read_file() does. ERR_USAGE if it has grown. */
-int os_read_whole(char **text, size_t *len, size_t size, os_reader *read, void *file,
+/* Reads a file of expected bytes to its end and adds a NUL, as os_read_file() does. ERR_USAGE if it has grown. */
+int os_read_whole(char **text, size_t *len, size_t expected, os_reader *read, void *file,
 		  const char *path, struct err *e);
 
 /* Creates one directory: only for its owner, or a parent. No error if it exists. */

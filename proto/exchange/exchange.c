@@ -765,7 +765,7 @@ void exchange_link(struct exchange *x, bool we_lead, const struct secret *export
 	x->link_leads_ = we_lead;
 	x->exporter_ = exporter;
 	x->ppk_ = ppk;
-	if (memcmp(x->peer_id_, peer_id, PIN_LEN) != 0)
+	if (memcmp(x->peer_id_, peer_id, PIN_LEN) != 0) /* not secret */
 		x->last = x->current.epoch; /* what is known belongs to the peer's key */
 	memcpy(x->own_id_, own_id, PIN_LEN);
 	memcpy(x->peer_id_, peer_id, PIN_LEN);

@@ -126,7 +126,9 @@ static const cJSON *follow(const cJSON *v, char *path)
 
 		*end = '\0';
 		if (*path == '[')
-			next = json_is_array(v) ? cJSON_GetArrayItem(v, atoi(path + 1)) : NULL;
+			next = json_is_array(v)
+				       ? cJSON_GetArrayItem(v, (int)strtol(path + 1, NULL, 10))
+				       : NULL;
 		else
 			next = json_member(v, *path == '.' ? path + 1 : path);
 		if (next == NULL)

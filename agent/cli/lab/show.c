@@ -175,7 +175,7 @@ static void show_text_(struct lab_session *r, bool need_proof)
 				"host %s: no ssh: run \"sapair run --bundle\" there by hand, with %s/%s%s",
 				r->lab.hosts[i].name, r->dir, r->lab.hosts[i].name, BUNDLE_SUFFIX);
 	}
-	for (size_t cell = 0; next_problem(r, need_proof, &cell); cell++)
+	for (size_t cell = 0; n > 0 && next_problem(r, need_proof, &cell); cell++)
 		if (r->hosts[cell / n].state != HOST_FAILED)
 			note_pair(r, cell / n, cell % n);
 	if (r->where == LAB_NETNS)

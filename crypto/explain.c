@@ -23,7 +23,12 @@ struct block {
 	unsigned line; /* of BEGIN */
 };
 
-static bool say(char cause[PEM_CAUSE], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#ifdef __MINGW32__
+#define FORMAT gnu_printf
+#else
+#define FORMAT printf
+#endif
+static bool say(char cause[PEM_CAUSE], const char *fmt, ...) __attribute__((format(FORMAT, 2, 3)));
 static bool say(char cause[PEM_CAUSE], const char *fmt, ...)
 {
 	va_list ap;

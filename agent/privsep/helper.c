@@ -111,7 +111,7 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 	const struct helper *h = arg;
 	const bool ipv6 = remote->len == 16;
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	struct sockaddr *sa = (struct sockaddr *)&ss;
 	socklen_t len = os_sockaddr(&ss, remote, PROTO_PORT);
 	int fd = h->routes[ipv6], rc;

@@ -245,7 +245,7 @@ static void judge_device(struct xfrm *db, struct xfrm_device *d)
 static uint32_t judge_sysctls(struct xfrm *db, int index, bool ipv6, char *text, size_t size)
 {
 	struct xfrm_guard *g = &db->guard;
-	struct xfrm_device *d = NULL, other;
+	struct xfrm_device *d = NULL, other = {0};
 
 	for (size_t i = 0; i < g->n_devices && d == NULL; i++)
 		if (g->devices[i].index == index && g->devices[i].ipv6 == ipv6)

@@ -46,11 +46,11 @@ bool os_addresses_has(struct os_addresses *w, const struct addr *a)
 	bool has = true;
 
 	(void)w;
-	if (s == INVALID_SOCKET)
-		return true;
-	if (bind(s, (const struct sockaddr *)&ss, (int)len) != 0)
-		has = WSAGetLastError() != WSAEADDRNOTAVAIL;
-	closesocket(s);
+	if (s != INVALID_SOCKET) {
+		if (bind(s, (const struct sockaddr *)&ss, (int)len) != 0)
+			has = WSAGetLastError() != WSAEADDRNOTAVAIL;
+		closesocket(s);
+	}
 	return has;
 }
 

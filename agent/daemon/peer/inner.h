@@ -26,6 +26,8 @@ struct peer {
 
 	struct deadlines deadlines;
 	struct deadline policy_due; /* to try again */
+	struct deadline
+		proof_due; /* set: its certificate is not trusted any more, and it may show another */
 	struct peer_policy policy;
 	struct dialler dialler;
 	struct peer_facts facts;

@@ -11,7 +11,6 @@
 #include "agent/daemon/pair/pair.h"
 #include "agent/daemon/verify/verify.h"
 
-struct deny;
 struct peer;
 
 /* ---- coming and going ---- */
@@ -23,8 +22,9 @@ int peer_add_temporary(struct agent *a, const struct peer_config *cfg, struct pe
 		       struct err *e);
 /* Removes SAs and policy, tells the peer; the storage is freed later. */
 void peer_remove(struct peer *p);
-/* Drops links and SAs of peers with a key on the list; their policies stay. */
-void peers_drop_denied(struct agent *a, const struct deny *deny);
+/* The CAs, the denied keys or the config have changed: judges the certificate of each peer again, and
+ * drops links and SAs of those that are refused now. Their policies stay. */
+void peers_judge_again(struct agent *a);
 /* The agent stops: closes the links of all peers. Policies and SAs stay where the system keeps them. */
 void peers_stop(struct agent *a);
 /* New options (lifetimes, suites, ...) that need no new policy. */

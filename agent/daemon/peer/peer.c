@@ -130,7 +130,7 @@ static void on_lost(struct peer *p, struct link *l)
 			dialler_retry(d);
 		return;
 	}
-	if (link_facts(l)->has_refused && p->proof_due.at_ms != 0)
+	if (link_facts(l)->has_refused && link_facts(l)->is_dialled && p->proof_due.at_ms != 0)
 		deadline_set(&p->proof_due, loop_now_ms());
 	dialler_on_lost(d, l);
 	report_lost(p, l);

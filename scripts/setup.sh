@@ -149,6 +149,7 @@ look() {
 			need faketime faketime
 			need tshark tshark
 			need tcpdump tcpdump
+			need strace strace
 			need lintian lintian
 			need groff groff
 			wish_sshd

@@ -99,7 +99,7 @@ def all_suites(build):
     san_env = dict(SAN_ENV, SAPAIR_SAN="1")
     make = os.environ.get("MAKE", "make")
     suites = [  # the longest first: what is short fills the gaps
-        Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 900),
+        Suite("lint", [Job(t, [make, "-k", "-s", t], None, True) for t in LINT], 1800),
         Suite("sim", sim(build, []), 600),
         Suite("unit", programs("tests/unit/test_*.c", build), 60),
         Suite("unit-san", programs("tests/unit/test_*.c", san, env=SAN_ENV), 180),

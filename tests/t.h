@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* clang-format off */
@@ -43,6 +44,24 @@
 
 /* Ends nothing: the test returns itself after saying why it cannot be run here. */
 #define SKIP(why) (t_skipped = (why))
+
+#if defined(__SANITIZE_ADDRESS__)
+#define T_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define T_SANITIZED true
+#endif
+#endif
+#ifndef T_SANITIZED
+#define T_SANITIZED false
+#endif
+
+/* True if a tool reports reads of freed memory and of unused stack: AddressSanitizer, or valgrind, for
+ * which `make valgrind` sets SAPAIR_MEMCHECK. */
+static inline bool t_memory_is_checked(void)
+{
+	return T_SANITIZED || getenv("SAPAIR_MEMCHECK") != NULL;
+}
 
 struct t_case {
 	const char *name;

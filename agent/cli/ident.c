@@ -36,11 +36,8 @@ static int wish_addresses(struct ident_wish *w, const struct args *a, struct err
 		if (w->wish.addrs == CERT_ADDRS_MAX)
 			return err_set(e, ERR_USAGE, "--address: more than %d addresses",
 				       CERT_ADDRS_MAX);
-		if (addr_parse(&addr, a->given[i].value, e) < 0)
+		if (addr_parse(&addr, a->given[i].value, e) < 0 || addr_check_host(&addr, e) < 0)
 			return err_in(e, "--address");
-		if (!addr_is_unicast(&addr))
-			return err_set(e, ERR_USAGE, "--address: %s is not a unicast address",
-				       a->given[i].value);
 		w->addr[w->wish.addrs][0] = addr.len;
 		memcpy(w->addr[w->wish.addrs++] + 1, addr.bytes, addr.len);
 	}
@@ -77,7 +74,7 @@ static int wish_dates(struct cert_params *w, const struct args *a, uint32_t days
 	return 0;
 }
 
-static bool name_fits(const char *s)
+bool ident_name_fits(const char *s)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789._-";
@@ -90,7 +87,7 @@ int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uin
 	       struct err *e)
 {
 	memset(w, 0, sizeof *w);
-	if (!name_fits(name))
+	if (!ident_name_fits(name))
 		return err_set(e, ERR_USAGE,
 			       "name \"%s\": a name consists of 1 to %d letters, digits and . _ -",
 			       name, CERT_NAME_MAX);

@@ -22,6 +22,9 @@ struct ident_wish {
 	uint8_t addr[CERT_ADDRS_MAX][17];
 };
 
+/* 1 to CERT_NAME_MAX letters, digits and . _ -? */
+bool ident_name_fits(const char *s);
+
 /* --address, --days, --not-before, --not-after, --lab; name as given. */
 int ident_wish(struct ident_wish *w, const struct args *a, const char *name, uint32_t days,
 	       struct err *e);

@@ -81,3 +81,17 @@ const char *show_date(const struct cJSON *d, const char *path)
 	snprintf(day, sizeof day, "%s", show_text(d, path, "unknown"));
 	return day;
 }
+
+void show_removing(const struct cJSON *d)
+{
+	const struct cJSON *sa = json_first(json_member(json_member(d, "removing"), "sas"));
+	const bool has_policy = show_is(d, "removing.policy");
+
+	if (!show_has(d, "removing"))
+		return;
+	out_text("still there:%s%s%s", has_policy ? " the policy" : "",
+		 has_policy && sa != NULL ? "," : "", sa != NULL ? " SAs" : "");
+	for (; sa != NULL; sa = json_next(sa))
+		out_text(" %s", json_string(sa));
+	out_text(" (%s); the agent tries again\n", show_text(d, "removing.error.cause", "?"));
+}

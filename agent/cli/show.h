@@ -19,6 +19,9 @@ const char *show_text(const struct cJSON *d, const char *path, const char *other
 /* Returns false if there is no such number. */
 bool show_number(const struct cJSON *d, const char *path, double *n);
 
+/* The member "removing": one line with what could not be removed, and why. Nothing if it is missing. */
+void show_removing(const struct cJSON *d);
+
 /* A number as text, "-" if it is missing. Return text, which the caller owns. */
 const char *show_count(char text[OUT_NUMBER], const struct cJSON *d, const char *path);
 const char *show_ms(char text[OUT_NUMBER], const struct cJSON *d, const char *path);

@@ -375,18 +375,18 @@ static int start_parts(struct process *s, struct err *e)
 	struct agent *a = &s->a;
 	struct identity_ref *id = NULL;
 
-	if (start_signals(s, e) < 0 || identity_ref_load(&id, a->start, &a->cfg, e) < 0)
+	if (start_signals(s, e) < 0 || open_ipsec(s, e) < 0)
+		return -1;
+	/* Policies come first, before any socket is bound: whatever fails later leaves them in place. */
+	for (size_t i = 0; i < a->cfg.n_peers; i++)
+		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
+			return -1;
+	if (peers_check(a, &a->cfg, e) < 0 || identity_ref_load(&id, a->start, &a->cfg, e) < 0)
 		return -1;
 	set_identity(a, id);
 	fill_name(a);
 	s->cert_reload = cert_reload_start(a, reload_identity, a);
-	if (open_ipsec(s, e) < 0 || control_open(a, &control_host, e) < 0)
-		return -1;
-	/* Policy first: from here on a declared pair is closed. */
-	for (size_t i = 0; i < a->cfg.n_peers; i++)
-		if (peer_add(a, &a->cfg.peers[i], NULL, e) < 0)
-			return -1;
-	if (listen_open(a, &peer_link_owner, e) < 0)
+	if (control_open(a, &control_host, e) < 0 || listen_open(a, &peer_link_owner, e) < 0)
 		return -1;
 	return confine(a, e);
 }

@@ -7,6 +7,7 @@
 #include "agent/daemon/cert_reload.h"
 
 #include "agent/daemon/link/identity_ref.h"
+#include "crypto/date.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct cert_reload {
 	struct stamp read[FILES]; /* when the identity was read */
 	struct stamp last[FILES]; /* at the last poll */
 	int warned_days;          /* the smallest number of days that was warned of */
+	bool warned_early;        /* not valid yet */
 };
 
 static const char *path_of(const struct agent *a, int i)
@@ -63,6 +65,25 @@ static bool are_equal(const struct stamp a[FILES], const struct stamp b[FILES])
 		    a[i].ns != b[i].ns)
 			return false;
 	return true;
+}
+
+/* The clock may be wrong: a host without one starts in the past. */
+static void warn_of_start(struct cert_reload *r)
+{
+	const int64_t start = identity_facts(r->agent->identity->id)->not_before;
+	const int64_t now = os_wall_ms() / 1000;
+	char text[160], from[DATE_TEXT], today[DATE_TEXT];
+
+	if (now >= start || r->warned_early)
+		return;
+	r->warned_early = true;
+	date_put(from, start);
+	date_put(today, now);
+	snprintf(text, sizeof text,
+		 "our certificate is not valid before %s, and the clock says %s: peers will refuse "
+		 "it until then",
+		 from, today);
+	event_plain(&r->agent->events, EVENT_NOT_YET_VALID, NULL, text);
 }
 
 static void warn_of_end(struct cert_reload *r)
@@ -102,6 +123,8 @@ void cert_reload_seen(struct cert_reload *r)
 	read_stamps(r->agent, r->read);
 	memcpy(r->last, r->read, sizeof r->last);
 	r->warned_days = INT32_MAX;
+	r->warned_early = false;
+	warn_of_start(r);
 	warn_of_end(r);
 }
 

@@ -25,6 +25,7 @@
 	X(AUTH_REFUSED, 140, "auth-refused", LOG_WARN)   \
 	X(CERT_EXPIRES, 141, "cert-expires", LOG_WARN)   \
 	X(EXPIRED, 142, "expired", LOG_WARN)             \
+	X(NOT_YET_VALID, 143, "not-yet-valid", LOG_WARN) \
 	X(DROPS, 151, "drops", LOG_WARN)                 \
 	X(FOREIGN, 160, "foreign-change", LOG_WARN)      \
 	X(ADOPTED, 161, "adopted", LOG_INFO)             \

@@ -3,8 +3,6 @@
  */
 #include "agent/ipsec/ipsec.h"
 
-#include "agent/privsep/record.h"
-
 #include <string.h>
 
 void ipsec_close(struct ipsec *db)
@@ -24,27 +22,7 @@ static int lacks(const struct ipsec *db, const char *what, struct err *e)
 	return err_set(e, ERR_USAGE, "back end %s cannot do %s", db->ops->name, what);
 }
 
-void ipsec_policy_of(struct sa_policy *p, const struct privsep_policy *from)
-{
-	memset(p, 0, sizeof *p);
-	p->peer = from->peer;
-	p->local = from->local;
-	p->remote = from->remote;
-	p->control_port = from->control_port;
-	p->peer_port = from->peer_port;
-	p->local_esp_port = from->local_esp_port;
-	p->remote_esp_port = from->remote_esp_port;
-	p->mode = (enum policy_mode)from->mode;
-	p->encap = (enum encap_mode)from->encap;
-	p->start = (enum policy_start)from->start;
-	p->udp = from->udp;
-	p->protects = from->protects;
-	p->exempts = from->exempts;
-	memcpy(p->protect, from->protect, sizeof p->protect);
-	memcpy(p->exempt, from->exempt, sizeof p->exempt);
-}
-
-int ipsec_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
+int ipsec_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct ipsec_can can;
 
@@ -55,23 +33,23 @@ int ipsec_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
 		return err_set(e, ERR_USAGE,
 			       "peer %s: not a pair of unicast addresses of one family", p->peer);
 	ipsec_can(db, &can);
-	if (p->encap == ENCAP_TUNNEL && !can.tunnel)
+	if (p->opt.encap == ENCAP_TUNNEL && !can.tunnel)
 		return lacks(db, "encapsulation \"tunnel\"", e);
-	if (p->udp && !can.udp)
+	if (p->opt.udp && !can.udp)
 		return lacks(db, "ESP in UDP", e);
-	if (p->start == START_SEAMLESS && !can.seamless)
+	if (p->opt.start == START_SEAMLESS && !can.seamless)
 		return lacks(db, "start \"seamless\"", e);
-	if (p->mode == MODE_PERMISSIVE && !can.permissive)
+	if (p->opt.mode == MODE_PERMISSIVE && !can.permissive)
 		return lacks(db, "mode \"permissive\"", e);
 	return db->ops->policy_add(db, p, e);
 }
 
-int ipsec_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e)
+int ipsec_policy_remove(struct ipsec *db, struct policy *p, struct err *e)
 {
 	return db->ops->policy_remove(db, p, e);
 }
 
-int ipsec_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+int ipsec_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		  struct err *e)
 {
 	ctx->id = 0;
@@ -155,8 +133,7 @@ int ipsec_reload(struct ipsec *db, struct err *e)
 	return db->ops->reload == NULL ? 0 : db->ops->reload(db, e);
 }
 
-int ipsec_plan(struct ipsec *db, const struct sa_policy *p, ipsec_told *told, void *arg,
-	       struct err *e)
+int ipsec_plan(struct ipsec *db, const struct policy *p, ipsec_told *told, void *arg, struct err *e)
 {
 	return db->ops->plan == NULL ? 0 : db->ops->plan(db, p, told, arg, e);
 }
@@ -168,11 +145,11 @@ int ipsec_clean(struct ipsec *db, ipsec_told *told, void *arg, struct err *e)
 
 #define NATT_PORT 4500 /* RFC 3948 */
 
-uint16_t ipsec_udp_port(const struct sa_policy *p, bool local)
+uint16_t ipsec_udp_port(const struct policy *p, bool local)
 {
 	const uint16_t port = local ? p->local_esp_port : p->remote_esp_port;
 
-	if (!p->udp)
+	if (!p->opt.udp)
 		return 0;
 	return port == 0 || port == (local ? p->control_port : p->peer_port) ? NATT_PORT : port;
 }
@@ -194,7 +171,7 @@ bool ipsec_sends(const struct ipsec *db)
 	return db->ops->send != NULL;
 }
 
-int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e)
+int ipsec_send(struct ipsec *db, struct policy *p, const uint8_t *data, size_t n, struct err *e)
 {
 	if (!ipsec_sends(db))
 		return err_set(e, ERR_BUG, "back end %s does not send", db->ops->name);

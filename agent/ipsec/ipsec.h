@@ -16,6 +16,7 @@
 
 #include "proto/base/addr.h"
 #include "proto/base/err.h"
+#include "proto/config/policy.h"
 #include "proto/exchange/exchange.h"
 #include "proto/base/spi.h"
 #include "proto/base/suite.h"
@@ -23,7 +24,6 @@
 struct ipsec; /* an open back end */
 struct ipsec_ops;
 struct privsep;
-struct privsep_policy;
 struct uv_loop_s;
 
 /* One pair, chosen by the back end: a WFP context, an XFRM reqid, a soft slot. 0: none. */
@@ -31,33 +31,6 @@ struct ipsec_ctx {
 	uint64_t id;
 };
 enum ipsec_part { IPSEC_INBOUND = 1, IPSEC_OUTBOUND = 2, IPSEC_BOTH = 3 };
-
-enum policy_start { START_CLOSED, START_SEAMLESS };
-
-/*
- * What is protected between two hosts. Belongs to the caller (one per peer), must stay where it
- * is from policy_add to policy_remove or close; ref is the back end's own and starts as 0
- * (and is 0 again afterwards). The limits may be changed at any time.
- */
-struct sa_policy {
-	const char *peer; /* name, for messages */
-	struct addr local, remote;
-	uint16_t control_port;   /* the agent's own TCP port on both hosts: always exempt */
-	uint16_t peer_port;      /* that of the peer, when it differs; else equal */
-	uint16_t local_esp_port; /* soft: our UDP port; udp encapsulation: likewise */
-	uint16_t remote_esp_port;
-	enum policy_mode mode;
-	enum encap_mode encap;
-	enum policy_start start;
-	bool udp;                  /* ESP in UDP, RFC 3948 */
-	uint8_t protects, exempts; /* texts as in the config: "all", "tcp/445"; "icmp" */
-	char protect[PROTECT_MAX][PROTECT_TEXT];
-	char exempt[PROTECT_MAX][PROTECT_TEXT];
-	uint64_t soft_bytes, soft_packets; /* limits that raise IPSEC_EV_SOFT; 0 = none */
-	uint64_t hard_bytes, hard_packets; /* limits that end an SA; 0 = none */
-	void *owner;                       /* handed back in events: the peer */
-	uint64_t ref;
-};
 
 enum ipsec_event_kind {
 	IPSEC_EV_SOFT,     /* a soft byte or packet limit was passed: rekey */
@@ -153,7 +126,6 @@ struct ipsec_object {
 typedef void ipsec_told(void *arg, const struct ipsec_object *o);
 
 #define IPSEC_UNKNOWN (-3) /* failed, or done without an answer */
-#define IPSEC_ABSENT (-2)  /* of open: failed, since this system has no IPsec of that kind */
 
 struct ipsec_ops {
 	const char *name; /* the word of the config file */
@@ -163,13 +135,15 @@ struct ipsec_ops {
 					 * Handles of the loop are closed; run the loop after. */
 	void (*can)(struct ipsec *db, struct ipsec_can *can);
 
-	int (*policy_add)(struct ipsec *db, struct sa_policy *p, struct err *e);
-	/* Removes what contexts it still has, too. No event names its owner any more. */
-	int (*policy_remove)(struct ipsec *db, struct sa_policy *p, struct err *e);
+	int (*policy_add)(struct ipsec *db, struct policy *p, struct err *e);
+	/* Removes what contexts it still has, too. No event names its owner any more. After -1 the
+	 * policy is still there, perhaps without some of its parts, and is only good for another
+	 * policy_remove(), which removes the rest. */
+	int (*policy_remove)(struct ipsec *db, struct policy *p, struct err *e);
 
 	/* A new context and the SPI of its inbound SA, both chosen by the system: the SPI is never
 	 * 0 to 255 and never one in use. */
-	int (*reserve)(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+	int (*reserve)(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		       struct err *e);
 	/* Installs the inbound SA, and the outbound SA too where it can be there without being sent
 	 * on. A back end that cannot do that installs the outbound SA in activate(). */
@@ -179,7 +153,8 @@ struct ipsec_ops {
 	int (*activate)(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *out,
 			struct err *e);
 	/* Before the active outbound SA is removed, the newest other one of the policy becomes
-	 * active. A part that is not there is no error. A context without parts is gone, and so is
+	 * active. A part that is not there is no error. After -1 what could not be removed is still
+	 * there, and the call may be repeated. A context without parts is gone, and so is
 	 * one that was only reserved. */
 	int (*remove)(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part, struct err *e);
 
@@ -199,7 +174,7 @@ struct ipsec_ops {
 
 	/* What policy_add(p) would do, and what SAs p has; p NULL, behind all others: what belongs to
 	 * none of them. Changes nothing. NULL: nothing of this back end outlives its process. */
-	int (*plan)(struct ipsec *db, const struct sa_policy *p, ipsec_told *told, void *arg,
+	int (*plan)(struct ipsec *db, const struct policy *p, ipsec_told *told, void *arg,
 		    struct err *e);
 	/* Removes all that any run left (IPSEC_REMOVE each); only for who has added no policy. */
 	int (*clean)(struct ipsec *db, ipsec_told *told, void *arg, struct err *e);
@@ -210,7 +185,7 @@ struct ipsec_ops {
 
 	/* Sends one probe payload through the policy's selected outbound SA; NULL where the system
 	 * itself routes (the caller uses a UDP socket then). ERR_DOWN when there is no SA. */
-	int (*send)(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n,
+	int (*send)(struct ipsec *db, struct policy *p, const uint8_t *data, size_t n,
 		    struct err *e);
 };
 
@@ -226,16 +201,14 @@ struct ipsec {
  */
 int ipsec_open(struct ipsec **db, const char *name, const struct ipsec_env *env, struct err *e);
 void ipsec_close(struct ipsec *db);
-/* All of a policy but limits and owner; the name is borrowed, local has no length if the routes say. */
-void ipsec_policy_of(struct sa_policy *p, const struct privsep_policy *from);
 /* Names of the back ends in this program, as "soft, xfrm". */
 const char *ipsec_names(void);
 bool ipsec_known(const char *name);
 
 void ipsec_can(struct ipsec *db, struct ipsec_can *can);
-int ipsec_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e);
-int ipsec_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e);
-int ipsec_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+int ipsec_policy_add(struct ipsec *db, struct policy *p, struct err *e);
+int ipsec_policy_remove(struct ipsec *db, struct policy *p, struct err *e);
+int ipsec_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		  struct err *e);
 int ipsec_install(struct ipsec *db, struct ipsec_ctx ctx, const struct sa_keys *in,
 		  const struct sa_keys *out, struct err *e);
@@ -247,16 +220,16 @@ int ipsec_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part part,
 int ipsec_recover(struct ipsec *db, ipsec_found *found, void *arg, struct err *e);
 int ipsec_exempt_socket(struct ipsec *db, intptr_t fd, bool ipv6, struct err *e);
 int ipsec_reload(struct ipsec *db, struct err *e);
-int ipsec_plan(struct ipsec *db, const struct sa_policy *p, ipsec_told *told, void *arg,
+int ipsec_plan(struct ipsec *db, const struct policy *p, ipsec_told *told, void *arg,
 	       struct err *e);
 int ipsec_clean(struct ipsec *db, ipsec_told *told, void *arg, struct err *e);
 /* Where the kernel takes ESP out of UDP: our port, or the peer's; 0 where ESP is plain. That of RFC 3948
  * in the place of the one that probes come to. */
-uint16_t ipsec_udp_port(const struct sa_policy *p, bool local);
+uint16_t ipsec_udp_port(const struct policy *p, bool local);
 bool ipsec_counts_all(const struct ipsec *db); /* has statistics */
 int ipsec_statistics(struct ipsec *db, char *text, size_t size, struct err *e);
 bool ipsec_sends(const struct ipsec *db); /* has a send of its own */
-int ipsec_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n, struct err *e);
+int ipsec_send(struct ipsec *db, struct policy *p, const uint8_t *data, size_t n, struct err *e);
 
 extern const struct ipsec_ops ipsec_soft;
 extern const struct ipsec_ops ipsec_xfrm; /* Linux only */

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct sockaddr;
 struct sockaddr_storage;
 struct uv_loop_s;
 struct uv_pipe_s;
@@ -114,6 +115,11 @@ int os_control_connect(const char *path, struct err *e);
 int os_control_send(int fd, const char *data, size_t n, struct err *e);
 long os_control_recv(int fd, char *data, size_t n, int timeout_ms, struct err *e);
 void os_control_close(int fd);
+
+/* Sets *ss and returns its length. */
+unsigned os_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port);
+/* The reverse; an IPv4-mapped address becomes IPv4. addr.len is 0 for another family. */
+struct endpoint os_endpoint(const struct sockaddr *sa);
 
 /* libuv delivers at most this many datagrams of a socket in one loop iteration, which starves a socket that
  * many peers share during many TLS handshakes. After so many, read the rest with os_udp_more(). It returns

@@ -1,11 +1,9 @@
 /*
- * agent/privsep/client.h - the helper: a process of its own that configures the system's IPsec, so that
- * the one that talks to the network needs no right to.
+ * agent/privsep/client.h - the privileged helper, seen from the network process.
  *
- * The helper is this program again, started with the same command line before anything secret is
- * read. It reads the config by itself, opens the back end, gives up all else, and then does what
- * agent/privsep/record.h lets it do. privsep_backend() is the back end of the other side: it forwards each call.
- * Windows has none: there the whole agent is one process.
+ * The helper is this program, started with the same command line before any secret is read. It reads the
+ * config by itself and configures the system's IPsec on request. privsep_backend() is the network
+ * process's back end, which forwards each call. On Windows the agent is one process.
  */
 #ifndef SAPAIR_AGENT_PRIVSEP_CLIENT_H
 #define SAPAIR_AGENT_PRIVSEP_CLIENT_H
@@ -13,20 +11,20 @@
 #include "agent/ipsec/ipsec.h"
 #include "proto/config/config.h"
 
-struct privsep; /* this side's hold on the helper */
+struct privsep; /* a running helper */
 
-/* Starts it. *out stays NULL where the system has no such thing. */
+/* Starts the helper. *out stays NULL on systems without one. */
 int privsep_start(struct privsep **out, struct err *e);
-/* The socket; and what the back end does when it is closed: the helper sees its end, and ends. */
+/* Its socket. The helper ends when that is shut down. */
 intptr_t privsep_socket(const struct privsep *a);
 void privsep_hang_up(struct privsep *a);
-/* Waits for its end, but not for ever. NULL allowed. */
+/* Waits for its end, a second at most. NULL allowed. */
 void privsep_end(struct privsep *a);
 
 /* The back end that forwards each call to this helper; NULL for NULL. For struct ipsec_env. */
 const struct ipsec_ops *privsep_backend(const struct privsep *a);
 
-/* Was this process started as the helper? */
+/* True in the helper process. */
 bool privsep_is_helper(void);
 
 struct privsep_source {
@@ -36,29 +34,8 @@ struct privsep_source {
 	const char *const *paths; /* what it reads, as in confine.h */
 };
 
-/* The helper's whole life: until the other side hangs up. 0, also when the other side was told why
- * the helper cannot begin. */
+/* Runs the helper until the network process closes the socket. Returns 0 also if the helper could not
+ * start and has told the network process why. */
 int privsep_serve(const struct privsep_source *source, struct err *e);
-
-/* The abilities of a back end as bits, which both sides know. */
-static inline uint32_t privsep_can_bits(const struct ipsec_can *can)
-{
-	const bool all[] = {can->esn,        can->tunnel,    can->udp,    can->seamless,
-			    can->permissive, can->selectors, can->counts, can->survives};
-	uint32_t bits = 0;
-
-	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
-		bits |= (uint32_t)all[i] << i;
-	return bits;
-}
-
-static inline void privsep_can_get(struct ipsec_can *can, uint32_t bits)
-{
-	bool *const all[] = {&can->esn,        &can->tunnel,    &can->udp,    &can->seamless,
-			     &can->permissive, &can->selectors, &can->counts, &can->survives};
-
-	for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
-		*all[i] = (bits >> i & 1) != 0;
-}
 
 #endif

@@ -1,9 +1,8 @@
 /*
- * agent/privsep/client_linux.c - starts the helper, and is the back end that forwards to it.
+ * agent/privsep/client_linux.c - starts the helper; the back end that forwards each call to it.
  *
- * One socket, which keeps records apart and in order: requests, their answers, and the events that
- * the helper sends by itself. Each call sends one request and waits for its answer. Events that come
- * meanwhile are passed on when the loop runs again.
+ * Each call sends one request and waits for its answer. Events that arrive meanwhile are delivered when
+ * the loop runs again.
  */
 #include "agent/privsep/client.h"
 
@@ -38,27 +37,25 @@ struct privsep {
 	pid_t pid;
 };
 
-/* In the child, before it becomes the helper: nothing here may allocate. */
+/* In the child after fork(): must not allocate. */
 static void become_helper(char **argv, int fd)
 {
-	static const int deaf[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 	int null = open("/dev/null", O_RDWR);
 
-	/* Signals for all of a terminal or service are for the other side: the helper is there until
-	 * that has come to its end. */
-	for (size_t i = 0; i < sizeof deaf / sizeof deaf[0]; i++)
-		signal(deaf[i], SIG_IGN);
+	/* Signals to the process group are for the network process; the helper ends after it. */
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
 	if (null >= 0) {
 		dup2(null, 0);
-		dup2(null,
-		     1); /* who waits for the end of the agent's output need not wait for us */
+		dup2(null, 1); /* a reader of the agent's output must not wait for the helper */
 	}
 	if (fd == HELPER_FD)
 		fcntl(fd, F_SETFD, 0);
 	else
 		dup2(fd, HELPER_FD);
 #ifdef SYS_close_range
-	syscall(SYS_close_range, HELPER_FD + 1, ~0u, 0); /* nothing of ours is for it */
+	syscall(SYS_close_range, HELPER_FD + 1, ~0u, 0); /* inherit nothing else */
 #endif
 	execv("/proc/self/exe", argv);
 	execv((const char *)(uintptr_t)getauxval(AT_EXECFN), argv); /* no /proc */
@@ -147,7 +144,7 @@ struct client {
 	bool closing, lost, told;
 	uint32_t seq;
 
-	struct sa_policy **policies; /* by number, less 1 */
+	struct policy **policies; /* by number, less 1 */
 	size_t n_policies;
 	struct waiting *first, **last;
 
@@ -169,11 +166,11 @@ static int is_lost(struct client *c, struct err *e)
 		uv_timer_start(&c->later, on_later, 0, 0);
 	c->lost = true;
 	err_set(e, ERR_OS, "the helper process has ended: nothing can be changed any more");
-	return err_hint(e, "its last words are in the log; SAs and policies stay as they are");
+	return err_hint(e, "see the log for the cause; SAs and policies stay as they are");
 }
 
-/* Texts of hints live as long as the process: there are few. */
-static const char *lasting(const char *hint)
+/* Hints are never freed: there are few. */
+static const char *intern_hint(const char *hint)
 {
 	static char *known[64];
 
@@ -190,11 +187,11 @@ static const char *lasting(const char *hint)
 
 static int failed(const struct privsep_answer *a, struct err *e)
 {
-	err_set(e, a->code, "%s", a->cause);
+	err_set(e, (enum err_code)a->code, "%s", a->cause);
 	if (e != NULL) {
 		e->os = a->os;
-		memcpy(e->cause, a->cause, sizeof e->cause); /* it was escaped over there */
-		e->hint = lasting(a->hint);
+		memcpy(e->cause, a->cause, sizeof e->cause); /* the helper has escaped it */
+		e->hint = intern_hint(a->hint);
 	}
 	return -1;
 }
@@ -212,7 +209,7 @@ static void keep_event(struct client *c, const struct privsep_answer *a)
 		uv_timer_start(&c->later, on_later, 0, 0);
 }
 
-/* The next answer or event into c->answer. 1: there is none now. */
+/* Reads the next answer or event into c->answer. 1: there is none. */
 static int receive(struct client *c, int flags, struct err *e)
 {
 	ssize_t n;
@@ -298,85 +295,68 @@ static void client_can(struct ipsec *db, struct ipsec_can *can)
 	*can = client_of(db)->can;
 }
 
-static struct sa_policy *policy_of(const struct client *c, uint32_t number)
+static struct policy *policy_of(const struct client *c, uint32_t number)
 {
 	return number > 0 && number <= c->n_policies ? c->policies[number - 1] : NULL;
 }
 
-static bool make_room(struct client *c, uint32_t number)
+/* Room for one more number: the helper, too, doubles its list only when no number is free. */
+static bool make_room(struct client *c)
 {
-	size_t n = c->n_policies > 0 ? c->n_policies : 1;
-	struct sa_policy **more;
+	const size_t n = c->n_policies > 0 ? 2 * c->n_policies : 1;
+	struct policy **more;
 
-	while (n < number)
-		n *= 2;
-	if (n == c->n_policies)
-		return true;
-	more = realloc(c->policies, n * sizeof(struct sa_policy *));
+	for (size_t i = 0; i < c->n_policies; i++)
+		if (c->policies[i] == NULL)
+			return true;
+	more = realloc(c->policies, n * sizeof(struct policy *));
 	if (more == NULL)
 		return false;
-	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct sa_policy *));
+	memset(more + c->n_policies, 0, (n - c->n_policies) * sizeof(struct policy *));
 	c->policies = more;
 	c->n_policies = n;
 	return true;
 }
 
-static int client_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int client_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
-	struct privsep_policy *a = &c->request.add;
 	uint32_t number;
 
-	snprintf(a->peer, sizeof a->peer, "%s", p->peer);
-	a->local = p->local;
-	a->remote = p->remote;
-	a->control_port = p->control_port;
-	a->peer_port = p->peer_port;
-	a->local_esp_port = p->local_esp_port;
-	a->remote_esp_port = p->remote_esp_port;
-	a->mode = (uint8_t)p->mode;
-	a->encap = (uint8_t)p->encap;
-	a->start = (uint8_t)p->start;
-	a->udp = p->udp;
-	a->protects = p->protects;
-	a->exempts = p->exempts;
-	memcpy(a->protect, p->protect, sizeof a->protect);
-	memcpy(a->exempt, p->exempt, sizeof a->exempt);
+	/* Room first: a policy that is installed is never removed because of an error here. */
+	if (!make_room(c))
+		return err_set(e, ERR_OS, "no memory for a policy");
+	c->request.add = *p;
 	if (ask(c, PRIVSEP_POLICY_ADD, -1, e) < 0)
 		return -1;
 	number = c->answer.policy;
-	if (number == 0 || number > 1u << 24)
+	if (number == 0 || number > c->n_policies || c->policies[number - 1] != NULL)
 		return is_lost(c, e);
-	if (!make_room(c, number)) {
-		c->request.policy = number;
-		ask(c, PRIVSEP_POLICY_REMOVE, -1, NULL);
-		return err_set(e, ERR_OS, "no memory for a policy");
-	}
 	c->policies[number - 1] = p;
 	p->ref = number;
 	return 0;
 }
 
-static int client_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int client_policy_remove(struct ipsec *db, struct policy *p, struct err *e)
 {
 	struct client *c = client_of(db);
 	const uint32_t number = (uint32_t)p->ref;
-	int rc;
 
 	if (policy_of(c, number) != p)
 		return err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
 	c->request.policy = number;
-	rc = ask(c, PRIVSEP_POLICY_REMOVE, -1, e);
+	if (ask(c, PRIVSEP_POLICY_REMOVE, -1, e) < 0)
+		return -1;
 	c->policies[number - 1] = NULL;
 	p->ref = 0;
 	for (struct waiting *w = c->first; w != NULL; w = w->next)
 		if (w->event.policy == number)
 			w->event.policy = 0;
-	return rc;
+	return 0;
 }
 
-static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-			  struct spi *in, struct err *e)
+static int client_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
+			  struct err *e)
 {
 	struct client *c = client_of(db);
 	int rc;
@@ -392,21 +372,17 @@ static int client_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ct
 	return 0;
 }
 
-static void fill_sa(struct privsep_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+static void set_sa(struct privsep_sa *sa, const struct policy *p, const struct sa_keys *k)
 {
 	sa->keys = *k;
-	sa->keys.said = 0;
-	sa->soft_bytes = p->soft_bytes;
-	sa->soft_packets = p->soft_packets;
-	sa->hard_bytes = p->hard_bytes;
-	sa->hard_packets = p->hard_packets;
+	sa->limits = p->limits;
 }
 
-/* Which policy the context belongs to is part of its number. */
-static const struct sa_policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
-					     struct err *e)
+/* The upper bits of a context's number are that of its policy. */
+static const struct policy *policy_of_ctx(const struct client *c, struct ipsec_ctx ctx,
+					  struct err *e)
 {
-	const struct sa_policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
+	const struct policy *p = policy_of(c, (uint32_t)(ctx.id >> 40));
 
 	if (p == NULL)
 		err_set(e, ERR_BUG, "a context of no policy");
@@ -417,13 +393,13 @@ static int client_install(struct ipsec *db, struct ipsec_ctx ctx, const struct s
 			  const struct sa_keys *out, struct err *e)
 {
 	struct client *c = client_of(db);
-	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+	const struct policy *p = policy_of_ctx(c, ctx, e);
 
 	if (p == NULL)
 		return -1;
 	c->request.ctx = ctx.id;
-	fill_sa(&c->request.in, p, in);
-	fill_sa(&c->request.out, p, out);
+	set_sa(&c->request.in, p, in);
+	set_sa(&c->request.out, p, out);
 	return ask(c, PRIVSEP_INSTALL, -1, e);
 }
 
@@ -431,12 +407,12 @@ static int client_activate(struct ipsec *db, struct ipsec_ctx ctx, const struct 
 			   struct err *e)
 {
 	struct client *c = client_of(db);
-	const struct sa_policy *p = policy_of_ctx(c, ctx, e);
+	const struct policy *p = policy_of_ctx(c, ctx, e);
 
 	if (p == NULL)
 		return -1;
 	c->request.ctx = ctx.id;
-	fill_sa(&c->request.out, p, out);
+	set_sa(&c->request.out, p, out);
 	return ask(c, PRIVSEP_ACTIVATE, -1, e);
 }
 
@@ -459,11 +435,7 @@ static int client_query(struct ipsec *db, struct ipsec_ctx ctx, enum ipsec_part 
 	c->request.part = (uint8_t)part;
 	if (ask(c, PRIVSEP_QUERY, -1, e) < 0)
 		return -1;
-	counts->known = c->answer.known;
-	counts->packets = c->answer.counts[0];
-	counts->bytes = c->answer.counts[1];
-	counts->replay_dropped = c->answer.counts[2];
-	counts->integrity_failed = c->answer.counts[3];
+	*counts = c->answer.counts;
 	return 0;
 }
 
@@ -473,7 +445,7 @@ static int client_recover(struct ipsec *db, ipsec_found *found, void *arg, struc
 
 	for (;;) {
 		struct ipsec_leftover l;
-		const struct sa_policy *p;
+		const struct policy *p;
 
 		if (ask(c, PRIVSEP_RECOVER, -1, e) < 0)
 			return -1;
@@ -511,7 +483,7 @@ static int client_reload(struct ipsec *db, struct err *e)
 
 static void tell(struct client *c, const struct privsep_answer *a)
 {
-	const struct sa_policy *p = policy_of(c, a->policy);
+	const struct policy *p = policy_of(c, a->policy);
 	struct ipsec_event ev = {.kind = (enum ipsec_event_kind)a->kind,
 				 .owner = p != NULL ? p->owner : NULL,
 				 .ctx = {a->ctx},
@@ -572,8 +544,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* ---- open and close ---------------------------------------------------------------------- */
 
-/* The helper's first word: what the back end can, or why there is none. */
-static int await_ready(struct client *c, bool *absent, struct err *e)
+/* What the back end can do, or why it cannot be opened. */
+static int await_ready(struct client *c, struct err *e)
 {
 	struct pollfd p = {.fd = c->fd, .events = POLLIN};
 	const struct privsep_answer *a = &c->answer;
@@ -586,13 +558,9 @@ static int await_ready(struct client *c, bool *absent, struct err *e)
 	    privsep_get_answer(&c->answer, c->wire, PRIVSEP_LEN, NULL) < 0 ||
 	    a->op != PRIVSEP_READY)
 		return err_set(e, ERR_OS, "the helper process does not start");
-	*absent = a->absent;
 	if (a->code != ERR_NONE)
 		return failed(a, e);
-	c->can = (struct ipsec_can){.window_max = a->window_max,
-				    .lifetime_max_s = a->lifetime_max_s,
-				    .suites = a->suites};
-	privsep_can_get(&c->can, a->can);
+	c->can = a->can;
 	return 0;
 }
 
@@ -601,7 +569,6 @@ static const struct ipsec_ops forward_ops;
 static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct err *e)
 {
 	struct client *c = calloc(1, sizeof *c);
-	bool absent = false;
 
 	if (c == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -610,13 +577,13 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 	c->privsep = env->privsep;
 	c->fd = (int)privsep_socket(env->privsep);
 	c->last = &c->first;
-	if (await_ready(c, &absent, e) < 0)
+	if (await_ready(c, e) < 0)
 		goto free_client;
 	if (uv_poll_init(env->loop, &c->poll, c->fd) != 0) {
 		err_set(e, ERR_OS, "the loop does not take the helper's socket");
 		goto free_client;
 	}
-	/* libuv makes it one that does not wait; a call does. */
+	/* libuv has set O_NONBLOCK; calls block. */
 	fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK);
 	uv_timer_init(env->loop, &c->later);
 	c->poll.data = c->later.data = c;
@@ -628,7 +595,7 @@ static int privsep_open(struct ipsec **out, const struct ipsec_env *env, struct 
 free_client:
 	privsep_hang_up(env->privsep);
 	free(c);
-	return absent ? IPSEC_ABSENT : -1;
+	return -1;
 }
 
 static void on_closed(uv_handle_t *h)
@@ -648,7 +615,7 @@ static void on_closed(uv_handle_t *h)
 	free(c);
 }
 
-/* The helper leaves policies and SAs in the kernel: what was closed stays closed. */
+/* The helper leaves policies and SAs in the kernel: fail closed. */
 static void client_close(struct ipsec *db)
 {
 	struct client *c = client_of(db);

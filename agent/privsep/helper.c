@@ -1,10 +1,9 @@
 /*
- * agent/privsep/helper.c - the helper: the one process that may configure the system's IPsec.
+ * agent/privsep/helper.c - the helper: the only process that may configure the system's IPsec.
  *
- * It reads the config, opens the back end and whatever else it will need, gives up all but
- * CAP_NET_ADMIN and the few system calls that are left to make, and only then listens to the other
- * process. Every request is judged by agent/privsep/record.h before anything is done; what is refused is
- * answered and logged. When the other side is gone, so is the helper: SAs and policies stay.
+ * It reads the config, opens the back end, gives up everything but CAP_NET_ADMIN and a few system calls,
+ * and then serves the network process. agent/privsep/policy.h judges each request; refusals are logged.
+ * The helper ends when the network process does; SAs and policies stay.
  */
 #include "agent/privsep/client.h"
 
@@ -26,13 +25,20 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define OTHER_FD 3 /* the other process */
+#define OTHER_FD 3 /* socket to the network process */
 
-/* One policy in the back end. */
+/* A policy that is in force. */
 struct owned {
-	struct sa_policy p;
-	char name[MSG_NAME_MAX + 1];
-	uint32_t number; /* in the book */
+	struct policy p;
+	uint32_t number;
+};
+
+/* What a request names. */
+struct request {
+	struct privsep_grant *grant;
+	struct privsep_context *context; /* REMOVE: NULL if it is gone */
+	struct ipsec_ctx ctx;            /* its id in the back end */
+	int fd;                          /* that came with it, or -1 */
 };
 
 struct helper {
@@ -40,25 +46,25 @@ struct helper {
 	struct ipsec *db;
 	bool over;
 	const struct privsep_source *source;
-	struct privsep_book book;
-	int routes[2]; /* a datagram socket for each family, to ask for the own address by */
-	struct ipsec_leftover found;
+	struct privsep_grants grants;
+	int routes[2]; /* datagram sockets, IPv4 and IPv6, to find the local address of a route */
 
 	struct privsep_request request;
 	struct privsep_answer answer, event;
-	uint8_t wire[PRIVSEP_LEN + 1]; /* a record that is too long shows */
-	uint8_t told[PRIVSEP_LEN];
+	uint8_t wire[PRIVSEP_LEN + 1]; /* so that a longer record is noticed */
+	uint8_t sent[PRIVSEP_LEN];
 };
 
-/* ---- telling ----------------------------------------------------------------------------- */
+/* ---- answers and events ------------------------------------------------------------------ */
 
-/* Waits until the other side has room: it reads whenever it does not work. */
-static void tell(struct helper *h, const uint8_t *wire, size_t len)
+/* Blocks until the network process has room for it. */
+static void send_answer(struct helper *h, const struct privsep_answer *a)
 {
 	ssize_t n;
 
+	privsep_put_answer(h->sent, a);
 	do
-		n = send(OTHER_FD, wire, len, MSG_NOSIGNAL);
+		n = send(OTHER_FD, h->sent, sizeof h->sent, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		h->over = true;
@@ -66,7 +72,7 @@ static void tell(struct helper *h, const uint8_t *wire, size_t len)
 
 static void fill_err(struct privsep_answer *a, const struct err *e)
 {
-	a->code = e->code;
+	a->code = (uint8_t)e->code;
 	a->os = e->os;
 	memcpy(a->cause, e->cause, sizeof a->cause);
 	snprintf(a->hint, sizeof a->hint, "%s", e->hint != NULL ? e->hint : "");
@@ -77,13 +83,13 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	struct helper *h = arg;
 	const struct owned *own = ev->owner;
 	struct privsep_answer *a = &h->event;
-	struct privsep_slot *slot;
-	struct privsep_held *held;
+	struct privsep_context *context;
+	struct privsep_grant *grant;
 
 	if (own == NULL)
 		return;
-	held = &h->book.held[own->number - 1];
-	slot = ev->ctx.id != 0 ? privsep_book_find(held, ev->ctx.id) : NULL;
+	grant = &h->grants.list[own->number - 1];
+	context = ev->ctx.id != 0 ? privsep_context_find(grant, ev->ctx.id) : NULL;
 	memset(a, 0, sizeof *a);
 	a->op = PRIVSEP_EVENT;
 	a->kind = (uint8_t)ev->kind;
@@ -91,30 +97,24 @@ static void on_event(void *arg, const struct ipsec_event *ev)
 	a->part = (uint8_t)ev->part;
 	a->reason = (uint8_t)ev->reason;
 	a->spi = ev->spi;
-	if (slot != NULL)
-		a->ctx = privsep_book_ctx(&h->book, held, slot);
+	if (context != NULL)
+		a->ctx = privsep_context_number(&h->grants, grant, context);
 	snprintf(a->cause, sizeof a->cause, "%s", ev->text != NULL ? ev->text : "");
-	if (slot != NULL && (ev->kind == IPSEC_EV_HARD || ev->kind == IPSEC_EV_REMOVED))
-		privsep_book_lost(held, slot, a->part);
-	privsep_put_answer(h->told, a);
-	tell(h, h->told, sizeof h->told);
+	if (context != NULL && (ev->kind == IPSEC_EV_HARD || ev->kind == IPSEC_EV_REMOVED))
+		privsep_context_removed(grant, context, a->part);
+	send_answer(h, a);
 }
-
-/* ---- doing ------------------------------------------------------------------------------- */
 
 static int route_of(void *arg, const struct addr *remote, struct addr *local, struct err *e)
 {
 	const struct helper *h = arg;
 	const bool ipv6 = remote->len == 16;
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PROTO_PORT)};
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(PROTO_PORT)};
-	struct sockaddr *sa = ipv6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-	socklen_t len = ipv6 ? sizeof six : sizeof four;
-	void *bytes = ipv6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr;
+	struct sockaddr_storage ss;
+	struct sockaddr *sa = (struct sockaddr *)&ss;
+	socklen_t len = os_sockaddr(&ss, remote, PROTO_PORT);
 	int fd = h->routes[ipv6], rc;
 
-	memcpy(bytes, remote->bytes, remote->len);
 	rc = connect(fd, sa, len);
 	if (rc == 0)
 		rc = getsockname(fd, sa, &len);
@@ -123,128 +123,99 @@ static int route_of(void *arg, const struct addr *remote, struct addr *local, st
 	(void)connect(fd, &none, sizeof none);
 	if (rc != 0)
 		return -1;
-	*local = (struct addr){.len = remote->len};
-	memcpy(local->bytes, bytes, local->len);
+	*local = os_endpoint(sa).addr;
 	return 0;
 }
 
-static int add_policy(struct helper *h, struct privsep_held *held, struct err *e)
+/* ---- requests: one function each --------------------------------------------------------- */
+
+static int do_policy_add(struct helper *h, const struct request *q, struct err *e)
 {
-	const struct privsep_request *r = &h->request;
 	struct owned *own = calloc(1, sizeof *own);
 
 	if (own == NULL)
 		return err_set(e, ERR_OS, "no memory for a policy");
-	ipsec_policy_of(&own->p, &r->add);
-	memcpy(own->name, r->add.peer, sizeof own->name);
-	own->p.peer = own->name;
+	own->p = h->request.add;
 	own->p.owner = own;
-	/* Adding it may already tell an event. */
-	held->owner = own;
-	own->number = h->answer.policy = privsep_book_add(&h->book, held, r);
+	/* Before the policy is added, since that may already raise an event. */
+	q->grant->owner = own;
+	own->number = h->answer.policy = privsep_grant_add(&h->grants, q->grant, &h->request);
 	if (ipsec_policy_add(h->db, &own->p, e) == 0)
 		return 0;
-	privsep_book_remove(&h->book, held);
+	privsep_grant_remove(&h->grants, q->grant);
 	free(own);
 	return -1;
 }
 
-static int remove_policy(struct helper *h, struct privsep_held *held, struct err *e)
+static int do_policy_remove(struct helper *h, const struct request *q, struct err *e)
 {
-	struct owned *own = held->owner;
-	int rc = ipsec_policy_remove(h->db, &own->p, e);
+	struct owned *own = q->grant->owner;
 
-	privsep_book_remove(&h->book, held);
+	if (ipsec_policy_remove(h->db, &own->p, e) < 0)
+		return -1; /* the client asks again */
+	privsep_grant_remove(&h->grants, q->grant);
 	free(own);
-	return rc;
+	return 0;
 }
 
-static int reserve(struct helper *h, struct privsep_held *held, struct err *e)
+static int do_reserve(struct helper *h, const struct request *q, struct err *e)
 {
-	struct owned *own = held->owner;
+	struct owned *own = q->grant->owner;
 	struct ipsec_ctx ctx;
 	int rc;
 
 	rc = ipsec_reserve(h->db, &own->p, &ctx, &h->answer.spi, e);
 	if (rc < 0)
 		return rc;
-	h->answer.ctx = privsep_book_reserve(&h->book, held, ctx.id, h->answer.spi, 0);
+	h->answer.ctx = privsep_context_add(&h->grants, q->grant, ctx.id, h->answer.spi, 0);
 	if (h->answer.ctx != 0)
 		return 0;
 	ipsec_remove(h->db, ctx, IPSEC_BOTH, NULL);
 	return err_set(e, ERR_OS, "no memory for an SA");
 }
 
-static void set_limits(struct sa_policy *p, const struct privsep_sa *sa)
-{
-	p->soft_bytes = sa->soft_bytes;
-	p->soft_packets = sa->soft_packets;
-	p->hard_bytes = sa->hard_bytes;
-	p->hard_packets = sa->hard_packets;
-}
-
-static int install(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
-		   struct err *e)
+static int do_install(struct helper *h, const struct request *q, struct err *e)
 {
 	const struct privsep_request *r = &h->request;
-	const struct ipsec_ctx ctx = {slot->inner};
-	struct owned *own = held->owner;
+	struct owned *own = q->grant->owner;
 	int rc;
 
-	set_limits(&own->p, &r->in); /* the outbound SA has the same */
-	rc = ipsec_install(h->db, ctx, &r->in.keys, &r->out.keys, e);
-	if (rc < 0)
-		return rc;
-	privsep_book_installed(slot, r->out.keys.spi);
-	return 0;
-}
-
-static int activate(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
-		    struct err *e)
-{
-	const struct privsep_request *r = &h->request;
-	const struct ipsec_ctx ctx = {slot->inner};
-	struct owned *own = held->owner;
-	int rc;
-
-	set_limits(&own->p, &r->out);
-	rc = ipsec_activate(h->db, ctx, &r->out.keys, e);
-	if (rc < 0)
-		return rc;
-	privsep_book_activated(slot);
-	return 0;
-}
-
-static int remove_sa(struct helper *h, struct privsep_held *held, struct privsep_slot *slot,
-		     struct err *e)
-{
-	const struct ipsec_ctx ctx = {slot != NULL ? slot->inner : 0};
-	int rc;
-
-	if (slot == NULL)
-		return 0;
-	rc = ipsec_remove(h->db, ctx, (enum ipsec_part)h->request.part, e);
-	privsep_book_lost(held, slot, h->request.part);
+	own->p.limits = r->in.limits; /* the outbound SA has the same */
+	rc = ipsec_install(h->db, q->ctx, &r->in.keys, &r->out.keys, e);
+	if (rc == 0)
+		privsep_context_installed(q->context, r->out.keys.spi);
 	return rc;
 }
 
-static int query(struct helper *h, const struct privsep_slot *slot, struct err *e)
+static int do_activate(struct helper *h, const struct request *q, struct err *e)
 {
-	const struct ipsec_ctx ctx = {slot->inner};
-	struct sa_counts counts;
+	struct owned *own = q->grant->owner;
+	int rc;
 
-	if (ipsec_query(h->db, ctx, (enum ipsec_part)h->request.part, &counts, e) < 0)
-		return -1;
-	h->answer.known = (uint8_t)counts.known;
-	h->answer.counts[0] = counts.packets;
-	h->answer.counts[1] = counts.bytes;
-	h->answer.counts[2] = counts.replay_dropped;
-	h->answer.counts[3] = counts.integrity_failed;
+	own->p.limits = h->request.out.limits;
+	rc = ipsec_activate(h->db, q->ctx, &h->request.out.keys, e);
+	if (rc == 0)
+		privsep_context_activated(q->context);
+	return rc;
+}
+
+static int do_remove(struct helper *h, const struct request *q, struct err *e)
+{
+	if (q->context == NULL) /* it is gone */
+		return 0;
+	if (ipsec_remove(h->db, q->ctx, (enum ipsec_part)h->request.part, e) < 0)
+		return -1; /* the client asks again */
+	privsep_context_removed(q->grant, q->context, h->request.part);
 	return 0;
 }
 
-/* Takes one, and leaves the others for the next time. */
-static int take_one(void *arg, const struct ipsec_leftover *l, struct err *e)
+static int do_query(struct helper *h, const struct request *q, struct err *e)
+{
+	return ipsec_query(h->db, q->ctx, (enum ipsec_part)h->request.part, &h->answer.counts, e);
+}
+
+/* Takes the first one and stops: the others follow with the next requests. */
+static int take_first(void *arg, const struct ipsec_leftover *l, struct err *e)
 {
 	struct ipsec_leftover *found = arg;
 
@@ -253,26 +224,26 @@ static int take_one(void *arg, const struct ipsec_leftover *l, struct err *e)
 	return -1;
 }
 
-static int recover(struct helper *h, struct err *e)
+static int do_recover(struct helper *h, const struct request *q, struct err *e)
 {
-	struct ipsec_leftover *l = &h->found;
+	struct ipsec_leftover l = {.ctx = {0}};
 	struct privsep_answer *a = &h->answer;
 	const struct owned *own;
 	int rc;
 
-	memset(l, 0, sizeof *l);
-	rc = ipsec_recover(h->db, take_one, l, e);
-	if (l->ctx.id == 0)
+	(void)q;
+	rc = ipsec_recover(h->db, take_first, &l, e);
+	if (l.ctx.id == 0)
 		return rc;
-	own = l->owner;
+	own = l.owner;
 	a->policy = own->number;
-	a->ctx = privsep_book_reserve(&h->book, &h->book.held[own->number - 1], l->ctx.id, l->spi,
-				      (uint8_t)l->part);
-	a->part = (uint8_t)l->part;
-	a->spi = l->spi;
-	a->local = l->local;
-	a->remote = l->remote;
-	a->left_s = l->left_s;
+	a->ctx = privsep_context_add(&h->grants, &h->grants.list[own->number - 1], l.ctx.id, l.spi,
+				     (uint8_t)l.part);
+	a->part = (uint8_t)l.part;
+	a->spi = l.spi;
+	a->local = l.local;
+	a->remote = l.remote;
+	a->left_s = l.left_s;
 	return a->ctx != 0 ? 0 : err_set(e, ERR_OS, "no memory for an SA");
 }
 
@@ -284,15 +255,15 @@ static bool is_option(int fd, int option, int want)
 	return getsockopt(fd, SOL_SOCKET, option, &is, &len) == 0 && is == want;
 }
 
-/* The way past all policies is for the agents' own TCP, and for nothing else. */
-static int exempt(struct helper *h, int fd, struct err *e)
+/* Only the agents' own TCP bypasses the policies. */
+static int do_exempt(struct helper *h, const struct request *q, struct err *e)
 {
 	const bool ipv6 = h->request.ipv6;
 
-	if (fd < 0 || !is_option(fd, SO_DOMAIN, ipv6 ? AF_INET6 : AF_INET) ||
-	    !is_option(fd, SO_TYPE, SOCK_STREAM) || !is_option(fd, SO_PROTOCOL, IPPROTO_TCP))
+	if (q->fd < 0 || !is_option(q->fd, SO_DOMAIN, ipv6 ? AF_INET6 : AF_INET) ||
+	    !is_option(q->fd, SO_TYPE, SOCK_STREAM) || !is_option(q->fd, SO_PROTOCOL, IPPROTO_TCP))
 		return err_set(e, ERR_PERM, "exempt: no TCP socket of that family");
-	return ipsec_exempt_socket(h->db, fd, ipv6, e);
+	return ipsec_exempt_socket(h->db, q->fd, ipv6, e);
 }
 
 static int read_config(struct helper *h, struct err *e)
@@ -302,51 +273,44 @@ static int read_config(struct helper *h, struct err *e)
 
 	if (h->source->read(h->source->arg, &c, e) < 0)
 		return -1;
-	rc = privsep_book_config(&h->book, &c, e);
+	rc = privsep_grants_configure(&h->grants, &c, e);
 	config_free(&c);
 	return rc;
 }
 
+static int do_reload(struct helper *h, const struct request *q, struct err *e)
+{
+	(void)q;
+	return read_config(h, e);
+}
+
+static void log_refusal(const struct err *e)
+{
+	log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s", e->cause);
+}
+
 static int do_request(struct helper *h, int fd, struct err *e)
 {
-	struct privsep_held *held;
-	struct privsep_slot *slot;
+	static int (*const handlers[PRIVSEP_OPS])(struct helper *, const struct request *,
+						  struct err *) = {
+#define HANDLER(name, fn, fields, condition) [PRIVSEP_##name] = do_##fn,
+		PRIVSEP_REQUESTS(HANDLER)
+#undef HANDLER
+	};
+	struct request q = {.fd = fd};
 
-	if (privsep_check(&h->book, &h->request, route_of, h, &held, &slot, e) < 0) {
+	if (privsep_check(&h->grants, &h->request, route_of, h, &q.grant, &q.context, e) < 0) {
 		if (e->code != ERR_DOWN)
-			log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s",
-				    e->cause);
+			log_refusal(e);
 		return -1;
 	}
-	switch (h->request.op) {
-	case PRIVSEP_POLICY_ADD:
-		return add_policy(h, held, e);
-	case PRIVSEP_POLICY_REMOVE:
-		return remove_policy(h, held, e);
-	case PRIVSEP_RESERVE:
-		return reserve(h, held, e);
-	case PRIVSEP_INSTALL:
-		return install(h, held, slot, e);
-	case PRIVSEP_ACTIVATE:
-		return activate(h, held, slot, e);
-	case PRIVSEP_REMOVE:
-		return remove_sa(h, held, slot, e);
-	case PRIVSEP_QUERY:
-		return query(h, slot, e);
-	case PRIVSEP_RECOVER:
-		return recover(h, e);
-	case PRIVSEP_EXEMPT:
-		return exempt(h, fd, e);
-	case PRIVSEP_RELOAD:
-		return read_config(h, e);
-	default:
-		return err_set(e, ERR_BUG, "a request that nobody does");
-	}
+	q.ctx.id = q.context != NULL ? q.context->inner : 0;
+	return handlers[h->request.op](h, &q, e);
 }
 
 /* ---- the socket -------------------------------------------------------------------------- */
 
-/* The descriptor that came with a record, or -1. More than one are closed. */
+/* The last descriptor of a record, or -1; the others are closed. */
 static int descriptor_of(struct msghdr *m)
 {
 	int fd = -1;
@@ -375,18 +339,17 @@ static void serve(struct helper *h, const uint8_t *wire, size_t n, int fd)
 	a->op = rc < 0 ? PRIVSEP_READY : h->request.op;
 	a->seq = h->request.seq;
 	if (rc < 0)
-		log_limited(os_now_ns() / 1000000, LOG_WARN, "helper: refused: %s", e.cause);
+		log_refusal(&e);
 	else
 		rc = do_request(h, fd, &e);
 	wipe(&h->request, sizeof h->request);
 	if (rc < 0)
 		fill_err(a, &e);
 	a->unknown = rc == IPSEC_UNKNOWN;
-	privsep_put_answer(h->told, a);
-	tell(h, h->told, sizeof h->told);
+	send_answer(h, a);
 }
 
-/* Takes one request, if there is one, and answers it. */
+/* Receives and answers one request, if there is one. */
 static void take_request(struct helper *h)
 {
 	union {
@@ -414,7 +377,7 @@ static void take_request(struct helper *h)
 		close(fd);
 }
 
-/* Waits for requests, and for what the back end's loop waits for. */
+/* Serves requests and runs the back end's loop. */
 static void work(struct helper *h)
 {
 	struct pollfd on[] = {{.fd = OTHER_FD, .events = POLLIN},
@@ -429,7 +392,7 @@ static void work(struct helper *h)
 
 /* ---- start and end ----------------------------------------------------------------------- */
 
-/* The sockets that are needed later; past all policies, or a closed pair could not be asked for. */
+/* Exempt from the policies, which would make connect() fail while there is no SA. */
 static void open_routes(struct helper *h)
 {
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
@@ -449,40 +412,28 @@ static void confine(const struct helper *h)
 	log_line(LOG_INFO, "helper: confined: %s", text);
 }
 
-/* All that needs rights which are gone afterwards. IPSEC_ABSENT as of open(). */
+/* Everything that needs rights which the helper gives up afterwards. */
 static int begin(struct helper *h, struct err *e)
 {
 	const struct ipsec_env env = {.loop = &h->loop, .on_event = on_event, .arg = h};
-	int rc;
 
-	if (read_config(h, e) < 0)
+	if (read_config(h, e) < 0 || ipsec_xfrm.open(&h->db, &env, e) < 0)
 		return -1;
-	rc = ipsec_xfrm.open(&h->db, &env, e);
-	if (rc < 0)
-		return rc;
 	open_routes(h);
 	confine(h);
 	return 0;
 }
 
-static void say_ready(struct helper *h, int rc, const struct err *e)
+static void send_ready(struct helper *h, int rc, const struct err *e)
 {
 	struct privsep_answer *a = &h->answer;
-	struct ipsec_can can;
 
 	a->op = PRIVSEP_READY;
-	if (rc < 0) {
+	if (rc < 0)
 		fill_err(a, e);
-		a->absent = rc == IPSEC_ABSENT;
-	} else {
-		ipsec_can(h->db, &can);
-		a->can = privsep_can_bits(&can);
-		a->window_max = can.window_max;
-		a->lifetime_max_s = can.lifetime_max_s;
-		a->suites = can.suites;
-	}
-	privsep_put_answer(h->told, a);
-	tell(h, h->told, sizeof h->told);
+	else
+		ipsec_can(h->db, &a->can);
+	send_answer(h, a);
 }
 
 static void end(struct helper *h)
@@ -494,9 +445,9 @@ static void end(struct helper *h)
 	for (int i = 0; i < 2; i++)
 		if (h->routes[i] >= 0)
 			close(h->routes[i]);
-	for (size_t i = 0; i < h->book.n_held; i++)
-		free(h->book.held[i].owner);
-	privsep_book_free(&h->book);
+	for (size_t i = 0; i < h->grants.n_grants; i++)
+		free(h->grants.list[i].owner);
+	privsep_grants_free(&h->grants);
 	wipe(h, sizeof *h);
 	free(h);
 }
@@ -522,7 +473,7 @@ int privsep_serve(const struct privsep_source *source, struct err *e)
 	os_confine_rings();
 	uv_loop_init(&h->loop);
 	rc = begin(h, &why);
-	say_ready(h, rc, &why);
+	send_ready(h, rc, &why);
 	if (rc == 0)
 		work(h);
 	end(h);

@@ -1,95 +1,94 @@
 /*
- * agent/privsep/policy.h - the helper's own judgement of each request: against the peers of the config, which it
- * read by itself, and against its book of what is in force. A decision out: no I/O in here.
+ * agent/privsep/policy.h - which requests the helper grants.
  *
- * It takes from the other side which configured peer is meant, SPIs of outbound SAs, keys, and epochs.
- * Everything else has to be what the config says, or stricter.
+ * The helper judges each request by the peers of the config, which it reads by itself, and by what it
+ * granted before. It accepts from the network process which configured peer is meant, SPIs of outbound
+ * SAs, keys and epochs. Everything else must be as configured, or stricter. No I/O.
  */
 #ifndef SAPAIR_AGENT_PRIVSEP_POLICY_H
 #define SAPAIR_AGENT_PRIVSEP_POLICY_H
 
 #include "agent/privsep/record.h"
+#include "proto/config/config.h"
 
-#define PRIVSEP_LIFETIME_MAX_S (7 * 86400)      /* where the config sets no time */
-#define PRIVSEP_PACKETS_MAX (UINT64_C(1) << 32) /* without ESN: a limit below it must be set */
+#define PRIVSEP_LIFETIME_MAX_S (7 * 86400)      /* where the config has no limit of time */
+#define PRIVSEP_PACKETS_MAX (UINT64_C(1) << 32) /* the hard limit must be lower without ESN */
 
-/* One configured peer, as far as the helper must know it. */
+/* A configured peer. */
 struct privsep_peer {
-	struct privsep_policy policy;
-	bool held; /* its policy is in force */
+	struct policy policy; /* its limits are upper bounds; 0: none */
+	bool is_granted;      /* its policy is in force */
 	struct suite_list suites;
 	bool esn;
-	uint32_t window;
-	uint32_t lifetime_s;               /* at most */
-	uint64_t soft_bytes, soft_packets; /* at most; 0: none need be */
-	uint64_t hard_bytes, hard_packets;
-	uint32_t pairs_max; /* that may be there at once, beside those of an earlier run */
+	uint32_t window, lifetime_s; /* upper bounds */
+	uint32_t contexts_max;       /* at once, beside those of an earlier run */
 };
 
-/* What the config says about a peer. */
-void privsep_peer_of(struct privsep_peer *p, const struct config *c, const struct peer_config *pc);
-
-/* One context that is in force. */
-struct privsep_slot {
-	uint64_t inner;     /* the back end's own number of it */
-	uint32_t turn;      /* part of its number: another one for who has the place next */
+/* A context that is in force. */
+struct privsep_context {
+	uint64_t inner;     /* its id in the back end */
+	uint32_t reuse;     /* part of its number: reuse counter of this entry, against ABA */
 	struct spi in, out; /* reserved; installed */
-	bool used, reserved, old;
-	uint8_t parts; /* PRIVSEP_IN, PRIVSEP_OUT */
+	bool used, reserved;
+	bool recovered; /* from an earlier run */
+	uint8_t parts;  /* enum ipsec_part */
 };
 
-/* One policy that is in force. */
-struct privsep_held {
+/* A policy that is in force. */
+struct privsep_grant {
 	bool used;
-	size_t peer; /* of the list; PRIVSEP_NO_PEER: the config has it no more, or another one */
+	size_t peer; /* index; PRIVSEP_NO_PEER: no longer in the config as it was */
 	char name[MSG_NAME_MAX + 1];
 	struct addr local;
-	struct privsep_slot *slots;
-	uint32_t n_slots, used_slots, own_slots;
-	uint32_t turns; /* so far, that no number comes twice */
-	void *owner;    /* the helper's */
+	struct privsep_context *contexts;
+	uint32_t n_contexts, used_contexts, own_contexts; /* own: not recovered */
+	uint32_t reuses;
+	void *owner; /* the caller's */
 };
 #define PRIVSEP_NO_PEER SIZE_MAX
 
-struct privsep_book {
+struct privsep_grants {
 	struct privsep_peer *peers;
 	size_t n_peers;
-	struct privsep_held *held;
-	size_t n_held, used_held;
-	size_t next; /* where to look for a free one */
+	struct privsep_grant *list;
+	size_t n_grants, used_grants;
+	size_t next; /* where the search for a free entry starts */
 };
 
-/* Takes the peers of a config in place of those before. -1: no memory, and all is as it was. */
-int privsep_book_config(struct privsep_book *b, const struct config *c, struct err *e);
-void privsep_book_free(struct privsep_book *b); /* owners are the helper's to free before */
+/* Replaces the peers. -1: no memory, nothing was changed. */
+int privsep_grants_configure(struct privsep_grants *g, const struct config *c, struct err *e);
+void privsep_grants_free(struct privsep_grants *g); /* owners are freed by the caller before */
 
-/* The address that this host sends to the remote one from. */
+/* The address from which this host sends to the remote one. */
 typedef int privsep_route(void *arg, const struct addr *remote, struct addr *local, struct err *e);
 
 /*
- * May it be done? ERR_PERM when config or book forbid it, ERR_BUG when it makes no sense, ERR_DOWN
- * for what is gone. *held and *slot (either may stay NULL) are what it is about; REMOVE of a context
- * that is gone is 0 with a NULL slot. POLICY_ADD: *held is a free one, for privsep_book_add(). Changes
- * nothing but the room in the book.
+ * Is the request granted? ERR_PERM when the config or earlier grants forbid it, ERR_BUG when it makes
+ * no sense, ERR_DOWN for a context that is gone. Sets the grant and the context of the request, or
+ * NULL. POLICY_ADD: *grant is a free one, for privsep_grant_add(). REMOVE of a context that is gone:
+ * 0, and *context is NULL. Changes nothing.
  */
-int privsep_check(struct privsep_book *b, const struct privsep_request *r, privsep_route *route,
-		  void *arg, struct privsep_held **held, struct privsep_slot **slot, struct err *e);
+int privsep_check(struct privsep_grants *g, const struct privsep_request *r, privsep_route *route,
+		  void *arg, struct privsep_grant **grant, struct privsep_context **context,
+		  struct err *e);
 
-/* What was done. */
-uint32_t privsep_book_add(struct privsep_book *b, struct privsep_held *h,
-			  const struct privsep_request *r);
-void privsep_book_remove(struct privsep_book *b, struct privsep_held *h);
-/* A context of its own (RESERVE) or of an earlier run (with the parts that it has); its number on the
- * wire. 0: no memory. */
-uint64_t privsep_book_reserve(struct privsep_book *b, struct privsep_held *h, uint64_t inner,
-			      struct spi in, uint8_t old_parts);
-void privsep_book_installed(struct privsep_slot *s, struct spi out);
-void privsep_book_activated(struct privsep_slot *s);
-/* So many parts are no more; a context without parts is gone. */
-void privsep_book_lost(struct privsep_held *h, struct privsep_slot *s, uint8_t parts);
-/* The slot of the back end's number, or NULL; the number on the wire of a slot. */
-struct privsep_slot *privsep_book_find(const struct privsep_held *h, uint64_t inner);
-uint64_t privsep_book_ctx(const struct privsep_book *b, const struct privsep_held *h,
-			  const struct privsep_slot *s);
+/* The functions below record what was carried out. */
+
+/* Returns the number of the policy. */
+uint32_t privsep_grant_add(struct privsep_grants *g, struct privsep_grant *grant,
+			   const struct privsep_request *r);
+void privsep_grant_remove(struct privsep_grants *g, struct privsep_grant *grant);
+/* A reserved context (parts 0), or a recovered one with its parts. Returns its number; 0: no memory. */
+uint64_t privsep_context_add(struct privsep_grants *g, struct privsep_grant *grant, uint64_t inner,
+			     struct spi in, uint8_t parts);
+void privsep_context_installed(struct privsep_context *context, struct spi out);
+void privsep_context_activated(struct privsep_context *context);
+/* Parts were removed; a context without parts is freed. */
+void privsep_context_removed(struct privsep_grant *grant, struct privsep_context *context,
+			     uint8_t parts);
+/* By the back end's id; NULL: none. */
+struct privsep_context *privsep_context_find(const struct privsep_grant *grant, uint64_t inner);
+uint64_t privsep_context_number(const struct privsep_grants *g, const struct privsep_grant *grant,
+				const struct privsep_context *context);
 
 #endif

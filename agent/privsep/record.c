@@ -1,371 +1,331 @@
 /*
- * agent/privsep/record.c - requests to the helper and its answers as bytes.
+ * agent/privsep/record.c - requests to the helper and its answers as bytes: a table of fields each.
  */
 #include "agent/privsep/record.h"
 
+#include <stddef.h>
 #include <string.h>
 
-/* Where the next field goes, or comes from. A bad field makes the whole record bad. */
-struct put {
-	uint8_t *at;
+enum kind { UINT, TEXT, ADDR, SUITES, KEY };
+
+/* One member of a struct. Numbers are in the host's byte order: both ends are on one host. */
+struct field {
+	enum kind kind;
+	size_t off, size;
+	unsigned end; /* UINT: the value is below it; 0: any value */
 };
-struct get {
-	const uint8_t *at;
-	bool bad;
-};
 
-static void put_uint(struct put *p, uint64_t v, unsigned bytes)
-{
-	for (unsigned i = bytes; i-- > 0;)
-		*p->at++ = (uint8_t)(v >> 8 * i);
-}
-
-static uint64_t get_uint(struct get *g, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- > 0)
-		v = v << 8 | *g->at++;
-	return v;
-}
-
-static uint8_t get_u8(struct get *g)
-{
-	return (uint8_t)get_uint(g, 1);
-}
-
-static uint16_t get_u16(struct get *g)
-{
-	return (uint16_t)get_uint(g, 2);
-}
-
-static uint32_t get_u32(struct get *g)
-{
-	return (uint32_t)get_uint(g, 4);
-}
-
-static uint8_t get_below(struct get *g, unsigned end)
-{
-	uint8_t v = get_u8(g);
-
-	g->bad = g->bad || v >= end;
-	return v < end ? v : 0;
-}
-
-static bool get_bool(struct get *g)
-{
-	return get_below(g, 2) != 0;
-}
-
-static void put_text(struct put *p, const char *text, size_t size)
-{
-	size_t n = strnlen(text, size - 1);
-
-	memcpy(p->at, text, n);
-	p->at += size;
-}
-
-/* What comes from the other process may end in a log. */
-static void get_text(struct get *g, char *text, size_t size)
-{
-	size_t n = strnlen((const char *)g->at, size);
-
-	if (n < size && text_printable((const char *)g->at, n))
-		memcpy(text, g->at, n);
-	else
-		g->bad = true;
-	g->at += size;
-}
-
-static void put_addr(struct put *p, const struct addr *a)
-{
-	put_uint(p, a->len, 1);
-	memcpy(p->at, a->bytes, a->len);
-	p->at += sizeof a->bytes;
-}
-
-static void get_addr(struct get *g, struct addr *a)
-{
-	a->len = get_u8(g);
-	if (a->len != 0 && a->len != 4 && a->len != 16) {
-		g->bad = true;
-		a->len = 0;
+#define FIELD(kind, s, member, end)                                                       \
+	{                                                                                 \
+		kind, offsetof(struct s, member), sizeof(((struct s *)NULL)->member), end \
 	}
-	memcpy(a->bytes, g->at, a->len);
-	g->at += sizeof a->bytes;
+#define POLICY(kind, member, end) FIELD(kind, policy, member, end)
+#define SA(kind, member, end) FIELD(kind, privsep_sa, member, end)
+#define REQUEST(kind, member, end) FIELD(kind, privsep_request, member, end)
+#define ANSWER(kind, member, end) FIELD(kind, privsep_answer, member, end)
+#define PART_END (IPSEC_BOTH + 1)
+
+static const struct field policy_fields[] = {
+	POLICY(TEXT, peer, 0),
+	POLICY(ADDR, local, 0),
+	POLICY(ADDR, remote, 0),
+	POLICY(UINT, control_port, 0),
+	POLICY(UINT, peer_port, 0),
+	POLICY(UINT, local_esp_port, 0),
+	POLICY(UINT, remote_esp_port, 0),
+	POLICY(UINT, opt.mode, MODE_PERMISSIVE + 1),
+	POLICY(UINT, opt.encap, ENCAP_TUNNEL + 1),
+	POLICY(UINT, opt.start, START_SEAMLESS + 1),
+	POLICY(UINT, opt.udp, 2),
+	POLICY(UINT, opt.protects, PROTECT_MAX + 1),
+	POLICY(UINT, opt.exempts, PROTECT_MAX + 1),
+#define SELECTORS(i) POLICY(TEXT, opt.protect[i], 0), POLICY(TEXT, opt.exempt[i], 0)
+	SELECTORS(0),
+	SELECTORS(1),
+	SELECTORS(2),
+	SELECTORS(3),
+	SELECTORS(4),
+	SELECTORS(5),
+	SELECTORS(6),
+	SELECTORS(7),
+};
+_Static_assert(PROTECT_MAX == 8, "a row of SELECTORS() for each");
+
+static const struct field sa_fields[] = {
+	SA(UINT, keys.spi.n, 0),        SA(UINT, keys.suite, SUITE_COUNT),
+	SA(UINT, keys.esn, 2),          SA(UINT, keys.lifetime_s, 0),
+	SA(UINT, keys.window, 0),       SA(UINT, keys.epoch, 0),
+	SA(UINT, limits.soft_bytes, 0), SA(UINT, limits.soft_packets, 0),
+	SA(UINT, limits.hard_bytes, 0), SA(UINT, limits.hard_packets, 0),
+	SA(KEY, keys.key, 0),
+};
+
+static const struct field policy_number[] = {REQUEST(UINT, policy, 0)};
+static const struct field ctx_number[] = {REQUEST(UINT, ctx, 0)};
+static const struct field part_field[] = {REQUEST(UINT, part, PART_END)};
+static const struct field ipv6_field[] = {REQUEST(UINT, ipv6, 2)};
+
+static const struct field answer_fields[] = {
+	ANSWER(UINT, code, ERR_COUNT),
+	ANSWER(UINT, unknown, 2),
+	ANSWER(UINT, os, 0),
+	ANSWER(UINT, policy, 0),
+	ANSWER(UINT, ctx, 0),
+	ANSWER(UINT, part, PART_END),
+	ANSWER(UINT, spi.n, 0),
+	ANSWER(ADDR, local, 0),
+	ANSWER(ADDR, remote, 0),
+	ANSWER(UINT, left_s, 0),
+	ANSWER(UINT, kind, IPSEC_EV_LOST + 1),
+	ANSWER(UINT, reason, 0),
+	ANSWER(UINT, counts.known, 0),
+	ANSWER(UINT, counts.packets, 0),
+	ANSWER(UINT, counts.bytes, 0),
+	ANSWER(UINT, counts.replay_dropped, 0),
+	ANSWER(UINT, counts.integrity_failed, 0),
+	ANSWER(UINT, can.esn, 2),
+	ANSWER(UINT, can.tunnel, 2),
+	ANSWER(UINT, can.udp, 2),
+	ANSWER(UINT, can.seamless, 2),
+	ANSWER(UINT, can.permissive, 2),
+	ANSWER(UINT, can.counts, 2),
+	ANSWER(UINT, can.survives, 2),
+	ANSWER(UINT, can.selectors, 2),
+	ANSWER(UINT, can.window_max, 0),
+	ANSWER(UINT, can.lifetime_max_s, 0),
+	ANSWER(SUITES, can.suites, 0),
+	ANSWER(TEXT, cause, 0),
+	ANSWER(TEXT, hint, 0),
+};
+
+/* A part of a record: fields of the struct that starts at off. */
+struct group {
+	unsigned has;
+	size_t off, n;
+	const struct field *fields;
+};
+#define GROUP(has, off, fields)                                    \
+	{                                                          \
+		has, off, sizeof fields / sizeof fields[0], fields \
+	}
+
+static const struct group request_groups[] = {
+	GROUP(PRIVSEP_HAS_ADD, offsetof(struct privsep_request, add), policy_fields),
+	GROUP(PRIVSEP_HAS_POLICY, 0, policy_number),
+	GROUP(PRIVSEP_HAS_CTX, 0, ctx_number),
+	GROUP(PRIVSEP_HAS_PART, 0, part_field),
+	GROUP(PRIVSEP_HAS_IN, offsetof(struct privsep_request, in), sa_fields),
+	GROUP(PRIVSEP_HAS_OUT, offsetof(struct privsep_request, out), sa_fields),
+	GROUP(PRIVSEP_HAS_IPV6, 0, ipv6_field),
+};
+#define GROUPS (sizeof request_groups / sizeof request_groups[0])
+static const struct group answer_group = GROUP(0, 0, answer_fields);
+
+unsigned privsep_has(unsigned op)
+{
+	static const uint8_t has[PRIVSEP_OPS] = {
+#define HAS(name, fn, fields, condition) [PRIVSEP_##name] = (fields),
+		PRIVSEP_REQUESTS(HAS)
+#undef HAS
+	};
+
+	return op < PRIVSEP_OPS ? has[op] : 0;
 }
 
-static void put_policy(struct put *p, const struct privsep_policy *a)
+/* ---- one field --------------------------------------------------------------------------- */
+
+static size_t size_of(const struct field *f)
 {
-	put_text(p, a->peer, sizeof a->peer);
-	put_addr(p, &a->local);
-	put_addr(p, &a->remote);
-	put_uint(p, a->control_port, 2);
-	put_uint(p, a->peer_port, 2);
-	put_uint(p, a->local_esp_port, 2);
-	put_uint(p, a->remote_esp_port, 2);
-	put_uint(p, a->mode, 1);
-	put_uint(p, a->encap, 1);
-	put_uint(p, a->start, 1);
-	put_uint(p, a->udp, 1);
-	put_uint(p, a->protects, 1);
-	put_uint(p, a->exempts, 1);
-	for (size_t i = 0; i < a->protects; i++)
-		put_text(p, a->protect[i], PROTECT_TEXT);
-	for (size_t i = 0; i < a->exempts; i++)
-		put_text(p, a->exempt[i], PROTECT_TEXT);
+	return f->kind == KEY ? 1 + SECRET_MAX : f->size;
 }
 
-static void get_policy(struct get *g, struct privsep_policy *a)
+static void put_field(uint8_t *at, const void *member, const struct field *f)
 {
-	get_text(g, a->peer, sizeof a->peer);
-	get_addr(g, &a->local);
-	get_addr(g, &a->remote);
-	a->control_port = get_u16(g);
-	a->peer_port = get_u16(g);
-	a->local_esp_port = get_u16(g);
-	a->remote_esp_port = get_u16(g);
-	a->mode = get_below(g, MODE_PERMISSIVE + 1);
-	a->encap = get_below(g, ENCAP_TUNNEL + 1);
-	a->start = get_below(g, CONFIG_START_SEAMLESS + 1);
-	a->udp = get_bool(g);
-	a->protects = get_below(g, PROTECT_MAX + 1);
-	a->exempts = get_below(g, PROTECT_MAX + 1);
-	for (size_t i = 0; i < a->protects; i++)
-		get_text(g, a->protect[i], PROTECT_TEXT);
-	for (size_t i = 0; i < a->exempts; i++)
-		get_text(g, a->exempt[i], PROTECT_TEXT);
-}
-
-static void put_sa(struct put *p, const struct privsep_sa *sa)
-{
-	const struct sa_keys *k = &sa->keys;
+	const struct addr *a = member;
+	const uint8_t *key;
 	size_t n;
-	const uint8_t *key = secret_bytes(&k->key, &n);
 
-	put_uint(p, k->spi.n, 4);
-	put_uint(p, (unsigned)k->suite, 1);
-	put_uint(p, k->esn, 1);
-	put_uint(p, k->lifetime_s, 4);
-	put_uint(p, k->window, 4);
-	put_uint(p, k->epoch, 8);
-	put_uint(p, sa->soft_bytes, 8);
-	put_uint(p, sa->soft_packets, 8);
-	put_uint(p, sa->hard_bytes, 8);
-	put_uint(p, sa->hard_packets, 8);
-	put_uint(p, n, 1);
-	memcpy(p->at, key, n);
-	p->at += SECRET_MAX;
+	switch (f->kind) {
+	case UINT:
+	case SUITES:
+		memcpy(at, member, f->size);
+		break;
+	case TEXT:
+		memcpy(at, member, strnlen(member, f->size - 1));
+		break;
+	case ADDR:
+		*at = a->len;
+		memcpy(at + 1, a->bytes, a->len);
+		break;
+	case KEY:
+		key = secret_bytes(member, &n);
+		*at = (uint8_t)n;
+		memcpy(at + 1, key, n);
+		break;
+	}
 }
 
-static void get_sa(struct get *g, struct privsep_sa *sa)
+/* Members with a limit have 1 or 4 bytes. */
+static bool is_below(const uint8_t *at, const struct field *f)
 {
-	struct sa_keys *k = &sa->keys;
-	size_t n;
+	uint32_t n = *at;
 
-	k->spi.n = get_u32(g);
-	k->suite = (enum suite)get_below(g, SUITE_COUNT);
-	k->esn = get_bool(g);
-	k->lifetime_s = get_u32(g);
-	k->window = get_u32(g);
-	k->epoch = get_uint(g, 8);
-	sa->soft_bytes = get_uint(g, 8);
-	sa->soft_packets = get_uint(g, 8);
-	sa->hard_bytes = get_uint(g, 8);
-	sa->hard_packets = get_uint(g, 8);
-	n = get_u8(g);
-	if (n != suite_key_len(k->suite) || !secret_set(&k->key, g->at, n))
-		g->bad = true;
-	g->at += SECRET_MAX;
+	if (f->size == sizeof n)
+		memcpy(&n, at, sizeof n);
+	return f->end == 0 || n < f->end;
+}
+
+static bool get_suites(struct suite_list *l, const uint8_t *at)
+{
+	if (*at > SUITE_COUNT)
+		return false;
+	for (size_t i = 1; i <= *at; i++)
+		if (at[i] >= SUITE_COUNT || !suite_list_add(l, (enum suite)at[i]))
+			return false;
+	return true;
+}
+
+/* False: not a value of this field. Texts may end up in a log, so they must be printable. */
+static bool get_field(void *member, const uint8_t *at, const struct field *f)
+{
+	struct addr *a = member;
+	size_t n = *at;
+
+	switch (f->kind) {
+	case UINT:
+		if (!is_below(at, f))
+			return false;
+		memcpy(member, at, f->size);
+		return true;
+	case SUITES:
+		return get_suites(member, at);
+	case TEXT:
+		n = strnlen((const char *)at, f->size);
+		if (n == f->size || !text_printable((const char *)at, n))
+			return false;
+		memcpy(member, at, n);
+		return true;
+	case ADDR:
+		if (n != 0 && n != 4 && n != 16)
+			return false;
+		a->len = (uint8_t)n;
+		memcpy(a->bytes, at + 1, n);
+		return true;
+	case KEY:
+		return n <= SECRET_MAX && secret_set(member, at + 1, n);
+	}
+	return false;
+}
+
+/* Returns where the next group starts. */
+static uint8_t *put_group(uint8_t *at, const void *base, const struct group *g)
+{
+	for (const struct field *f = g->fields; f < g->fields + g->n; at += size_of(f++))
+		put_field(at, (const uint8_t *)base + g->off + f->off, f);
+	return at;
+}
+
+/* Likewise; NULL for a bad value, and the fields behind it stay 0. */
+static const uint8_t *get_group(const uint8_t *at, void *base, const struct group *g)
+{
+	for (const struct field *f = g->fields; f < g->fields + g->n; at += size_of(f++))
+		if (!get_field((uint8_t *)base + g->off + f->off, at, f))
+			return NULL;
+	return at;
+}
+
+/* ---- records ----------------------------------------------------------------------------- */
+
+/* Version, number of the request, sequence number. */
+#define HEAD 6
+
+static void put_head(uint8_t out[PRIVSEP_LEN], enum privsep_op op, uint32_t seq)
+{
+	memset(out, 0, PRIVSEP_LEN);
+	out[0] = PRIVSEP_VERSION;
+	out[1] = (uint8_t)op;
+	memcpy(out + 2, &seq, sizeof seq);
+}
+
+static int get_head(const uint8_t *in, size_t n, uint32_t *seq, struct err *e)
+{
+	if (n != PRIVSEP_LEN)
+		return err_set(e, ERR_BUG, "a record of %zu bytes, not %d", n, PRIVSEP_LEN);
+	if (in[0] != PRIVSEP_VERSION)
+		return err_set(e, ERR_BUG, "version %u, not %d", (unsigned)in[0], PRIVSEP_VERSION);
+	memcpy(seq, in + 2, sizeof *seq);
+	return 0;
 }
 
 void privsep_put_request(uint8_t out[PRIVSEP_LEN], const struct privsep_request *r)
 {
-	struct put p = {out};
+	const unsigned has = privsep_has((unsigned)r->op);
+	uint8_t *at = out + HEAD;
 
-	memset(out, 0, PRIVSEP_LEN);
-	put_uint(&p, PRIVSEP_VERSION, 1);
-	put_uint(&p, (unsigned)r->op, 1);
-	put_uint(&p, r->seq, 4);
-	switch (r->op) {
-	case PRIVSEP_POLICY_ADD:
-		put_policy(&p, &r->add);
-		break;
-	case PRIVSEP_POLICY_REMOVE:
-	case PRIVSEP_RESERVE:
-		put_uint(&p, r->policy, 4);
-		break;
-	case PRIVSEP_INSTALL:
-		put_uint(&p, r->ctx, 8);
-		put_sa(&p, &r->in);
-		put_sa(&p, &r->out);
-		break;
-	case PRIVSEP_ACTIVATE:
-		put_uint(&p, r->ctx, 8);
-		put_sa(&p, &r->out);
-		break;
-	case PRIVSEP_REMOVE:
-	case PRIVSEP_QUERY:
-		put_uint(&p, r->ctx, 8);
-		put_uint(&p, r->part, 1);
-		break;
-	case PRIVSEP_EXEMPT:
-		put_uint(&p, r->ipv6, 1);
-		break;
-	default:
-		break;
-	}
+	put_head(out, r->op, r->seq);
+	for (size_t i = 0; i < GROUPS; i++)
+		if ((has & request_groups[i].has) != 0)
+			at = put_group(at, r, &request_groups[i]);
 }
 
-/* The head, which both kinds of record share. */
-static int get_head(struct get *g, size_t n, uint8_t *op, uint32_t *seq, struct err *e)
+static size_t key_len(const struct privsep_sa *sa, unsigned has)
 {
-	uint8_t version;
+	return has != 0 ? suite_key_len(sa->keys.suite) : 0;
+}
 
-	if (n != PRIVSEP_LEN)
-		return err_set(e, ERR_BUG, "a record of %zu bytes, not %d", n, PRIVSEP_LEN);
-	version = get_u8(g);
-	*op = get_u8(g);
-	*seq = get_u32(g);
-	if (version != PRIVSEP_VERSION)
-		return err_set(e, ERR_BUG, "version %u, not %d", (unsigned)version,
-			       PRIVSEP_VERSION);
-	return 0;
+static bool get_fields(struct privsep_request *r, const uint8_t *at, unsigned has)
+{
+	for (size_t i = 0; at != NULL && i < GROUPS; i++)
+		if ((has & request_groups[i].has) != 0)
+			at = get_group(at, r, &request_groups[i]);
+	return at != NULL && secret_len(&r->in.keys.key) == key_len(&r->in, has & PRIVSEP_HAS_IN) &&
+	       secret_len(&r->out.keys.key) == key_len(&r->out, has & PRIVSEP_HAS_OUT);
 }
 
 int privsep_get_request(struct privsep_request *r, const uint8_t *in, size_t n, struct err *e)
 {
-	uint8_t again[PRIVSEP_LEN], op;
-	struct get g = {in, false};
-	bool same;
+	uint8_t again[PRIVSEP_LEN];
+	bool ok;
 
 	memset(r, 0, sizeof *r);
-	if (get_head(&g, n, &op, &r->seq, e) < 0)
+	if (get_head(in, n, &r->seq, e) < 0)
 		return -1;
-	r->op = (enum privsep_op)op;
-	switch (op) {
-	case PRIVSEP_POLICY_ADD:
-		get_policy(&g, &r->add);
-		break;
-	case PRIVSEP_POLICY_REMOVE:
-	case PRIVSEP_RESERVE:
-		r->policy = get_u32(&g);
-		break;
-	case PRIVSEP_INSTALL:
-		r->ctx = get_uint(&g, 8);
-		get_sa(&g, &r->in);
-		get_sa(&g, &r->out);
-		break;
-	case PRIVSEP_ACTIVATE:
-		r->ctx = get_uint(&g, 8);
-		get_sa(&g, &r->out);
-		break;
-	case PRIVSEP_REMOVE:
-	case PRIVSEP_QUERY:
-		r->ctx = get_uint(&g, 8);
-		r->part = get_below(&g, (PRIVSEP_IN | PRIVSEP_OUT) + 1);
-		break;
-	case PRIVSEP_EXEMPT:
-		r->ipv6 = get_bool(&g);
-		break;
-	case PRIVSEP_RECOVER:
-	case PRIVSEP_RELOAD:
-		break;
-	default:
-		return err_set(e, ERR_BUG, "no request of number %u", (unsigned)op);
+	if (in[1] <= PRIVSEP_READY || in[1] >= PRIVSEP_EVENT)
+		return err_set(e, ERR_BUG, "no request of number %u", (unsigned)in[1]);
+	r->op = (enum privsep_op)in[1];
+	ok = get_fields(r, in + HEAD, privsep_has(in[1]));
+	if (ok) { /* bytes that were not read must be zero */
+		privsep_put_request(again, r);
+		ok = bytes_equal(again, in, PRIVSEP_LEN);
+		wipe(again, sizeof again);
 	}
-	/* What was not read must be zero, and what was read has one way to be written. */
-	privsep_put_request(again, r);
-	same = bytes_equal(again, in, PRIVSEP_LEN);
-	wipe(again, sizeof again);
-	if (!g.bad && same)
+	if (ok)
 		return 0;
 	wipe(r, sizeof *r);
-	return err_set(e, ERR_BUG, "a request of kind %u is malformed", (unsigned)op);
+	return err_set(e, ERR_BUG, "a request of kind %u is malformed", (unsigned)in[1]);
 }
 
 void privsep_put_answer(uint8_t out[PRIVSEP_LEN], const struct privsep_answer *a)
 {
-	struct put p = {out};
-
-	memset(out, 0, PRIVSEP_LEN);
-	put_uint(&p, PRIVSEP_VERSION, 1);
-	put_uint(&p, (unsigned)a->op, 1);
-	put_uint(&p, a->seq, 4);
-	put_uint(&p, (unsigned)a->code, 1);
-	put_uint(&p, a->absent, 1);
-	put_uint(&p, a->unknown, 1);
-	put_uint(&p, a->os, 4);
-	put_uint(&p, a->policy, 4);
-	put_uint(&p, a->ctx, 8);
-	put_uint(&p, a->part, 1);
-	put_uint(&p, a->spi.n, 4);
-	put_addr(&p, &a->local);
-	put_addr(&p, &a->remote);
-	put_uint(&p, a->left_s, 4);
-	put_uint(&p, a->kind, 1);
-	put_uint(&p, a->reason, 1);
-	put_uint(&p, a->known, 1);
-	for (size_t i = 0; i < 4; i++)
-		put_uint(&p, a->counts[i], 8);
-	put_uint(&p, a->can, 4);
-	put_uint(&p, a->window_max, 4);
-	put_uint(&p, a->lifetime_max_s, 4);
-	put_uint(&p, a->suites.n, 1);
-	memcpy(p.at, a->suites.v, a->suites.n);
-	p.at += SUITE_COUNT;
-	put_text(&p, a->cause, sizeof a->cause);
-	put_text(&p, a->hint, sizeof a->hint);
-}
-
-static void get_suites(struct get *g, struct suite_list *l)
-{
-	uint8_t n = get_below(g, SUITE_COUNT + 1);
-	struct get each = *g;
-
-	for (uint8_t i = 0; i < n; i++)
-		if (!suite_list_add(l, (enum suite)get_below(&each, SUITE_COUNT)))
-			g->bad = true;
-	g->bad = g->bad || each.bad;
-	g->at += SUITE_COUNT;
+	put_head(out, a->op, a->seq);
+	put_group(out + HEAD, a, &answer_group);
 }
 
 int privsep_get_answer(struct privsep_answer *a, const uint8_t *in, size_t n, struct err *e)
 {
-	uint8_t again[PRIVSEP_LEN], op;
-	struct get g = {in, false};
+	uint8_t again[PRIVSEP_LEN];
 
 	memset(a, 0, sizeof *a);
-	if (get_head(&g, n, &op, &a->seq, e) < 0)
+	if (get_head(in, n, &a->seq, e) < 0)
 		return -1;
-	if (op == 0 || op >= PRIVSEP_OPS)
-		return err_set(e, ERR_BUG, "no answer of number %u", (unsigned)op);
-	a->op = (enum privsep_op)op;
-	a->code = (enum err_code)get_below(&g, ERR_COUNT);
-	a->absent = get_bool(&g);
-	a->unknown = get_bool(&g);
-	a->os = get_u32(&g);
-	a->policy = get_u32(&g);
-	a->ctx = get_uint(&g, 8);
-	a->part = get_below(&g, (PRIVSEP_IN | PRIVSEP_OUT) + 1);
-	a->spi.n = get_u32(&g);
-	get_addr(&g, &a->local);
-	get_addr(&g, &a->remote);
-	a->left_s = get_u32(&g);
-	a->kind = get_u8(&g);
-	a->reason = get_u8(&g);
-	a->known = get_u8(&g);
-	for (size_t i = 0; i < 4; i++)
-		a->counts[i] = get_uint(&g, 8);
-	a->can = get_u32(&g);
-	a->window_max = get_u32(&g);
-	a->lifetime_max_s = get_u32(&g);
-	get_suites(&g, &a->suites);
-	get_text(&g, a->cause, sizeof a->cause);
-	get_text(&g, a->hint, sizeof a->hint);
-	privsep_put_answer(again, a);
-	if (!g.bad && memcmp(again, in, PRIVSEP_LEN) == 0)
-		return 0;
+	if (in[1] == 0 || in[1] >= PRIVSEP_OPS)
+		return err_set(e, ERR_BUG, "no answer of number %u", (unsigned)in[1]);
+	a->op = (enum privsep_op)in[1];
+	if (get_group(in + HEAD, a, &answer_group) != NULL) {
+		privsep_put_answer(again, a);
+		if (memcmp(again, in, PRIVSEP_LEN) == 0)
+			return 0;
+	}
 	memset(a, 0, sizeof *a);
-	return err_set(e, ERR_BUG, "an answer of kind %u is malformed", (unsigned)op);
+	return err_set(e, ERR_BUG, "an answer of kind %u is malformed", (unsigned)in[1]);
 }

@@ -275,3 +275,19 @@ bool addr_is_unicast(const struct addr *a)
 		return (a->bytes[0] & 0xf0) != 0xe0 && memcmp(a->bytes, ones, 4) != 0;
 	return a->bytes[0] != 0xff;
 }
+
+int addr_check_host(const struct addr *a, struct err *e)
+{
+	char text[ADDR_TEXT];
+
+	addr_put(text, a);
+	if (!addr_is_unicast(a))
+		return err_set(e, ERR_USAGE, "%s is not a unicast address", text);
+	if (a->len == 4 || a->bytes[0] != 0xfe || (a->bytes[1] & 0xc0) != 0x80)
+		return 0;
+	err_set(e, ERR_USAGE,
+		"%s is a link-local address: it is ambiguous without a zone, and zones are not "
+		"supported",
+		text);
+	return err_hint(e, "use a global or unique local address of that host");
+}

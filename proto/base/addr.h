@@ -37,5 +37,7 @@ bool addr_equal(const struct addr *a, const struct addr *b);
 int addr_compare(const struct addr *a, const struct addr *b);
 bool addr_is_any(const struct addr *a);     /* 0.0.0.0 or :: */
 bool addr_is_unicast(const struct addr *a); /* not any, multicast or broadcast */
+/* ERR_USAGE for an address of no host, or one that only a zone makes unique (fe80::/10). */
+int addr_check_host(const struct addr *a, struct err *e);
 
 #endif

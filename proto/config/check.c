@@ -30,9 +30,10 @@ static bool selector_in(const char *s, const char list[PROTECT_MAX][PROTECT_TEXT
 
 bool config_stops(const struct peer_options *o, const char *selector)
 {
-	return o->mode == MODE_REQUIRED && !selector_in(selector, o->exempt, o->exempts) &&
-	       (selector_in("all", o->protect, o->protects) ||
-		selector_in(selector, o->protect, o->protects));
+	return o->policy.mode == MODE_REQUIRED &&
+	       !selector_in(selector, o->policy.exempt, o->policy.exempts) &&
+	       (selector_in("all", o->policy.protect, o->policy.protects) ||
+		selector_in(selector, o->policy.protect, o->policy.protects));
 }
 
 int config_check_options(const struct peer_options *o, struct err *e)
@@ -42,20 +43,22 @@ int config_check_options(const struct peer_options *o, struct err *e)
 	/* Without rekey.time_s the agent itself rekeys well before hard.time_s. */
 	if (o->rekey_time_s >= o->hard_time_s)
 		return limit_wrong(e, "time_s", o->rekey_time_s, o->hard_time_s);
-	if (o->hard_bytes != 0 && (o->rekey_bytes == 0 || o->rekey_bytes >= o->hard_bytes))
-		return limit_wrong(e, "bytes", o->rekey_bytes, o->hard_bytes);
-	if (o->hard_packets != 0 && (o->rekey_packets == 0 || o->rekey_packets >= o->hard_packets))
-		return limit_wrong(e, "packets", o->rekey_packets, o->hard_packets);
+	if (o->limits.hard_bytes != 0 &&
+	    (o->limits.soft_bytes == 0 || o->limits.soft_bytes >= o->limits.hard_bytes))
+		return limit_wrong(e, "bytes", o->limits.soft_bytes, o->limits.hard_bytes);
+	if (o->limits.hard_packets != 0 &&
+	    (o->limits.soft_packets == 0 || o->limits.soft_packets >= o->limits.hard_packets))
+		return limit_wrong(e, "packets", o->limits.soft_packets, o->limits.hard_packets);
 	if ((uint64_t)o->rekey_min_interval_ms >= (uint64_t)o->hard_time_s * 1000) {
 		err_set(e, ERR_USAGE, "%u ms is not below hard.time_s, %u s",
 			o->rekey_min_interval_ms, o->hard_time_s);
 		err_at(e, "min_interval_ms");
 		return err_at(e, "rekey");
 	}
-	for (size_t i = 0; i < o->exempts; i++) {
-		if (!selector_in(o->exempt[i], o->protect, o->protects))
+	for (size_t i = 0; i < o->policy.exempts; i++) {
+		if (!selector_in(o->policy.exempt[i], o->policy.protect, o->policy.protects))
 			continue;
-		err_set(e, ERR_USAGE, "%s is in protect, too", o->exempt[i]);
+		err_set(e, ERR_USAGE, "%s is in protect, too", o->policy.exempt[i]);
 		err_at(e, "[%zu]", i);
 		return err_at(e, "exempt");
 	}
@@ -67,8 +70,8 @@ static int check_addresses(const struct config *c, const struct peer_config *p, 
 	char text[ADDR_TEXT];
 
 	addr_put(text, &p->remote.addr);
-	if (!addr_is_unicast(&p->remote.addr))
-		return err_value(e, "address", "%s is not a unicast address", text);
+	if (addr_check_host(&p->remote.addr, e) < 0)
+		return err_at(e, "address");
 	for (size_t i = 0; i < c->listens; i++) {
 		if (!addr_equal(&c->listen[i].addr, &p->remote.addr))
 			continue;
@@ -76,9 +79,9 @@ static int check_addresses(const struct config *c, const struct peer_config *p, 
 	}
 	if (p->local.len == 0)
 		return 0;
-	if (!addr_is_unicast(&p->local))
-		err_set(e, ERR_USAGE, "not a unicast address");
-	else if (p->local.len != p->remote.addr.len)
+	if (addr_check_host(&p->local, e) < 0)
+		return err_at(e, "local");
+	if (p->local.len != p->remote.addr.len)
 		err_set(e, ERR_USAGE, "not of the same family as %s", text);
 	else if (addr_equal(&p->local, &p->remote.addr))
 		err_set(e, ERR_USAGE, "the same as the peer's address");
@@ -170,6 +173,9 @@ int config_check(const struct config *c, struct err *e)
 
 	if (config_check_options(&c->defaults, e) < 0)
 		return err_at(e, "defaults");
+	for (size_t i = 0; i < c->listens; i++)
+		if (!addr_is_any(&c->listen[i].addr) && addr_check_host(&c->listen[i].addr, e) < 0)
+			return err_at(e, "listen");
 	for (size_t i = 0; i < c->n_peers; i++) {
 		if (check_peer(c, &c->peers[i], e) == 0)
 			continue;

@@ -8,7 +8,7 @@
 #define SAPAIR_PROTO_CONFIG_CONFIG_H
 
 #include "crypto/cert.h"
-#include "proto/wire/msg.h"
+#include "proto/config/policy.h"
 
 struct cJSON;
 struct json_out;
@@ -19,7 +19,6 @@ struct json_out;
 #define BACKEND_NAME_MAX 16
 
 enum peer_role { ROLE_BOTH, ROLE_DIAL, ROLE_LISTEN };
-enum start_mode { CONFIG_START_CLOSED, CONFIG_START_SEAMLESS };
 
 /* What a change of a member does at reload, from the least effect to the greatest. */
 enum config_change {
@@ -33,27 +32,20 @@ enum config_change {
 
 /* The options that "defaults" and each peer may set; a peer starts with the defaults. */
 struct peer_options {
-	int role;                  /* "role": enum peer_role */
-	int mode;                  /* "mode": enum policy_mode */
-	int start;                 /* "start": enum start_mode */
-	int encap;                 /* "encap": enum encap_mode */
-	bool udp;                  /* "udp": ESP in UDP */
-	bool esn;                  /* "esn": default true */
-	bool verify;               /* "verify": verify each new pair; default true */
-	uint32_t window;           /* "window": 32 to 4096 packets; default 1024 */
-	struct suite_list suites;  /* "suites" */
-	uint8_t protects, exempts; /* "protect", "exempt": default all; icmp */
-	char protect[PROTECT_MAX][PROTECT_TEXT];
-	char exempt[PROTECT_MAX][PROTECT_TEXT];
+	int role; /* "role": enum peer_role */
+	struct policy_options policy;
+	bool esn;                 /* "esn": default true */
+	bool verify;              /* "verify": verify each new pair; default true */
+	uint32_t window;          /* "window": 32 to 4096 packets; default 1024 */
+	struct suite_list suites; /* "suites" */
 	/* "rekey": { time_s, bytes, packets, min_interval_ms }; 0: no limit */
-	uint32_t rekey_time_s; /* default 3600; jittered down by up to 10 % */
-	uint64_t rekey_bytes, rekey_packets;
+	uint32_t rekey_time_s;          /* default 3600; jittered down by up to 10 % */
 	uint32_t rekey_min_interval_ms; /* default 1000; 0 = no limit */
 	/* "hard": { time_s, bytes, packets }: when an SA expires; 0: no limit (time_s: 30 to 604800) */
-	uint32_t hard_time_s; /* default 5400 */
-	uint64_t hard_bytes, hard_packets;
-	uint32_t switch_ms; /* "switch_ms": how long the old outbound SA stays; default 1000 */
-	uint32_t drain_ms;  /* "drain_ms": how long the old inbound SA stays; default 5000 */
+	uint32_t hard_time_s;    /* default 5400 */
+	struct sa_limits limits; /* bytes and packets of "rekey" (soft) and "hard" */
+	uint32_t switch_ms;      /* "switch_ms": how long the old outbound SA stays; default 1000 */
+	uint32_t drain_ms;       /* "drain_ms": how long the old inbound SA stays; default 5000 */
 };
 
 struct peer_config {

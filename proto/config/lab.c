@@ -75,8 +75,8 @@ static int add_address(const struct cJSON *v, size_t i, void *arg, struct err *e
 		return err_set(e, ERR_USAGE, "must be a string: \"ADDRESS\" or \"ADDRESS:PORT\"");
 	if (endpoint_parse(&h->at[i], s, PROTO_PORT, e) < 0)
 		return -1;
-	if (!addr_is_unicast(&h->at[i].addr))
-		return err_set(e, ERR_USAGE, "%s is not a unicast address", s);
+	if (addr_check_host(&h->at[i].addr, e) < 0)
+		return -1;
 	h->ats = i + 1;
 	return 0;
 }
@@ -313,11 +313,12 @@ static int check_ends(const struct lab *lab, const struct lab_pair *p, struct er
 	const struct peer_options *a = &p->opt_a, *b = &p->opt_b;
 	const char *what = NULL;
 
-	if (a->encap != b->encap)
+	if (a->policy.encap != b->policy.encap)
 		what = "encap";
-	else if (a->udp != b->udp)
+	else if (a->policy.udp != b->policy.udp)
 		what = "udp";
-	else if (!texts_equal(a->protect, a->protects, b->protect, b->protects))
+	else if (!texts_equal(a->policy.protect, a->policy.protects, b->policy.protect,
+			      b->policy.protects))
 		what = "protect";
 	else if (suite_choose(&a->suites, &b->suites) == SUITE_COUNT)
 		what = "suites";

@@ -35,7 +35,8 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 	.size = SIZE(s, member)
 #define WHOLE(name_, kind_) .name = name_, .kind = &config_##kind_
 #define OPTION(member, kind) VALUE(peer_options, member, #member, kind)
-#define LIMIT(group, member, kind) VALUE(peer_options, group##_##member, #member, kind)
+#define POLICY(member, kind) VALUE(peer_options, policy.member, #member, kind)
+#define LIMIT(member, name, kind) VALUE(peer_options, member, name, kind)
 #define PEER(member, kind) VALUE(peer_config, member, #member, kind), .change = CHANGE_PEER
 #define AGENT(member, kind) VALUE(config, member, #member, kind)
 #define TABLE(s, rows)                                               \
@@ -47,27 +48,28 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 #define ENDPOINT_RANGE "`ADDRESS`, `ADDRESS:PORT`, `[V6]:PORT`"
 
 static const struct config_key rekey_rows[] = {
-	{LIMIT(rekey, time_s, u32), .max = TIME_MAX_S, .change = CHANGE_REKEY, .preset = "3600",
+	{LIMIT(rekey_time_s, "time_s", u32), .max = TIME_MAX_S, .change = CHANGE_REKEY,
+	 .preset = "3600",
 	 .text = "seconds until the pair is rekeyed, less up to 10 % at random; 0: 80 % of "
 		 "`hard.time_s`"},
-	{LIMIT(rekey, bytes, count), .change = CHANGE_REKEY, .preset = "0",
+	{LIMIT(limits.soft_bytes, "bytes", count), .change = CHANGE_REKEY, .preset = "0",
 	 .text = "bytes on one SA until the pair is rekeyed; 0: no limit"},
-	{LIMIT(rekey, packets, count), .change = CHANGE_REKEY, .preset = "0",
+	{LIMIT(limits.soft_packets, "packets", count), .change = CHANGE_REKEY, .preset = "0",
 	 .text = "packets on one SA until the pair is rekeyed; 0: no limit (without ESN: 2^31)"},
-	{LIMIT(rekey, min_interval_ms, u32), .max = INTERVAL_MAX_MS, .change = CHANGE_REKEY,
-	 .preset = "1000",
+	{LIMIT(rekey_min_interval_ms, "min_interval_ms", u32), .max = INTERVAL_MAX_MS,
+	 .change = CHANGE_REKEY, .preset = "1000",
 	 .text = "minimum time in milliseconds between two rekeys, and between two offers accepted "
 		 "from the peer; 0: no limit"},
 };
 static const struct config_table rekey_table = TABLE(peer_options, rekey_rows);
 
 static const struct config_key hard_rows[] = {
-	{LIMIT(hard, time_s, u32), .min = 30, .max = TIME_MAX_S, .change = CHANGE_REKEY,
+	{LIMIT(hard_time_s, "time_s", u32), .min = 30, .max = TIME_MAX_S, .change = CHANGE_REKEY,
 	 .preset = "5400",
 	 .text = "seconds until an SA expires; the smaller value of the two hosts is used"},
-	{LIMIT(hard, bytes, count), .change = CHANGE_REKEY, .preset = "0",
+	{LIMIT(limits.hard_bytes, "bytes", count), .change = CHANGE_REKEY, .preset = "0",
 	 .text = "bytes until an SA expires; 0: no limit"},
-	{LIMIT(hard, packets, count), .change = CHANGE_REKEY, .preset = "0",
+	{LIMIT(limits.hard_packets, "packets", count), .change = CHANGE_REKEY, .preset = "0",
 	 .text = "packets until an SA expires; 0: no limit (without ESN: 2^32 - 2^20)"},
 };
 static const struct config_table hard_table = TABLE(peer_options, hard_rows);
@@ -75,14 +77,14 @@ static const struct config_table hard_table = TABLE(peer_options, hard_rows);
 static const struct config_key option_rows[] = {
 	{OPTION(role, word), .more = roles, .change = CHANGE_PEER, .preset = "\"both\"",
 	 .text = "which host connects; the TLS client leads the exchanges"},
-	{OPTION(mode, word), .more = modes, .change = CHANGE_PEER, .preset = "\"required\"",
+	{POLICY(mode, word), .more = modes, .change = CHANGE_PEER, .preset = "\"required\"",
 	 .text = "`permissive` lets clear text through, for a staged roll-out"},
-	{OPTION(start, word), .more = starts, .change = CHANGE_PEER, .preset = "\"closed\"",
+	{POLICY(start, word), .more = starts, .change = CHANGE_PEER, .preset = "\"closed\"",
 	 .text = "`closed` installs the policy before the SAs, `seamless` after them"},
-	{OPTION(encap, word), .more = encaps, .change = CHANGE_PEER, .preset = "\"transport\"",
+	{POLICY(encap, word), .more = encaps, .change = CHANGE_PEER, .preset = "\"transport\"",
 	 .text = "`tunnel`: the whole packet within ESP, between the same two addresses; must be "
 		 "equal on both hosts"},
-	{OPTION(udp, flag), .change = CHANGE_PEER, .preset = "false",
+	{POLICY(udp, flag), .change = CHANGE_PEER, .preset = "false",
 	 .text = "ESP in UDP (RFC 3948), where something on the path drops ESP; must be equal on "
 		 "both hosts; Linux only (`soft` always uses it)"},
 	{OPTION(esn, flag), .change = CHANGE_REKEY, .preset = "true",

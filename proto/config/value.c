@@ -242,18 +242,18 @@ static int add_selector(const struct cJSON *v, size_t i, void *arg, struct err *
 static int get_protect(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	struct peer_options *o = to;
-	struct selectors l = {o->protect, 0, protect_fits,
+	struct selectors l = {o->policy.protect, 0, protect_fits,
 			      "\"all\", \"tcp/PORT\", \"udp/PORT\" or \"proto/NUMBER\""};
 
 	(void)f;
-	memset(o->protect, 0, sizeof o->protect);
+	memset(o->policy.protect, 0, sizeof o->policy.protect);
 	if (json_each(v, PROTECT_MAX, add_selector, &l, e) < 0)
 		return -1;
-	o->protects = l.n;
+	o->policy.protects = l.n;
 	if (l.n == 0)
 		return err_set(e, ERR_USAGE, "must have at least one element");
 	for (size_t i = 0; i < l.n && l.n > 1; i++)
-		if (strcmp(o->protect[i], "all") == 0)
+		if (strcmp(o->policy.protect[i], "all") == 0)
 			return err_set(e, ERR_USAGE, "\"all\" allows no other selector");
 	return 0;
 }
@@ -261,13 +261,14 @@ static int get_protect(const struct cJSON *v, const struct json_field *f, void *
 static int get_exempt(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)
 {
 	struct peer_options *o = to;
-	struct selectors l = {o->exempt, 0, exempt_fits, "\"icmp\", \"tcp/PORT\" or \"udp/PORT\""};
+	struct selectors l = {o->policy.exempt, 0, exempt_fits,
+			      "\"icmp\", \"tcp/PORT\" or \"udp/PORT\""};
 
 	(void)f;
-	memset(o->exempt, 0, sizeof o->exempt);
+	memset(o->policy.exempt, 0, sizeof o->policy.exempt);
 	if (json_each(v, PROTECT_MAX, add_selector, &l, e) < 0)
 		return -1;
-	o->exempts = l.n;
+	o->policy.exempts = l.n;
 	return 0;
 }
 
@@ -293,14 +294,14 @@ static void put_protect(struct json_out *o, const struct json_field *f, const vo
 {
 	const struct peer_options *p = from;
 
-	put_selectors(o, f->name, p->protect, p->protects);
+	put_selectors(o, f->name, p->policy.protect, p->policy.protects);
 }
 
 static void put_exempt(struct json_out *o, const struct json_field *f, const void *from)
 {
 	const struct peer_options *p = from;
 
-	put_selectors(o, f->name, p->exempt, p->exempts);
+	put_selectors(o, f->name, p->policy.exempt, p->policy.exempts);
 }
 
 static bool protect_equal(const void *a, const void *b, size_t size)
@@ -308,7 +309,8 @@ static bool protect_equal(const void *a, const void *b, size_t size)
 	const struct peer_options *p = a, *q = b;
 
 	(void)size;
-	return p->protects == q->protects && selectors_equal(p->protect, q->protect, p->protects);
+	return p->policy.protects == q->policy.protects &&
+	       selectors_equal(p->policy.protect, q->policy.protect, p->policy.protects);
 }
 
 static bool exempt_equal(const void *a, const void *b, size_t size)
@@ -316,7 +318,8 @@ static bool exempt_equal(const void *a, const void *b, size_t size)
 	const struct peer_options *p = a, *q = b;
 
 	(void)size;
-	return p->exempts == q->exempts && selectors_equal(p->exempt, q->exempt, p->exempts);
+	return p->policy.exempts == q->policy.exempts &&
+	       selectors_equal(p->policy.exempt, q->policy.exempt, p->policy.exempts);
 }
 
 static int get_peers(const struct cJSON *v, const struct json_field *f, void *to, struct err *e)

@@ -209,7 +209,7 @@ static bool make_sa(const struct exchange *x, struct sa_keys *sa, bool inbound)
 	sa->lifetime_s = x->lifetime_s_;
 	sa->window = x->window_;
 	sa->esn = x->esn_;
-	sa->said = x->said_;
+	sa->qm_sa_id = x->qm_sa_id_;
 	return keysched_sa(&c, &x->prk_,
 			   inbound == x->is_leader ? FOLLOWER_TO_LEADER : LEADER_TO_FOLLOWER,
 			   &sa->key);
@@ -222,7 +222,7 @@ static bool make_keys(struct exchange *x, const struct secret *leaders,
 	const struct key_context c = context_of(x);
 
 	return keysched_extract(&c, leaders, followers, &x->prk_) &&
-	       keysched_said(&c, &x->prk_, &x->said_) &&
+	       keysched_qm_sa_id(&c, &x->prk_, &x->qm_sa_id_) &&
 	       keysched_tag_key(&c, &x->prk_, &x->tag_key_) &&
 	       keysched_probe(&c, &x->prk_, &x->probe_key);
 }
@@ -574,7 +574,7 @@ static void enter(struct exchange *x, enum xstate next)
 	wipe(x->offer_hash_, sizeof x->offer_hash_);
 	x->xid_ = 0;
 	x->epoch_ = 0;
-	x->said_ = 0;
+	x->qm_sa_id_ = 0;
 	x->in_ = x->out_ = (struct spi){0};
 }
 

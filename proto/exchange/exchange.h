@@ -133,7 +133,7 @@ struct sa_keys {
 	enum suite suite;
 	struct secret key;
 	uint64_t epoch;
-	uint32_t said;       /* WFP's qmSaId */
+	uint32_t qm_sa_id;   /* WFP's qmSaId */
 	uint32_t lifetime_s; /* hard lifetime, agreed */
 	uint32_t window;     /* our replay window, packets (inbound) */
 	bool esn;
@@ -179,7 +179,7 @@ struct exchange {
 	struct msg_offer offer_; /* of the running exchange, ours or the peer's */
 	struct secret share_;    /* the follower's own; the leader's is in offer_ */
 	struct secret prk_, tag_key_;
-	uint32_t said_;
+	uint32_t qm_sa_id_;
 	uint8_t offer_hash_[SHA256_LEN];
 	uint8_t confirm_tag_[TAG_LEN];
 };

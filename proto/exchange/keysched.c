@@ -143,7 +143,7 @@ bool keysched_sa(const struct key_context *c, const struct secret *prk, enum sa_
 }
 
 /* "sapair/1 said" 00 xid epoch; 4 bytes, big endian, 1 for 0 */
-bool keysched_said(const struct key_context *c, const struct secret *prk, uint32_t *said)
+bool keysched_qm_sa_id(const struct key_context *c, const struct secret *prk, uint32_t *qm_sa_id)
 {
 	SECRET(four);
 	struct info i;
@@ -152,9 +152,9 @@ bool keysched_said(const struct key_context *c, const struct secret *prk, uint32
 	begin(&i, "sapair/1 said");
 	put_run(&i, c);
 	ok = expand(prk, &i, &four, 4);
-	*said = (uint32_t)be_get(secret_bytes(&four, NULL), 4);
-	if (*said == 0)
-		*said = 1;
+	*qm_sa_id = (uint32_t)be_get(secret_bytes(&four, NULL), 4);
+	if (*qm_sa_id == 0)
+		*qm_sa_id = 1;
 	return ok;
 }
 

@@ -5,7 +5,7 @@
  *     PRK  = HKDF-Extract(salt, share of the leader ++ share of the follower)
  *     SA   = HKDF-Expand(PRK, "sapair/1 sa"    00 direction xid epoch suite esn
  *                             sender receiver spi, key length)
- *     said = HKDF-Expand(PRK, "sapair/1 said"  00 xid epoch, 4)
+ *     qm_sa_id = HKDF-Expand(PRK, "sapair/1 said"  00 xid epoch, 4)
  *     Ktag = HKDF-Expand(PRK, "sapair/1 tag"   00 xid epoch suite esn ids spis, 32)
  *     tag  = HMAC(Ktag, role  H(offer)  H(answer))
  *     probe= HKDF-Expand(PRK, "sapair/1 probe" 00 xid epoch ids spis, 32)
@@ -49,7 +49,7 @@ bool keysched_sa(const struct key_context *c, const struct secret *prk, enum sa_
 		 struct secret *out);
 
 /* The number that WFP wants in both bundles (qmSaId): equal on both hosts, never 0. */
-bool keysched_said(const struct key_context *c, const struct secret *prk, uint32_t *said);
+bool keysched_qm_sa_id(const struct key_context *c, const struct secret *prk, uint32_t *qm_sa_id);
 
 /*
  * Tag of answer or of confirm, over SHA-256 of the exact bytes of the offer, and of the answer:

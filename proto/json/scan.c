@@ -353,12 +353,18 @@ static int value(struct scan *s, unsigned left)
 
 static int document(struct scan *s)
 {
-	static const char mark[] = "\xef\xbb\xbf";
+	static const char mark[] = "\xef\xbb\xbf", little[] = "\xff\xfe", big[] = "\xfe\xff";
 
 	if (s->len > UINT32_MAX)
 		return refuse(s, 0, "the text is too long");
 	if (s->len >= 3 && memcmp(s->text, mark, 3) == 0)
-		return refuse(s, 0, "the text begins with a byte order mark");
+		return refuse(s, 0, "the text begins with a byte order mark: save it without one");
+	if (s->len >= 2 && (memcmp(s->text, little, 2) == 0 || memcmp(s->text, big, 2) == 0))
+		return refuse(s, 0, "the text is UTF-16: save it as UTF-8");
+	if (s->len >= 2 && (s->text[0] == '\0') != (s->text[1] == '\0'))
+		return refuse(
+			s, 0,
+			"the text looks like UTF-16 without a byte order mark: save it as UTF-8");
 	skip_space(s);
 	if (s->at == s->len)
 		return refuse(s, 0, "the text is empty");

@@ -168,7 +168,7 @@ soak-kernel: $(program) $(kernel) $(preload) ## the same with the kernel's IPsec
 memcheck := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
 	--child-silent-after-fork=yes
 valgrind: $(units) $(program) ## unit tests and pairings under valgrind
-	@for t in $(units); do echo "  $$t"; $(memcheck) $$t >build/valgrind.log 2>&1 || \
+	@for t in $(units); do echo "  $$t"; SAPAIR_MEMCHECK=1 $(memcheck) $$t >build/valgrind.log 2>&1 || \
 		{ cat build/valgrind.log; exit 1; }; done
 	@SAPAIR=$(abspath $(BUILD)/sapair) SAPAIR_SAN=1 SAPAIR_WRAP='$(memcheck)' \
 		python3 -B tests/soft/test_pairing.py

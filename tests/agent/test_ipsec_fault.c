@@ -9,7 +9,7 @@
 
 static uv_loop_t loop;
 static struct ipsec *db;
-static struct sa_policy policy;
+static struct policy policy;
 static struct err e;
 
 static void on_event(void *arg, const struct ipsec_event *ev)
@@ -32,7 +32,7 @@ static void open_with(const char *rule)
 	db = ipsec_fault_wrap(open_inner(), rule);
 	CHECK(db != NULL);
 	memset(&policy, 0, sizeof policy);
-	policy.peer = "beta";
+	strcpy(policy.peer, "beta");
 	policy.local_esp_port = 24510; /* 127.0.0.9: no other test binds there */
 	policy.remote_esp_port = 24510;
 	CHECK(addr_parse(&policy.local, "127.0.0.9", &e) == 0);

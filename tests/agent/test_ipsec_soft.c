@@ -19,7 +19,7 @@
 /* One host: what it was told, and whether that came from within a call. */
 struct side {
 	struct ipsec *db;
-	struct sa_policy policy;
+	struct policy policy;
 	struct {
 		enum ipsec_event_kind kind;
 		enum ipsec_part part;
@@ -91,7 +91,7 @@ static void open_side(struct side *s, const char *name, const char *local, const
 
 	memset(s, 0, sizeof *s);
 	CHECK(ipsec_open(&s->db, "soft", &env, &e) == 0);
-	s->policy.peer = name;
+	snprintf(s->policy.peer, sizeof s->policy.peer, "%s", name);
 	s->policy.owner = s;
 	CHECK(addr_parse(&s->policy.local, local, &e) == 0);
 	CHECK(addr_parse(&s->policy.remote, remote, &e) == 0);
@@ -558,9 +558,9 @@ static void limits_warn_once_and_then_end_the_sa(void)
 	open_both();
 	add_both();
 	p = pair_up(SUITE_AES256GCM16, true);
-	a.policy.soft_packets = 3;
-	a.policy.hard_packets = 5;
-	b.policy.soft_bytes = 2 * 9;
+	a.policy.limits.soft_packets = 3;
+	a.policy.limits.hard_packets = 5;
+	b.policy.limits.soft_bytes = 2 * 9;
 	for (int i = 0; i < 5; i++)
 		CHECK(send_text(&a, "x") == 0);
 	CHECK(send_text(&a, "x") < 0 && e.code == ERR_DOWN);
@@ -593,7 +593,7 @@ static void an_inbound_hard_limit_lets_nothing_more_through(void)
 	open_both();
 	add_both();
 	p = pair_up(SUITE_AES128_SHA1, false);
-	b.policy.hard_bytes = 3 * 9;
+	b.policy.limits.hard_bytes = 3 * 9;
 	for (int i = 0; i < 6; i++)
 		CHECK(send_text(&a, "x") == 0);
 	CHECK(wait_events(&b, 5)); /* three payloads, the end, and the rest as unknown */
@@ -614,7 +614,7 @@ static void removed_sas_cause_no_events(void)
 	open_both();
 	add_both();
 	p = pair_up(SUITE_AES256GCM16, true);
-	a.policy.soft_packets = 1;
+	a.policy.limits.soft_packets = 1;
 	CHECK(send_text(&a, "x") == 0); /* the warning waits for the loop */
 	CHECK(CALL(ipsec_remove(a.db, p.a, IPSEC_OUTBOUND, &e)) == 0);
 	settle();
@@ -632,10 +632,10 @@ static void removed_sas_cause_no_events(void)
 
 static void one_socket_serves_several_peers(void)
 {
-	struct sa_policy second;
+	struct policy second;
 	open_both();
 	second = a.policy;
-	second.peer = "gamma";
+	strcpy(second.peer, "gamma");
 	CHECK(addr_parse(&second.remote, "127.0.0.3", &e) == 0);
 	CHECK(CALL(ipsec_policy_add(a.db, &second, &e)) == 0);
 	add_both(); /* the same local port */
@@ -649,13 +649,13 @@ static void one_socket_serves_several_peers(void)
 
 static void a_peer_twice_is_refused(void)
 {
-	struct sa_policy second;
+	struct policy second;
 
 	open_both();
 	add_both();
 	second = a.policy;
 	second.ref = 0;
-	second.peer = "gamma";
+	strcpy(second.peer, "gamma");
 	CHECK(CALL(ipsec_policy_add(a.db, &second, &e)) < 0 && e.code == ERR_USAGE);
 	CHECK_STR(e.cause, "peer gamma: peer beta has the same addresses and ports");
 	close_both();
@@ -697,15 +697,15 @@ static void unsupported_options_are_refused(void)
 	CHECK_U64(can.suites.n, SUITE_COUNT);
 	CHECK(ipsec_sends(a.db));
 
-	a.policy.encap = ENCAP_TUNNEL;
+	a.policy.opt.encap = ENCAP_TUNNEL;
 	CHECK(CALL(ipsec_policy_add(a.db, &a.policy, &e)) < 0 && e.code == ERR_USAGE);
 	CHECK_STR(e.cause, "back end soft cannot do encapsulation \"tunnel\"");
-	a.policy.encap = ENCAP_TRANSPORT;
-	a.policy.start = START_SEAMLESS;
+	a.policy.opt.encap = ENCAP_TRANSPORT;
+	a.policy.opt.start = START_SEAMLESS;
 	CHECK(CALL(ipsec_policy_add(a.db, &a.policy, &e)) < 0 && e.code == ERR_USAGE);
-	a.policy.start = START_CLOSED;
-	a.policy.mode = MODE_PERMISSIVE;
-	a.policy.udp = true;
+	a.policy.opt.start = START_CLOSED;
+	a.policy.opt.mode = MODE_PERMISSIVE;
+	a.policy.opt.udp = true;
 	CHECK(CALL(ipsec_policy_add(a.db, &a.policy, &e)) == 0);
 	CHECK(addr_parse(&b.policy.remote, "::1", &e) == 0);
 	CHECK(CALL(ipsec_policy_add(b.db, &b.policy, &e)) < 0 && e.code == ERR_USAGE);
@@ -764,7 +764,7 @@ static void a_callback_may_remove_or_close(void)
 
 static void ten_thousand_sas_stay_small_and_quick(void)
 {
-	static struct sa_policy policies[PEERS];
+	static struct policy policies[PEERS];
 	const struct ipsec_env env = {.loop = &loop, .on_event = on_event, .arg = &a};
 	struct ipsec_ctx ctx;
 	uint64_t begun_ns;
@@ -780,7 +780,7 @@ static void ten_thousand_sas_stay_small_and_quick(void)
 
 		snprintf(remote, sizeof remote, "127.1.%u.%u", i / 250, i % 250 + 1);
 		memset(&policies[i], 0, sizeof policies[i]);
-		policies[i].peer = "one of many";
+		strcpy(policies[i].peer, "one of many");
 		policies[i].local_esp_port = policies[i].remote_esp_port =
 			i == 0 ? free_port("127.0.0.1") : policies[0].local_esp_port;
 		CHECK(addr_parse(&policies[i].local, "127.0.0.1", &e) == 0);

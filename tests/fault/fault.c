@@ -1,15 +1,15 @@
 /*
- * tests/fault/fault.c - preloaded into an agent: lets the n-th allocation or system call fail, once.
+ * tests/fault/fault.c - preloaded into an agent: makes the n-th allocation or system call fail, once.
  *
- * FAULT_FILE names a file of one struct board, which the test maps as well: it says what is to
- * fail, and sees what was counted. Nothing is counted while `armed` is 0. Live allocations are
- * always counted: what is not freed after a failure shows.
+ * FAULT_FILE names a file with one struct board, which the test also maps: the test chooses the
+ * call that fails, and reads the counters. Calls are counted only while `armed` is not 0. Live
+ * allocations are always counted, to detect leaks after a failure.
  *
- * GRAVE_FILE names a file to which every block is written as it is when it is freed: a test looks
- * there for secrets (tests/soft/test_secrets.py).
+ * GRAVE_FILE names a file that receives the content of every block when it is freed: a test searches
+ * it for secrets (tests/soft/test_secrets.py).
  *
- * getrandom() and epoll are left out: sapair and libuv end the process when these fail. So are calls
- * that libc makes by itself, and memory that is mapped.
+ * getrandom() and epoll never fail here: sapair and libuv end the process in that case. Calls within
+ * libc and mapped memory are not covered either.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -29,14 +29,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ALLOC = 1, CALL = 2, KERNEL = 3 }; /* KERNEL: what is sent and received by netlink */
+enum { ALLOC = 1, CALL = 2, KERNEL = 3 }; /* KERNEL: netlink messages */
 
 static struct board {
 	volatile int32_t armed;   /* 0, or the kind that is counted and fails */
 	volatile int32_t fail_at; /* from 1; 0: only count */
 	volatile int32_t count;
-	volatile int32_t failed; /* how often */
-	volatile int64_t live;   /* allocations that were not freed */
+	volatile int32_t failed; /* number of failures */
+	volatile int64_t live;   /* allocations that are not freed yet */
 	char name[16];           /* of the call that failed */
 } nothing, *board = &nothing;
 
@@ -120,7 +120,7 @@ void *realloc(void *p, size_t n)
 	}
 	if (p == NULL)
 		return counted(__libc_realloc(p, n));
-	if (grave >= 0 && n > 0) { /* always to another place, so that the old one is seen */
+	if (grave >= 0 && n > 0) { /* always moves the block, so that the old one is recorded */
 		size_t had = malloc_usable_size(p);
 		void *q = __libc_malloc(n);
 
@@ -143,7 +143,7 @@ void free(void *p)
 	__libc_free(p);
 }
 
-/* A call on the socket s, or on none (-1), that is the kernel's to answer. */
+/* Does this call on the socket s fail? Only calls on netlink sockets do; s is -1 without a socket. */
 static int on_netlink(int s, const char *name)
 {
 	int domain = 0;
@@ -216,7 +216,7 @@ CALL(int, prctl, EINVAL,
      (int what, unsigned long a, unsigned long b, unsigned long c, unsigned long d),
      (what, a, b, c, d))
 CALL(int, sigaction, EINVAL, (int n, const struct sigaction *a, struct sigaction *old), (n, a, old))
-/* Random numbers that fail end the process: left out. What is closed is closed, whatever it says. */
+/* Random numbers never fail: that would end the process. close() closes even if it reports an error. */
 long syscall(long n, ...)
 {
 	va_list ap;

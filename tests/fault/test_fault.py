@@ -6,8 +6,8 @@ n-th call of alpha fails while beta asks for a rekey or a pair. Then the injecti
 the same pair in force, and an error that names the failure if the request failed. At the end no SA, no
 descriptor and no allocation may be left.
 
-Where there are more calls than time, some fail, spread evenly, the first chosen at random. FAULT_TIMES=n
-sets their number, FAULT_ALL=1 takes all.
+By default only some calls fail, spread evenly from a random start. FAULT_TIMES=n sets their number;
+FAULT_ALL=1 selects all.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ class Scenario:
         wait_paired(self.a, self.b)
 
     def rest(self):
-        """Both idle, with one pair; caches are filled."""
+        """Waits until both are idle, with one pair and filled caches."""
         def verified():
             """A failed verification is not repeated automatically."""
             return self.b.ask("verify", peer="alpha")[0] + self.a.ask("verify", peer="beta")[0] == 0
@@ -84,7 +84,7 @@ class Scenario:
             time.sleep(0.2)
             return False
 
-        until(settled, "nothing is held", limit=BACK)
+        until(settled, "no superseded SA is left", limit=BACK)
         wait_paired(self.a, self.b, limit=BACK)
         wait_single_pair(self.a, self.b, limit=BACK)
         until(lambda: not self.a.peer("beta").get("draining"), "nothing drains")
@@ -109,7 +109,7 @@ class Scenario:
         hit = self.board.failed
         name = self.board.name.decode()
         what = "call %d, %s" % (n, name)
-        check(self.a.alive(), "alpha has ended after %s" % what)
+        check(self.a.alive(), "alpha exited after %s" % what)
         if hit and rc != 0:
             check(docs[-1].get("cause"), "%s: no cause: %s" % (what, docs))
             check(docs[-1].get("class") != "bug", "%s: %s" % (what, docs[-1]))
@@ -137,12 +137,12 @@ class Scenario:
                 names[name] = names.get(name, 0) + 1
         self.count(kind, action)
         self.rest()
-        print("# %s: %d calls, %d failed (%s), %d of them were told, live allocations %+d" % (
+        print("# %s: %d calls, %d failed (%s), %d of them reported, live allocations %+d" % (
             title, total, failed, ", ".join("%s %d" % x for x in sorted(names.items())), refused,
             self.board.live - live))
         check(failed > 0, "nothing failed")
         until(lambda: descriptors(self.a) <= fds, "at most %d descriptors" % fds)
-        check(self.board.live - live <= 24, "%d allocations are left" % (self.board.live - live))
+        check(self.board.live - live <= 24, "%d allocations are not freed" % (self.board.live - live))
 
 
 def rekey(s):
@@ -161,7 +161,7 @@ def pair(s):
 for role, roles in (("follows", ("listen", "dial")), ("leads", ("dial", "listen"))):
     for what, action in (("a rekey", rekey), ("a pairing", pair)):
         for kind, calls in ((ALLOC, "allocation"), (CALL, "system call")):
-            if what == "a pairing" and role == "leads":  # it would wait before it connects again
+            if what == "a pairing" and role == "leads":  # otherwise it would wait before it reconnects
                 role, roles = "may lead", ("both", "both")
 
             def one(lab, roles=roles, action=action, kind=kind, title="%s %s, %ss" % (
@@ -198,7 +198,7 @@ def start(lab, kind, least, most, what):
             except Gone:
                 time.sleep(0.005)
         hit = board.failed
-        until(lambda: a.process.poll() is not None or state(a), "alpha runs, or has ended")
+        until(lambda: a.process.poll() is not None or state(a), "alpha runs or has exited")
         board.armed = 0
         rc = a.process.poll()
         seen[rc] = seen.get(rc, 0) + 1
@@ -209,11 +209,11 @@ def start(lab, kind, least, most, what):
             a.signal(signal.SIGTERM)
             equal(a.wait_exit(), 0, "exit after %s %d (%s)" % (what, n, name))
             a.process = None
-            if os.path.exists(a.control):  # the permission to remove it could not be kept
+            if os.path.exists(a.control):  # the capability to remove it was lost
                 check(name in ("syscall", "open"), "a socket is left after %s" % name)
         else:
-            # libuv aborts when it cannot make its pipe for signals, or use it, or make
-            # room for a descriptor.
+            # libuv aborts if it cannot create or use its signal pipe, or grow its table of
+            # descriptors.
             check(rc > 0 or rc == -6 and name in ("pipe2", "write", "read", "realloc"), "%s %d (%s) of the start: ended by a signal: %d" % (what, n, name, rc))
             check("error" in a.log() or rc < 0, "%s %d (%s): exit %d without an error:\n%s" % (
                 what, n, name, rc, a.log()))

@@ -1,8 +1,8 @@
 /*
- * tests/fuzz/fuzz.h - what the fuzz targets share: the input as a tape, and MUST().
+ * tests/fuzz/fuzz.h - shared by the fuzz targets: the input as a tape, and MUST().
  *
  * A target is one file with LLVMFuzzerTestOneInput(), linked with proto/ and crypto/ alone. It
- * looks for more than crashes: what must be true of any input is said by MUST().
+ * looks for more than crashes: MUST() states conditions that hold for any input.
  */
 #ifndef SAPAIR_TESTS_FUZZ_H
 #define SAPAIR_TESTS_FUZZ_H
@@ -24,7 +24,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The input, read from its begin; zeros behind its end. */
+/* The input, read sequentially; zeros after its end. */
 struct tape {
 	const uint8_t *at;
 	size_t left;
@@ -47,7 +47,7 @@ static inline uint32_t tape_u32(struct tape *t)
 	return n;
 }
 
-/* At most n bytes; *got says how many there are. */
+/* Returns at most n bytes; *got is their number. */
 static inline const uint8_t *tape_take(struct tape *t, size_t n, size_t *got)
 {
 	const uint8_t *p = t->at;
@@ -58,7 +58,7 @@ static inline const uint8_t *tape_take(struct tape *t, size_t n, size_t *got)
 	return p;
 }
 
-/* A copy with a NUL behind and nothing else, so that a sanitizer sees a read past the end. */
+/* A copy with a NUL at its end, so that a sanitizer detects a read past the end. */
 static inline char *copy_of(const uint8_t *data, size_t size)
 {
 	char *copy = malloc(size + 1);

@@ -1,5 +1,5 @@
 /*
- * proto/config: any text becomes a config that passes its own check, or an error with a place.
+ * proto/config: any text gives a config that passes config_check(), or an error with a position.
  */
 #include "proto/config/config.h"
 #include "proto/json/decode.h"
@@ -16,7 +16,7 @@ static void use(const struct config *c)
 
 		MUST(p->remote.addr.len == 4 || p->remote.addr.len == 16);
 		MUST(p->name[0] != '\0' && p->opt.suites.n >= 1);
-		MUST(p->opt.protects <= PROTECT_MAX && p->opt.exempts <= PROTECT_MAX);
+		MUST(p->opt.policy.protects <= PROTECT_MAX && p->opt.policy.exempts <= PROTECT_MAX);
 		MUST(peer_config_change(p, p) == CHANGE_NONE);
 		if (i > 0)
 			MUST(peer_config_change(p, p - 1) != CHANGE_NONE);

@@ -1,5 +1,5 @@
 /*
- * proto/ctl: a request that is understood is written back as the same request.
+ * proto/wire/ctl: a request that is accepted is written back as the same request.
  */
 #include "proto/wire/ctl.h"
 #include "proto/json/decode.h"

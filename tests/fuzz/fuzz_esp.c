@@ -1,6 +1,6 @@
 /*
- * proto/esp and proto/replay: a sender, a receiver, and an attacker on the path who keeps, changes,
- * repeats and forges packets. Each sent packet is accepted at most once, and no other packet is.
+ * proto/esp: a sender, a receiver, and an attacker on the path that keeps, changes, repeats and forges
+ * packets. Each sent packet is accepted at most once, and no other packet is accepted.
  *
  *     u8 suite | u8 bits | u16 window | u32 first number | orders
  */
@@ -56,7 +56,7 @@ static void deliver(struct packet *p)
 	size_t len;
 
 	if (p->n == 0 || open_copy(p->bytes, p->n, &next, &payload, &len, room) != ESP_OK) {
-		/* only what is old, far ahead with ESN, or not there may be refused */
+		/* only old, missing, or (with ESN) far newer packets may be refused */
 		MUST(p->n == 0 || p->taken || p->seq <= top || in.replay.esn);
 		return;
 	}
@@ -79,7 +79,7 @@ static void deliver_changed(const struct packet *p, struct tape *t)
 	} else {
 		at = tape_byte(t) % n;
 		if (at < 4)
-			return; /* the SPI has found the SA; what says so is its ICV */
+			return; /* the SPI selects the SA; only the ICV authenticates */
 		changed[at] ^= (uint8_t)(1u << tape_byte(t) % 8);
 	}
 	MUST(open_copy(changed, n, &next, &payload, &len, room) != ESP_OK);
@@ -120,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	out.esn = bits & 1;
 	replay_init(&in.replay, (uint32_t)tape_byte(&t) << 8 | tape_byte(&t), out.esn, words);
 	out.seq = tape_u32(&t);
-	if (bits & 2) /* both are near the end of a half */
+	if (bits & 2) /* both start near the end of a half */
 		in.replay.top = out.seq |= UINT64_C(0xfffffff0) | (out.esn ? UINT64_C(3) << 32 : 0);
 	while (t.left > 0) {
 		struct packet *p;

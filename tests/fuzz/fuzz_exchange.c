@@ -1,8 +1,8 @@
 /*
- * proto/exchange: two machines and an adversary between them who keeps every message, gives any of
- * them to anybody at any time, changes them, makes up others, cuts links, lets systems fail, and
- * changes what the hosts want. However that went, each machine kept its contract, no key was used
- * twice, nobody sends with a key that the other never installed, and an honest exchange works.
+ * proto/exchange: two machines and an attacker between them that keeps every message, delivers it to
+ * either machine at any time, changes messages, forges others, cuts links, makes IPsec calls fail, and
+ * changes the configs. In all cases each machine keeps its contract, no key is used twice, no host
+ * sends with a key that the other never installed, and afterwards an exchange without attacks works.
  */
 #include "crypto/random.h"
 #include "proto/exchange/exchange.h"
@@ -22,11 +22,11 @@ struct sent {
 struct side {
 	struct exchange x;
 	uint8_t id[PIN_LEN];
-	bool waits; /* for the system's answer */
+	bool waits; /* for the result of an IPsec call */
 	bool asked_spi;
 	bool has_new, new_in, new_out;
 	bool may_uncommit;
-	struct pair_state current; /* as the actions say it */
+	struct pair_state current; /* according to the actions */
 	uint64_t key_in[KEYS], key_out[KEYS];
 	uint32_t spi_in[KEYS];
 	size_t ins, outs;
@@ -37,7 +37,7 @@ static struct sent kept[KEPT];
 static size_t have;
 static struct xactions acts;
 static struct secret exporter, ppk;
-static uint64_t counter; /* fresh xids, shares and SPIs */
+static uint64_t counter; /* source of new xids, shares and SPIs */
 
 static uint64_t print_of(const struct secret *s)
 {
@@ -59,7 +59,7 @@ static void fresh_secret(struct secret *s)
 		p[i] = (uint8_t)(counter >> i % 4 * 8);
 }
 
-/* ---- what a machine does --------------------------------------------------------------- */
+/* ---- actions of a machine --------------------------------------------------------------- */
 
 static void keep(const struct xactions *out)
 {
@@ -89,7 +89,7 @@ static void install(struct side *s)
 	MUST(secret_len(&s->x.probe_key) > 0);
 }
 
-/* S4, I1: an end that sends knows that the other has the same key for that SPI. */
+/* S4, I1: a host sends only if the other has the same key for that SPI. */
 static void activate(struct side *s, const struct side *peer)
 {
 	const struct sa_keys *k = &s->x.sa_out;
@@ -190,7 +190,7 @@ static void step(struct side *s, const struct xevent *ev)
 	check_idle(&s->x);
 }
 
-/* ---- what happens ---------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------- */
 
 static void give(struct side *s, const struct msg *m, const char *body, size_t len, bool in_use)
 {
@@ -202,7 +202,7 @@ static void give(struct side *s, const struct msg *m, const char *body, size_t l
 	struct xevent ev = {.kind = kinds[m->type], .msg = m, .body = body, .body_len = len};
 
 	if (ev.kind == XE_START)
-		return; /* not for the exchange */
+		return; /* not a message of the exchange */
 	fresh_secret(&share);
 	ev.share = &share;
 	ev.spi_in_use = in_use;
@@ -324,7 +324,7 @@ static void happen(struct tape *t)
 	uint8_t what = tape_byte(t);
 	struct side *s = &side[what & 1];
 
-	if (s->waits) { /* nothing comes before the system's answer */
+	if (s->waits) { /* the result of the IPsec call is delivered first */
 		system_answers(s, what >> 1);
 		return;
 	}
@@ -332,7 +332,7 @@ static void happen(struct tape *t)
 	case 0:
 		start(s);
 		break;
-	case 1: /* the network at work: the newest message to whom it is for */
+	case 1: /* normal delivery: the newest message to its receiver */
 	case 2: {
 		const struct sent *m = &kept[(have + KEPT - 1 - tape_byte(t) % 3) % KEPT];
 
@@ -369,7 +369,7 @@ static void happen(struct tape *t)
 	}
 }
 
-/* ---- at the end ------------------------------------------------------------------------ */
+/* ---- final exchange ------------------------------------------------------------------------ */
 
 static void post(unsigned from)
 {
@@ -388,7 +388,7 @@ static void honest_exchange(void)
 	link_up(0, true);
 	exchange_configure(&side[0].x, &c);
 	exchange_configure(&side[1].x, &c);
-	side[0].x.last = top; /* as hello would tell it */
+	side[0].x.last = top; /* as from a hello */
 	start(&side[0]);
 	system_answers(&side[0], 0);
 	post(0);

@@ -1,5 +1,5 @@
 /*
- * proto/frame: any stream, in any pieces, gives the same frames as byte by byte.
+ * proto/wire/frame: any stream, split into any pieces, gives the same frames as byte by byte.
  *
  *     u8 piece | stream
  */

@@ -1,5 +1,5 @@
 /*
- * proto/invite: tokens and the two messages of a first contact.
+ * proto/wire/invite: tokens, and the two messages of a pairing.
  *
  *     u8 what | token, or body of a join, or of a welcome
  */

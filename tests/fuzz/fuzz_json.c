@@ -1,6 +1,6 @@
 /*
- * proto/scan and proto/json: what the scanner lets through, cJSON reads, with the same members;
- * what it refuses has a place. Paths lead to places.
+ * proto/json: a text that the scanner accepts is read by cJSON, with the same members; a refused text
+ * has a position. Each path has a position.
  *
  *     u8 depth | u8 length of a path | path | text
  */
@@ -8,7 +8,7 @@
 #include "proto/json/scan.h"
 #include "tests/fuzz/fuzz.h"
 
-/* Returns how many values there are. */
+/* Returns the number of values. */
 static size_t walk(const struct cJSON *v, unsigned depth)
 {
 	const struct cJSON *m;

@@ -1,12 +1,12 @@
 /*
- * proto/lab and proto/bundle: from any lab file that is taken, each host's bundle can be written and
- * is read back as the same host's; any text as a bundle.
+ * proto/config/lab and bundle: for any lab file that is accepted, the bundle of each host can be
+ * written and read back; any text is read as a bundle.
  */
 #include "proto/config/bundle.h"
 #include "proto/json/decode.h"
 #include "tests/fuzz/fuzz.h"
 
-#define HOSTS 4 /* whose bundles are written */
+#define HOSTS 4 /* hosts for which bundles are written */
 
 static void write_bundle(const struct lab *lab, size_t host)
 {

@@ -1,11 +1,12 @@
 /*
- * proto/msg: what decodes is written back, and decodes to the same; what does not leaves nothing.
+ * proto/wire/msg: a decoded message is written and decodes to the same message; a refused text leaves
+ * no data in the struct.
  */
 #include "proto/json/decode.h"
 #include "proto/wire/msg.h"
 #include "tests/fuzz/fuzz.h"
 
-/* Both are wiped first, so that padding does not count. */
+/* Both are wiped first, so that padding can be compared. */
 static struct msg first, second;
 static char body[FRAME_MAX + 1], again[FRAME_MAX + 1];
 

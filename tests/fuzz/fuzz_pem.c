@@ -1,8 +1,8 @@
 /*
  * crypto/cert and crypto/identity: any PEM, as certificate, key, CA, request to sign.
  *
- *     u8 what | text; with bit 7 the text is DER and is wrapped in PEM, so that mutations reach
- *     the ASN.1 behind the base64. Of a key (what 2) bit 7 means: edits { u16 at, u8 } of our own.
+ *     u8 kind | text; with bit 7 the text is DER and is wrapped in PEM, so that mutations reach
+ *     the ASN.1 inside the base64. For a key (kind 2) bit 7 means: edits { u16 at, u8 } of our own key.
  */
 #include <time.h>
 

@@ -1,9 +1,10 @@
 /*
- * agent/privsep: a helper with the rights, and a network process that somebody has taken over. Whatever
- * records it sends, and whenever the config changes, the system gets nothing but policies of
- * configured peers and SAs of these, each in turn, once, and within the config's limits.
+ * agent/privsep: a privileged helper, and an agent process under the control of an attacker. For any
+ * records and any changes of the config, the system gets only policies of configured peers and their
+ * SAs, each once, with a context that was reserved, and within the limits of the config.
  *
- * The judge here is a second, plain one: the config's text below, and a list of what the system has.
+ * The expected judgement comes from a second, simple implementation: the text of the config below,
+ * and a list of the objects of the system.
  */
 #include "agent/privsep/policy.h"
 #include "proto/json/decode.h"
@@ -25,12 +26,12 @@ static const char *const configs[] = {CONFIG(BETA "," GAMMA), CONFIG(BETA), CONF
 static bool has_peer[4][2] = {{true, true}, {true, false}, {false, true}, {false, false}};
 enum { CONFIGS = 4, CTXS = 256, POLICIES = 64, SEEN = 512 };
 
-static struct privsep_book book;
+static struct privsep_grants grants;
 static unsigned config_now;
 
-/* What the system has. */
-static struct policy {
-	bool on, allowed; /* allowed: the config has had its peer all the time since */
+/* The objects of the system. */
+static struct installed {
+	bool on, allowed; /* allowed: its peer has been in the config since */
 	uint32_t number;
 	size_t peer; /* 0 beta, 1 gamma */
 } policies[POLICIES];
@@ -57,7 +58,7 @@ static void configure(unsigned which)
 	struct config c;
 
 	MUST(config_parse(&c, configs[which], strlen(configs[which]), NULL) == 0);
-	MUST(privsep_book_config(&book, &c, NULL) == 0);
+	MUST(privsep_grants_configure(&grants, &c, NULL) == 0);
 	config_free(&c);
 	config_now = which;
 	for (size_t i = 0; i < POLICIES; i++)
@@ -65,7 +66,7 @@ static void configure(unsigned which)
 			policies[i].allowed = false;
 }
 
-static struct policy *policy_of(uint32_t number)
+static struct installed *policy_of(uint32_t number)
 {
 	for (size_t i = 0; i < POLICIES; i++)
 		if (policies[i].on && policies[i].number == number)
@@ -81,71 +82,74 @@ static struct ctx *ctx_of(uint64_t number)
 	return NULL;
 }
 
-/* ---- what the helper does when it may ---------------------------------------------------- */
+/* ---- operations that the helper allowed ---------------------------------------------------- */
 
-static void policy_add(const struct privsep_request *r, struct privsep_held *held)
+static void policy_add(const struct privsep_request *r, struct privsep_grant *grant)
 {
-	const struct privsep_policy *a = &r->add;
+	const struct policy *a = &r->add;
 	const size_t peer = strcmp(a->peer, "gamma") == 0;
-	struct policy *free_one = NULL;
+	struct installed *free_grant = NULL;
 	struct addr local, remote;
 
-	MUST(held != NULL && !held->used && (peer == 1 || strcmp(a->peer, "beta") == 0));
+	MUST(grant != NULL && !grant->used && (peer == 1 || strcmp(a->peer, "beta") == 0));
 	MUST(has_peer[config_now][peer]);
 	MUST(addr_parse(&remote, peer ? "2001:db8::3" : "192.0.2.2", NULL) == 0);
 	MUST(addr_parse(&local, peer ? "2001:db8::1" : "192.0.2.1", NULL) == 0);
 	MUST(addr_equal(&a->remote, &remote) && addr_equal(&a->local, &local));
-	MUST(a->mode == MODE_REQUIRED && a->encap == ENCAP_TRANSPORT && !a->udp);
+	MUST(a->opt.mode == MODE_REQUIRED && a->opt.encap == ENCAP_TRANSPORT && !a->opt.udp);
 	for (size_t i = 0; i < POLICIES; i++) {
 		MUST(!policies[i].on || !policies[i].allowed || policies[i].peer != peer);
 		if (!policies[i].on)
-			free_one = &policies[i];
+			free_grant = &policies[i];
 	}
-	if (free_one == NULL)
+	if (free_grant == NULL)
 		return; /* the system refuses */
-	*free_one = (struct policy){true, true, privsep_book_add(&book, held, r), peer};
-	MUST(free_one->number != 0);
+	*free_grant = (struct installed){true, true, privsep_grant_add(&grants, grant, r), peer};
+	MUST(free_grant->number != 0);
 }
 
-static void policy_remove(const struct privsep_request *r, struct privsep_held *held)
+static void policy_remove(const struct privsep_request *r, struct privsep_grant *grant)
 {
-	struct policy *p = policy_of(r->policy);
+	struct installed *p = policy_of(r->policy);
 
-	MUST(p != NULL && held != NULL && held->used);
+	MUST(p != NULL && grant != NULL && grant->used);
 	p->on = false;
 	for (size_t i = 0; i < CTXS; i++)
 		if (ctxs[i].policy == r->policy)
 			ctxs[i].on = false;
-	privsep_book_remove(&book, held);
+	privsep_grant_remove(&grants, grant);
 }
 
-/* Within what the config allows that peer. */
-static void judge(const struct policy *p, const struct privsep_sa *sa)
+/* Is it within the limits of the config for that peer? */
+static void judge(const struct installed *p, const struct privsep_sa *sa)
 {
 	const struct sa_keys *k = &sa->keys;
 
 	MUST(p != NULL && p->allowed && k->spi.n >= SPI_MIN);
 	MUST(secret_len(&k->key) == suite_key_len(k->suite) && k->lifetime_s > 0);
-	MUST(k->esn || (sa->hard_packets > 0 && sa->hard_packets <= PRIVSEP_PACKETS_MAX));
+	MUST(k->esn ||
+	     (sa->limits.hard_packets > 0 && sa->limits.hard_packets <= PRIVSEP_PACKETS_MAX));
 	if (p->peer == 1) {
 		MUST(k->suite == SUITE_AES128GCM16 && !k->esn && k->window <= 64);
-		MUST(k->lifetime_s <= 60 && sa->hard_bytes <= 1000 && sa->hard_bytes > 0);
-		MUST(sa->hard_packets <= 100 && sa->soft_packets <= 50);
-		MUST(sa->soft_bytes > 0 && sa->soft_bytes <= 500 && sa->soft_packets > 0);
+		MUST(k->lifetime_s <= 60 && sa->limits.hard_bytes <= 1000 &&
+		     sa->limits.hard_bytes > 0);
+		MUST(sa->limits.hard_packets <= 100 && sa->limits.soft_packets <= 50);
+		MUST(sa->limits.soft_bytes > 0 && sa->limits.soft_bytes <= 500 &&
+		     sa->limits.soft_packets > 0);
 	} else {
 		MUST(k->suite == SUITE_AES256GCM16 || k->suite == SUITE_AES128GCM16 ||
 		     k->suite == SUITE_AES256_SHA256);
 	}
 }
 
-/* old: the parts of an SA of an earlier run, which the system reports by itself. */
-static void reserve(uint32_t policy, struct privsep_held *held, uint8_t old)
+/* old: the parts of an SA of an earlier run, which the system reports. */
+static void reserve(uint32_t policy, struct privsep_grant *grant, uint8_t old)
 {
-	struct policy *p = policy_of(policy);
+	struct installed *p = policy_of(policy);
 	struct ctx *c = NULL;
 	unsigned own = 0;
 
-	MUST(p != NULL && held != NULL && (p->allowed || old != 0));
+	MUST(p != NULL && grant != NULL && (p->allowed || old != 0));
 	for (size_t i = 0; i < CTXS; i++) {
 		own += ctxs[i].on && !ctxs[i].old && ctxs[i].policy == policy;
 		if (!ctxs[i].on)
@@ -159,87 +163,88 @@ static void reserve(uint32_t policy, struct privsep_held *held, uint8_t old)
 			  .policy = policy,
 			  .parts = old};
 	c->in.n = 256 + (uint32_t)inners;
-	c->ctx = privsep_book_reserve(&book, held, c->inner, c->in, old);
+	c->ctx = privsep_context_add(&grants, grant, c->inner, c->in, old);
 	MUST(c->ctx != 0 && (old != 0 || own < 4 + EXCHANGE_HELD_MAX + 2));
 	for (size_t i = 0; i < n_seen; i++)
-		MUST(seen[i] != c->ctx); /* a number never comes twice */
+		MUST(seen[i] != c->ctx); /* no number is used twice */
 	seen[n_seen++] = c->ctx;
-	MUST(privsep_book_find(held, c->inner) != NULL);
+	MUST(privsep_context_find(grant, c->inner) != NULL);
 }
 
-static void install(const struct privsep_request *r, struct privsep_slot *slot)
+static void install(const struct privsep_request *r, struct privsep_context *context)
 {
 	struct ctx *c = ctx_of(r->ctx);
 
-	MUST(c != NULL && slot != NULL && slot->inner == c->inner && !c->old);
+	MUST(c != NULL && context != NULL && context->inner == c->inner && !c->old);
 	MUST(c->parts == 0 && r->in.keys.spi.n == c->in.n);
 	judge(policy_of(c->policy), &r->in);
 	judge(policy_of(c->policy), &r->out);
 	MUST(r->out.keys.esn == r->in.keys.esn);
-	MUST(r->out.hard_packets == r->in.hard_packets);
-	c->parts = PRIVSEP_IN;
+	MUST(r->out.limits.hard_packets == r->in.limits.hard_packets);
+	c->parts = IPSEC_INBOUND;
 	c->out = r->out.keys.spi;
-	privsep_book_installed(slot, c->out);
-	MUST(slot->parts == c->parts && !slot->reserved);
+	privsep_context_installed(context, c->out);
+	MUST(context->parts == c->parts && !context->reserved);
 }
 
-static void activate(const struct privsep_request *r, struct privsep_slot *slot)
+static void activate(const struct privsep_request *r, struct privsep_context *context)
 {
 	struct ctx *c = ctx_of(r->ctx);
 
-	MUST(c != NULL && slot != NULL && slot->inner == c->inner && !c->old);
-	MUST(c->parts == PRIVSEP_IN && r->out.keys.spi.n == c->out.n);
+	MUST(c != NULL && context != NULL && context->inner == c->inner && !c->old);
+	MUST(c->parts == IPSEC_INBOUND && r->out.keys.spi.n == c->out.n);
 	judge(policy_of(c->policy), &r->out);
-	c->parts |= PRIVSEP_OUT;
-	privsep_book_activated(slot);
-	MUST(slot->parts == c->parts);
+	c->parts |= IPSEC_OUTBOUND;
+	privsep_context_activated(context);
+	MUST(context->parts == c->parts);
 }
 
-static void lose(struct privsep_held *held, struct privsep_slot *slot, struct ctx *c, uint8_t parts)
+static void lose(struct privsep_grant *grant, struct privsep_context *context, struct ctx *c,
+		 uint8_t parts)
 {
 	c->parts &= (uint8_t)~parts;
 	if (c->parts == 0)
-		c->on = slot->reserved && (parts & PRIVSEP_IN) == 0;
-	privsep_book_lost(held, slot, parts);
+		c->on = context->reserved && (parts & IPSEC_INBOUND) == 0;
+	privsep_context_removed(grant, context, parts);
 }
 
 static void perform(const struct privsep_request *r)
 {
-	struct privsep_held *held;
-	struct privsep_slot *slot;
+	struct privsep_grant *grant;
+	struct privsep_context *context;
 	struct ctx *c = ctx_of(r->ctx);
 	struct err e = {0};
 
-	if (privsep_check(&book, r, route, NULL, &held, &slot, &e) < 0) {
+	if (privsep_check(&grants, r, route, NULL, &grant, &context, &e) < 0) {
 		MUST(e.code == ERR_PERM || e.code == ERR_BUG || e.code == ERR_DOWN);
 		MUST(text_printable(e.cause, strlen(e.cause)));
 		return;
 	}
 	switch (r->op) {
 	case PRIVSEP_POLICY_ADD:
-		policy_add(r, held);
+		policy_add(r, grant);
 		break;
 	case PRIVSEP_POLICY_REMOVE:
-		policy_remove(r, held);
+		policy_remove(r, grant);
 		break;
 	case PRIVSEP_RESERVE:
-		reserve(r->policy, held, 0);
+		reserve(r->policy, grant, 0);
 		break;
 	case PRIVSEP_INSTALL:
-		install(r, slot);
+		install(r, context);
 		break;
 	case PRIVSEP_ACTIVATE:
-		activate(r, slot);
+		activate(r, context);
 		break;
 	case PRIVSEP_REMOVE:
-		MUST((slot == NULL) == (c == NULL) && (r->part & ~3) == 0);
-		if (slot != NULL) {
-			MUST(slot->inner == c->inner);
-			lose(held, slot, c, r->part);
+		MUST((context == NULL) == (c == NULL) && (r->part & ~3) == 0);
+		if (context != NULL) {
+			MUST(context->inner == c->inner);
+			lose(grant, context, c, r->part);
 		}
 		break;
 	case PRIVSEP_QUERY:
-		MUST(slot != NULL && c != NULL && slot->inner == c->inner);
+		MUST(context != NULL && c != NULL && context->inner == c->inner);
 		MUST((c->parts & r->part) != 0);
 		break;
 	default:
@@ -249,7 +254,7 @@ static void perform(const struct privsep_request *r)
 	}
 }
 
-/* ---- what the other side sends ----------------------------------------------------------- */
+/* ---- requests of the agent ----------------------------------------------------------- */
 
 static void receive(const uint8_t *wire, size_t n)
 {
@@ -284,7 +289,7 @@ static uint64_t some_ctx(struct tape *t)
 	return n_seen > 0 ? seen[(n_seen - 1 - which % n_seen) % n_seen] : which;
 }
 
-/* Keys that are nearly right; spi is the right one, NULL: none is. */
+/* Keys that are almost valid; spi: the valid one, or NULL. */
 static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct spi *spi)
 {
 	struct sa_keys *k = &sa->keys;
@@ -299,13 +304,13 @@ static void made_up_sa(struct tape *t, struct privsep_sa *sa, const struct spi *
 	k->esn = (wrong & 2) != 0;
 	k->window = wrong & 4 ? 1u << tape_byte(t) % 32 : 64;
 	k->lifetime_s = wrong & 8 ? tape_u32(t) : 60;
-	sa->hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
-	sa->soft_bytes = wrong & 32 ? tape_u32(t) : 500;
-	sa->hard_packets = wrong & 64 ? tape_u32(t) : 100;
-	sa->soft_packets = wrong & 128 ? tape_u32(t) : 50;
+	sa->limits.hard_bytes = wrong & 16 ? tape_u32(t) : 1000;
+	sa->limits.soft_bytes = wrong & 32 ? tape_u32(t) : 500;
+	sa->limits.hard_packets = wrong & 64 ? tape_u32(t) : 100;
+	sa->limits.soft_packets = wrong & 128 ? tape_u32(t) : 50;
 }
 
-/* A request that is nearly right. */
+/* A request that is almost valid. */
 static void made_up(struct tape *t, enum privsep_op op)
 {
 	struct privsep_request r = {.op = op, .seq = tape_byte(t)};
@@ -314,8 +319,8 @@ static void made_up(struct tape *t, enum privsep_op op)
 
 	switch (op) {
 	case PRIVSEP_POLICY_ADD:
-		if (book.n_peers > 0)
-			r.add = book.peers[tape_byte(t) % book.n_peers].policy;
+		if (grants.n_peers > 0)
+			r.add = grants.peers[tape_byte(t) % grants.n_peers].policy;
 		if (r.add.local.len == 0)
 			(void)addr_parse(&r.add.local, "2001:db8::1", NULL);
 		break;
@@ -344,29 +349,29 @@ static void made_up(struct tape *t, enum privsep_op op)
 	}
 	privsep_put_request(wire, &r);
 	wrong = tape_byte(t);
-	if (wrong > 0xe0) /* and one byte of it is not */
+	if (wrong > 0xe0) /* and one byte is changed */
 		wire[(wrong << 8 | tape_byte(t)) % PRIVSEP_LEN] = tape_byte(t);
 	receive(wire, sizeof wire);
 }
 
-/* The system ends an SA, or tells of one of an earlier run. */
+/* The system removes an SA, or reports one of an earlier run. */
 static void by_itself(struct tape *t)
 {
 	const struct ctx *c = ctx_of(some_ctx(t));
 	const uint8_t how = tape_byte(t);
-	struct policy *p = &policies[0];
+	struct installed *p = &policies[0];
 
 	for (size_t i = 0; i < POLICIES; i++)
 		if (policies[(how + i) % POLICIES].on)
 			p = &policies[(how + i) % POLICIES];
 	if (c != NULL && (how & 3) != 0) {
-		struct privsep_held *h = &book.held[c->policy - 1];
-		struct privsep_slot *s = privsep_book_find(h, c->inner);
+		struct privsep_grant *h = &grants.list[c->policy - 1];
+		struct privsep_context *s = privsep_context_find(h, c->inner);
 
 		MUST(s != NULL);
-		lose(h, s, ctx_of(c->ctx), c->parts != 0 ? how & 3 : PRIVSEP_IN);
+		lose(h, s, ctx_of(c->ctx), c->parts != 0 ? how & 3 : IPSEC_INBOUND);
 	} else if (p->on) {
-		reserve(p->number, &book.held[p->number - 1], 1 + how % 3);
+		reserve(p->number, &grants.list[p->number - 1], 1 + how % 3);
 	}
 }
 
@@ -410,6 +415,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	configure(0);
 	for (unsigned n = 0; t.left > 0 && n < 500; n++)
 		happen(&t);
-	privsep_book_free(&book);
+	privsep_grants_free(&grants);
 	return 0;
 }

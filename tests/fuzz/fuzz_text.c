@@ -1,5 +1,5 @@
 /*
- * proto/addr, proto/err, proto/probe, crypto/hex, pins: small texts and datagrams from outside.
+ * proto/base/addr and err, proto/exchange/probe, crypto/hex, pins: short untrusted texts and datagrams.
  */
 #include "crypto/cert.h"
 #include "crypto/hex.h"

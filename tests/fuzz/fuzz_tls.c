@@ -1,7 +1,7 @@
 /*
- * crypto/tls: arbitrary bytes at a server and at a client, and an attacker on the path who changes,
- * removes and adds bytes between two honest ends. No end gets more plaintext than was sent, and two
- * open ends have the same secrets.
+ * crypto/tls: arbitrary bytes for a server and for a client, and an attacker on the path that changes,
+ * removes and adds bytes between two ends. No end gets more plaintext than was sent, and two open ends
+ * have the same secrets.
  *
  *     u8 kind | 0: bytes for a server | 1: bytes for a client | 2: edits { u16 at, u8 how, u8 }
  */
@@ -21,7 +21,7 @@ struct end {
 	enum tls_fault fault;
 	bool sent;
 	size_t plain;
-	uint32_t wire; /* bytes that have left it */
+	uint32_t wire; /* bytes sent so far */
 };
 
 static struct edit {
@@ -44,7 +44,7 @@ static void start(void)
 	MUST(identity_load(&id, own.cert, own.key, NULL) == IDENTITY_OK);
 }
 
-/* Both have the same certificate, and take it as pinned. */
+/* Both ends have the same certificate, and accept it as pinned. */
 static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
 {
 	(void)arg;
@@ -83,7 +83,7 @@ static void feed_unauthenticated(enum tls_role role, const uint8_t *data, size_t
 	free(copy);
 }
 
-/* The bytes of one flight, with what the edits do to them; at counts both directions. */
+/* Applies the edits to the bytes of one flight; at counts the bytes of both directions. */
 static size_t edit(uint8_t *to, const uint8_t *from, size_t n, uint32_t at, uint32_t direction)
 {
 	size_t len = 0;

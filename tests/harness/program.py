@@ -1,12 +1,14 @@
 """One run of the program, and what it printed."""
 
 import json
+import os
 import subprocess
 
 from harness import tap
-from harness.settings import SAPAIR
-from harness.tap import check
+from harness.settings import SAN, SAPAIR
+from harness.tap import Skip, check
 
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 REPORTS = ("Sanitizer:", "runtime error:", "Assertion")
 
 
@@ -57,3 +59,12 @@ def expect_exit(result, rc=0):
     """The result, which must have this exit status."""
     check(result.rc == rc, "wanted exit %d:\n%s" % (rc, result))
     return result
+
+
+def need_faketime():
+    """The library that gives a program another time; skips the test where it cannot be loaded."""
+    if SAN:
+        raise Skip("the plain build does it")
+    if not os.path.exists(FAKETIME):
+        raise Skip("no libfaketime: install faketime")
+    return FAKETIME

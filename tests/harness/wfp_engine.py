@@ -81,10 +81,13 @@ class Engine:
             os.unlink(self.path(name))
 
     def fail(self, call, n=1, code=0x80320012):
-        """The nth call of that name from now on fails with that code."""
+        """The nth call of that name from now on fails with that code; n 0: all, until stop_failing()."""
         with open(self.path("fail.new"), "w") as f:
             f.write("%s %d %x\n" % (call, n, code))
         os.rename(self.path("fail.new"), self.path("fail"))
+
+    def stop_failing(self):
+        os.unlink(self.path("fail"))
 
     @property
     def is_waiting_to_fail(self):

@@ -39,20 +39,21 @@ def packed(address):
 def add(peer="beta", local=v4("alpha"), remote=v4("beta"), port=PORT, peer_port=PORT, esp=PORT, peer_esp=PORT,
         mode=0, encap=0, start=0, udp=0, protect=("all",), exempt=("icmp",)):
     """The body of a request for a policy."""
-    texts = b"".join(t.encode().ljust(32, b"\0") for t in (*protect, *exempt))
+    rows = zip(protect + ("",) * (8 - len(protect)), exempt + ("",) * (8 - len(exempt)))
+    texts = b"".join(t.encode().ljust(32, b"\0") for row in rows for t in row)
     return (
         peer.encode().ljust(65, b"\0") + packed(local) + packed(remote)
-        + struct.pack(">4H6B", port, peer_port, esp, peer_esp, mode, encap, start, udp, len(protect), len(exempt))
+        + struct.pack("=4H3I3B", port, peer_port, esp, peer_esp, mode, encap, start, udp, len(protect), len(exempt))
         + texts
     )
 
 
 def keys(spi, suite=AES256GCM16, esn=1, lifetime=5400, window=1024, limits=(0, 0, 0, 0), key=b"k" * 36):
-    return struct.pack(">IBBIIQ4QB", spi, suite, esn, lifetime, window, 7, *limits, len(key)) + key.ljust(64, b"\0")
+    return struct.pack("=IIBIIQ4QB", spi, suite, esn, lifetime, window, 7, *limits, len(key)) + key.ljust(64, b"\0")
 
 
 def sa(ctx, spi, **more):
-    return struct.pack(">Q", ctx) + keys(spi, **more)
+    return struct.pack("=Q", ctx) + keys(spi, **more)
 
 
 def pair(ctx, spi, out=5000, **more):
@@ -100,13 +101,13 @@ class Helper:
         record = self.socket.recv(2 * LEN)
         check(len(record) == LEN, "an answer of %d bytes: %s" % (len(record), open(self.log).read()))
         code = record[6]
-        policy, ctx, _, spi = struct.unpack(">IQBI", record[13:30])
+        policy, ctx, _, spi = struct.unpack("=IQBI", record[12:29])
         return code, {"op": record[1], "policy": policy, "ctx": ctx, "spi": spi}
 
     def ask(self, op, body=b"", *fds):
         """The class of the error (0: done), and the answer."""
         self.seq += 1
-        self.send((struct.pack(">BBI", 1, op, self.seq) + body).ljust(LEN, b"\0"), *fds)
+        self.send((struct.pack("=BBI", 2, op, self.seq) + body).ljust(LEN, b"\0"), *fds)
         while True:
             code, rest = self.answer()
             if rest["op"] != EVENT:
@@ -173,9 +174,9 @@ def sas_that_the_config_does_not_have_are_refused(w):
     h, a = helper(w, hard={"time_s": 60, "bytes": 10000000, "packets": 1000},
                   rekey={"time_s": 30, "bytes": 5000000, "packets": 500}, suites=["aes256gcm16"])
     good = dict(lifetime=60, limits=(5000000, 500, 10000000, 1000))
-    h.refused("no policy", RESERVE, struct.pack(">I", 1), code=BUG)
+    h.refused("no policy", RESERVE, struct.pack("=I", 1), code=BUG)
     policy = h.done(ADD, add())["policy"]
-    got = h.done(RESERVE, struct.pack(">I", policy))
+    got = h.done(RESERVE, struct.pack("=I", policy))
     ctx, spi = got["ctx"], got["spi"]
     check(spi >= 256, "SPI %d" % spi)
     with h.unchanged():
@@ -199,24 +200,24 @@ def sas_that_the_config_does_not_have_are_refused(w):
     check(all(v4("alpha") in s and v4("beta") in s for s in w.states("alpha")), "SAs: %s" % w.states("alpha"))
     # The number of pairs is limited to what an agent needs.
     n = 1
-    while n < 500 and h.ask(RESERVE, struct.pack(">I", policy))[0] == 0:
+    while n < 500 and h.ask(RESERVE, struct.pack("=I", policy))[0] == 0:
         n += 1
     check(66 <= n < 100, "%d pairs" % n)
-    h.refused("one pair more", RESERVE, struct.pack(">I", policy))
+    h.refused("one pair more", RESERVE, struct.pack("=I", policy))
     a.config["peers"] = []
     a.write_config()
-    h.done(REMOVE, struct.pack(">QB", ctx, BOTH))
+    h.done(REMOVE, struct.pack("=QB", ctx, BOTH))
     h.done(RELOAD)
-    h.refused("a peer that the config has no more", RESERVE, struct.pack(">I", policy))
+    h.refused("a peer that the config has no more", RESERVE, struct.pack("=I", policy))
     h.refused("its policy again", ADD, add())
-    h.done(DROP, struct.pack(">I", policy))
+    h.done(DROP, struct.pack("=I", policy))
     equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
 
 
 @test
 def an_installed_outbound_sa_waits_for_its_activation(w):
     h, _ = helper(w)
-    number = lambda n: struct.pack(">I", n)
+    number = lambda n: struct.pack("=I", n)
     policy = h.done(ADD, add())["policy"]
     first = h.done(RESERVE, number(policy))
     with h.unchanged():
@@ -238,8 +239,8 @@ def an_installed_outbound_sa_waits_for_its_activation(w):
     # Without an active SA the kernel would use a waiting outbound SA: that one is removed first.
     last = h.done(RESERVE, number(policy))
     h.done(INSTALL, pair(last["ctx"], last["spi"], 7000))
-    h.done(REMOVE, struct.pack(">QB", first["ctx"], BOTH))
-    h.done(REMOVE, struct.pack(">QB", new["ctx"], BOTH))
+    h.done(REMOVE, struct.pack("=QB", first["ctx"], BOTH))
+    h.done(REMOVE, struct.pack("=QB", new["ctx"], BOTH))
     equal(spis_of(w), {"in": {last["spi"]}, "out": set(), "selected": {0}}, "nothing to send on")
     h.done(ACTIVATE, sa(last["ctx"], 7000))
     equal(spis_of(w), {"in": {last["spi"]}, "out": {7000}, "selected": {7000}}, "activated after all")
@@ -252,12 +253,12 @@ def a_reservation_that_ran_out_is_made_up_for(w):
     h, _ = helper(w)
     policy = h.done(ADD, add())["policy"]
     sh("sh", "-c", "echo 1 >/proc/sys/net/core/xfrm_acq_expires", host="alpha")
-    got = h.done(RESERVE, struct.pack(">I", policy))
+    got = h.done(RESERVE, struct.pack("=I", policy))
     until(lambda: w.states("alpha") == [], "the kernel has let go of it")
     h.done(INSTALL, pair(got["ctx"], got["spi"]))
     h.done(ACTIVATE, sa(got["ctx"], 5000))
     equal(spis_of(w), {"in": {got["spi"]}, "out": {5000}, "selected": {5000}}, "SAs")
-    h.done(DROP, struct.pack(">I", policy))
+    h.done(DROP, struct.pack("=I", policy))
     equal((w.states("alpha"), w.policies("alpha")), ([], []), "what is left")
 
 
@@ -266,25 +267,25 @@ def invalid_records_are_refused_and_change_nothing(w):
     h, _ = helper(w)
     r = random.Random(1)
     policy = h.done(ADD, add())["policy"]
-    ctx = h.done(RESERVE, struct.pack(">I", policy))["ctx"]
+    ctx = h.done(RESERVE, struct.pack("=I", policy))["ctx"]
     before = h.kernel()
     for _ in range(300):
         h.send(r.randbytes(LEN))
         equal(h.answer()[0], BUG, "noise")
     for n in (1, 6, LEN - 1, LEN + 1, 3 * LEN):
-        h.send(struct.pack(">BBI", 1, RESERVE, 1).ljust(n, b"\0")[:n])
+        h.send(struct.pack("=BBI", 2, RESERVE, 1).ljust(n, b"\0")[:n])
         equal(h.answer()[0], BUG, "%d bytes" % n)
     for op in (0, READY, EVENT, EVENT + 1, 255):
         h.refused("operation %d" % op, op, code=BUG)
-    good = struct.pack(">BBI", 1, INSTALL, 9) + pair(ctx, 1000)
+    good = struct.pack("=BBI", 2, INSTALL, 9) + pair(ctx, 1000)
     for at in range(0, len(good)):  # any change of one byte gives another SPI
         b = bytearray(good.ljust(LEN, b"\0"))
         b[at] ^= 1 << r.randrange(8)
         h.send(bytes(b))
         check(h.answer()[0] != 0, "byte %d changed" % at)
     equal(h.kernel(), before, "the kernel")
-    h.done(REMOVE, struct.pack(">QB", ctx, BOTH))
-    h.done(DROP, struct.pack(">I", policy))
+    h.done(REMOVE, struct.pack("=QB", ctx, BOTH))
+    h.done(DROP, struct.pack("=I", policy))
 
 
 @test
@@ -304,7 +305,7 @@ def only_tcp_sockets_get_past_ipsec(w):
     h.done(EXEMPT, b"\1", tcp6.fileno())
     # Descriptors that come with other requests are closed.
     for _ in range(50):
-        h.ask(QUERY, struct.pack(">QB", 1 << 40 | 1, IN), tcp.fileno())
+        h.ask(QUERY, struct.pack("=QB", 1 << 40 | 1, IN), tcp.fileno())
     fds = len(os.listdir("/proc/%d/fd" % h.process.pid))
     check(fds < 20, "%d descriptors" % fds)
 
@@ -315,7 +316,7 @@ def the_helper_exits_with_the_agent_and_leaves_all_sas(w):
     policy = h.done(ADD, add())["policy"]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         h.process.send_signal(number)  # sent to a whole terminal or service; the helper ignores them
-    got = h.done(RESERVE, struct.pack(">I", policy))
+    got = h.done(RESERVE, struct.pack("=I", policy))
     h.done(INSTALL, pair(got["ctx"], got["spi"]))
     h.done(ACTIVATE, sa(got["ctx"], 5000))
     before = h.kernel()

@@ -1,13 +1,14 @@
 /*
  * tests/model/exchange.pml - the exchange of proto/exchange/exchange.c in Promela, for spin.
  *
- * Two hosts, the link between them, and an environment that cuts the link, kills agents, lets
- * system calls fail and replies come too late, FAULTS times in all, and asks for REKEYS rekeys. Spin
- * visits every order of all that. docs/model.md says what stands for what.
+ * Two hosts, the link between them, and an environment that cuts the link, kills agents, makes
+ * system calls fail, loses their answers, delays replies beyond their limit, FAULTS times in all, and
+ * requests REKEYS rekeys. Spin visits every order of these events. docs/model.md relates the model to
+ * the code.
  *
  *     -DFAULTS=n -DREKEYS=n     budget of the environment
  *     -DSOFT                    SAs end with their agent (back end soft); else the kernel keeps them
- *     -DBREAK_I1 ... _I6        the rule that keeps this invariant is broken on purpose
+ *     -DBREAK_I1 ... _I6        breaks the rule that keeps this invariant
  */
 
 #ifndef FAULTS
@@ -18,8 +19,8 @@
 #endif
 
 /*
- * One run of the exchange stands for its xid, both SPIs and both keys; 0 is none. A host that had a
- * newer run in force has the greater number. Sets of runs are masks.
+ * A run is one exchange: its number represents its xid, both SPIs and both keys; 0 is none. Newer
+ * runs have greater numbers. Sets of runs are masks.
  */
 #define RUNS 7
 #define BIT(r) (1 << (r))
@@ -30,24 +31,24 @@ mtype = { HELLO, OFFER, ANSWER, CONFIRM, DONE, REJECT, REKEY };
 #define NOT_NEWER 1 /* a reject's fault: epoch */
 #define OTHER_FAULT 2
 
-/* enum xstate; where the code asks the system and goes on, the agent may die in between */
+/* enum xstate; the agent may die between an IPsec call and its result */
 #define IDLE 0
 #define L_OFFERED 1
-#define L_INSTALLING 2 /* inbound is in */
-#define L_OPENED 3     /* and outbound, selected; confirm not yet sent */
+#define L_INSTALLING 2 /* inbound is installed */
+#define L_OPENED 3     /* outbound too, selected; confirm is not sent yet */
 #define L_CONFIRMED 4
-#define F_INSTALLING 5 /* inbound is in, answer not yet sent */
+#define F_INSTALLING 5 /* inbound is installed, answer is not sent yet */
 #define F_ANSWERED 6
-#define F_ACTIVATING 7 /* outbound is in, done not yet sent */
+#define F_ACTIVATING 7 /* outbound is installed, done is not sent yet */
 #define WAITS(h) (st[h] == IDLE || st[h] == L_OFFERED || st[h] == L_CONFIRMED || st[h] == F_ANSWERED)
 
-/* ---- what the system has (tests/sim: struct sim_db); survives the agent ------------------ */
+/* ---- SAs of the system (tests/sim: struct sim_db); they survive the agent ------------------ */
 
 byte in_[2], out_[2]; /* inbound, outbound SAs */
-byte sel[2];          /* the run whose outbound is sent on; 0: none */
-byte lost[2];         /* SOFT: inbounds that ended with their agent */
+byte sel[2];          /* the run whose outbound SA is used; 0: none */
+byte lost[2];         /* SOFT: inbound SAs that ended with their agent */
 
-/* ---- what an agent knows (struct exchange, struct gen) ----------------------------------- */
+/* ---- state of an agent (struct exchange, struct gen) ----------------------------------- */
 
 bool alive[2];
 byte st[2];
@@ -58,30 +59,30 @@ bool retry[2];
 
 /* ---- the link ------------------------------------------------------------------------------ */
 
-/* Letters: type, link, run, epoch, last. One queue for each direction: letters of an older link
- * are ignored, so their order against those of the newer one does not matter. */
+/* Messages: type, link, run, epoch, last. One queue for each direction: messages of an older link
+ * are ignored, so their order relative to those of the newer one does not matter. */
 chan to[2] = [8] of { mtype, byte, byte, byte, byte };
-#define LINKS 5         /* numbers are used again: more than are met at one time */
+#define LINKS 5         /* numbers are reused: more than exist at one time */
 byte newest;            /* link */
 byte dialler;           /* of the newest: leads */
-bool cut;               /* what is sent on the newest is lost; each end will notice */
+bool cut;               /* messages on the newest link are lost; each end will detect it */
 byte greeting[2], bound[2]; /* link whose hello is awaited, or was taken; 0: none */
 #define LEADS(h) (bound[h] != 0 && dialler == (h))
 
 /* ---- for the invariants -------------------------------------------------------------------- */
 
 byte faults = FAULTS, rekeys = REKEYS;
-byte runs;                   /* begun */
-byte exposed[2], refused[2]; /* inbounds that the peer may send to (I6), or has refused */
+byte runs;                   /* started so far */
+byte exposed[2], refused[2]; /* inbound SAs that the peer may send to (I6), or has refused */
 byte committed[2];           /* greatest run that was in force */
 byte used_in[2], used_out[2];
 
-byte was[2], i, x, r, e, l, n; /* of one step: zero between steps */
+byte was[2], i, x, r, e, l, n; /* temporaries of one step: zero between steps */
 bool excused[2];
 byte t;
 
-/* After every step. I1: who sends, sends to an inbound SA that is there. I5: who had a pair in
- * force has one, and none that is older. */
+/* After every step. I1: a host sends only to an existing inbound SA. I5: a host that had a pair in
+ * force has one, and not an older one. */
 inline check() {
 	i = 0;
 	do
@@ -97,7 +98,7 @@ inline check() {
 
 inline begin_step() { was[0] = sel[0]; was[1] = sel[1] }
 
-/* ---- calls into the system ------------------------------------------------------------------ */
+/* ---- IPsec calls ------------------------------------------------------------------ */
 
 inline install(h, q) {
 	assert(!HAS(used_in[h], q)); /* I4 */
@@ -112,7 +113,7 @@ inline activate(h, q) {
 	sel[h] = q
 }
 
-/* What is selected never goes before something else is: the newest that is left. */
+/* Before the selected SA is removed, the newest other one is selected. */
 inline remove_out(h, q) {
 	out_[h] = out_[h] & ~BIT(q);
 	if
@@ -172,7 +173,7 @@ inline commit(h) {
 	committed[h] = MAX(committed[h], mine[h])
 }
 
-/* The follower could not follow. */
+/* The follower failed to install. */
 inline uncommit(h) {
 	excused[h] = true;
 	refused[h] = refused[h] | BIT(cur[h]);
@@ -211,12 +212,22 @@ inline end_early(h, tells) {
 
 inline lose_link(h) { end_early(h, false); bound[h] = 0; greeting[h] = 0; retry[h] = false }
 
-/* XE_START. A reservation that fails is a run that nobody hears of. */
+/* XE_TIMEOUT, or XE_IPSEC_UNKNOWN: undoes the run and closes the link. */
+inline close_run(h) {
+	end_early(h, false);
+	if
+	:: bound[h] == newest -> cut = true
+	:: else
+	fi;
+	lose_link(h)
+}
+
+/* XE_START. If the reservation fails, the peer never learns of the run. */
 inline start(h) {
 	retry[h] = false;
 	if
 	:: st[h] == IDLE && LEADS(h) ->
-		assert(runs < RUNS); /* else the hosts would never come to rest */
+		assert(runs < RUNS); /* otherwise the hosts would never become idle */
 		runs++;
 		mine[h] = runs;
 		epoch[h] = MAX(MAX(cur_epoch[h], last[h]), peer_last[h]) + 1;
@@ -227,7 +238,7 @@ inline start(h) {
 	fi
 }
 
-/* To whom it belongs to start: we do, or ask for it. */
+/* The leader starts an exchange, a follower requests one. */
 inline want(h) {
 	if
 	:: bound[h] != 0 && st[h] == IDLE && LEADS(h) -> start(h)
@@ -261,7 +272,7 @@ inline take_hello(h) {
 
 inline take_offer(h) {
 	if
-	:: LEADS(h) -> cut = true; lose_link(h) /* a protocol error; never met */
+	:: LEADS(h) -> cut = true; lose_link(h) /* a protocol error; never reached */
 	:: !LEADS(h) && e <= MAX(last[h], cur_epoch[h]) ->
 		x = MAX(last[h], cur_epoch[h]);
 		send(h, REJECT, r, NOT_NEWER, x)
@@ -273,6 +284,9 @@ inline take_offer(h) {
 		mine[h] = r; epoch[h] = e;
 		if
 		:: faults > 0 -> faults--; send(h, REJECT, r, OTHER_FAULT, 0); end_run(h, true)
+#ifndef BREAK_I1
+		:: faults > 0 -> faults--; st[h] = F_INSTALLING; install(h, r); close_run(h)
+#endif
 		:: true -> st[h] = F_INSTALLING;
 #ifndef BREAK_I1
 			install(h, r)
@@ -286,6 +300,7 @@ inline take_answer(h) {
 	:: st[h] == L_OFFERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
+		:: faults > 0 -> faults--; install(h, r); close_run(h)
 		:: true -> install(h, r); st[h] = L_INSTALLING
 		fi
 	:: else
@@ -297,6 +312,7 @@ inline take_confirm(h) {
 	:: st[h] == F_ANSWERED && r == mine[h] ->
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
+		:: faults > 0 -> faults--; activate(h, r); close_run(h)
 		:: true -> activate(h, r); st[h] = F_ACTIVATING
 		fi
 	:: else
@@ -322,7 +338,7 @@ inline take(h) {
 	to[h]?t, l, r, e, n;
 	if
 	:: t == HELLO -> take_hello(h)
-	:: t != HELLO && l != bound[h] /* of a link that is no more */
+	:: t != HELLO && l != bound[h] /* of a link that is gone */
 	:: t != HELLO && l == bound[h] ->
 		if
 		:: t == OFFER -> take_offer(h)
@@ -339,7 +355,7 @@ inline take(h) {
 	fi
 }
 
-/* Those of a link that nobody holds any more. */
+/* Messages of a link that both ends have left. */
 inline forget_letters(h) {
 	do
 	:: len(to[h]) != 0 -> to[h]?t, l, r, e, n
@@ -354,7 +370,7 @@ proctype Host(byte h) {
 end:	do
 	:: atomic { alive[h] && WAITS(h) && nempty(to[h]) -> begin_step(); take(h); check() }
 
-	/* what the system was asked for is done, or fails */
+	/* an IPsec call succeeds or fails */
 	:: atomic { alive[h] && st[h] == F_INSTALLING -> begin_step();
 		send(h, ANSWER, mine[h], 0, 0);
 		exposed[h] = exposed[h] | BIT(mine[h]);
@@ -369,6 +385,9 @@ end:	do
 #endif
 		if
 		:: faults > 0 -> faults--; end_early(h, true)
+#ifndef BREAK_I5
+		:: faults > 0 -> faults--; activate(h, mine[h]); close_run(h)
+#endif
 		:: true -> st[h] = L_OPENED;
 #ifndef BREAK_I5
 			activate(h, mine[h])
@@ -388,7 +407,7 @@ end:	do
 		send(h, DONE, mine[h], 0, 0);
 		retire(h); end_run(h, false); check() }
 
-	/* clocks */
+	/* timers */
 	:: atomic { alive[h] && retry[h] && st[h] == IDLE && LEADS(h) -> begin_step();
 		start(h); check() }
 	:: atomic { alive[h] && retired[h] != 0 && WAITS(h) -> begin_step();
@@ -400,13 +419,8 @@ end:	do
 		od;
 		retired[h] = 0; check() }
 	:: atomic { alive[h] && WAITS(h) && faults > 0 && st[h] != IDLE -> begin_step();
-		faults--; /* no reply in time */
-		end_early(h, false);
-		if
-		:: bound[h] == newest -> cut = true
-		:: else
-		fi;
-		lose_link(h); check() }
+		faults--; /* no reply within the time limit */
+		close_run(h); check() }
 
 	/* links */
 	:: atomic { alive[h] && WAITS(h) && ((bound[h] != 0 && (bound[h] != newest || cut)) ||
@@ -434,7 +448,7 @@ end:	do
 		to[1 - h]!HELLO, newest, cur[h], cur_epoch[h], MAX(last[h], cur_epoch[h]);
 		to[h]!HELLO, newest, cur[1 - h], cur_epoch[1 - h], MAX(last[1 - h], cur_epoch[1 - h]) }
 
-	/* life: what the system has from an earlier life may be what the peer sends to */
+	/* restart: the peer may be sending to an SA of the earlier run of the agent */
 	:: atomic { !alive[h] -> alive[h] = true;
 #ifndef SOFT
 		held[h] = in_[h] | out_[h]
@@ -472,7 +486,7 @@ active proctype Environment() {
 	:: break
 	od;
 
-	/* Nothing moves any more. */
+	/* No event is left. */
 	timeout;
 	assert(st[0] == IDLE && st[1] == IDLE);                                  /* no deadlock */
 	assert(cur[0] != 0 && cur[0] == cur[1] && cur_epoch[0] == cur_epoch[1]); /* I2 */

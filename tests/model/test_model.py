@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The exchange, as tests/model/exchange.pml tells it: spin visits every order of events (TAP)."""
+"""The model of the exchange, tests/model/exchange.pml: spin visits every order of events (TAP)."""
 
 import os
 import re
@@ -11,20 +11,19 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODEL = os.path.join(HERE, "exchange.pml")
 
-# What holds, how it is built, how many states there are at least: a model that got stuck would
-# keep every promise.
+# Name, options, minimum number of states: a model that stops early would keep every invariant.
 KEPT = [
     ("two faults and a rekey, SAs in the kernel", ["-DFAULTS=2", "-DREKEYS=1"], 500_000),
     ("two faults and a rekey, SAs in the agent", ["-DFAULTS=2", "-DREKEYS=1", "-DSOFT"], 300_000),
     ("one fault and two rekeys", ["-DFAULTS=1", "-DREKEYS=2"], 50_000),
 ]
-# What is broken, and the line of the model that must notice.
+# The broken rule, and the assertion of the model that must fail.
 BROKEN = [
-    ("I1", "the answer goes out before the inbound SA is in"),
-    ("I2", "hellos that differ lead to nothing"),
-    ("I3", "what is dropped is forgotten, not removed"),
-    ("I5", "the old outbound SA goes before the new one is there"),
-    ("I6", "a follower drops what it should hold"),
+    ("I1", "the answer is sent before the inbound SA is installed"),
+    ("I2", "different hellos have no effect"),
+    ("I3", "a dropped SA is forgotten, not removed"),
+    ("I5", "the old outbound SA is removed before the new one is installed"),
+    ("I6", "a follower drops an SA that it must keep"),
 ]
 
 
@@ -33,8 +32,8 @@ def run(argv, cwd):
 
 
 def search(options, folder):
-    """What pan says, and the source line of a broken assertion. Optimising would take longer than
-    searching."""
+    """The output of pan, and the source line of a failed assertion. It is compiled without
+    optimisation: that would take longer than the search."""
     spin = run(["spin", "-a"] + options + [MODEL], folder)
     cc = run(["gcc", "-O0", "-w", "-DSAFETY", "-DCOLLAPSE", "-DVECTORSZ=1024", "-DNOFAIR",
               "-o", "pan", "pan.c"], folder)
@@ -65,7 +64,7 @@ def main():
         states = int(m.group(1)) if m else 0
         ok = "errors: 0" in said and "max search depth too small" not in said and states >= least
         number, failed = number + 1, failed or not ok
-        print("%s %d - %s: I1 to I6 hold and all comes to rest" % (
+        print("%s %d - %s: I1 to I6 hold and both hosts become idle" % (
             "ok" if ok else "not ok", number, name))
         print("# %d states" % states if ok else "# " + said.replace("\n", "\n# "))
     for rule, name in BROKEN:
@@ -73,7 +72,7 @@ def main():
             said, line = search(["-DFAULTS=1", "-DREKEYS=1", "-DBREAK_" + rule], folder)
         ok = "assertion violated" in said and "/* %s" % rule in line
         number, failed = number + 1, failed or not ok
-        print("%s %d - broken on purpose, found by %s: %s" % (
+        print("%s %d - a broken rule is found by %s: %s" % (
             "ok" if ok else "not ok", number, rule, name))
         if not ok:
             print("# " + (line + "\n" + said).replace("\n", "\n# "))

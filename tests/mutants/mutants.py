@@ -26,7 +26,7 @@ MUTANTS = [
      "\t*flags = flag_of(t->cert);\n", "\tt->cert = CERT_OK;\n\t*flags = 0;\n",
      ["test_tls", "soft/test_identity.py"]),
     ("S2 a required policy is made optional in the kernel", "agent/ipsec/xfrm/policy.c",
-     "w.optional = p->mode == MODE_PERMISSIVE;", "w.optional = true;", ["kernel/test_faults.py"]),
+     "w.optional = p->opt.mode == MODE_PERMISSIVE;", "w.optional = true;", ["kernel/test_faults.py"]),
     ("S3 one key for every SA", "proto/exchange/keysched.c", None, None, ["sim --break same-key"]),
     ("S4 the tag of answer", "proto/exchange/exchange.c",
      "\tif (!same)\n\t\treturn deny(x, FAULT_TAG,", "\tif (false && !same)\n\t\treturn deny(x, FAULT_TAG,",
@@ -35,7 +35,7 @@ MUTANTS = [
      "if (!bytes_equal(ev->msg->u.confirm.tag, x->confirm_tag_, TAG_LEN))",
      "if (false)", ["test_exchange", "soft/test_hostile.py"]),
     ("S5 the peer's own address", "proto/exchange/election.c",
-     "if (!addr_equal(&peer->local, &own->remote)) {", "if (false) {",
+     "if (addr_equal(here, there))", "if (!is_own || addr_equal(here, there))",
      ["test_election", "soft/test_hostile.py"]),
     ("S6 old epochs", "proto/exchange/exchange.c", "if (m->epoch <= newest) {", "if (false && newest) {",
      ["test_exchange", "soft/test_hostile.py"]),
@@ -52,8 +52,8 @@ MUTANTS = [
     ("S8 the limit of a frame", "proto/wire/frame.c", "r->len == 0 || r->len > FRAME_MAX",
      "r->len == 0", ["test_frame", "soft/test_hostile.py"]),
     ("S8 the limit of the log", "agent/os/log.c",
-     "if (!log_wants(level) || !may_write(now_ms, level))",
-     "(void)may_write(now_ms, level);\n\tif (!log_wants(level))",
+     "(limited_ms != 0 && !may_write(limited_ms, level))",
+     "(limited_ms != 0 && !may_write(limited_ms, level) && false)",
      ["test_log", "soft/test_floods.py"]),
     ("S9 no core dumps", "agent/os/linux/os.c", "\tsetrlimit(RLIMIT_CORE, &no_core);\n",
      "\t(void)no_core;\n", ["test_os_linux", "soft/test_resources.py"]),
@@ -69,9 +69,10 @@ MUTANTS = [
     ("S9 the helper looks at the address", "agent/privsep/policy.c",
      "if (!addr_equal(&want->remote, &is->remote))", "if (false)", ["test_privsep"]),
     ("S9 the helper installs what was reserved", "agent/privsep/policy.c",
-     "if (s->old || !s->reserved)", "if (false)", ["test_privsep"]),
+     "k->context != NULL && k->context->reserved, \"reserved\"", "true, \"reserved\"", ["test_privsep"]),
     ("S9 the helper activates what was installed", "agent/privsep/policy.c",
-     "if (s->old || s->parts != PRIVSEP_IN)", "if (false)", ["test_privsep"]),
+     "context != NULL && context->parts == IPSEC_INBOUND, \"installed\"", "true, \"installed\"",
+     ["test_privsep"]),
     ("S10 wiping of frames", "proto/wire/frame.c", "\t\twipe(r->body, r->len + 1);\n",
      "\t\t(void)r->body;\n", ["test_frame", "soft/test_secrets.py"]),
     ("S10 wiping of PRK and shares", "proto/exchange/exchange.c",
@@ -94,14 +95,14 @@ def copy():
     os.makedirs(os.path.join(COPY, "build"))
     for name in ("Makefile", "agent", "crypto", "proto", "scripts", "tests", "docs"):
         subprocess.run(["cp", "-a", os.path.join(ROOT, name), COPY], check=True)
-    for name in ("deps", "linux"):
+    for name in ("deps", "linux", "linux-test"):
         subprocess.run(["cp", "-a", os.path.join(ROOT, "build", name), COPY + "/build/"], check=True)
 
 
 def program_of(test):
     """What has to be built for a test."""
     if ".py" in test:
-        return [LINUX + "/sapair", LINUX + "/fault.so"]
+        return [LINUX + "/sapair", LINUX + "-test/sapair", LINUX + "/fault.so"]
     name = test.split()[0]
     where = "tests/agent/" if os.path.exists("%s/tests/agent/%s.c" % (ROOT, name)) else ""
     return [os.path.join(LINUX, where + name)]

@@ -1,9 +1,9 @@
 /*
- * tests/sim/db.c - the system's security associations, strict about the order of calls.
+ * tests/sim/db.c - the SAs of the system; strict about the order of calls.
  *
- * Keeps agent/ipsec/ipsec.h's promises: a call that fails has changed nothing; an outbound needs its
- * inbound; adding an outbound selects it; when the selected one goes, the newest that is left is
- * selected.
+ * Keeps the contract of agent/ipsec/ipsec.h: a failed call has changed nothing; an outbound SA needs its
+ * inbound one; adding an outbound SA selects it; when the selected one is removed, the newest other one
+ * is selected.
  */
 #include "tests/sim/sim.h"
 
@@ -25,12 +25,13 @@ struct sim_ctx *db_by_spi_in(struct sim_db *db, uint32_t spi)
 	return NULL;
 }
 
-/* What the next call returns unless it fails by itself; it is done with DB_OK, and when *done says so. */
+/* The result of the next call, unless it fails by itself. It is performed if the result is DB_OK, or if
+ * *done is set. */
 static int next_result(struct world *w, int h, bool *done)
 {
 	static const char *const text[DB_FAULTS] = {[DB_REFUSES] = "refuses",
-						    [DB_UNSENT] = "does not get the request",
-						    [DB_DIES] = "dies behind the request"};
+						    [DB_UNSENT] = "does not receive the request",
+						    [DB_DIES] = "dies after the request"};
 	struct sim_db *db = &w->host[h].db;
 
 	*done = false;
@@ -65,7 +66,7 @@ static uint32_t free_spi(struct world *w, struct sim_db *db)
 	return spi;
 }
 
-/* A reservation without an answer is not kept: the system ends it by itself. */
+/* A reservation whose answer is lost is not kept: the system ends it. */
 int db_reserve(struct world *w, int h, uint32_t *id, uint32_t *spi)
 {
 	struct sim_db *db = &w->host[h].db;
@@ -112,7 +113,7 @@ static bool add_outbound(struct world *w, struct sim_db *db, struct sim_ctx *c,
 	}
 	for (unsigned i = 0; i < CTXS; i++)
 		if (db->ctx[i].parts & PART_OUT && db->ctx[i].spi_out == k->spi.n) {
-			broken(INV_BUG, "outbound %x is there already", k->spi.n);
+			broken(INV_BUG, "outbound %x exists already", k->spi.n);
 			return false;
 		}
 	c->parts |= PART_OUT;

@@ -1,21 +1,21 @@
 /*
  * tests/sim/explore.c - every order of events.
  *
- * Depth first, by copying worlds. Two worlds that differ only in what numbers stand for (the same
- * SPIs, xids and keys drawn in another order, the same epochs counted from elsewhere) are one
- * state: state_of() renames before it hashes. A state that was seen with as many events left
- * before is not looked at again.
+ * Depth first, by copying worlds. Two worlds that differ only in their numbers (SPIs, xids and keys
+ * chosen in another order, epochs that begin at another value) are one state: state_of() renames the
+ * numbers before it hashes them. A state that was visited with as many events left is not visited
+ * again.
  *
- * Deliveries and noticing are free; dials and faults are rationed, which also bounds the length of
- * every path. So the search ends by itself: nothing is left out but more faults in one run.
+ * Deliveries and detection of dead links are not limited; dials and faults are, which also bounds the
+ * length of every path. So the search is complete for this number of faults in one run.
  */
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLE_BITS 22    /* states that can be remembered for one begin: 4 million */
-#define SETTLE_ONE_OF 64 /* states: coming to rest costs as much as twenty events */
+#define TABLE_BITS 22    /* visited states of one start: 4 million */
+#define SETTLE_ONE_OF 64 /* states: settling takes as long as twenty events */
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- a world's state as a number ------------------------------------------------------- */
@@ -26,7 +26,7 @@ struct names {
 	unsigned n;
 };
 
-/* By first appearance: equal or not is all that matters. 0 is 0. */
+/* Numbers values by first appearance: only equality matters. 0 stays 0. */
 static uint64_t rename_to(struct names *s, uint64_t v)
 {
 	unsigned i = 0;
@@ -58,7 +58,7 @@ static void mix_time(struct hasher *s, uint64_t t)
 	mix(s, t == 0 ? 0 : t <= s->w->now ? 1 : t - s->w->now + 1);
 }
 
-/* Epochs count up from the least one in the world: order and distance matter, not the number. */
+/* Epochs relative to the least one in the world: only order and distance matter. */
 static void mix_epoch(struct hasher *s, uint64_t e)
 {
 	mix(s, e == 0 ? 0 : e - s->epoch_base + 1);
@@ -184,7 +184,7 @@ static void mix_host(struct hasher *s, const struct host *o)
 	mix_db(s, &o->db);
 }
 
-/* When the keys that are in place last carried packets, as far as that is still of interest. */
+/* The times at which installed keys last carried packets, if they still matter. */
 static void mix_keys(struct hasher *s)
 {
 	const struct world *w = s->w;
@@ -260,12 +260,12 @@ static uint64_t state_of(const struct world *w)
 	return s.h;
 }
 
-/* ---- states that were seen ------------------------------------------------------------- */
+/* ---- visited states ------------------------------------------------------------- */
 
-/* Each with its low 6 bits replaced by the number of events that were left; 0: free. */
+/* The low 6 bits of each are replaced by the number of events left; 0: free. */
 static uint64_t *table;
 
-/* False when it was seen with as many events left or more. */
+/* Returns false if it was visited with as many events left or more. */
 static bool is_new(uint64_t state, unsigned left, struct explored *sum)
 {
 	const uint64_t mask = (UINT64_C(1) << TABLE_BITS) - 1;
@@ -290,17 +290,17 @@ static bool is_new(uint64_t state, unsigned left, struct explored *sum)
 
 /* ---- the search ------------------------------------------------------------------------ */
 
-/* How many of each there may be on one path, and of all but dials together. */
+/* Maximum number of each on one path, and of all except dials together. */
 struct ration {
 	uint8_t all, cut, tick, rekey, fail, crash, dial;
 };
 
 static struct world at[DEPTH_MAX + 1];
 static struct event path[DEPTH_MAX];
-static unsigned broken_at; /* events that led to what is broken */
+static unsigned broken_at; /* events up to the violation */
 static struct explored *total;
 
-/* Takes one of what ev costs. False: there is none left. */
+/* Charges the event to its ration. Returns false if none is left. */
 static bool spend(struct ration *r, const struct event *ev)
 {
 	uint8_t *n = ev->kind == EV_CUT     ? &r->cut
@@ -355,7 +355,7 @@ static bool try_event(unsigned depth, unsigned left, struct ration ration, const
 	return event_apply(w, ev) && visit(depth + 1, left - 1, ration);
 }
 
-/* The same, with a call into a system failing as in ev->fail; without such a call it is not new. */
+/* The same, while an IPsec call fails as in ev->fail. Without such a call the event is not new. */
 static bool try_failing(unsigned depth, unsigned left, struct ration ration, const struct event *ev)
 {
 	struct sim_db *db;
@@ -397,7 +397,7 @@ static bool try_all_ways(unsigned depth, unsigned left, struct ration ration,
 	return true;
 }
 
-/* Comes to rest from a copy: what holds here holds for all that could have led here. */
+/* Settles a copy of the world. */
 static bool settles(unsigned depth)
 {
 	static struct world w;
@@ -449,7 +449,7 @@ static void retell_event(struct world *w, const struct event *ev)
 	event_apply(w, ev);
 }
 
-/* The way to what is broken, told again from its begin. */
+/* Prints the events from the start to the violation. */
 static void retell(void)
 {
 	static struct world w;

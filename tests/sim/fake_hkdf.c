@@ -1,9 +1,9 @@
 /*
- * tests/sim/fake_hkdf.c - stands in for crypto/hkdf.c: cheap, and useless against anybody.
+ * tests/sim/fake_hkdf.c - replaces crypto/hkdf.c by a fast function without any security.
  *
- * The simulation asks whether both ends get the same keys and whether any key is met twice, not
- * whether keys can be guessed: four 64-bit lanes that every input byte runs through are enough for
- * that, and a hundred times faster.
+ * The simulation checks that both ends get the same keys and that no key is used twice, not that keys
+ * cannot be guessed: four 64-bit lanes that mix every input byte are enough for that, and a hundred
+ * times faster.
  */
 #include "crypto/hkdf.h"
 

@@ -1,6 +1,6 @@
 /*
- * tests/sim/host.c - an agent, as far as the exchange and its SAs go: what the daemon does with
- * links, hellos, actions and timers, in few words.
+ * tests/sim/host.c - an agent, reduced to the exchange and its SAs: links, hellos, actions and timers,
+ * as in the daemon.
  */
 #include "tests/sim/sim.h"
 #include "tests/suites.h"
@@ -86,16 +86,16 @@ static void retire_held(struct world *w, int h)
 
 /* ---- actions --------------------------------------------------------------------------- */
 
-/* What one event of the exchange has led to. */
+/* The effects of one event of the exchange. */
 struct step {
 	const struct xevent *first;
 	enum xstate before;
-	bool asked; /* the system was: it owes an answer */
+	bool asked; /* an IPsec call was made; its result follows */
 	uint32_t spi;
 	bool close;
 };
 
-/* BREAK_EARLY_ANSWER: the inbound that was not installed. */
+/* BREAK_EARLY_ANSWER: the inbound SA that is not installed yet. */
 static struct sa_keys postponed;
 
 static int reserve(struct world *w, int h, struct step *s)
@@ -241,7 +241,7 @@ static void hold(struct world *w, int h)
 	gen_remove_out(w, h, g);
 }
 
-/* From now on the peer may send to the inbound of the pair that is being made (I6). */
+/* From now on the peer may send to the inbound SA of the new pair (I6). */
 static void expose(struct host *o)
 {
 	struct gen *g = o->x.state == XS_F_ANSWERED    ? gen_in(o, GEN_NEW)
@@ -342,7 +342,7 @@ static void trace_step(const struct world *w, int h, const struct xevent *ev, en
 	      xstate_name(w->host[h].x.state), text, out->send_len > 0 ? "  " : "", out->send);
 }
 
-/* BREAK_OLD_EPOCH: the machine is made to forget for one step. */
+/* BREAK_OLD_EPOCH: the machine ignores epochs for one step. */
 static void step_without_epochs(struct exchange *x, const struct xevent *ev, struct xactions *out)
 {
 	uint64_t last = x->last, epoch = x->current.epoch;
@@ -356,7 +356,7 @@ static void step_without_epochs(struct exchange *x, const struct xevent *ev, str
 
 static void lose_link(struct world *w, int h);
 
-/* Runs an event of the exchange and all that follows inside the host. */
+/* Runs an event of the exchange and all its effects in the host. */
 static void run(struct world *w, int h, const struct xevent *first)
 {
 	struct host *o = &w->host[h];
@@ -446,7 +446,7 @@ static void start(struct world *w, int h, enum rekey_reason reason)
 			     .reason = reason});
 }
 
-/* To whom it belongs to start: we do, or ask for it. */
+/* The leader starts an exchange, a follower requests one. */
 static void want(struct world *w, int h, enum rekey_reason reason)
 {
 	struct host *o = &w->host[h];
@@ -497,7 +497,7 @@ void host_greet(struct world *w, int h, int link)
 	link_send(w, link, h, &m, NULL, 0);
 }
 
-/* True when the link stays. */
+/* Returns true if the link is kept. */
 static bool elect(struct world *w, int h, int link, bool same_life)
 {
 	struct host *o = &w->host[h];
@@ -556,12 +556,12 @@ static void take_hello(struct world *w, int h, int link, const struct msg_hello 
 		retire_held(w, h);
 	if (meaning != HELLO_DIFFERS || (breaks == BREAK_NO_REPAIR && o->x.current.epoch != 0))
 		return;
-	/* A follower asks in any case: what our hello told may be old news, and the leader content.
-	 * The leader that has begun already takes no notice. */
+	/* A follower always requests an exchange: our hello may be outdated, and the leader may see no
+	 * difference. A leader that has already started one ignores the request. */
 	want(w, h, REASON_MISMATCH);
 }
 
-/* ---- letters --------------------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------------------------- */
 
 static bool out_spi_known(const struct host *o, struct spi spi)
 {
@@ -644,7 +644,7 @@ uint64_t host_next_timer(const struct world *w, int h)
 	const struct host *o = &w->host[h];
 	uint64_t at = 0;
 
-	if (!o->alive) { /* the system's own limits */
+	if (!o->alive) { /* hard lifetimes, which the system enforces */
 		for (unsigned i = 0; i < CTXS; i++) {
 			const struct sim_ctx *c = &o->db.ctx[i];
 
@@ -678,7 +678,7 @@ static bool due(const struct world *w, uint64_t t)
 	return t != 0 && t <= w->now;
 }
 
-/* The system ends SAs while there is no agent. */
+/* The system removes expired SAs while no agent runs. */
 static bool system_expires(struct world *w, int h)
 {
 	struct host *o = &w->host[h];
@@ -701,7 +701,7 @@ static bool system_expires(struct world *w, int h)
 	return false;
 }
 
-/* The hard lifetime of what we send on. Our inbound outlives it: the peer began to send later. */
+/* The hard lifetime of the outbound SA. The inbound one lives longer: the peer started to send later. */
 static void current_ends(struct world *w, int h, struct gen *g)
 {
 	struct host *o = &w->host[h];
@@ -769,9 +769,9 @@ void host_timer(struct world *w, int h)
 	}
 }
 
-/* ---- life ------------------------------------------------------------------------------ */
+/* ---- start and end ------------------------------------------------------------------------------ */
 
-/* What an earlier life has left in the system may be what the peer sends to: it is held. */
+/* SAs of an earlier run of the agent are kept: the peer may be sending to them. */
 static void adopt_leftovers(struct world *w, int h)
 {
 	struct host *o = &w->host[h];

@@ -1,8 +1,8 @@
 /*
- * tests/sim/invariants.c - what must be true after every event (I1, I4 to I7) and at rest (I2, I3).
+ * tests/sim/invariants.c - the invariants after every event (I1, I4 to I7) and when idle (I2, I3).
  *
- * Looks at both systems at once, as nobody in the world can. What a host may have lost by no fault
- * of the protocol is excused: SAs that went with their process, and hard lifetimes.
+ * They compare the SAs of both hosts. Losses that the protocol cannot prevent are excused: SAs that
+ * ended with their process, and hard lifetimes.
  */
 #include "tests/sim/sim.h"
 
@@ -88,7 +88,7 @@ void note_key_lost(struct world *w, uint64_t key)
 
 /* ---- sending (I1) ---------------------------------------------------------------------- */
 
-/* What packets of h leave on. An SA past its hard lifetime carries none, removed or not. */
+/* The SA that h sends on. An SA past its hard lifetime carries no packets, even if not removed. */
 static const struct sim_ctx *sends_on(struct world *w, int h)
 {
 	const struct sim_ctx *c = db_find(&w->host[h].db, w->host[h].db.selected);
@@ -127,7 +127,7 @@ static void check_sending(struct world *w, int h)
 		       name(OTHER(h)));
 }
 
-/* ---- what must not go (I1, I5, I6) ----------------------------------------------------- */
+/* ---- removals that are not allowed (I1, I5, I6) ----------------------------------------------------- */
 
 void note_inbound_gone(struct world *w, int h, const struct sim_ctx *c)
 {
@@ -136,7 +136,7 @@ void note_inbound_gone(struct world *w, int h, const struct sim_ctx *c)
 	bool newer = o->committed > c->xid && peer->committed > c->xid;
 
 	if (k != NULL && k->sent != 0 && !k->lost && w->now + 1 < k->sent + FLIGHT_MS)
-		broken(I1, "%c removes inbound %x, packets are under way to it", name(h),
+		broken(I1, "%c removes inbound %x, packets are in flight to it", name(h),
 		       c->spi_in);
 	if (c->exposed && !c->refused && !newer && w->now < c->in_end)
 		broken(I6, "%c removes inbound %x, which %c may be sending to", name(h), c->spi_in,
@@ -153,7 +153,7 @@ static void check_in_force(struct world *w, int h)
 	if (c == NULL)
 		broken(I5, "%c had a pair in force, and has none", name(h));
 	else if (c->xid < o->was.xid)
-		broken(I5, "%c goes back to an older pair", name(h));
+		broken(I5, "%c returns to an older pair", name(h));
 }
 
 void note_before(struct world *w)
@@ -198,7 +198,7 @@ void check_event(struct world *w)
 	}
 }
 
-/* ---- at rest (I2, I3) ------------------------------------------------------------------ */
+/* ---- idle (I2, I3) ------------------------------------------------------------------ */
 
 static void check_left(struct world *w, int h)
 {
@@ -214,11 +214,11 @@ static void check_left(struct world *w, int h)
 		out += (db->ctx[i].parts & PART_OUT) != 0;
 	}
 	if (in != 1 || out != 1 || ctxs != 1)
-		broken(I3, "%c has %u inbound and %u outbound SAs in %u contexts at rest", name(h),
-		       in, out, ctxs);
+		broken(I3, "%c has %u inbound and %u outbound SAs in %u contexts when idle",
+		       name(h), in, out, ctxs);
 	else if (c == NULL || c->spi_out != w->host[h].x.current.out.n ||
 		 c->spi_in != w->host[h].x.current.in.n)
-		broken(I2, "%c does not use the pair that it says is in force", name(h));
+		broken(I2, "%c does not use the pair that it reports as in force", name(h));
 }
 
 void check_rest(struct world *w)
@@ -237,7 +237,7 @@ void check_rest(struct world *w)
 	}
 }
 
-/* ---- what was met ---------------------------------------------------------------------- */
+/* ---- coverage ---------------------------------------------------------------------- */
 
 static uint64_t steps[XS_COUNT][XE_COUNT];
 
@@ -253,7 +253,7 @@ static bool met(const char *in, const char *on)
 			if (strcmp(xstate_name((enum xstate)s), in) == 0 &&
 			    strcmp(xevent_name((enum xevent_kind)k), on) == 0 && steps[s][k] > 0)
 				return true;
-	printf("# nobody has met %s in %s\n", on, in);
+	printf("# never occurred: %s in %s\n", on, in);
 	return false;
 }
 

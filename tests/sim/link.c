@@ -1,5 +1,5 @@
 /*
- * tests/sim/link.c - letters, and the links that carry them in order until they are cut.
+ * tests/sim/link.c - messages, and the links that carry them in order until they are cut.
  */
 #include "tests/sim/sim.h"
 
@@ -25,9 +25,9 @@ void letters_keep(unsigned n)
 	count = n;
 }
 
-/* ---- letters --------------------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------------------------- */
 
-/* What was decoded before: explore.c comes by the same letters again and again. */
+/* Messages that were decoded before: explore.c decodes the same ones many times. */
 #define MEMORY 512
 static struct memory {
 	uint16_t len;
@@ -50,7 +50,7 @@ static bool decode(struct msg *m, const char *body, size_t len, int from)
 	known = &memory[h >> 40 & (MEMORY - 1)];
 	if (known->len != len || memcmp(known->body, body, len) != 0) {
 		if (msg_decode(&known->msg, body, len, &e) < 0) {
-			broken(INV_BUG, "%c sent what does not decode: %s", 'A' + from, e.cause);
+			broken(INV_BUG, "%c sent an invalid message: %s", 'A' + from, e.cause);
 			known->len = 0;
 			return false;
 		}
@@ -61,14 +61,14 @@ static bool decode(struct msg *m, const char *body, size_t len, int from)
 	return true;
 }
 
-/* Its number, or -1. */
+/* Returns its number, or -1. */
 static int write_letter(struct world *w, int from, const struct msg *m, const char *body,
 			size_t len)
 {
 	struct letter *t = &pool[count];
 
 	if (count == LETTERS || len >= sizeof t->body) {
-		broken(INV_BUG, "no place for a letter of %zu bytes", len);
+		broken(INV_BUG, "no room for a message of %zu bytes", len);
 		return -1;
 	}
 	t->len = (uint16_t)len;
@@ -114,9 +114,9 @@ void link_send(struct world *w, int link, int from, const struct msg *m, const c
 	int number = write_letter(w, from, m, body, len);
 
 	if (number < 0 || l->dead || !to->open)
-		return; /* written, and lost */
+		return; /* sent and lost */
 	if (to->n == QUEUE) {
-		broken(INV_BUG, "more than %d letters under way", QUEUE);
+		broken(INV_BUG, "more than %d messages in flight", QUEUE);
 		return;
 	}
 	to->queue[to->n++] = (uint16_t)number;

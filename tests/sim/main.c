@@ -2,11 +2,11 @@
  * tests/sim/main.c - the simulation as a test program (TAP).
  *
  *     sim                      everything: all orders of events with up to three faults, 100,000
- *                              random runs, and each mistake that we could think of, built in
+ *                              random runs, and a search for each of the built-in mistakes
  *     sim --short              the same with less of each
- *     sim --seed N [--trace]   one random run, told event by event
+ *     sim --seed N [--trace]   one random run; --trace prints each event
  *     sim --depth N            all orders of N events only
- *     sim --runs N             how many random runs, from --seed or 1
+ *     sim --runs N             N random runs, from --seed or 1
  *     sim --break NAME ...     with a mistake built in, which must be found (--list names them)
  */
 #include "tests/sim/sim.h"
@@ -21,7 +21,7 @@ static const struct {
 	const char *name;
 	unsigned found_by;
 	const char *text;
-} mistakes[BREAK_COUNT] = {[BREAK_NONE] = {"none", 0, "nothing is broken"},
+} mistakes[BREAK_COUNT] = {[BREAK_NONE] = {"none", 0, "no mistake"},
 #define BREAK_ROW(n, name, invs, text) [BREAK_##n] = {name, invs, text},
 			   BREAKS(BREAK_ROW)
 #undef BREAK_ROW
@@ -60,7 +60,7 @@ static void every_order(unsigned depth)
 	if (!ok)
 		say_broken();
 	printf("# %" PRIu64 " states, %" PRIu64 " events, %" PRIu64
-	       " brought to rest, longest path %u, %.1f s\n",
+	       " settled, longest path %u, %.1f s\n",
 	       sum.states, sum.events, sum.settled, sum.deepest, seconds() - from);
 	if (depth < DEPTH_MAX)
 		snprintf(name, sizeof name, "every order of %u events keeps I1 to I7", depth);
@@ -106,13 +106,13 @@ static void random_runs(uint64_t first, uint64_t runs)
 	       " that failed, %" PRIu64 " cuts, %" PRIu64 " crashes,\n",
 	       tally.events, tally.letters, tally.exchanges, tally.failed, tally.cuts,
 	       tally.crashes);
-	printf("# %" PRIu64 " old messages, %" PRIu64 " lifetimes that ended, %" PRIu64
+	printf("# %" PRIu64 " old messages, %" PRIu64 " expired lifetimes, %" PRIu64
 	       " refused for held pairs, %.1f s\n",
 	       tally.injected, tally.expired, tally.held_limit, seconds() - from);
-	snprintf(name, sizeof name, "%" PRIu64 " random runs keep I1 to I7 and come to rest", runs);
+	snprintf(name, sizeof name, "%" PRIu64 " random runs keep I1 to I7 and become idle", runs);
 	result(seed == first + runs, name);
 	if (runs >= 1000)
-		result(steps_cover_table(), "they take every row of the table and every undo");
+		result(steps_cover_table(), "every row of the table and every undo is taken");
 }
 
 static void rounds(void)
@@ -143,7 +143,7 @@ static void each_mistake_is_found(uint64_t patience)
 		else if (ok)
 			printf("# run %" PRIu64 ": %s: %s\n", seed, inv_name(verdict.inv),
 			       verdict.text);
-		snprintf(name, sizeof name, "found out by %s: %s",
+		snprintf(name, sizeof name, "a mistake is found by %s: %s",
 			 ok ? inv_name(verdict.inv) : "nobody", mistakes[b].text);
 		result(ok, name);
 	}

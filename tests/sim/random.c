@@ -1,6 +1,6 @@
 /*
- * tests/sim/random.c - long runs, each from its number alone: how often things fail in it, which
- * hosts keep their SAs when the agent dies, how small the SPI space is, and every event.
+ * tests/sim/random.c - long runs. The number of a run determines the rate of faults, the hosts that keep
+ * their SAs when the agent dies, the size of the SPI space, and every event.
  */
 #include "tests/sim/sim.h"
 
@@ -24,7 +24,7 @@ static unsigned below(struct dice *d, unsigned n)
 	return (unsigned)((throw(d) >> 32) * n >> 32);
 }
 
-/* How likely each event is in one run, in parts of the sum. */
+/* The weight of each event in one run. */
 struct weather {
 	unsigned weight[EV_COUNT], sum;
 	unsigned pause_ms; /* between events, at most */
@@ -63,7 +63,7 @@ static bool draw(const struct world *w, struct dice *d, const struct weather *a,
 	return event_possible(w, ev);
 }
 
-/* A little time passes; timers do not: they are events. */
+/* A short time passes, but no timer expires: that is an event. */
 static void pause(struct world *w, struct dice *d, const struct weather *a)
 {
 	uint64_t to = w->now + (a->pause_ms > 0 ? below(d, a->pause_ms) : 0);

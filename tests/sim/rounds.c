@@ -1,9 +1,9 @@
 /*
- * tests/sim/rounds.c - how soon each host sends on the new pair, counted in half round trips.
+ * tests/sim/rounds.c - the number of half round trips until each host sends on the new pair.
  */
 #include "tests/sim/sim.h"
 
-/* Every letter that is under way now arrives; what it causes to be sent does not yet. */
+/* Delivers all messages that are in flight now, but not the replies to them. */
 static bool flight(struct world *w)
 {
 	unsigned n[LINKS][2];

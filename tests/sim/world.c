@@ -1,13 +1,13 @@
 /*
- * tests/sim/world.c - the events: which may happen, what each does, and how a world comes to rest.
+ * tests/sim/world.c - the events: their conditions, their effects, and how a world settles.
  */
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define REST_EVENTS 3000                   /* more than this is no rest */
-#define PATIENCE_MS ((uint64_t)300 * 1000) /* rest must not wait for a lifetime to end */
+#define REST_EVENTS 3000                   /* more than this: the world does not settle */
+#define PATIENCE_MS ((uint64_t)300 * 1000) /* settling must not wait for the end of a lifetime */
 
 bool tracing;
 
@@ -64,9 +64,9 @@ uint64_t world_next_timer(const struct world *w)
 	return at;
 }
 
-/* ---- what may happen ------------------------------------------------------------------- */
+/* ---- possible events ------------------------------------------------------------------- */
 
-/* A host without a link dials, unless its last attempt is still on the way. */
+/* A host without a link dials, unless its last attempt is pending. */
 static bool may_dial(const struct world *w, int h)
 {
 	bool place = false;
@@ -83,7 +83,7 @@ static bool may_dial(const struct world *w, int h)
 	return place;
 }
 
-/* Has this life of host's exchange met the letter before, as its reader or its writer? */
+/* Has the exchange of this run of the agent read or sent the message before? */
 static bool is_old_letter(const struct world *w, int h, unsigned number)
 {
 	const struct letter *t = letter_at(number);
@@ -126,7 +126,7 @@ bool event_possible(const struct world *w, const struct event *ev)
 	}
 }
 
-/* ---- old letters (I7) ------------------------------------------------------------------ */
+/* ---- old messages (I7) ------------------------------------------------------------------ */
 
 static void wipe_scratch(struct exchange *x)
 {
@@ -135,8 +135,8 @@ static void wipe_scratch(struct exchange *x)
 	secret_wipe(&x->probe_key);
 }
 
-/* An offer to the leader of a link, unless it is its own: the link is closed, as with any peer
- * that breaks the protocol, and that must not touch the pair in force. */
+/* An offer to the leader of a link, unless it is its own: a protocol error that closes the link, but
+ * must not change the pair in force. */
 static bool closes_link(const struct host *o, const struct world *w, int h, const struct letter *t)
 {
 	return t->type == MSG_OFFER && w->link[o->link].dialler == h &&
@@ -166,7 +166,7 @@ static void inject(struct world *w, int h, const struct letter *t)
 		broken(I7, "an old %s changed the SAs of %c", msg_name(t->type), name(h));
 }
 
-/* ---- what happens ---------------------------------------------------------------------- */
+/* ---- effects ---------------------------------------------------------------------- */
 
 static void deliver(struct world *w, int h, int link)
 {
@@ -233,10 +233,10 @@ void event_print(const struct world *w, const struct event *ev)
 	switch (ev->kind) {
 	case EV_DELIVER:
 		t = letter_at(w->link[ev->link].end[ev->host].queue[0]);
-		trace(w, "%s reaches %c on link %u", msg_name(t->type), h, link);
+		trace(w, "%s arrives at %c on link %u", msg_name(t->type), h, link);
 		break;
 	case EV_NOTICE:
-		trace(w, "%c notices that link %u is dead", h, link);
+		trace(w, "%c detects that link %u is dead", h, link);
 		break;
 	case EV_CUT:
 		trace(w, "link %u is cut", link);
@@ -248,21 +248,21 @@ void event_print(const struct world *w, const struct event *ev)
 		trace(w, "time passes");
 		break;
 	case EV_REKEY:
-		trace(w, "a rekey is asked for at %c", h);
+		trace(w, "a rekey is requested at %c", h);
 		break;
 	case EV_FAIL:
-		trace(w, "call %u from now into the system of %c will fail", ev->arg & 15, h);
+		trace(w, "IPsec call %u from now of %c will fail", ev->arg & 15, h);
 		break;
 	case EV_CRASH:
 		trace(w, "the agent of %c dies%s", h,
 		      w->host[ev->host].soft ? " with its SAs" : "");
 		break;
 	case EV_RESTART:
-		trace(w, "the agent of %c starts again", h);
+		trace(w, "the agent of %c restarts", h);
 		break;
 	case EV_INJECT:
 		t = letter_at(ev->arg);
-		trace(w, "%c is given an old %s of %c", h, msg_name(t->type), name(t->from));
+		trace(w, "%c receives an old %s of %c", h, msg_name(t->type), name(t->from));
 		break;
 	default:
 		break;
@@ -319,7 +319,7 @@ bool event_apply(struct world *w, const struct event *ev)
 	return verdict.inv == INV_NONE;
 }
 
-/* ---- rest ------------------------------------------------------------------------------ */
+/* ---- settling ------------------------------------------------------------------------------ */
 
 static bool host_at_rest(const struct world *w, int h)
 {
@@ -347,7 +347,7 @@ static bool held_full(const struct world *w)
 	return false;
 }
 
-/* The next thing that happens in a world where nothing fails any more. */
+/* The next event in a world without further faults. */
 static bool next_good(struct world *w, struct event *ev, uint64_t since)
 {
 	static const enum event_kind order[] = {EV_RESTART, EV_DELIVER, EV_NOTICE};
@@ -367,7 +367,7 @@ static bool next_good(struct world *w, struct event *ev, uint64_t since)
 	if (w->host[A].link < 0 && w->host[B].link < 0 && event_possible(w, ev))
 		return true;
 	if (held_full(w))
-		since = w->now; /* the only case in which lifetimes have to end first */
+		since = w->now; /* the only case in which lifetimes must end first */
 	*ev = (struct event){.kind = EV_TICK};
 	return event_possible(w, ev) && world_next_timer(w) <= since + PATIENCE_MS;
 }
@@ -382,7 +382,7 @@ bool world_settle(struct world *w)
 		w->host[h].db.fail_in = 0;
 	for (unsigned n = 0; verdict.inv == INV_NONE && next_good(w, &ev, since); n++) {
 		if (n == REST_EVENTS) {
-			broken(I2, "no rest after %d events without a fault", REST_EVENTS);
+			broken(I2, "not settled after %d events without a fault", REST_EVENTS);
 			break;
 		}
 		if (held_full(w))

@@ -241,13 +241,32 @@ def errors_of_invite_and_join_are_reported(lab):
     r = run_sapair("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
              "--ttl", "1s", "--json")
     equal(r.rc, 4, "an invitation without a joiner")
-    # A token can be read from stdin.
-    late = Inviter(lab, "delta")
-    r = result_of(subprocess.run(
-        [SAPAIR, "join", "-", "--json", "--dir", os.path.join(lab.dir, "d"), "--local", BETA],
-        input=late.token.encode() + b"\n", capture_output=True, timeout=30))
-    expect_exit(r)
+
+
+@test
+def a_token_is_found_in_what_people_paste(lab):
+    def from_stdin(text, folder):
+        return result_of(subprocess.run(
+            [SAPAIR, "join", "-", "--json", "--dir", os.path.join(lab.dir, folder), "--local", BETA],
+            input=text, capture_output=True, timeout=30))
+
+    line = "sapair join %s"
+    for i, form in enumerate((
+            lambda t: t.encode() + b"\n", lambda t: t.encode(), lambda t: (line % t).encode() + b"\r\n",
+            lambda t: b"\n  $ sudo /usr/bin/" + (line % t).encode() + b" --name a/b\n",
+            lambda t: json.dumps({"schema": "sapair.invite/1", "token": t}).encode(),
+            lambda t: b"\xff\xfe" + (line % t + "\r\n").encode("utf-16-le"))):
+        late = Inviter(lab, "d%d" % i)
+        expect_exit(from_stdin(form(late.token), "d%d" % i))
+        late.wait(0)
+    late = Inviter(lab, "argument")
+    join(lab, line % late.token, folder="argument")
     late.wait(0)
+    late = Inviter(lab, "wrong")
+    for text in (b"", b"\n \n", b"sapair join\n", b"sapair join " + late.token[:-2].encode() + b"\n", b"x" * 5000):
+        expect_exit(from_stdin(text, "w"), 2)
+    has(from_stdin(b"", "w").doc("error")["cause"], "no token on stdin")
+    has(from_stdin(b"sapair join\n", "w").doc("error")["cause"], "not a token")
 
 
 if __name__ == "__main__":

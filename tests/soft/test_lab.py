@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.agent import Agent
 from harness.lab import Lab
 from harness.labfile import RunningLab, failed_hosts, lab_file
-from harness.program import expect_exit, result_of, run_sapair
+from harness.program import expect_exit, need_faketime, result_of, run_sapair
 from harness.settings import ROOT, SAN, SAPAIR, SLOW
 from harness.sshd import Sshd, need_ssh
 from harness.tap import Skip, check, equal, has, main, need_root, need_tools, test, until
@@ -98,9 +98,7 @@ def errors_in_lab_files_and_bundles_are_reported(lab):
 
 @test
 def a_bundle_whose_certificate_is_not_valid_now_is_refused(lab):
-    shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-    if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime: install faketime")
+    shim = need_faketime()
     init(lab, lab_file(lab), "--ttl", "1h")
     for shift, cause in (("+1d", "expired at"), ("-1d", "is not valid before")):
         r = subprocess.run(
@@ -184,9 +182,7 @@ def program(lab, text):
 
 @test
 def a_host_whose_clock_is_off_by_a_day_is_named_and_a_second_up_completes(lab):
-    shim = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-    if not os.path.exists(shim) or SAN:
-        raise Skip("no libfaketime: install faketime")
+    shim = need_faketime()
     wrong = "case \"$*\" in run*h2/bundle*) export LD_PRELOAD=%s FAKETIME=%s;; esac"
     run = RunningLab(lab, lab_file(lab, 3), "--program", program(lab, wrong % (shim, "-1d")))
     up = run.up("--here", "--timeout", "2", rc=2)

@@ -79,22 +79,22 @@ static void fault_can(struct ipsec *db, struct ipsec_can *can)
 	ipsec_can(of(db)->inner, can);
 }
 
-static int fault_policy_add(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int fault_policy_add(struct ipsec *db, struct policy *p, struct err *e)
 {
 	if (fails(db, POLICY_ADD, e) < 0)
 		return -1;
 	return ipsec_policy_add(of(db)->inner, p, e);
 }
 
-static int fault_policy_remove(struct ipsec *db, struct sa_policy *p, struct err *e)
+static int fault_policy_remove(struct ipsec *db, struct policy *p, struct err *e)
 {
 	if (fails(db, POLICY_REMOVE, e) < 0)
 		return -1;
 	return ipsec_policy_remove(of(db)->inner, p, e);
 }
 
-static int fault_reserve(struct ipsec *db, struct sa_policy *p, struct ipsec_ctx *ctx,
-			 struct spi *in, struct err *e)
+static int fault_reserve(struct ipsec *db, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
+			 struct err *e)
 {
 	if (fails(db, RESERVE, e) < 0)
 		return -1;
@@ -157,7 +157,7 @@ static int fault_reload(struct ipsec *db, struct err *e)
 	return ipsec_reload(of(db)->inner, e);
 }
 
-static int fault_send(struct ipsec *db, struct sa_policy *p, const uint8_t *data, size_t n,
+static int fault_send(struct ipsec *db, struct policy *p, const uint8_t *data, size_t n,
 		      struct err *e)
 {
 	if (fails(db, SEND, e) < 0)

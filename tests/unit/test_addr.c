@@ -1,4 +1,4 @@
-/* proto/addr: strict literals in, the one form of RFC 5952 out. */
+/* proto/base/addr: literals are parsed strictly and printed in the form of RFC 5952. */
 #include "proto/base/addr.h"
 #include "tests/t.h"
 
@@ -45,7 +45,7 @@ static void good_addresses_are_printed_in_one_form(void)
 		{"1:0:0:2:0:0:3:4", "1::2:0:0:3:4"},
 		{"0:0:1::", "0:0:1::"},
 		{"::1:0:0", "::1:0:0"},
-		/* an IPv4 tail; mapped ones are IPv4 */
+		/* an IPv4 suffix; mapped addresses become IPv4 */
 		{"::ffff:192.0.2.1", "192.0.2.1"},
 		{"::FFFF:c000:0201", "192.0.2.1"},
 		{"0:0:0:0:0:ffff:192.0.2.1", "192.0.2.1"},
@@ -183,14 +183,16 @@ static void kinds_of_addresses_are_distinguished(void)
 {
 	static const struct {
 		const char *text;
-		bool any, unicast;
+		bool any, unicast, host;
 	} rows[] = {
-		{"0.0.0.0", true, false},          {"::", true, false},
-		{"0.0.0.1", false, true},          {"::1", false, true},
-		{"223.255.255.255", false, true},  {"224.0.0.1", false, false},
-		{"239.255.255.255", false, false}, {"240.0.0.1", false, true},
-		{"255.255.255.255", false, false}, {"ff02::1", false, false},
-		{"fe80::1", false, true},
+		{"0.0.0.0", true, false, false},    {"::", true, false, false},
+		{"0.0.0.1", false, true, true},     {"::1", false, true, true},
+		{"169.254.1.1", false, true, true}, {"223.255.255.255", false, true, true},
+		{"224.0.0.1", false, false, false}, {"239.255.255.255", false, false, false},
+		{"240.0.0.1", false, true, true},   {"255.255.255.255", false, false, false},
+		{"ff02::1", false, false, false},   {"fe80::1", false, true, false},
+		{"febf::1", false, true, false},    {"fec0::1", false, true, true},
+		{"fe7f::1", false, true, true},
 	};
 	static const struct addr none;
 
@@ -199,6 +201,7 @@ static void kinds_of_addresses_are_distinguished(void)
 
 		CHECK(addr_is_any(&a) == rows[i].any);
 		CHECK(addr_is_unicast(&a) == rows[i].unicast);
+		CHECK((addr_check_host(&a, NULL) == 0) == rows[i].host);
 	}
 	CHECK(!addr_is_any(&none) && !addr_is_unicast(&none));
 }
@@ -210,7 +213,7 @@ static void odd_values_can_be_printed(void)
 
 	addr_put(shown, &none);
 	CHECK_STR(shown, "none");
-	addr_put(shown, &mapped); /* as a socket gives it */
+	addr_put(shown, &mapped); /* as returned by a socket */
 	CHECK_STR(shown, "::ffff:192.0.2.1");
 }
 

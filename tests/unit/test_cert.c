@@ -1,5 +1,5 @@
 /*
- * crypto/cert and crypto/identity: what is read from certificates, OpenSSL's and our own.
+ * crypto/cert and crypto/identity: certificates of OpenSSL and of sapair are read and checked.
  */
 #include "crypto/random.h"
 #include "crypto/tls.h"
@@ -155,7 +155,7 @@ static const char rsa_key[] =
 	"02OSt7e5yOKK6pKntuqRE6kX6cT2Ib9lNRWk4bsKPg==\n"
 	"-----END RSA PRIVATE KEY-----\n";
 
-/* Ed25519, which mbedTLS does not have */
+/* Ed25519, which mbedTLS does not support */
 static const char ed_cert[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIB3jCCAZCgAwIBAgIUHKmOpVSykdsICHknPHxHGggGY1UwBQYDK2VwMEkxCzAJ\n"
@@ -171,7 +171,7 @@ static const char ed_cert[] =
 	"8QE=\n"
 	"-----END CERTIFICATE-----\n";
 
-/* CN=evil, an escape sequence, and more than cert_facts holds */
+/* CN=evil, with an escape sequence, longer than the buffer of cert_facts */
 static const char escape_cert[] =
 	"-----BEGIN CERTIFICATE-----\n"
 	"MIIDNTCCAtygAwIBAgIUBbNYNuxoFVKo7plVvjjtctwLkzswCgYIKoZIzj0EAwIw\n"
@@ -263,7 +263,7 @@ static void a_subject_is_printable_and_truncated(void)
 
 	CHECK(strncmp(f.subject, "CN=evil\\1B[31mxxx", 17) == 0);
 	CHECK_U64(strlen(f.subject), sizeof f.subject - 1);
-	CHECK_STR(f.subject + sizeof f.subject - 5, "y..."); /* " z" would come next */
+	CHECK_STR(f.subject + sizeof f.subject - 5, "y..."); /* " z" would be next */
 	for (size_t i = 0; f.subject[i] != '\0'; i++)
 		CHECK(f.subject[i] >= ' ' && f.subject[i] <= '~');
 }
@@ -289,8 +289,8 @@ static void texts_without_a_certificate_are_refused(void)
 	CHECK(cert_read(huge, &f) == IDENTITY_BAD_CERT);
 }
 
-/* A flipped bit anywhere is either noticed or harmless: no crash, no overrun (sanitizers). */
-static void damaged_certificates_do_no_harm(void)
+/* Any flipped bit is detected or has no effect: no crash, no overrun (sanitizers). */
+static void damaged_certificates_are_handled_safely(void)
 {
 	char text[sizeof good_cert];
 	struct cert_facts f;
@@ -325,7 +325,8 @@ static void a_wrong_identity_is_refused_with_its_fault(void)
 	CHECK_U64(load(good_cert, encrypted_key, NULL), IDENTITY_BAD_KEY);
 	CHECK_U64(load(good_cert, leaf.key, NULL), IDENTITY_WRONG_KEY);
 	CHECK_U64(load(good_cert, good_key, ""), IDENTITY_BAD_CA);
-	CHECK_U64(load(good_cert, good_key, good_cert), IDENTITY_BAD_CA); /* may not sign */
+	CHECK_U64(load(good_cert, good_key, good_cert),
+		  IDENTITY_BAD_CA); /* it is not allowed to sign */
 	CHECK_U64(load(rsa_cert, rsa_key, NULL), IDENTITY_WEAK);
 	CHECK_U64(load(k1_cert, k1_key, NULL), IDENTITY_WEAK);
 	CHECK_U64(load(ed_cert, good_key, NULL), IDENTITY_WEAK);
@@ -379,7 +380,7 @@ static void every_date_is_kept(void)
 		1709164800, 1709251199,   1709251200,                       /* 2024-02-29 */
 		2147483647, 2147483648,                                     /* 32-bit time_t ends */
 		2524607999, 2524608000,                                     /* UTCTime ends */
-		4107542399, 4107542400, /* 2100 is no leap year */
+		4107542399, 4107542400, /* 2100 is not a leap year */
 		4294967296, 253402300799,
 	};
 	struct pem_pair p;
@@ -554,7 +555,7 @@ static void make_world(void)
 T_MAIN(T(make_world), T(a_certificate_of_OpenSSL_is_read),
        T(ambiguous_or_invalid_names_are_ignored), T(addresses_beyond_the_maximum_are_ignored),
        T(a_subject_is_printable_and_truncated), T(texts_without_a_certificate_are_refused),
-       T(damaged_certificates_do_no_harm), T(a_wrong_identity_is_refused_with_its_fault),
+       T(damaged_certificates_are_handled_safely), T(a_wrong_identity_is_refused_with_its_fault),
        T(several_CAs_may_be_trusted), T(an_identity_has_the_facts_of_its_certificate),
        T(a_certificate_has_the_parameters_given), T(every_date_is_kept),
        T(impossible_parameters_are_refused), T(all_addresses_fit), T(an_existing_key_is_certified),

@@ -1,5 +1,5 @@
 /*
- * crypto/cipher: published vectors, and that nothing forged or ill-sized passes.
+ * crypto/cipher: published vectors; forged texts and wrong sizes are refused.
  */
 #include "crypto/cipher.h"
 #include "crypto/hex.h"
@@ -8,7 +8,7 @@
 
 #define MAX 128
 
-/* Hex to bytes; gives the number of bytes. */
+/* Decodes hex; returns the number of bytes. */
 static size_t unhex(uint8_t *to, const char *text)
 {
 	size_t n = strlen(text) / 2;
@@ -92,7 +92,7 @@ static void gcm_detects_every_flipped_bit(void)
 		memcpy(data, sealed, sizeof data);
 		data[bit / 8] ^= (uint8_t)(1U << bit % 8);
 		CHECK(!gcm_open(key, 32, nonce, aad, sizeof aad, data, 20));
-		CHECK_MEM(data, nothing, 20); /* no unauthenticated plain text is left */
+		CHECK_MEM(data, nothing, 20); /* unauthenticated plain text is wiped */
 	}
 	for (size_t bit = 0; bit < 8 * sizeof aad; bit++) {
 		uint8_t data[sizeof sealed];
@@ -219,7 +219,7 @@ static void macs_give_the_published_vectors(void)
 	}
 }
 
-/* PSA has 32 key slots in its smaller builds: nothing may be left in them, failures included. */
+/* PSA has 32 key slots in its smaller builds: none may stay in use, even after a failure. */
 static void no_key_slot_is_kept(void)
 {
 	uint8_t key[32] = {0}, iv[16] = {0}, data[32 + GCM_TAG_LEN] = {0};

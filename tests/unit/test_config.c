@@ -1,4 +1,4 @@
-/* proto/config: defaults, every member, and what is wrong told by line, column and path. */
+/* proto/config: defaults, every member, and errors with line, column and path. */
 #include "proto/config/config.h"
 
 #include <stdlib.h>
@@ -41,21 +41,22 @@ static void an_empty_config_has_every_default(void)
 	CHECK_STR(c.control, "");
 	CHECK(!c.allow_lab && !c.export_keys);
 	CHECK_U64(c.n_peers, 0);
-	CHECK(c.defaults.role == ROLE_BOTH && c.defaults.mode == MODE_REQUIRED);
-	CHECK(c.defaults.start == CONFIG_START_CLOSED && c.defaults.encap == ENCAP_TRANSPORT);
-	CHECK(!c.defaults.udp && c.defaults.esn && c.defaults.verify);
+	CHECK(c.defaults.role == ROLE_BOTH && c.defaults.policy.mode == MODE_REQUIRED);
+	CHECK(c.defaults.policy.start == START_CLOSED &&
+	      c.defaults.policy.encap == ENCAP_TRANSPORT);
+	CHECK(!c.defaults.policy.udp && c.defaults.esn && c.defaults.verify);
 	CHECK_U64(c.defaults.window, 1024);
 	CHECK_U64(c.defaults.suites.n, 3);
 	for (int i = 0; i < 3; i++)
 		CHECK_STR(suite_info((enum suite)c.defaults.suites.v[i])->name, suites[i]);
-	CHECK_U64(c.defaults.protects, 1);
-	CHECK_STR(c.defaults.protect[0], "all");
-	CHECK_U64(c.defaults.exempts, 1);
-	CHECK_STR(c.defaults.exempt[0], "icmp");
+	CHECK_U64(c.defaults.policy.protects, 1);
+	CHECK_STR(c.defaults.policy.protect[0], "all");
+	CHECK_U64(c.defaults.policy.exempts, 1);
+	CHECK_STR(c.defaults.policy.exempt[0], "icmp");
 	CHECK_U64(c.defaults.rekey_time_s, 3600);
 	CHECK_U64(c.defaults.rekey_min_interval_ms, 1000);
 	CHECK_U64(c.defaults.hard_time_s, 5400);
-	CHECK_U64(c.defaults.rekey_packets, 0);
+	CHECK_U64(c.defaults.limits.soft_packets, 0);
 	CHECK_U64(c.defaults.switch_ms, 1000);
 	CHECK_U64(c.defaults.drain_ms, 5000);
 	config_free(&c);
@@ -122,23 +123,23 @@ static void every_member_is_read(void)
 	CHECK(p->has_pin && p->pin[0] == 0 && p->pin[31] == 31);
 	CHECK_STR(p->identity, "beta.lab");
 	CHECK_STR(p->ppk, "beta.ppk");
-	CHECK(p->opt.role == ROLE_DIAL && p->opt.mode == MODE_PERMISSIVE);
-	CHECK(p->opt.start == CONFIG_START_SEAMLESS && p->opt.encap == ENCAP_TUNNEL);
-	CHECK(p->opt.udp && !p->opt.esn && !p->opt.verify);
+	CHECK(p->opt.role == ROLE_DIAL && p->opt.policy.mode == MODE_PERMISSIVE);
+	CHECK(p->opt.policy.start == START_SEAMLESS && p->opt.policy.encap == ENCAP_TUNNEL);
+	CHECK(p->opt.policy.udp && !p->opt.esn && !p->opt.verify);
 	CHECK_U64(p->opt.window, 64);
 	CHECK_U64(p->opt.suites.n, 2);
 	CHECK(p->opt.suites.v[0] == SUITE_AES128_SHA1 && p->opt.suites.v[1] == SUITE_AES256GMAC);
-	CHECK_U64(p->opt.protects, 2);
-	CHECK_STR(p->opt.protect[1], "proto/47");
-	CHECK_U64(p->opt.exempts, 1);
-	CHECK_STR(p->opt.exempt[0], "udp/53");
+	CHECK_U64(p->opt.policy.protects, 2);
+	CHECK_STR(p->opt.policy.protect[1], "proto/47");
+	CHECK_U64(p->opt.policy.exempts, 1);
+	CHECK_STR(p->opt.policy.exempt[0], "udp/53");
 	CHECK_U64(p->opt.rekey_time_s, 60);
-	CHECK_U64(p->opt.rekey_bytes, UINT64_C(68719476736));
-	CHECK_U64(p->opt.rekey_packets, UINT64_C(2147483648));
+	CHECK_U64(p->opt.limits.soft_bytes, UINT64_C(68719476736));
+	CHECK_U64(p->opt.limits.soft_packets, UINT64_C(2147483648));
 	CHECK_U64(p->opt.rekey_min_interval_ms, 0);
 	CHECK_U64(p->opt.hard_time_s, 120);
-	CHECK_U64(p->opt.hard_bytes, UINT64_C(68719476737));
-	CHECK_U64(p->opt.hard_packets, UINT64_C(2147483649));
+	CHECK_U64(p->opt.limits.hard_bytes, UINT64_C(68719476737));
+	CHECK_U64(p->opt.limits.hard_packets, UINT64_C(2147483649));
 	CHECK_U64(p->opt.switch_ms, 10);
 	CHECK_U64(p->opt.drain_ms, 20);
 	config_free(&c);
@@ -151,9 +152,9 @@ static void defaults_apply_to_peers_listed_before_them(void)
 		    "\"suites\":[\"aes256gmac\"],\"exempt\":[]}}") == 0);
 	CHECK_U64(c.peers[0].opt.drain_ms, 42);
 	CHECK_U64(c.peers[0].opt.rekey_time_s, 30);
-	CHECK_U64(c.peers[0].opt.rekey_bytes, 7);
+	CHECK_U64(c.peers[0].opt.limits.soft_bytes, 7);
 	CHECK_U64(c.peers[0].opt.suites.n, 1);
-	CHECK_U64(c.peers[0].opt.exempts, 0);
+	CHECK_U64(c.peers[0].opt.policy.exempts, 0);
 	config_free(&c);
 }
 
@@ -169,7 +170,7 @@ static void the_esp_port_follows_the_listen_port(void)
 	config_free(&c);
 }
 
-/* A peer at 192.0.2.1 with these members besides. */
+/* A config with one peer at 192.0.2.1; further members of the peer follow. */
 #define P1 "{\"peers\":[{\"address\":\"192.0.2.1\""
 #define P2 "{\"peers\":[{\"address\":\"192.0.2.1\"},{\"address\":"
 
@@ -211,10 +212,13 @@ static void errors_have_line_column_and_path(void)
 		{"{\"defaults\":{\"address\":\"::1\"}}", "line 1, column 14: defaults: unknown"},
 		{P1 ",\"name\":\"192.0.2.9\"}]}",
 		 "line 1, column 41: peers[0].name: 192.0.2.9 is an address, but not the one of this peer"},
+		{"{\"listen\":\"fe80::1\"}", "line 1, column 11: listen: fe80::1 is a link-local"},
+		{"{\"listen\":\"224.0.0.1\"}", "line 1, column 11: listen: 224.0.0.1 is not a uni"},
+		{"{\"peers\":[{\"address\":\"fe80::1\"}]}",
+		 "line 1, column 22: peers[0].address: fe80::1 is a link-local address"},
 		{P1 ",\"local\":\"::1\"}]}", "line 1, column 42: peers[0].local: not of the same"},
 		{P1 ",\"local\":\"192.0.2.1\"}]}", "line 1, column 42: peers[0].local: the same"},
-		{P1 ",\"local\":\"0.0.0.0\"}]}",
-		 "line 1, column 42: peers[0].local: not a unicast"},
+		{P1 ",\"local\":\"0.0.0.0\"}]}", "line 1, column 42: peers[0].local: "},
 		{P1 ",\"pin\":\"sha256:00\"}]}", "line 1, column 40: peers[0].pin: must be"},
 		{P1 ",\"ppk\":\"\"}]}", "line 1, column 40: peers[0].ppk: must be 1 to"},
 		{P1 ",\"role\":\"dail\"}]}", "line 1, column 41: peers[0].role: must be \"both\""},
@@ -301,7 +305,7 @@ static void peers_are_added_by_address(void)
 	CHECK(config_add_peer(&c, "nobody", &e) == -1);
 	CHECK(e.code == ERR_USAGE);
 	CHECK_U64(c.n_peers, 2);
-	/* One that is taken back leaves room for another. */
+	/* Removing a peer makes room for another. */
 	c.n_peers = 1;
 	CHECK(config_add_peer(&c, "192.0.2.2:99", &e) == 0);
 	CHECK(config_check(&c, &e) == -1);
@@ -335,7 +339,7 @@ static void ten_thousand_peers_are_the_maximum(void)
 	free(text);
 }
 
-static void each_member_says_what_a_change_of_it_does(void)
+static void each_member_states_the_effect_of_its_change(void)
 {
 	static const struct {
 		const char *peer;
@@ -421,7 +425,7 @@ static void options_are_written_as_they_are_read(void)
 	CHECK(config_default_options(&o, &e) == 0);
 	o.window = 64;
 	o.role = ROLE_LISTEN;
-	o.hard_bytes = 9;
+	o.limits.hard_bytes = 9;
 	for (int i = 0; i < 2; i++) {
 		json_begin(&out, text, sizeof text);
 		json_put_open(&out, NULL);
@@ -474,6 +478,6 @@ T_MAIN(T(an_empty_config_has_every_default), T(a_peer_needs_its_address_alone),
        T(every_member_is_read), T(defaults_apply_to_peers_listed_before_them),
        T(the_esp_port_follows_the_listen_port), T(errors_have_line_column_and_path),
        T(one_address_may_have_two_peers_by_local_address), T(peers_are_added_by_address),
-       T(ten_thousand_peers_are_the_maximum), T(each_member_says_what_a_change_of_it_does),
+       T(ten_thousand_peers_are_the_maximum), T(each_member_states_the_effect_of_its_change),
        T(the_first_member_that_needs_a_restart_is_named), T(options_are_written_as_they_are_read),
        T(a_policy_blocks_protected_traffic_that_is_not_exempt))

@@ -1,4 +1,4 @@
-/* proto/ctl: a request is what differs from the verb's defaults, and nothing is guessed. */
+/* proto/wire/ctl: a request contains what differs from the verb's defaults; unknown members are refused. */
 #include "proto/wire/ctl.h"
 
 #include "tests/t.h"
@@ -25,7 +25,7 @@ static void a_short_request_has_the_defaults(void)
 	CHECK_U64(r.parallel, 16);
 }
 
-static void only_what_differs_is_written(void)
+static void only_differences_from_defaults_are_written(void)
 {
 	ctl_request_init(&r, CTL_REKEY);
 	r.all = true;
@@ -69,7 +69,7 @@ static void what_is_written_is_read_back(void)
 	}
 }
 
-static void what_is_wrong_is_told(void)
+static void errors_name_the_member(void)
 {
 	static const struct {
 		const char *text, *cause;
@@ -106,5 +106,5 @@ static void what_is_wrong_is_told(void)
 	}
 }
 
-T_MAIN(T(a_short_request_has_the_defaults), T(only_what_differs_is_written),
-       T(what_is_written_is_read_back), T(what_is_wrong_is_told))
+T_MAIN(T(a_short_request_has_the_defaults), T(only_differences_from_defaults_are_written),
+       T(what_is_written_is_read_back), T(errors_name_the_member))

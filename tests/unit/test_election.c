@@ -1,6 +1,6 @@
 /*
- * proto/election: both hosts elect the same link; equal hellos mean equal pairs and nothing left
- * over; a refusal says what differs on which side.
+ * proto/exchange/election: both hosts elect the same link; equal hellos mean that both have the same
+ * pair in force; a refusal names the difference and its side.
  */
 #include "proto/exchange/election.h"
 #include "tests/t.h"
@@ -9,10 +9,10 @@ static const uint8_t small[PIN_LEN] = {1}, great[PIN_LEN] = {2};
 
 static void both_hosts_elect_the_link_dialled_by_the_smaller_identity(void)
 {
-	/* old dialled by the small one, new by the great one */
+	/* the old link is dialled by the smaller identity, the new one by the greater */
 	CHECK(election_of(small, great, true, false, true) == ELECT_OLD);
 	CHECK(election_of(great, small, false, true, true) == ELECT_OLD);
-	/* and the other way round */
+	/* the reverse */
 	CHECK(election_of(small, great, false, true, true) == ELECT_NEW);
 	CHECK(election_of(great, small, true, false, true) == ELECT_NEW);
 }
@@ -97,10 +97,10 @@ static void any_difference_of_the_pairs_needs_a_new_exchange(void)
 	reset();
 	peer.epoch = peer.last = 0;
 	peer.in.n = peer.out.n = 0;
-	CHECK(compare() == HELLO_DIFFERS); /* it was restarted */
+	CHECK(compare() == HELLO_DIFFERS); /* the peer was restarted */
 	current = (struct pair_state){0};
 	own.sent.epoch = own.sent.last = 0;
-	CHECK(compare() == HELLO_DIFFERS); /* nothing in force on both is no pair */
+	CHECK(compare() == HELLO_DIFFERS); /* neither has a pair in force */
 }
 
 static void an_exchange_that_ended_early_needs_a_new_one(void)
@@ -113,13 +113,13 @@ static void an_exchange_that_ended_early_needs_a_new_one(void)
 	CHECK(compare() == HELLO_DIFFERS);
 	reset();
 	own.sent.last = peer.last = 6;
-	CHECK(compare() == HELLO_DIFFERS); /* one of them may hold an SA of it */
+	CHECK(compare() == HELLO_DIFFERS); /* one of them may still have an SA of it */
 }
 
 static void the_present_pair_is_compared_not_that_of_our_hello(void)
 {
 	reset();
-	own.sent.epoch = 4; /* was sent before another link went on */
+	own.sent.epoch = 4; /* sent before an exchange on another link */
 	own.sent.in.n = own.sent.out.n = 0x999;
 	CHECK(compare() == HELLO_EQUAL);
 }

@@ -1,4 +1,4 @@
-/* proto/err: texts are escaped, cut between characters, and put together from the inside out. */
+/* proto/base/err: texts are escaped and truncated between characters; callers prepend context. */
 #include "proto/base/err.h"
 #include "tests/t.h"
 
@@ -61,7 +61,7 @@ static void causes_are_escaped_once(void)
 	CHECK_STR(e.cause, "b\\x0d: \"a\\x1b[31m\\\\\\x0a\"");
 }
 
-/* Each text, repeated with 0 to 9 letters in front: where it is cut, a whole unit ends. */
+/* Each text, repeated after 0 to 9 letters: it is truncated only at the end of a unit. */
 static void long_causes_are_truncated_between_characters(void)
 {
 	static const struct {
@@ -86,11 +86,11 @@ static void long_causes_are_truncated_between_characters(void)
 			for (int in = 0; in < 2; in++) {
 				if (in == 0) {
 					err_set(&e, ERR_BUG, "%s", text);
-				} else { /* the same again, cut by what comes in front */
+				} else { /* the same, truncated by the context in front */
 					err_set(&e, ERR_BUG, "%s", text + lead);
 					err_in(&e, "%.*s", (int)lead, text);
 					if (unit > 4)
-						unit = 4; /* each \xNN stands for itself now */
+						unit = 4; /* each \xNN is a unit of its own now */
 				}
 				len = strlen(e.cause);
 				CHECK(len < sizeof e.cause);
@@ -112,8 +112,8 @@ static void terminal_control_codes_are_escaped(void)
 		 "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x94\x91"},
 		{"\\", "\\\\"},
 		{"\t\x7f", "\\x09\\x7f"},
-		{"\xc2\x9b", "\\xc2\\x9b"},          /* C1: the other escape */
-		{"\xc2\xa0", "\xc2\xa0"},            /* the first behind C1 */
+		{"\xc2\x9b", "\\xc2\\x9b"},          /* C1: control characters */
+		{"\xc2\xa0", "\xc2\xa0"},            /* the first character after C1 */
 		{"\xe2\x80\xaa", "\\xe2\\x80\\xaa"}, /* U+202A */
 		{"\xe2\x80\xae", "\\xe2\\x80\\xae"}, /* U+202E */
 		{"\xe2\x80\xaf", "\xe2\x80\xaf"},    /* U+202F, a space */
@@ -126,7 +126,7 @@ static void terminal_control_codes_are_escaped(void)
 		{"\xed\xa0\x80", "\\xed\\xa0\\x80"}, /* surrogate */
 		{"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},
 		{"\xf8\x88\x80\x80\x80", "\\xf8\\x88\\x80\\x80\\x80"},
-		{"a\xe2\x82", "a\\xe2\\x82"}, /* cut */
+		{"a\xe2\x82", "a\\xe2\\x82"}, /* truncated */
 		{"\x80z", "\\x80z"},
 	};
 
@@ -162,7 +162,7 @@ static void every_class_has_its_word_and_status(void)
 	for (int i = 0; i < ERR_COUNT; i++) {
 		enum err_code code = (enum err_code)i;
 
-		CHECK(err_exit_status(code) == i); /* today they are the same */
+		CHECK(err_exit_status(code) == i); /* currently the same numbers */
 		CHECK(err_of_word(err_word(code)) == code);
 		CHECK(strlen(err_meaning(code)) > 0);
 	}

@@ -1,5 +1,5 @@
 /*
- * proto/esp: published packets byte by byte, every suite there and back, and nothing forged.
+ * proto/esp: published packets byte by byte; every suite seals and opens; forged packets are refused.
  */
 #include "proto/esp/esp.h"
 #include "crypto/cipher.h"
@@ -34,9 +34,9 @@ static uint64_t be(const uint8_t *p, size_t n)
 }
 
 /*
- * Whole packets, SPI to ICV, whose number's high half stands beside them. Those of the draft
- * (McGrew, 2009) are published; "openssl" marks what was computed once with the openssl command
- * (enc, dgst -mac HMAC, mac GMAC), from a payload padded by hand.
+ * Complete packets from SPI to ICV, and the high half of their sequence number. Those of the draft
+ * (McGrew, 2009) are published; those marked "openssl" were computed with the openssl command (enc,
+ * dgst -mac HMAC, mac GMAC) from a payload padded by hand.
  */
 static const struct packet_row {
 	const char *source;
@@ -124,7 +124,7 @@ static struct esp_in inbound_of(const struct packet_row *r)
 	struct esp_in in = {.suite = r->suite, .key = key_of(r->key)};
 
 	replay_init(&in.replay, 64, r->esn, words);
-	in.replay.top = r->seq - 1; /* as if all before it had come */
+	in.replay.top = r->seq - 1; /* as if all earlier packets had arrived */
 	return in;
 }
 
@@ -149,12 +149,12 @@ static void published_packets_open(void)
 			continue;
 		}
 		CHECK_U64(in.replay.top, r->seq);
-		if (next == 4 && len > 0) /* IPv4 inside: its own length is the payload's */
+		if (next == 4 && len > 0) /* the inner IPv4 header has the length of the payload */
 			CHECK(payload[0] >> 4 == 4 && be(payload + 2, 2) == len);
 	}
 }
 
-/* With the IV fixed, sealing what came out gives the same bytes again. CBC draws its IV. */
+/* With a fixed IV, sealing the opened payload gives the same bytes. CBC chooses a random IV. */
 static void published_packets_are_made(void)
 {
 	unsigned made = 0;
@@ -184,7 +184,7 @@ static void published_packets_are_made(void)
 	CHECK_U64(made, 12);
 }
 
-/* RFC 3602 section 4: an ICMP echo request, as it stands in the RFC before encryption. */
+/* RFC 3602 section 4: an ICMP echo request, as the RFC has it before encryption. */
 static void rfc_3602_gives_the_echo_request(void)
 {
 	static const char echo[] = "08000ebda70a00008e9c083db95b070008090a0b0c0d0e0f10111213141516"
@@ -207,7 +207,7 @@ static void rfc_3602_gives_the_echo_request(void)
 	CHECK_MEM(payload, want, 64);
 }
 
-/* A pair of ends with a fresh key. */
+/* Both ends of an SA, with a new key. */
 static void make_ends(struct esp_out *out, struct esp_in *in, enum suite suite, bool esn)
 {
 	memset(out, 0, sizeof *out);
@@ -234,7 +234,7 @@ static void every_suite_seals_and_opens_every_length(void)
 			struct esp_in in;
 
 			make_ends(&out, &in, (enum suite)s, esn != 0);
-			if (esn != 0) /* across the change of the high half */
+			if (esn != 0) /* crosses a change of the high half */
 				out.seq = in.replay.top = (UINT64_C(4) << 32) - 40;
 			for (size_t l = 0; l < 80; l++) {
 				size_t send = l < 70 ? l : 8 * l - 40;
@@ -274,14 +274,14 @@ static void every_changed_bit_is_detected(void)
 				memcpy(packet, sealed, n);
 				packet[bit / 8] ^= (uint8_t)(0x80u >> bit % 8);
 				f = esp_open(&in, packet, n, &next, &payload, &len);
-				/* A number far off is refused before the ICV is looked at. */
+				/* A number outside the window is refused before the ICV is checked. */
 				if (!CHECK(f == ESP_INTEGRITY || f == ESP_REPLAYED))
 					NOTE("%s, esn %d, bit %zu", suite_info((enum suite)s)->name,
 					     esn, bit);
 			}
 			CHECK_U64(in.replay.top, 0); /* forgeries do not move the window */
 			memcpy(packet, sealed, n);
-			if (esn != 0) { /* the half that is not in the packet */
+			if (esn != 0) { /* the high half, which is not in the packet */
 				in.replay.top = UINT64_C(1) << 32;
 				CHECK(esp_open(&in, packet, n, &next, &payload, &len) ==
 				      ESP_INTEGRITY);
@@ -400,7 +400,7 @@ static void too_long_a_payload_is_refused(void)
 	CHECK(n <= MAX);
 }
 
-/* Puts another 4-byte body into a GCM packet, as only its sender can. */
+/* Replaces the 4-byte body of a GCM packet, with a valid ICV. */
 static void reseal(const struct esp_out *out, uint8_t *packet, const uint8_t body[4])
 {
 	size_t len;

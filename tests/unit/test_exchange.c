@@ -1,9 +1,9 @@
 /*
  * proto/exchange: each row of the table is taken; any other pair of state and event changes
- * nothing, or ends as the undo table says; what each message must not say.
+ * nothing, or ends as the undo table says; invalid messages are refused.
  *
- * Two machines, `lead` and `follow`, are driven by hand. The messages that they sent last are kept
- * by kind, so that any can be given again, changed, or to the wrong one.
+ * The tests drive two machines, `lead` and `follow`. The last message of each kind is kept: a test
+ * can repeat it, change it, or give it to the wrong machine.
  */
 #include "proto/exchange/exchange.h"
 #include "crypto/random.h"
@@ -30,11 +30,13 @@ static struct sent sent[MSG_COUNT];
 
 static struct exchange_config config(void)
 {
-	struct exchange_config c = {.suites = DEFAULT_SUITES,
-				    .lifetime_s = 3600,
-				    .window = 64,
-				    .esn = true};
+	struct exchange_config c;
 
+	memset(&c, 0, sizeof c); /* the padding too: tests compare with memcmp() */
+	c.suites = DEFAULT_SUITES;
+	c.lifetime_s = 3600;
+	c.window = 64;
+	c.esn = true;
 	return c;
 }
 
@@ -101,7 +103,7 @@ static void give(struct exchange *x, enum msg_type type)
 	step(x, &ev);
 }
 
-/* A message that nobody has sent. */
+/* A message that neither machine has sent. */
 static void write_message(const struct msg *m)
 {
 	struct sent *s = &sent[m->type];
@@ -142,7 +144,7 @@ static bool follows(enum xstate s)
 	return s >= XS_F_RESERVING;
 }
 
-/* Two new machines, run until one of them is in state s; which one? */
+/* Runs two new machines until one of them is in state s. Returns that one. */
 static struct exchange *reach(enum xstate s)
 {
 	struct exchange *x = follows(s) ? &follow : &lead;
@@ -176,7 +178,7 @@ static struct exchange *reach(enum xstate s)
 	return x;
 }
 
-/* The whole exchange. */
+/* Runs a complete exchange. */
 static void pair_up(void)
 {
 	reach(XS_F_ACTIVATING);
@@ -185,7 +187,7 @@ static void pair_up(void)
 	CHECK(lead.state == XS_IDLE && follow.state == XS_IDLE);
 }
 
-/* "REMOVE, SEND reject(tag), END(tag)": what the last step asked for. */
+/* The actions of the last step: "REMOVE, SEND reject(tag), END(tag)". */
 static const char *actions(void)
 {
 	static char text[400];
@@ -216,7 +218,7 @@ static const char *actions(void)
 
 /* ---- the table ------------------------------------------------------------------------- */
 
-/* A well-formed event of each kind that would fit the machine's running exchange. */
+/* Feeds a well-formed event of this kind that fits the running exchange of the machine. */
 static void feed(struct exchange *x, enum xevent_kind kind)
 {
 	struct msg m = {.type = MSG_DONE};
@@ -229,7 +231,7 @@ static void feed(struct exchange *x, enum xevent_kind kind)
 	case XE_ANSWER:
 	case XE_CONFIRM:
 	case XE_OFFER:
-		/* one that was really sent, by machines that are put back afterwards */
+		/* a message of a real exchange; the machines are restored afterwards */
 		if (kind != XE_OFFER || x->state == XS_IDLE) {
 			struct sent keep = sent[MSG_ANSWER];
 
@@ -314,7 +316,7 @@ static void each_row_is_taken_and_does_what_it_says(void)
 	CHECK_U64(rows, 13);
 }
 
-/* What the undo table is to be, told a second time. */
+/* The expected undo table. */
 static const struct {
 	const char *lost, *late, *failed, *unknown;
 } ends[XS_COUNT] = {
@@ -386,7 +388,7 @@ static void another_xid_changes_nothing_in_any_state(void)
 			struct exchange *x, before;
 			struct msg m;
 
-			pair_up(); /* leaves all messages behind */
+			pair_up(); /* fills in the messages */
 			write_reject(XID, FAULT_SYSTEM, "no", 0);
 			m = sent[types[i]].msg;
 			x = reach((enum xstate)s);
@@ -413,7 +415,7 @@ static void another_xid_changes_nothing_in_any_state(void)
 		}
 }
 
-/* ---- what a good exchange gives -------------------------------------------------------- */
+/* ---- results of an exchange -------------------------------------------------------- */
 
 static void both_ends_get_the_same_keys_in_opposite_directions(void)
 {
@@ -440,7 +442,7 @@ static void both_ends_get_the_same_keys_in_opposite_directions(void)
 	CHECK(secret_equal(&lead_probe, &follow_probe));
 	CHECK(spi_equal(lead_in.spi, follow_out.spi) && lead_in.spi.n == LEADER_SPI);
 	CHECK(spi_equal(lead_out.spi, follow_in.spi) && lead_out.spi.n == FOLLOWER_SPI);
-	CHECK(lead_in.said == follow_out.said && lead_in.said != 0);
+	CHECK(lead_in.qm_sa_id == follow_out.qm_sa_id && lead_in.qm_sa_id != 0);
 	CHECK(lead_in.lifetime_s == 3600 && follow_in.lifetime_s == 3600);
 	CHECK(lead_in.esn && follow_in.esn && lead_in.epoch == 1 && follow_out.epoch == 1);
 	CHECK(lead_in.suite == SUITE_AES256GCM16 && follow_in.suite == SUITE_AES256GCM16);
@@ -453,7 +455,7 @@ static void both_ends_get_the_same_keys_in_opposite_directions(void)
 	CHECK(lead.reason == REASON_REQUEST && follow.reason == REASON_REQUEST);
 }
 
-/* The machine feeds keysched with what docs/protocol.md says, in the right places. */
+/* The machine passes the inputs of docs/protocol.md to the key schedule. */
 static void the_keys_are_those_of_the_key_schedule(void)
 {
 	struct key_context c = {.exporter = &exporter,
@@ -464,7 +466,7 @@ static void the_keys_are_those_of_the_key_schedule(void)
 				.follower_spi = {FOLLOWER_SPI},
 				.esn = true};
 	struct secret prk, down, up;
-	uint32_t said;
+	uint32_t qm_sa_id;
 
 	memcpy(c.leader_id, lead_id, PIN_LEN);
 	memcpy(c.follower_id, follow_id, PIN_LEN);
@@ -472,9 +474,9 @@ static void the_keys_are_those_of_the_key_schedule(void)
 	CHECK(keysched_extract(&c, &lead_share, &follow_share, &prk));
 	CHECK(keysched_sa(&c, &prk, LEADER_TO_FOLLOWER, &down));
 	CHECK(keysched_sa(&c, &prk, FOLLOWER_TO_LEADER, &up));
-	CHECK(keysched_said(&c, &prk, &said));
+	CHECK(keysched_qm_sa_id(&c, &prk, &qm_sa_id));
 	CHECK(secret_equal(&lead.sa_out.key, &down) && secret_equal(&lead.sa_in.key, &up));
-	CHECK_U64(lead.sa_out.said, said);
+	CHECK_U64(lead.sa_out.qm_sa_id, qm_sa_id);
 	reach(XS_F_ACTIVATING);
 	CHECK(secret_equal(&follow.sa_out.key, &up));
 }
@@ -516,12 +518,12 @@ static void no_secret_is_left_after_any_end(void)
 				     xevent_name(enders[i]));
 		}
 	reach(XS_L_CONFIRMED);
-	CHECK(holds_no_secret(&lead)); /* nothing is derived from here on */
+	CHECK(holds_no_secret(&lead)); /* from here on, no key is derived */
 	xactions_wipe(&out);
 	CHECK(all_zero(&out, sizeof out));
 }
 
-static void keys_are_there_for_one_step_only(void)
+static void keys_exist_during_one_step_only(void)
 {
 	SECRET(waits);
 
@@ -540,7 +542,7 @@ static void keys_are_there_for_one_step_only(void)
 	CHECK(secret_equal(&follow.sa_out.key, &waits)); /* one SA, one key */
 }
 
-static void the_follower_takes_the_smaller_of_what_both_want(void)
+static void the_follower_takes_the_smaller_values(void)
 {
 	struct exchange_config c = config();
 
@@ -555,7 +557,7 @@ static void the_follower_takes_the_smaller_of_what_both_want(void)
 	ok_spi(&lead, LEADER_SPI);
 	give(&follow, MSG_OFFER);
 	ok_spi(&follow, FOLLOWER_SPI);
-	CHECK(follow.sa_in.suite == SUITE_AES128GCM16); /* the leader's order counts */
+	CHECK(follow.sa_in.suite == SUITE_AES128GCM16); /* the order of the leader decides */
 	CHECK(follow.sa_in.lifetime_s == 600 && !follow.sa_in.esn);
 	ok_spi(&follow, 0);
 	give(&lead, MSG_ANSWER);
@@ -603,7 +605,7 @@ static void a_ppk_that_differs_ends_with_a_wrong_tag(void)
 
 /* ---- epochs ---------------------------------------------------------------------------- */
 
-static void a_new_epoch_is_greater_than_all_that_either_has_seen(void)
+static void a_new_epoch_exceeds_all_epochs_of_both_hosts(void)
 {
 	both_new();
 	start(&lead, 41);
@@ -625,20 +627,20 @@ static void no_epoch_follows_the_greatest(void)
 	CHECK(lead.state == XS_IDLE && lead.last == 0);
 }
 
-static void an_old_epoch_is_told_so_and_changes_nothing(void)
+static void an_old_epoch_is_rejected_and_changes_nothing(void)
 {
 	struct exchange before;
 
 	pair_up();
 	forget_scratch(&follow);
 	before = follow;
-	give(&follow, MSG_OFFER); /* again, when it is over */
+	give(&follow, MSG_OFFER); /* repeated after its end */
 	CHECK_STR(actions(), "SEND reject(epoch)");
 	CHECK_U64(sent[MSG_REJECT].msg.u.reject.epoch, 1);
 	CHECK(memcmp(&before, &follow, sizeof before) == 0);
 }
 
-static void a_leader_learns_the_epoch_that_a_reject_tells(void)
+static void a_leader_learns_the_epoch_from_a_reject(void)
 {
 	reach(XS_L_OFFERED);
 	write_reject(XID, FAULT_EPOCH, "", 99);
@@ -658,7 +660,7 @@ static void a_refused_offer_cannot_be_replayed(void)
 	ev.spi_in_use = true;
 	step(&follow, &ev);
 	CHECK_STR(actions(), "SEND reject(spi), END(spi)");
-	ev.spi_in_use = false; /* the old SA went away meanwhile */
+	ev.spi_in_use = false; /* the old SA has been removed since */
 	step(&follow, &ev);
 	CHECK_STR(actions(), "SEND reject(epoch)");
 	CHECK(follow.state == XS_IDLE);
@@ -666,7 +668,7 @@ static void a_refused_offer_cannot_be_replayed(void)
 
 /* ---- offers that are refused ----------------------------------------------------------- */
 
-static void an_offer_while_busy_is_told_so(void)
+static void an_offer_while_busy_is_rejected(void)
 {
 	struct msg m;
 
@@ -675,7 +677,7 @@ static void an_offer_while_busy_is_told_so(void)
 
 		reach(state);
 		m = sent[MSG_OFFER].msg;
-		give(&follow, MSG_OFFER); /* byte by byte the running one */
+		give(&follow, MSG_OFFER); /* identical to that of the running exchange */
 		CHECK_STR(actions(), "");
 		m.u.offer.xid++;
 		m.u.offer.epoch++;
@@ -684,7 +686,7 @@ static void an_offer_while_busy_is_told_so(void)
 		CHECK_STR(actions(), "SEND reject(busy)");
 		CHECK(follow.state == state);
 		give(&follow, MSG_OFFER);
-		CHECK_STR(actions(), "SEND reject(epoch)"); /* judged once */
+		CHECK_STR(actions(), "SEND reject(epoch)"); /* rejected once */
 		CHECK(follow.state == state);
 	}
 }
@@ -708,7 +710,7 @@ static void an_offer_to_the_leader_closes_the_link_and_changes_no_sa(void)
 	CHECK_STR(actions(), "RESERVE");
 }
 
-static void our_own_offer_come_back_changes_nothing(void)
+static void our_own_offer_reflected_changes_nothing(void)
 {
 	for (unsigned s = XS_L_OFFERED; s <= XS_L_CONFIRMED; s++) {
 		reach((enum xstate)s);
@@ -718,7 +720,7 @@ static void our_own_offer_come_back_changes_nothing(void)
 	}
 }
 
-static void offers_that_cannot_be_met_are_refused_with_the_reason(void)
+static void unacceptable_offers_are_refused_with_the_reason(void)
 {
 	struct exchange_config none = config();
 	struct xevent ev;
@@ -744,7 +746,7 @@ static void offers_that_cannot_be_met_are_refused_with_the_reason(void)
 
 	reach(XS_L_OFFERED);
 	ev = event_of(&sent[MSG_OFFER]);
-	ev.share = &lead_share; /* our own: a reflection, or a dead generator */
+	ev.share = &lead_share; /* our own: a reflection, or a broken random generator */
 	step(&follow, &ev);
 	CHECK_STR(actions(), "SEND reject(protocol), END(protocol)");
 
@@ -855,7 +857,7 @@ static void an_answer_must_keep_to_the_offer_and_have_the_right_tag(void)
 	CHECK_STR(actions(), "NO_TIMER, REMOVE, SEND reject(spi), END(spi)");
 }
 
-static void esn_is_not_taken_when_it_was_not_offered(void)
+static void esn_is_not_accepted_unless_it_was_offered(void)
 {
 	struct exchange_config c = config();
 	struct msg m;
@@ -876,7 +878,7 @@ static void esn_is_not_taken_when_it_was_not_offered(void)
 	CHECK_STR(actions(), "NO_TIMER, REMOVE, SEND reject(protocol), END(protocol)");
 }
 
-static void a_wrong_confirm_holds_the_inbound_and_the_leader_steps_back(void)
+static void a_wrong_confirm_keeps_the_inbound_sa(void)
 {
 	struct msg m;
 
@@ -943,7 +945,7 @@ static void without_a_link_or_as_follower_nothing_begins(void)
 	CHECK(follow.state == XS_IDLE && follow.last == 0);
 }
 
-static void names_are_there_for_every_state_event_and_action(void)
+static void every_state_event_and_action_has_a_name(void)
 {
 	for (int i = 0; i < XS_COUNT; i++)
 		CHECK(strcmp(xstate_name((enum xstate)i), "?") != 0);
@@ -960,21 +962,17 @@ T_MAIN(T(each_row_is_taken_and_does_what_it_says),
        T(another_xid_changes_nothing_in_any_state),
        T(both_ends_get_the_same_keys_in_opposite_directions),
        T(the_keys_are_those_of_the_key_schedule), T(no_secret_is_left_after_any_end),
-       T(keys_are_there_for_one_step_only), T(the_follower_takes_the_smaller_of_what_both_want),
+       T(keys_exist_during_one_step_only), T(the_follower_takes_the_smaller_values),
        T(new_options_do_not_touch_the_running_exchange),
-       T(a_ppk_that_differs_ends_with_a_wrong_tag),
-       T(a_new_epoch_is_greater_than_all_that_either_has_seen), T(no_epoch_follows_the_greatest),
-       T(an_old_epoch_is_told_so_and_changes_nothing),
-       T(a_leader_learns_the_epoch_that_a_reject_tells), T(a_refused_offer_cannot_be_replayed),
-       T(an_offer_while_busy_is_told_so),
+       T(a_ppk_that_differs_ends_with_a_wrong_tag), T(a_new_epoch_exceeds_all_epochs_of_both_hosts),
+       T(no_epoch_follows_the_greatest), T(an_old_epoch_is_rejected_and_changes_nothing),
+       T(a_leader_learns_the_epoch_from_a_reject), T(a_refused_offer_cannot_be_replayed),
+       T(an_offer_while_busy_is_rejected),
        T(an_offer_to_the_leader_closes_the_link_and_changes_no_sa),
-       T(our_own_offer_come_back_changes_nothing),
-       T(offers_that_cannot_be_met_are_refused_with_the_reason),
-       T(reserved_and_equal_spis_are_refused),
+       T(our_own_offer_reflected_changes_nothing),
+       T(unacceptable_offers_are_refused_with_the_reason), T(reserved_and_equal_spis_are_refused),
        T(an_answer_must_keep_to_the_offer_and_have_the_right_tag),
-       T(esn_is_not_taken_when_it_was_not_offered),
-       T(a_wrong_confirm_holds_the_inbound_and_the_leader_steps_back),
+       T(esn_is_not_accepted_unless_it_was_offered), T(a_wrong_confirm_keeps_the_inbound_sa),
        T(a_lost_confirm_leaves_the_new_pair_in_force),
        T(forgetting_leaves_nothing_in_force_but_the_last_epoch),
-       T(without_a_link_or_as_follower_nothing_begins),
-       T(names_are_there_for_every_state_event_and_action))
+       T(without_a_link_or_as_follower_nothing_begins), T(every_state_event_and_action_has_a_name))

@@ -55,7 +55,7 @@ static void the_document_has_the_table_of_states(void)
 	free(text);
 }
 
-/* The line of the document that begins so, with its NUL. */
+/* Finds the line of the document that begins with this text. */
 static bool find_line(const char *text, const char *begin, char *line, size_t size)
 {
 	const char *at = text != NULL ? strstr(text, begin) : NULL;
@@ -93,8 +93,8 @@ static void check_tag(const struct key_context *c, enum tag_role role, const cha
 	CHECK_MEM(tag, want, TAG_LEN);
 }
 
-/* What is decoded from the document is encoded to the same bytes, and the tags are right. */
-static void the_documents_exchange_is_ours(void)
+/* Decoding and encoding a message of the document gives the same bytes, and the tags are correct. */
+static void the_example_of_the_document_is_reproduced(void)
 {
 	static const char *const begins[] = {"{\"type\":\"offer\",\"xid\":\"01",
 					     "{\"type\":\"answer\",\"xid\":\"01",
@@ -134,7 +134,7 @@ free_text:
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {T(the_document_has_the_table_of_states),
-					      T(the_documents_exchange_is_ours)};
+					      T(the_example_of_the_document_is_reproduced)};
 	char table[4096];
 
 	if (argc > 1 && strcmp(argv[1], "--print") == 0) {

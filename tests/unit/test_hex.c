@@ -1,5 +1,5 @@
 /*
- * crypto/hex: every byte there and back, and nothing but lower-case digits.
+ * crypto/hex: every byte is encoded and decoded; only lower-case digits are accepted.
  */
 #include "crypto/hex.h"
 #include "tests/t.h"

@@ -111,7 +111,7 @@ static void hkdf_gives_the_vectors_of_RFC_5869(void)
 		 "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
 		 "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b88718"
 		 "5865"},
-		/* A.2 with salt, key and output cut to 64 bytes; calculated with Python's hmac */
+		/* A.2 with salt, key and output of 64 bytes; calculated with Python's hmac */
 		{filled(0, 1, 64), filled(0x60, 1, 64), 0xb0, 80, 64,
 		 "3b6c356f78054886539884cdc05c77b7ba5a1a64c6c05557d32a549654a7f963",
 		 "016ce7875fed0b9e12c3ea362e14f6f147e332bc330d9a6fe2a768879160f4ea7ffe953dccca3083"

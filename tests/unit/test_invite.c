@@ -1,4 +1,4 @@
-/* proto/invite: tokens are read back or refused whole, proofs fit one session and one sender. */
+/* proto/wire/invite: tokens are read back or refused; a proof is valid for one session and one sender. */
 #include "proto/wire/invite.h"
 
 #include "crypto/hex.h"
@@ -91,7 +91,7 @@ static void a_proof_is_valid_for_one_session_and_one_sender(void)
 	x = m;
 	x.name[0] = 'z';
 	CHECK(!invite_proven(&x, &b));
-	/* Without a secret nothing is proven. */
+	/* An empty secret proves nothing. */
 	secret_wipe(&guess);
 	CHECK(!invite_prove(&x, &(struct invite_bind){&guess, &exporter, i.pin, joiner}));
 }

@@ -1,5 +1,5 @@
 /*
- * proto/keysched: the vectors of docs/protocol.md, and that every input counts.
+ * proto/exchange/keysched: the vectors of docs/protocol.md; every input changes the output.
  *
  * The expected values come from tests/unit/vectors_keysched.py, which has its own HKDF.
  */
@@ -135,11 +135,11 @@ static void said_tags_and_probe_key_are_those_of_the_vectors(void)
 {
 	uint8_t tag[TAG_LEN];
 	struct secret key;
-	uint32_t said;
+	uint32_t qm_sa_id;
 
 	reset();
-	CHECK(keysched_said(&c, &prk, &said));
-	CHECK_U64(said, 0xd0eb3cc5);
+	CHECK(keysched_qm_sa_id(&c, &prk, &qm_sa_id));
+	CHECK_U64(qm_sa_id, 0xd0eb3cc5);
 	CHECK(make_tag(TAG_FOLLOWER, tag));
 	check_bytes(tag, TAG_LEN,
 		    "0483166012c1d004a76135c191c4559e80089c075abf904c199661e87a3190ed");
@@ -169,7 +169,7 @@ static void ppk_checks_are_those_of_the_vectors_and_differ_by_role(void)
 	CHECK(!bytes_equal(client, server, TAG_LEN));
 }
 
-/* All that may be derived from one context, side by side. */
+/* All outputs that one context gives. */
 struct derived {
 	struct secret down, up, probe;
 	uint8_t answer_tag[TAG_LEN], confirm_tag[TAG_LEN];
@@ -267,7 +267,7 @@ static void the_choices_and_both_spis_are_bound_into_keys_or_tags(void)
 	derive(&a);
 	c.leader_spi.n++;
 	derive(&b);
-	CHECK(secret_equal(&a.down, &b.down)); /* an SA is bound to its own SPI */
+	CHECK(secret_equal(&a.down, &b.down)); /* an SA is bound to its SPI */
 	CHECK(!secret_equal(&a.up, &b.up));
 	CHECK(!bytes_equal(a.answer_tag, b.answer_tag, TAG_LEN));
 	reset();

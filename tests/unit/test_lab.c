@@ -1,5 +1,5 @@
-/* proto/lab and proto/bundle: pairs from names and groups, whose option counts, and what is wrong
- * told by line, column and path; what is written is read back. */
+/* proto/config/lab and bundle: pairs from names and groups, precedence of options, errors with line,
+ * column and path; written configs and bundles are read back. */
 #include "proto/config/bundle.h"
 
 #include <stdlib.h>
@@ -50,7 +50,7 @@ static void groups_make_stars_and_meshes(void)
 	CHECK_U64(lab.n_pairs, 1);
 	CHECK(lab_find_pair(&lab, 1, 2) != NULL);
 	lab_free(&lab);
-	/* A host that is on both sides is no pair with itself. */
+	/* A host on both sides is not paired with itself. */
 	CHECK(parse("{" HOSTS ",\"pairs\":[[\"a\",\"all\"]]}") == 0);
 	CHECK_U64(lab.n_pairs, 2);
 	lab_free(&lab);
@@ -74,7 +74,7 @@ static void options_of_a_pair_override_those_of_host_and_lab(void)
 	CHECK_U64(p->opt_a.drain_ms, 9);
 	CHECK_U64(p->opt_b.drain_ms, 9);
 	CHECK_U64(p->opt_a.rekey_time_s, 60);
-	CHECK_U64(p->opt_a.rekey_bytes, 5);
+	CHECK_U64(p->opt_a.limits.soft_bytes, 5);
 	lab_free(&lab);
 }
 
@@ -207,7 +207,7 @@ static void a_bundle_is_read_back(void)
 	CHECK_STR(b.ca, "-----BEGIN CA-----\n");
 	CHECK_U64(b.cfg.n_peers, 2);
 	bundle_wipe(&b);
-	/* Cut anywhere, it is refused, and nothing of it stays. */
+	/* A truncated bundle is refused, and nothing of it is kept. */
 	for (size_t cut = 0; cut < n; cut += 7)
 		CHECK(bundle_parse(&b, text, cut, &e) < 0 && b.key[0] == '\0');
 	CHECK(bundle_parse(&b, "{\"schema\":\"sapair.bundle/2\"}", 28, &e) < 0);

@@ -1,6 +1,6 @@
 /*
- * proto/msg: one text for each message, every member with its range; what is not exactly so is
- * refused, says why, and leaves nothing behind.
+ * proto/wire/msg: each message has one text, each member a range; anything else is refused with a
+ * reason, and leaves no data in the struct.
  */
 #include "proto/wire/msg.h"
 #include "tests/t.h"
@@ -11,7 +11,7 @@
 static struct msg m;
 static struct err e;
 
-/* A good text of every message, as msg_encode() writes it; some in two forms. */
+/* A valid text of every message, as msg_encode() writes it; some in two forms. */
 static const char *const good[] = {
 	"{\"type\":\"hello\",\"version\":1,\"instance\":\"000102030405060708090a0b0c0d0e0f\","
 	"\"agent\":\"sapair/0.1.0\",\"name\":\"alpha\",\"local\":\"192.0.2.1\","
@@ -109,7 +109,7 @@ static void members_are_stored_in_their_fields(void)
 	CHECK(decode(good[11]) == 0 && m.u.report.has_counts && m.u.report.in_packets == 5);
 }
 
-/* Replaces the first `from` in a good text. */
+/* Replaces the first `from` in a valid text. */
 static const char *changed(size_t which, const char *from, const char *to)
 {
 	static char text[4096];
@@ -229,7 +229,8 @@ static void bytes_around_the_object_and_deep_nesting_are_refused(void)
 	CHECK(decode("{\"type\":\"done\",\"xid\":\"" XID "\",\"xid\":\"" XID "\"}") == -1);
 	CHECK(decode("{\"type\":\"done\",\"type\":\"done\",\"xid\":\"" XID "\"}") == -1);
 	CHECK(decode("{\"type\":\"bye\",\"reason\":[[[[\"duplicate\"]]]]}") == -1);
-	CHECK(decode(" {\"type\" : \"done\",\"xid\":\"" XID "\"} ") == 0); /* white space is JSON */
+	CHECK(decode(" {\"type\" : \"done\",\"xid\":\"" XID "\"} ") ==
+	      0); /* white space is allowed */
 }
 
 static void truncated_messages_are_refused(void)
@@ -286,7 +287,7 @@ static void the_tag_of_an_encoded_answer_can_be_set(void)
 	CHECK_MEM(m.u.answer.tag, tag, TAG_LEN);
 }
 
-static void what_does_not_fit_is_not_written_at_all(void)
+static void a_message_that_does_not_fit_is_not_written(void)
 {
 	char out[2048];
 
@@ -338,8 +339,8 @@ static void the_longest_messages_fit_into_their_buffers(void)
 	CHECK(msg_encode(&m, out, 2048) > 0);
 }
 
-/* Any single byte changed: refused, or read and written without harm. */
-static void changed_bytes_never_break_anything(void)
+/* A text with one changed byte is refused, or decoded and encoded without errors of memory. */
+static void changed_bytes_are_handled_safely(void)
 {
 	char text[2048], out[FRAME_MAX + 1];
 
@@ -380,5 +381,6 @@ T_MAIN(T(every_message_decodes_and_encodes_to_the_same_bytes),
        T(wrong_members_are_refused_with_their_name_and_reason),
        T(bytes_around_the_object_and_deep_nesting_are_refused), T(truncated_messages_are_refused),
        T(an_answer_ends_with_its_tag_in_one_form_only), T(the_tag_of_an_encoded_answer_can_be_set),
-       T(what_does_not_fit_is_not_written_at_all), T(the_longest_messages_fit_into_their_buffers),
-       T(changed_bytes_never_break_anything), T(every_fault_and_reason_has_a_word_and_a_text))
+       T(a_message_that_does_not_fit_is_not_written),
+       T(the_longest_messages_fit_into_their_buffers), T(changed_bytes_are_handled_safely),
+       T(every_fault_and_reason_has_a_word_and_a_text))

@@ -1,5 +1,5 @@
 /*
- * proto/probe: what is made is read back; one changed bit anywhere is noticed.
+ * proto/exchange/probe: a probe is read back; any changed bit is detected.
  */
 #include "proto/exchange/probe.h"
 #include "crypto/hex.h"

@@ -1,5 +1,5 @@
 /*
- * crypto/random: that bytes come, come anew, and fill exactly what was asked for.
+ * crypto/random: the bytes differ on each call and fill exactly the requested length.
  */
 #include "crypto/random.h"
 #include "tests/t.h"
@@ -35,7 +35,7 @@ static void a_large_request_is_filled(void)
 	random_bytes(big, sizeof big);
 	for (size_t i = 0; i < sizeof big; i++)
 		zeros += big[i] == 0;
-	CHECK(zeros < 600); /* 273 are to be expected */
+	CHECK(zeros < 600); /* 273 are expected */
 	CHECK(random_callback(NULL, big, 10) == 0);
 }
 

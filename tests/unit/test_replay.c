@@ -1,5 +1,5 @@
 /*
- * proto/replay: the cases of RFC 4303 appendix A, and any order of packets against a plain set.
+ * proto/esp/replay: the cases of RFC 4303 appendix A; any order of packets, compared with a plain set.
  */
 #include "proto/esp/replay.h"
 #include "tests/t.h"
@@ -24,13 +24,13 @@ static void windows_are_rounded_and_bounded(void)
 	}
 }
 
-/* A2.1 and A2.2: which high half a low half gets, by where the window stands. */
+/* A2.1 and A2.2: the high half is inferred from the low half and the position of the window. */
 static void the_high_half_is_inferred(void)
 {
 	static const struct {
 		uint64_t top;
 		uint32_t window, low;
-		bool accepted; /* nothing but top was seen */
+		bool accepted; /* only top was seen */
 		uint64_t seq;
 	} rows[] = {
 		/* before the first packet */
@@ -45,13 +45,14 @@ static void the_high_half_is_inferred(void)
 		{HIGH(5) | 1000, 64, 1000, false, 0},
 		{HIGH(5) | 1000, 64, 999, true, HIGH(5) | 999},
 		{HIGH(5) | 1000, 64, 937, true, HIGH(5) | 937}, /* the oldest in the window */
-		{HIGH(5) | 1000, 64, 936, true, HIGH(6) | 936}, /* left of it: of the next half */
+		{HIGH(5) | 1000, 64, 936, true,
+		 HIGH(6) | 936}, /* below the window: of the next half */
 		{HIGH(5) | 1000, 64, 0, true, HIGH(6)},
 		{HIGH(5) | 1000, 64, UINT32_MAX, true, HIGH(5) | UINT32_MAX},
 		{HIGH(5) | UINT32_MAX, 64, 0, true, HIGH(6)},
 		{HIGH(5) | UINT32_MAX, 64, UINT32_MAX - 63, true, HIGH(5) | (UINT32_MAX - 63)},
 		{HIGH(5) | UINT32_MAX, 64, UINT32_MAX - 64, true, HIGH(6) | (UINT32_MAX - 64)},
-		/* the boundary of the two cases: top is the last of the window's own length */
+		/* the boundary of both cases: top equals the size of the window less one */
 		{HIGH(5) | 63, 64, 0, true, HIGH(5)},
 		{HIGH(5) | 63, 64, UINT32_MAX, true, HIGH(5) | UINT32_MAX},
 		{HIGH(5) | 62, 64, UINT32_MAX, true, HIGH(4) | UINT32_MAX},
@@ -63,7 +64,7 @@ static void the_high_half_is_inferred(void)
 		{HIGH(5) | 10, 64, UINT32_MAX - 53, true, HIGH(5) | (UINT32_MAX - 53)},
 		{HIGH(5), 4096, UINT32_MAX - 4094, true, HIGH(4) | (UINT32_MAX - 4094)},
 		{HIGH(5), 4096, UINT32_MAX - 4095, true, HIGH(5) | (UINT32_MAX - 4095)},
-		/* the very end */
+		/* the last numbers */
 		{UINT64_MAX, 64, UINT32_MAX - 1, true, UINT64_MAX - 1},
 		{UINT64_MAX, 64, UINT32_MAX, false, 0},
 		{UINT64_MAX, 64, 0, false, 0}, /* would be above 2^64 - 1 */
@@ -120,11 +121,11 @@ static void a_number_is_accepted_once(void)
 	replay_init(&r, 32, false, words);
 	CHECK(replay_check(&r, 7, &seq) && replay_check(&r, 7, &again));
 	CHECK(replay_update(&r, seq));
-	CHECK(!replay_update(&r, again)); /* both were checked before either was marked */
+	CHECK(!replay_update(&r, again)); /* both were checked before one was marked */
 	CHECK(!replay_check(&r, 7, &seq));
 }
 
-/* A generator that gives the same numbers everywhere. */
+/* A generator with the same numbers on all systems. */
 static uint64_t state;
 
 static uint32_t draw(uint32_t below)
@@ -134,8 +135,8 @@ static uint32_t draw(uint32_t below)
 }
 
 /*
- * The model: the numbers of a stretch are packets from base on, seen or not. The window must
- * accept exactly what was not seen and is not older than the window.
+ * The model: a set of the packets that were seen, from base on. The window must accept exactly the
+ * packets that were not seen and are not older than the window.
  */
 #define STRETCH 20000
 
@@ -143,24 +144,24 @@ static bool seen[STRETCH];
 
 static void run_against_the_model(uint32_t window, bool esn, uint64_t base)
 {
-	uint64_t next = 0, top = 0; /* offsets from base; top: of the greatest taken */
+	uint64_t next = 0, top = 0; /* offsets from base; top: of the greatest accepted */
 	struct replay r;
 	bool any = false;
 
 	memset(seen, 0, sizeof seen);
 	replay_init(&r, window, esn, words);
-	r.top = base; /* as if base itself had come: the number before offset 0 */
+	r.top = base; /* as if base, the number before offset 0, had been accepted */
 	for (int i = 0; i < 60000 && next < STRETCH - 6000; i++) {
 		uint64_t off, seq = 0, whole;
 		bool wanted, taken;
 
 		switch (draw(8)) {
-		case 0: /* a jump ahead, at times past the whole window */
+		case 0: /* a jump forward, sometimes beyond the window */
 			next += draw(draw(40) == 0 ? 5000 : 50);
 			off = next++;
 			break;
 		case 1:
-		case 2: /* a late one, at times too late */
+		case 2: /* a late packet, sometimes too late */
 			off = next - draw((uint32_t)(next < 2 * window ? next : 2 * window) + 1);
 			break;
 		default:

@@ -1,4 +1,5 @@
-/* proto/scan: what is one JSON value and nothing else passes; the rest has a place and a reason. */
+/* proto/json/scan: a text with exactly one JSON value is accepted; other texts are refused with
+ * position and reason. */
 #include "proto/json/scan.h"
 #include "tests/t.h"
 
@@ -38,7 +39,7 @@ static void bad_texts_are_refused_with_position_and_reason(void)
 		unsigned line, column;
 		const char *cause;
 	} rows[] = {
-		/* what cJSON lets pass */
+		/* accepted by cJSON */
 		{"{} x", 1, 4, "unexpected text after the value"},
 		{"1-2", 1, 2, "unexpected text after the value"},
 		{"{\"a\":1}{\"a\":1}", 1, 8, "unexpected text after the value"},
@@ -82,8 +83,11 @@ static void bad_texts_are_refused_with_position_and_reason(void)
 		{"18446744073709551617", 1, 1, "a number exceeds 9007199254740991"},
 		{"[1,\n111111111111111111111111111111111111111111111111111111]", 2, 1,
 		 "a number exceeds 9007199254740991"},
-		{"\xef\xbb\xbf{}", 1, 1, "the text begins with a byte order mark"},
-		/* what is wrong for everybody */
+		{"\xef\xbb\xbf{}", 1, 1,
+		 "the text begins with a byte order mark: save it without one"},
+		{"\xff\xfe{", 1, 1, "the text is UTF-16: save it as UTF-8"},
+		{"\xfe\xff{", 1, 1, "the text is UTF-16: save it as UTF-8"},
+		/* invalid JSON */
 		{"", 1, 1, "the text is empty"},
 		{" \n ", 1, 1, "the text is empty"},
 		{"{", 1, 2, "unexpected end of the text, expected a member's name"},
@@ -225,7 +229,7 @@ static void position_and_error_may_be_null(void)
 	CHECK(scan_json("{}", 2, 4, NULL, NULL) == 0);
 }
 
-/* ---- places ---------------------------------------------------------------------------- */
+/* ---- positions ---------------------------------------------------------------------------- */
 
 static const char doc[] = "{\n"
 			  "  \"name\": \"alpha, [\\\"{\",\n"
@@ -269,7 +273,7 @@ static void values_are_found_in_order(void)
 	CHECK(!scan_find("", 0, 0, false, &w) && !scan_find(" [", 2, 1, false, &w));
 }
 
-static void truncated_texts_do_no_harm(void)
+static void truncated_texts_are_handled_safely(void)
 {
 	for (size_t len = 0; len < sizeof doc; len++) {
 		char text[sizeof doc];
@@ -286,4 +290,4 @@ T_MAIN(T(good_texts_are_accepted), T(bad_texts_are_refused_with_position_and_rea
        T(zero_bytes_are_refused), T(depth_is_limited), T(members_are_counted),
        T(duplicate_members_are_found_at_any_distance), T(decimals_are_accepted_only_on_request),
        T(position_and_error_may_be_null), T(values_are_found_in_order),
-       T(truncated_texts_do_no_harm))
+       T(truncated_texts_are_handled_safely))

@@ -1,5 +1,5 @@
 /*
- * crypto/secret: wiping is looked at in memory, not in the source.
+ * crypto/secret: the tests look for wiped secrets in memory.
  */
 #include "crypto/secret.h"
 #include "tests/t.h"
@@ -34,8 +34,8 @@ static void secret_wipe_clears_length_and_bytes(void)
 }
 
 /*
- * A function that ends leaves its locals on the stack, and a compiler may leave out stores that
- * nobody can read any more. So run it on a stack of our own and search that afterwards.
+ * A function that returns leaves its locals on the stack, and a compiler may omit stores to memory
+ * that is not read again. So the test runs it on a separate stack and searches that afterwards.
  */
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 #if !defined(__has_feature)
@@ -105,14 +105,18 @@ static bool remains(void (*run)(void))
 
 static void nothing_remains_on_the_stack(void)
 {
-	CHECK(remains(forgets)); /* else this test could not see anything */
+	if (t_memory_is_checked()) {
+		SKIP("this tool reports reads of an unused stack");
+		return;
+	}
+	CHECK(remains(forgets)); /* otherwise this test could not detect anything */
 	CHECK(!remains(wipes));
 	CHECK(!remains(leaves_a_scope));
 }
 #else
 static void nothing_remains_on_the_stack(void)
 {
-	SKIP("no stack of our own to look at");
+	SKIP("no separate stack to search");
 }
 #endif
 
@@ -157,7 +161,7 @@ static void empty_secrets_are_never_equal(void)
 	SECRET(a);
 	SECRET(b);
 
-	CHECK(!secret_equal(&a, &b)); /* two that were forgotten must not match */
+	CHECK(!secret_equal(&a, &b)); /* two empty secrets must not match */
 	secret_set(&a, (const uint8_t *)"12345678", 8);
 	secret_set(&b, (const uint8_t *)"12345678", 8);
 	CHECK(secret_equal(&a, &b));

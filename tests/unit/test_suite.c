@@ -1,4 +1,4 @@
-/* proto/suite: the closed list, its lengths, and the choice between two hosts. */
+/* proto/base/suite: the list of suites, their lengths, and the choice of two hosts. */
 #include "proto/base/suite.h"
 #include "tests/t.h"
 

@@ -14,21 +14,21 @@
 
 static struct pem_pair ca, other_ca, alice, bob, stranger, pinned_alice, pinned_bob;
 
-/* One end of a connection and what it has seen. */
+/* One end of a connection, and its record of calls. */
 struct end {
 	struct tls *t;
 	enum tls_fault fault;
 
-	const uint8_t *pin;    /* the judge's rule: this key, or else a CA */
-	bool credulous;        /* the judge accepts everything */
-	unsigned judged;       /* how often it was asked */
-	enum cert_fault chain; /* what it was told */
+	const uint8_t *pin;    /* judge() accepts this key; NULL: a chain to the CA */
+	bool credulous;        /* judge() accepts everything */
+	unsigned judged;       /* calls of judge() */
+	enum cert_fault chain; /* its argument */
 	struct cert_facts leaf;
 
 	uint8_t plain[BIG + 1];
 	size_t plain_len;
-	bool stop; /* the sink's answer is false */
-	bool echo; /* the sink sends everything back */
+	bool stop; /* sink() returns false */
+	bool echo; /* sink() sends everything back */
 };
 
 static struct end client, server;
@@ -62,7 +62,7 @@ static bool sink(void *arg, const uint8_t *plain, size_t n)
 	return !e->stop;
 }
 
-/* xorshift: the same cuts in every run */
+/* xorshift: the same pieces in every run */
 static uint32_t dice = 1;
 
 static uint32_t roll(uint32_t below)
@@ -83,7 +83,7 @@ static size_t feed(struct end *to, struct end *from, enum cut cut)
 	if (n == 0)
 		return 0;
 	piece = cut == WHOLE ? n : cut == BYTES ? 1 : 1 + roll(n < 300 ? (uint32_t)n : 300);
-	/* a copy of its own, so that a sanitizer sees a read past its end */
+	/* a copy, so that a sanitizer detects a read past its end */
 	uint8_t *copy = malloc(piece);
 
 	if (copy == NULL)
@@ -111,7 +111,7 @@ static struct identity *load(const struct pem_pair *own, const char *trusted)
 	return id;
 }
 
-/* Who the two are: set before a test, both chain to the same CA if it says nothing else. */
+/* The identities of both ends, set before a test. By default both chain to the same CA. */
 static struct identity *client_id, *server_id;
 
 static void be(const struct pem_pair *c, const char *c_ca, const struct pem_pair *s,
@@ -162,7 +162,7 @@ static bool says(struct end *from, struct end *to, const char *text)
 	return to->plain_len == n && memcmp(to->plain, text, n) == 0;
 }
 
-static void ends_with_one_CA_meet(void)
+static void ends_with_a_common_CA_connect(void)
 {
 	be_good();
 	start();
@@ -212,7 +212,7 @@ static void the_result_does_not_depend_on_how_the_stream_is_split(void)
 	}
 }
 
-/* The client is done first: its last flight and its first data come in one piece. */
+/* The client finishes first: its last flight and its first data arrive together. */
 static void data_after_the_handshake_is_read_in_the_same_call(void)
 {
 	be_good();
@@ -238,7 +238,7 @@ static void no_plain_text_before_the_certificate_is_accepted(void)
 	CHECK(server.judged == 1 && server.fault == TLS_CERT);
 	CHECK(server.plain_len == 0 && !tls_is_open(server.t));
 	CHECK(!tls_send(server.t, (const uint8_t *)"x", 1));
-	/* dead is dead */
+	/* a failed connection stays failed */
 	CHECK(tls_feed(server.t, (const uint8_t *)"x", 1, sink, &server) == TLS_CERT);
 	stop();
 }
@@ -259,7 +259,7 @@ static void self_signed_peers_connect_by_pins(void)
 	}
 }
 
-/* Our own certificate is the CA that mbedTLS is given when there is none: it must not count. */
+/* Without a CA, mbedTLS gets our own certificate as CA: it must not be accepted as one. */
 static void our_own_certificate_is_not_a_CA(void)
 {
 	be(&pinned_alice, NULL, &pinned_alice, NULL);
@@ -342,7 +342,7 @@ static void make_leaf(struct pem_pair *to, const char *name, const struct pem_pa
 		abort();
 }
 
-/* For a chain, a pin, and even a judge that accepts everything. */
+/* With a chain, with a pin, and with a judge() that accepts everything. */
 static void wrong_dates_are_never_overridden(void)
 {
 	static const struct {
@@ -377,7 +377,7 @@ static void wrong_dates_are_never_overridden(void)
 	}
 }
 
-/* What is wrong above the leaf is for the judge to weigh: a pin does without the chain. */
+/* Faults above the leaf are left to judge(): a pin needs no chain. */
 static void an_expired_CA_refuses_a_chain_but_no_pin(void)
 {
 	struct cert_params w = wish("old CA");
@@ -494,7 +494,7 @@ static void close_notify_ends_the_stream(void)
 	feed(&server, &client, WHOLE);
 	CHECK(server.fault == TLS_CLOSED && server.plain_len == 3);
 	CHECK(tls_feed_end(server.t) == TLS_CLOSED);
-	tls_close(server.t); /* its own word, after the peer's */
+	tls_close(server.t); /* its close_notify follows that of the peer */
 	feed(&client, &server, WHOLE);
 	CHECK(client.fault == TLS_CLOSED);
 	stop();
@@ -504,8 +504,9 @@ static void an_end_without_close_notify_depends_on_the_state(void)
 {
 	be_good();
 	start();
-	CHECK(tls_feed_end(server.t) == TLS_PROTOCOL); /* a stranger that said nothing */
-	CHECK(tls_feed_end(client.t) == TLS_PROTOCOL); /* nobody saw our certificate */
+	CHECK(tls_feed_end(server.t) ==
+	      TLS_PROTOCOL); /* an unauthenticated client that sent nothing */
+	CHECK(tls_feed_end(client.t) == TLS_PROTOCOL); /* our certificate was not sent */
 	stop();
 
 	start();
@@ -571,7 +572,7 @@ static void a_tampered_record_is_refused(void)
 	stop();
 }
 
-/* A man in the middle that flips one bit of the client's, then of the server's stream. */
+/* A man in the middle flips one bit of the client's stream, then of the server's. */
 static void every_flipped_bit_fails_the_handshake(void)
 {
 	be_good();
@@ -615,7 +616,7 @@ static void every_flipped_bit_fails_the_handshake(void)
 }
 
 /*
- * Peers that do not keep our rules: mbedTLS by hand.
+ * Peers that break the rules of sapair: mbedTLS used directly.
  */
 struct raw {
 	mbedtls_ssl_context ssl;
@@ -774,12 +775,12 @@ static void TLS_1_2_is_refused(void)
 	mbedtls_ssl_conf_max_tls_version(&raw.conf, MBEDTLS_SSL_VERSION_TLS1_2);
 	raw_run();
 	CHECK(raw.ret != 0);
-	/* mbedTLS's server finds no suite before it looks at the version */
+	/* the server of mbedTLS looks for a suite before it checks the version */
 	CHECK(client.fault == TLS_NO_SUITE || client.fault == TLS_VERSION);
 	raw_free();
 }
 
-/* Alerts in clear, before the keys: what a peer says when it is still understood. */
+/* Alerts in clear text, before keys exist. */
 static void alerts_have_texts(void)
 {
 	static const struct {
@@ -841,7 +842,7 @@ static void other_groups_are_negotiated(void)
 	raw_free();
 }
 
-/* A leaf that only its signature makes weak: SHA-1. */
+/* A leaf whose only weakness is its signature: SHA-1. */
 static void a_weak_signature_is_refused(void)
 {
 	mbedtls_x509write_cert w;
@@ -901,7 +902,7 @@ static void tear_down(void)
 	client_id = server_id = NULL;
 }
 
-T_MAIN(T(make_world), T(ends_with_one_CA_meet), T(bytes_may_come_one_by_one),
+T_MAIN(T(make_world), T(ends_with_a_common_CA_connect), T(bytes_may_come_one_by_one),
        T(the_result_does_not_depend_on_how_the_stream_is_split),
        T(data_after_the_handshake_is_read_in_the_same_call),
        T(no_plain_text_before_the_certificate_is_accepted), T(self_signed_peers_connect_by_pins),

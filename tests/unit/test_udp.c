@@ -1,5 +1,5 @@
 /*
- * proto/udp: checksums of known datagrams, and nothing taken that is not whole and ours.
+ * proto/esp/udp: checksums of known datagrams; incomplete or foreign datagrams are refused.
  */
 #include "proto/esp/udp.h"
 #include "tests/t.h"
@@ -15,7 +15,7 @@ static struct udp_flow flow_of(const char *from, const char *to)
 	return flow;
 }
 
-/* The sums are those of another program, of few lines of Python. */
+/* The sums were computed by a separate program in Python. */
 static void known_datagrams_have_their_checksums(void)
 {
 	static const uint8_t four[] = {0xa0, 0x8f, 0x26, 0x94, 0x00, 0x0a, 0x14, 0xde, 'b', 'b'};
@@ -62,7 +62,7 @@ static void every_changed_bit_is_detected(void)
 	}
 	CHECK(udp_is(udp, sizeof udp, &flow));
 	back.from_port = flow.to_port;
-	back.to_port = flow.from_port; /* its sum is the same */
+	back.to_port = flow.from_port; /* the sum stays the same */
 	CHECK(!udp_is(udp, sizeof udp, &back));
 }
 

@@ -39,7 +39,7 @@ def u64(n):
     return n.to_bytes(8, "big")
 
 
-# Inputs: every byte string counts upwards from a value of its own.
+# Inputs: the bytes of each string count upwards from a different value.
 def run_of(first, n):
     return bytes((first + i) % 256 for i in range(n))
 

@@ -2,8 +2,8 @@
 """The zip file for Windows hosts: its contents, that it is reproducible, and that its program runs.
 
 PowerShell is not available here. A small scanner reads its script; it knows strings, comments, brackets, and
-the commands, options and variables that exist, so it finds typing errors. A run on Windows is still to be
-done (docs/windows.md).
+the commands, options and variables that exist, so it finds typing errors. A test on Windows is missing
+(docs/windows.md).
 """
 
 import glob
@@ -24,7 +24,7 @@ from harness.wine import EXE, main, win, windows_path
 
 SCRIPT = os.path.join(ROOT, "scripts", "Install-Sapair.ps1")
 
-# Commands, with those of their options that the script may use.
+# Commands, and the options that the script may use with them.
 COMMANDS = {
     "Copy-Item": "Path Destination Recurse Force", "Get-Acl": "LiteralPath",
     "Get-Item": "LiteralPath Force", "Get-Service": "Name ErrorAction", "Join-Path": "",
@@ -71,7 +71,7 @@ def the_install_script_has_no_known_mistakes(lab):
         if kind == "open":
             stack.append((pairs[word[-1]], line))
         elif kind == "close":
-            check(stack and stack[-1][0] == word, "line %d: %s closes nothing" % (line, word))
+            check(stack and stack[-1][0] == word, "line %d: %s without an opening bracket" % (line, word))
             stack.pop()
     check(not stack, "never closed: %s" % stack)
 
@@ -80,13 +80,13 @@ def the_install_script_has_no_known_mistakes(lab):
     for _, word, line in found:
         if re.fullmatch(r"[A-Z]\w+-[A-Z]\w+", word):
             check(word in known, "line %d: no command %s" % (line, word))
-    check(all(text.count(name) > 1 for name in own), "a function without a caller")
+    check(all(text.count(name) > 1 for name in own), "a function is not called")
 
     made = set(re.findall(r"\$(\w+) = |\] \$(\w+)[,\n) ]|foreach \(\$(\w+) in", text))
     made = {n for row in made for n in row if n} | AUTOMATIC
     used = {w.lstrip("$@") for k, w, _ in found if k in ("variable", "splat")}
     check({n for n in used if ":" not in n} <= made, "never set: %s" % (used - made))
-    check({n for n in used if ":" in n} <= {"env:ProgramFiles", "env:ProgramData"}, "of the environment")
+    check({n for n in used if ":" in n} <= {"env:ProgramFiles", "env:ProgramData"}, "variables of the environment")
 
     command, outer = None, []  # options within brackets belong to another command
     for kind, word, line in found:

@@ -90,7 +90,7 @@ def a_windows_host_of_a_lab_is_reached_by_ssh(lab):
     equal((again["changed"], again["well"]), (False, 1), "the second up")
     check("sapair.old" in run.there(), "files there: %s" % run.there())
     run("down", **SLOW)
-    equal(os.listdir(run.home), [], "what is left there")
+    equal(os.listdir(run.home), [], "files left on the host")
     run.check_nothing_left()
 
 
@@ -108,7 +108,7 @@ def a_failure_on_a_windows_host_is_reported_and_a_second_up_completes(lab):
         has(failed_hosts(up)["h2"], "address already in use")
     equal(run.up("--exe", EXE)["well"], 1, "the second up")
     run("down", **SLOW)
-    equal(os.listdir(run.home), [], "what is left there")
+    equal(os.listdir(run.home), [], "files left on the host")
 
 
 class Host:
@@ -148,7 +148,7 @@ class Host:
                     os.kill(int(pid), signal.SIGKILL)
 
     def clear(self):
-        equal(sorted(os.listdir(self.dir)), ["fwpuclnt.dll", "sapair.exe"], "files that are left")
+        equal(sorted(os.listdir(self.dir)), ["fwpuclnt.dll", "sapair.exe"], "remaining files")
 
 
 @test
@@ -158,7 +158,7 @@ def lab_down_removes_what_a_crashed_windows_host_left(lab):
     until(lambda: host.engine.state()["filters"], "filters")
     equal(host.start().out, "same\n", "the second start")
     host.kill()
-    check(not host.engine.is_empty(), "the crash left nothing to be removed")
+    check(not host.engine.is_empty(), "the crash left no objects to remove")
     equal(expect_exit(host("stop")).out, "stopped\n", "stop")
     check(host.engine.is_empty(), "left: %s" % host.engine.state())
     host.clear()
@@ -173,7 +173,7 @@ def lab_down_keeps_what_a_windows_host_had_before(lab):
     os.unlink(os.path.join(host.dir, "was-clean"))  # as if the host had objects before the lab
     before = host.engine.state()
     equal(expect_exit(host("stop")).out, "stopped\n", "stop")
-    equal(host.engine.state(), before, "what was there")
+    equal(host.engine.state(), before, "objects that existed before")
     host.clear()
 
 

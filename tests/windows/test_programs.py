@@ -20,7 +20,7 @@ def run(program):
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
         return r.stdout.decode("utf-8", "replace").replace("\r\n", "\n"), r.returncode
     except subprocess.TimeoutExpired as error:
-        return (error.stdout or b"").decode("utf-8", "replace"), "none: it took too long"
+        return (error.stdout or b"").decode("utf-8", "replace"), "none: time limit exceeded"
 
 
 def main():
@@ -48,7 +48,7 @@ def main():
             plan = re.search(r"^1\.\.(\d+)$", text, re.M)
             if (status != 0 and not bad) or not plan or int(plan.group(1)) != seen:
                 count, bad = count + 1, bad + 1
-                print("not ok %d - %s ends well: status %s" % (count, name, status))
+                print("not ok %d - %s exits with status 0: status %s" % (count, name, status))
                 print("".join("#  %s\n" % part for part in text.splitlines()[-20:]), end="")
             failed += bad
     print("1..%d" % count)

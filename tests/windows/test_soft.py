@@ -123,14 +123,14 @@ def the_service_is_installed_started_stopped_and_removed(lab):
     has(win("query", source, exe="reg.exe").out, "sapair.exe")
     equal(service("start").doc("service")["changed"], True, "start")
     wait_paired(a, b)
-    equal(service("start").doc("service")["changed"], False, "start of what runs")
+    equal(service("start").doc("service")["changed"], False, "start of a running service")
     equal(service("stop").doc("service")["changed"], True, "stop")
     check(a.cli("status").rc == 3, "the agent answers after its service stopped")
-    equal(service("stop").doc("service")["changed"], False, "stop of what is stopped")
+    equal(service("stop").doc("service")["changed"], False, "stop of a stopped service")
     os.unlink(a.config_path)
     has(service("start", 7).out, "it ended with exit status 2")
     equal(service("remove").doc("service")["changed"], True, "remove")
-    equal(service("remove").doc("service")["changed"], False, "remove of what is gone")
+    equal(service("remove").doc("service")["changed"], False, "removal of a removed service")
 
 
 if __name__ == "__main__":

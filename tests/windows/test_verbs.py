@@ -57,7 +57,7 @@ def windows_and_linux_pair_by_a_token(lab):
         invited = json.loads(out.splitlines()[-1])
         pins = [expect_exit(run_sapair("id", "show", lab.path(folder + s + "/sapair.crt"), "--json")).docs[0]["pin"]
                 for s in ("-a", "-b")]
-        equal([joined["pin"], invited["pin"]], pins, "pins that each holds")
+        equal([joined["pin"], invited["pin"]], pins, "pins that each host has stored")
         check(os.path.exists(lab.path(folder + "-b/peers.d/alpha.json")), "no file of the peer")
 
 
@@ -76,7 +76,7 @@ def completions_and_help_work_on_windows(lab):
     linux = {v["name"] for v in expect_exit(run_sapair("help", "--json")).doc("help")["verbs"]}
     equal(linux - verbs, set(), "verbs that Windows lacks")
     equal({v.split()[0] for v in verbs - linux}, {"service", "labhost"}, "verbs of Windows alone")
-    equal(expect_exit(win("nonsense"), 2).rc, 2, "a verb that there is not")
+    equal(expect_exit(win("nonsense"), 2).rc, 2, "an unknown verb")
 
 
 @test

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Manual SA scenario, call by call, on the stand-in of the filter engine."""
+"""The Manual SA scenario, call by call, on a substitute for the filter engine."""
 
 import ipaddress
 import json
@@ -54,11 +54,11 @@ def paired(a, b, epoch=1):
 def settled(*engines):
     """Waits until no superseded context is left."""
     until(lambda: all(len(e.state()["contexts"]) == len(e.pairs()) == 1 for e in engines),
-          "one whole context each")
+          "one complete context each")
 
 
 def calls_are(engine, wanted, what):
-    """Calls since the last look. A call is logged after its effect."""
+    """Calls since the last check. A call is logged after its effect."""
     made = []
     until(lambda: made.extend(engine.names(new=True)) or len(made) >= len(wanted), what)
     equal(made, wanted, what)
@@ -82,8 +82,8 @@ def a_pairing_makes_the_calls_of_the_manual_sa_article(lab):
     (c,) = a.engine.pairs()
     check_half(a, "beta", c["in"], "in")
     check_half(a, "beta", c["out"], "out")
-    equal(c["in"]["spi"], c["spi"], "SPI of the inbound SA and the reserved one")
-    check(c["in"]["auth"] != c["out"]["auth"], "one key for two SAs")
+    equal(c["in"]["spi"], c["spi"], "the SPI of the inbound SA and the reserved SPI")
+    check(c["in"]["auth"] != c["out"]["auth"], "two SAs have the same key")
     filters = {f["id"]: f for f in a.engine.state()["filters"]}
     equal(LAYERS[filters[c["in_filter"]]["layer"]], "in v4", "layer of the inbound filter")
     equal(LAYERS[filters[c["out_filter"]]["layer"]], "out v4", "layer of the outbound filter")
@@ -245,13 +245,13 @@ def every_call_of_an_up_can_fail_once(lab):
         check(a.engine.is_empty(), "left over: %s" % a.engine.state())
         a.engine.fail(call, n, CODE)
         a.engine.calls(new=True)
-        expect_exit(a.cli("up", "beta", "--no-verify"))  # which tries again
+        expect_exit(a.cli("up", "beta", "--no-verify"))  # retries
         check(not a.engine.is_waiting_to_fail, "%s was not called %d times" % (call, n))
         calls = a.engine.calls(new=True)
         (at,) = [i for i, c in enumerate(calls) if c.get("chosen") or c["code"] == "%08x" % CODE]
         behind = [c for c in calls[at:] if c["call"] in ENDS]
         if call != "FwpmTransactionBegin0":
-            equal(behind[0]["left"], 0, "objects behind the failure of %s %d" % (call, n))
+            equal(behind[0]["left"], 0, "objects after the failure of %s %d" % (call, n))
         equal(behind[-1]["left"], 9, "objects at last")
 
 
@@ -385,12 +385,12 @@ def every_call_of_a_restart_can_fail_once(lab):
         before = a.engine.state()
         a.engine.fail(call, 1, CODE)
         a.start(ready=False)
-        until(lambda: not a.alive() or answers(a) and have_same_pair(a, b), "it ends, or has a pair")
+        until(lambda: not a.alive() or answers(a) and have_same_pair(a, b), "it exits or has a pair")
         if not a.alive():
             ended.append(call)
             equal(a.wait_exit(), 1, "exit status of a start whose %s fails" % call)  # one of our own codes
             has(a.log(), "0x80320035")
-            equal(a.engine.state(), before, "what was there, after " + call)
+            equal(a.engine.state(), before, "objects that existed before, after " + call)
             a.process = None
             a.start()
         paired(a, b)
@@ -415,6 +415,48 @@ def every_call_of_a_teardown_can_fail_once(lab):
 
 
 @test
+def filters_that_cannot_be_deleted_are_named_until_they_are_gone(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    a.engine.fail("FwpmFilterDeleteByKey0", 0)
+    done = expect_exit(a.cli("down", "beta"), 7).doc("down")
+    equal(done["removing"]["policy"], True, "policy left")
+    has(done["removing"]["error"]["cause"], "FwpmFilterDeleteByKey0", "cause")
+    equal(len(a.engine.state()["filters"]), 8, "filters")
+    equal(a.peer("beta")["state"], "removing", "state")
+    check("no policy is left" not in a.log(), "told too early")
+    expect_exit(a.cli("down", "beta"), 7)
+    a.engine.stop_failing()
+    a.wait_peer("beta", "is down", lambda p: p["state"] == "down")
+    check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+    has(a.log(), "no policy is left", "log")
+    # Clean finishes what a stopped agent left, and says when it cannot.
+    expect_exit(a.cli("up", "beta", "--no-verify"))
+    a.engine.fail("FwpmFilterDeleteByKey0", 0)
+    expect_exit(a.cli("down", "beta"), 7)
+    a.stop()
+    clean = ["clean", "--control", a.config["control"], "--json"]
+    expect_exit(win(*clean, env=a.env, exe=a.exe), 7)
+    a.engine.stop_failing()
+    expect_exit(win(*clean, env=a.env, exe=a.exe))
+    check(a.engine.is_empty(), "left over: %s" % a.engine.state())
+
+
+@test
+def sas_that_cannot_be_deleted_are_named_until_they_are_gone(lab):
+    a, b = pair(lab)
+    paired(a, b)
+    a.engine.fail("IPsecSaContextDeleteById0", 0)
+    expect_exit(a.cli("rekey", "beta", "--no-verify"))
+    p = a.wait_peer("beta", "has an SA left", lambda p: "removing" in p)
+    equal(p["state"], "up", "state")
+    check(p["removing"]["sas"], "no SA is named: %s" % p)
+    a.engine.stop_failing()
+    a.wait_peer("beta", "has nothing left", lambda p: "removing" not in p)
+    equal(len(a.engine.state()["contexts"]), 1, "contexts")
+
+
+@test
 def a_lock_held_by_another_program_does_not_stop_the_loop(lab):
     a, b = pair(lab, env={"SAPAIR_WFP": ""})
     paired(a, b)
@@ -430,7 +472,7 @@ def a_lock_held_by_another_program_does_not_stop_the_loop(lab):
             equal(a.peer("beta")["link"], "up", "link")
             check(time.monotonic() - began < 2, "status took %.1f s" % (time.monotonic() - began))
         equal(b.peer("alpha")["state"], "up", "state at the peer")
-    until(lambda: a.cli("rekey", "beta", "--no-verify").rc == 0, "a rekey is done again")
+    until(lambda: a.cli("rekey", "beta", "--no-verify").rc == 0, "a rekey succeeds again")
     settled(a.engine)
 
 
@@ -462,10 +504,10 @@ def events_of_the_engine_take_effect_at_once(lab):
         check(time.monotonic() - began < 8, "%s: %.1f s" % (what, time.monotonic() - began))
     a.engine.post_event("drop %s 12345678 c000a010" % BETA)
     until(lambda: "peer beta: 1 packets dropped; the last: SPI 12345678, status 0xc000a010" in log(),
-          "drops are told")
+          "drops are reported")
     a.engine.post_event("drop 192.0.2.99 1 2")  # of another program
     a.stop()
-    check(log().count("packets dropped") == 1, "drops of others are told")
+    check(log().count("packets dropped") == 1, "drops of other programs are reported")
     (end,) = [c for c in a.engine.calls() if c["call"] == "FwpmEngineClose0"]
     equal((end["enums"], end["unfreed"]), (0, 0), "subscriptions and memory at the end")
 
@@ -491,7 +533,7 @@ def without_privilege_nothing_is_changed(lab):
         equal(a.wait_exit(), rc, "exit status")
         a.process = None
         has(a.log(), text)
-        check(a.engine.is_empty(), "something was done")
+        check(a.engine.is_empty(), "the engine was changed")
 
 
 @test
@@ -505,7 +547,7 @@ def options_that_windows_lacks_are_refused_by_name(lab):
         equal(a.wait_exit(), 2, "exit status with %s" % option)
         a.process = None
         has(a.log(), "wfp cannot do")
-        check(a.engine.is_empty(), "something was done")
+        check(a.engine.is_empty(), "the engine was changed")
 
 
 @test
@@ -532,7 +574,7 @@ def plan_lists_and_clean_removes(lab):
     equal(spis, {"in": p["in"]["spi"], "out": p["out"]["spi"]}, "SPIs of plan")
     equal({(d["source"], d["destination"]) for d in docs if d["direction"] == "in"}, {(BETA, ALPHA)}, "ends")
     r = win("clean", "--control", a.config["control"], env=a.env, exe=a.exe)
-    equal(r.rc, 2, "clean beside an agent")
+    equal(r.rc, 2, "clean while an agent runs")
 
     a.kill()
     other = dict(a.config, peers=[lab.peer_of("gamma")])
@@ -548,7 +590,7 @@ def plan_lists_and_clean_removes(lab):
     rc, objects, _ = run("clean", *control)
     equal((rc, [o[0] for o in objects]), (0, 10 * ["remove"]), "clean")
     check(a.engine.is_empty(), "left over: %s" % a.engine.state())
-    equal(run("clean", "--check", *control)[:2], (0, []), "clean --check behind clean")
+    equal(run("clean", "--check", *control)[:2], (0, []), "clean --check after clean")
     rc, objects, _ = run("plan", *config)
     equal((rc, [o[0] for o in objects]), (10, 10 * ["add"]), "plan of an empty engine")
     a.start()

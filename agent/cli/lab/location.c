@@ -17,7 +17,7 @@
 #include "crypto/random.h"
 
 #define COPY "lab.json" /* copy of the lab file */
-#define HOW "how"       /* enum lab_where: one of words[] */
+#define HOW "how"       /* one of lab_location_words[] */
 #define TAG "tag"       /* see struct lab_session */
 #define TAG_BYTES (LAB_TAG_LEN / 2)
 #define TAG_TRIES 64
@@ -25,7 +25,7 @@
 #define SUN_PATH_ROOM 108
 static const char *const files[] = {COPY, HOW, TAG}; /* the tag is removed last: see make_tag() */
 
-static const char *const words[] = {"namespaces", "loopback", "ssh"};
+const char *const lab_location_words[] = {"namespaces", "loopback", "ssh"};
 
 /* ---- the folder ------------------------------------------------------------------------ */
 
@@ -72,15 +72,33 @@ static void set_tag(struct lab_session *r, const char *tag)
 			 r->lab.name, tag, r->lab.hosts[i].name);
 }
 
-bool lab_location_read_tag(struct lab_session *r)
+/* Reads a file of the directory; NULL if it cannot be read. */
+static char *read_file(const struct lab_session *r, const char *name, size_t *len)
 {
 	char path[OS_PATH_MAX], *text;
-	bool good;
-	size_t len;
 
-	if (path_in(path, r, TAG, NULL) < 0 || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
-		return false;
-	good = len == LAB_TAG_LEN && strspn(text, "0123456789abcdef") == LAB_TAG_LEN;
+	if (path_in(path, r, name, NULL) < 0 || os_read_file(&text, len, path, OS_CONFIG, NULL) < 0)
+		return NULL;
+	return text;
+}
+
+static int write_file(const struct lab_session *r, const char *name, const char *text,
+		      bool exclusive, struct err *e)
+{
+	char path[OS_PATH_MAX];
+
+	if (path_in(path, r, name, e) < 0)
+		return -1;
+	return os_write_file(path, text, strlen(text), true, exclusive, e);
+}
+
+bool lab_location_read_tag(struct lab_session *r)
+{
+	size_t len = 0;
+	char *text = read_file(r, TAG, &len);
+	const bool good = text != NULL && len == LAB_TAG_LEN &&
+			  strspn(text, "0123456789abcdef") == LAB_TAG_LEN;
+
 	if (good)
 		set_tag(r, text);
 	os_free_text(text, len);
@@ -167,18 +185,15 @@ static void map_to_loopback(struct lab_session *r)
 
 static bool read_how(struct lab_session *r)
 {
-	char path[OS_PATH_MAX], *text;
+	size_t len = 0;
+	char *text = read_file(r, HOW, &len);
 	bool found = false;
-	size_t len;
 
-	if (path_in(path, r, HOW, NULL) < 0 || os_read_file(&text, &len, path, OS_CONFIG, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-		if (strcmp(text, words[i]) != 0)
-			continue;
-		r->where = (enum lab_where)i;
-		found = true;
-	}
+	for (int i = LAB_NETNS; text != NULL && i <= LAB_SSH; i++)
+		if (strcmp(text, lab_location_words[i]) == 0) {
+			r->where = (enum lab_where)i;
+			found = true;
+		}
 	os_free_text(text, len);
 	return found;
 }
@@ -229,31 +244,20 @@ static bool has_ssh(const struct lab *lab)
 
 /* ---- settling -------------------------------------------------------------------------- */
 
-static int write_how(const struct lab_session *r, struct err *e)
-{
-	char path[OS_PATH_MAX];
-
-	if (path_in(path, r, HOW, e) < 0)
-		return -1;
-	return os_write_file(path, words[r->where], strlen(words[r->where]), true, false, e);
-}
-
 /* Is the first host's TCP port free? */
 static bool is_free(const struct lab_session *r)
 {
-	struct addr first = loopback_of(r, 0);
-	char host[ADDR_TEXT];
-	struct sockaddr_in sa;
+	const struct addr first = loopback_of(r, 0);
+	struct sockaddr_storage ss;
 	uv_loop_t loop;
 	uv_tcp_t tcp;
 	bool free_;
 
-	addr_put(host, &first);
-	uv_ip4_addr(host, r->lab.hosts[0].at[0].port, &sa);
+	os_sockaddr(&ss, &first, r->lab.hosts[0].at[0].port);
 	if (uv_loop_init(&loop) != 0)
 		return true;
 	uv_tcp_init(&loop, &tcp);
-	free_ = uv_tcp_bind(&tcp, (const struct sockaddr *)&sa, 0) == 0 &&
+	free_ = uv_tcp_bind(&tcp, (const struct sockaddr *)&ss, 0) == 0 &&
 		uv_listen((uv_stream_t *)&tcp, 1, NULL) == 0;
 	uv_close((uv_handle_t *)&tcp, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -264,9 +268,7 @@ static bool is_free(const struct lab_session *r)
 /* Does nothing on this machine use the tag yet? */
 static bool is_unused(struct lab_session *r)
 {
-	char path[OS_PATH_MAX];
-
-	if (os_path_join(path, NETNS_DIR, r->netns, NULL) == 0 && os_exists(path))
+	if (netns_exists(r->netns))
 		return false;
 	return r->where != LAB_LOOPBACK || has_loopback(&r->lab) || is_free(r);
 }
@@ -276,7 +278,7 @@ static bool is_unused(struct lab_session *r)
 static int make_tag(struct lab_session *r, struct err *e)
 {
 	uint8_t bytes[TAG_BYTES];
-	char path[OS_PATH_MAX], tag[LAB_TAG_LEN + 1];
+	char tag[LAB_TAG_LEN + 1];
 	int rc = -1;
 
 	if (lab_location_read_tag(r))
@@ -290,19 +292,16 @@ static int make_tag(struct lab_session *r, struct err *e)
 	if (rc < 0)
 		return err_set(e, ERR_OS,
 			       "no free addresses or names for another lab on this machine");
-	if (path_in(path, r, TAG, e) < 0)
-		return -1;
-	return os_write_file(path, tag, LAB_TAG_LEN, true, true, e);
+	return write_file(r, TAG, tag, true, e);
 }
 
 bool lab_location_is_complete(const struct lab_session *r)
 {
-	return r->where != LAB_NETNS || netns_all_exist(r);
-}
+	bool complete = r->where != LAB_NETNS || netns_exists(r->netns);
 
-int lab_location_repair(struct lab_session *r, struct err *e)
-{
-	return netns_make(r, e);
+	for (size_t i = 0; complete && r->where == LAB_NETNS && i < r->lab.n_hosts; i++)
+		complete = netns_exists(r->hosts[i].netns);
+	return complete;
 }
 
 int lab_location_create(struct lab_session *r, struct err *e)
@@ -332,15 +331,15 @@ int lab_location_create(struct lab_session *r, struct err *e)
 		map_to_loopback(r);
 	if (r->where == LAB_NETNS && netns_make(r, e) < 0)
 		return -1;
-	return write_how(r, e);
+	return write_file(r, HOW, lab_location_words[r->where], false, e);
 }
 
 bool lab_location_is_partial(struct lab_session *r)
 {
 	if (r->tag[0] == '\0')
 		return false;
-	r->where =
-		LAB_NETNS; /* "how" is written before agents are started: only namespaces can exist */
+	/* "how" is written before agents are started: only namespaces can exist */
+	r->where = LAB_NETNS;
 	return true;
 }
 

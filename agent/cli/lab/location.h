@@ -7,6 +7,8 @@
 
 #include "agent/cli/lab/session.h"
 
+extern const char *const lab_location_words[]; /* by enum lab_where */
+
 /* Sets the directory; reads its tag, if there is one. */
 int lab_location_find_dir(struct lab_session *r, struct err *e);
 bool lab_location_read_tag(struct lab_session *r);
@@ -17,9 +19,8 @@ bool lab_location_is_up(struct lab_session *r);
 int lab_location_create(struct lab_session *r, struct err *e);
 /* Was an `up` interrupted before it started agents? Its namespaces may exist. */
 bool lab_location_is_partial(struct lab_session *r);
-/* Do all its namespaces exist? If not, lab_location_repair() makes all of them again. */
+/* Do all its namespaces exist? If not, netns_make() makes all of them again. */
 bool lab_location_is_complete(const struct lab_session *r);
-int lab_location_repair(struct lab_session *r, struct err *e);
 /* Stores a copy of the lab file. ERR_USAGE if the directory belongs to another lab file. */
 int lab_location_keep_file(const struct lab_session *r, struct err *e);
 /* Removes namespaces and files. */

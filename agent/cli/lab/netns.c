@@ -9,6 +9,8 @@
 
 #include "agent/cli/lab/parallel.h"
 
+#define NETNS_DIR "/run/netns"
+
 /* Runs a script on this machine. */
 static int run_shell(const char *script, const char *what, struct err *e)
 {
@@ -97,24 +99,11 @@ bool netns_work(void)
 		       "namespaces", &ignored) == 0;
 }
 
-bool netns_exists(const struct lab_session *r, size_t host)
+bool netns_exists(const char *name)
 {
 	char path[OS_PATH_MAX];
 
-	return r->where == LAB_NETNS &&
-	       os_path_join(path, NETNS_DIR, r->hosts[host].netns, NULL) == 0 && os_exists(path);
-}
-
-bool netns_all_exist(const struct lab_session *r)
-{
-	char path[OS_PATH_MAX];
-
-	if (os_path_join(path, NETNS_DIR, r->netns, NULL) < 0 || !os_exists(path))
-		return false;
-	for (size_t i = 0; i < r->lab.n_hosts; i++)
-		if (!netns_exists(r, i))
-			return false;
-	return true;
+	return os_path_join(path, NETNS_DIR, name, NULL) == 0 && os_exists(path);
 }
 
 int netns_make(const struct lab_session *r, struct err *e)

@@ -6,17 +6,12 @@
 
 #include "agent/cli/lab/session.h"
 
-#define NETNS_DIR "/run/netns"
-
 /* Can this process make network namespaces? */
 bool netns_work(void);
 /* Makes all of them, and removes all of them if that fails. Those that exist are replaced. */
 int netns_make(const struct lab_session *r, struct err *e);
 /* Removes all of them, and ends what runs in them. */
 int netns_remove(const struct lab_session *r, struct err *e);
-/* Do all of them exist? */
-bool netns_all_exist(const struct lab_session *r);
-/* Does the namespace of a host exist? False for hosts that have none. */
-bool netns_exists(const struct lab_session *r, size_t host);
+bool netns_exists(const char *name);
 
 #endif

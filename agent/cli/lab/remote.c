@@ -36,6 +36,11 @@ static void add_args(struct parallel_text *t, const struct lab_session *r, size_
 	parallel_text_add(t, " --control ");
 }
 
+static bool has_netns(const struct lab_session *r, size_t host)
+{
+	return r->where == LAB_NETNS && netns_exists(r->hosts[host].netns);
+}
+
 static void write_script(struct parallel_text *t, const struct lab_session *r, size_t host,
 			 const struct lab_command *c)
 {
@@ -54,7 +59,7 @@ static void write_script(struct parallel_text *t, const struct lab_session *r, s
 		parallel_text_add(t, "\"$d/sapair\"");
 	else
 		parallel_text_quote(t, r->program[0] != '\0' ? r->program : r->self);
-	parallel_text_add(t, "\nalone=%d\nsoft=%d\n", netns_exists(r, host),
+	parallel_text_add(t, "\nalone=%d\nsoft=%d\n", has_netns(r, host),
 			  strcmp(r->lab.backend, "soft") == 0);
 	if (c->script != NULL) {
 		parallel_text_add(t, "%s", c->script);
@@ -122,7 +127,7 @@ static int address_host(struct lab_session *r, size_t host, const struct lab_com
 		parallel_text_quote(&h->line, h->script.buf);
 		address_far(r, host, c);
 	} else {
-		if (netns_exists(r, host))
+		if (has_netns(r, host))
 			PARALLEL_ADD(j, "ip", "netns", "exec", h->netns);
 		PARALLEL_ADD(j, "sh", "-c", h->script.buf);
 	}

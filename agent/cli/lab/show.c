@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/cli/client.h"
+#include "agent/cli/lab/location.h"
 #include "agent/cli/lab/show.h"
 #include "agent/cli/out.h"
 #include "crypto/date.h"
@@ -13,12 +14,8 @@
 #define TABLE_MAX 20 /* hosts; above that, only problems are shown */
 #define COLUMN 7
 
-static const char *state_word(enum host_state s)
-{
-	static const char *const states[] = {"unknown", "running", "manual", "failed", "gone"};
-
-	return states[s];
-}
+/* by enum host_state */
+static const char *const states[] = {"unknown", "running", "manual", "failed", "gone"};
 
 /* ---- judging --------------------------------------------------------------------------- */
 
@@ -49,22 +46,28 @@ static const char *why_not(const struct lab_session *r, size_t from, size_t to)
 					     : "not up";
 }
 
+/* Finds the next pair that is not well, at or after *cell of r->cells. */
+static bool next_problem(const struct lab_session *r, bool need_proof, size_t *cell)
+{
+	const size_t n = r->lab.n_hosts;
+
+	while (*cell < n * n && (lab_find_pair(&r->lab, *cell / n, *cell % n) == NULL ||
+				 is_well(r, *cell / n, *cell % n, need_proof)))
+		++*cell;
+	return *cell < n * n;
+}
+
 /* The exit status of the first problem. */
 static int worst(const struct lab_session *r, bool need_proof)
 {
-	size_t n = r->lab.n_hosts;
+	size_t cell = 0;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < r->lab.n_hosts; i++)
 		if (r->hosts[i].state == HOST_FAILED)
 			return r->hosts[i].exit;
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < n; k++)
-			if (lab_find_pair(&r->lab, i, k) != NULL && !is_well(r, i, k, need_proof)) {
-				int status = r->cells[i * n + k].exit;
-
-				return status != 0 ? status : err_exit_status(ERR_DOWN);
-			}
-	return 0;
+	if (!next_problem(r, need_proof, &cell))
+		return 0;
+	return r->cells[cell].exit != 0 ? r->cells[cell].exit : err_exit_status(ERR_DOWN);
 }
 
 /* ---- the table ------------------------------------------------------------------------- */
@@ -72,32 +75,29 @@ static int worst(const struct lab_session *r, bool need_proof)
 static void print_cell(const struct lab_session *r, size_t from, size_t to)
 {
 	const struct lab_cell *c = &r->cells[from * r->lab.n_hosts + to];
-	char text[16] = "-";
-	enum paint p = PAINT_DIM;
+	const char *text = "...";
+	enum paint p = PAINT_WARN;
+	char rtt[16];
 
 	if (from == to || lab_find_pair(&r->lab, from, to) == NULL) {
+		text = "-";
 		p = PAINT_DIM;
 	} else if (r->hosts[from].state == HOST_MANUAL) {
-		snprintf(text, sizeof text, "?");
+		text = "?";
+		p = PAINT_DIM;
 	} else if (c->verified) {
+		snprintf(rtt, sizeof rtt, "%.2f", c->rtt_ms < 9999 ? c->rtt_ms : 9999);
+		text = c->has_rtt ? rtt : "ok";
 		p = PAINT_GOOD;
-		if (c->has_rtt)
-			snprintf(text, sizeof text, "%.2f", c->rtt_ms < 9999 ? c->rtt_ms : 9999);
-		else
-			snprintf(text, sizeof text, "ok");
 	} else if (r->hosts[from].state == HOST_FAILED || c->cause[0] != '\0') {
-		snprintf(text, sizeof text, "FAIL");
+		text = "FAIL";
 		p = PAINT_BAD;
 	} else if (c->seen) {
-		snprintf(text, sizeof text, "%.*s", COLUMN - 1, c->state);
-		p = PAINT_WARN;
-	} else {
-		snprintf(text, sizeof text, "...");
-		p = PAINT_WARN;
+		text = c->state;
 	}
 	/* pad by hand: colour codes have no width */
-	out_text(" %*s", (int)(COLUMN - strlen(text)), "");
-	out_painted(p, "%s", text);
+	out_text(" %*s", COLUMN - (int)strnlen(text, COLUMN), "");
+	out_painted(p, "%.*s", COLUMN, text);
 }
 
 static size_t print_table(const struct lab_session *r)
@@ -159,12 +159,10 @@ static void show_text_(struct lab_session *r, bool need_proof)
 				"host %s: no ssh: run \"sapair run --bundle\" there by hand, with %s/%s%s",
 				r->lab.hosts[i].name, r->dir, r->lab.hosts[i].name, BUNDLE_SUFFIX);
 	}
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < n; k++)
-			if (lab_find_pair(&r->lab, i, k) != NULL && !is_well(r, i, k, need_proof) &&
-			    r->hosts[i].state != HOST_FAILED)
-				out_note("%s -> %s: %s", r->lab.hosts[i].name, r->lab.hosts[k].name,
-					 why_not(r, i, k));
+	for (size_t cell = 0; next_problem(r, need_proof, &cell); cell++)
+		if (r->hosts[cell / n].state != HOST_FAILED)
+			out_note("%s -> %s: %s", r->lab.hosts[cell / n].name,
+				 r->lab.hosts[cell % n].name, why_not(r, cell / n, cell % n));
 	if (r->where == LAB_NETNS)
 		out_note("to run a command on a host: ip netns exec %s.HOST COMMAND", r->netns);
 	out_ms(span, (double)(client_now_ms() - r->started_ms));
@@ -199,7 +197,6 @@ static void put_cell(struct json_out *o, const struct lab_session *r, size_t fro
 
 static void show_json(const struct lab_session *r, const char *verb, int status, bool need_proof)
 {
-	static const char *const wheres[] = {"namespaces", "loopback", "ssh"};
 	bool is_down = strcmp(verb, "down") == 0;
 	size_t n = r->lab.n_hosts, size = 2048 + OS_PATH_MAX + n * 1024 + 2 * r->lab.n_pairs * 1024;
 	char *buf = malloc(size), when[DATE_TEXT], at[ENDPOINT_TEXT];
@@ -212,7 +209,7 @@ static void show_json(const struct lab_session *r, const char *verb, int status,
 	json_put_text(&o, "verb", verb);
 	json_put_bool(&o, "ok", status == 0);
 	json_put_bool(&o, "changed", r->changed);
-	json_put_text(&o, "where", wheres[r->where]);
+	json_put_text(&o, "where", lab_location_words[r->where]);
 	json_put_text(&o, "dir", r->dir);
 	if (r->until != 0) {
 		date_put(when, r->until);
@@ -226,7 +223,7 @@ static void show_json(const struct lab_session *r, const char *verb, int status,
 		json_put_text(&o, "address", at);
 		if (r->where == LAB_NETNS && !is_down)
 			json_put_text(&o, "netns", r->hosts[i].netns);
-		json_put_text(&o, "state", state_word(r->hosts[i].state));
+		json_put_text(&o, "state", states[r->hosts[i].state]);
 		json_put_bool(&o, "changed", r->hosts[i].changed);
 		if (r->hosts[i].state == HOST_FAILED) {
 			json_put_u64(&o, "exit", (uint64_t)r->hosts[i].exit);

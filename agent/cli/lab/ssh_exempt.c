@@ -34,11 +34,9 @@ static bool is_address_here(const struct addr *a)
 	if (uv_interface_addresses(&all, &n) != 0)
 		return false;
 	for (int i = 0; i < n && !found; i++) {
-		const void *bytes = a->len == 4 ? (const void *)&all[i].address.address4.sin_addr
-						: (const void *)&all[i].address.address6.sin6_addr;
-		const bool six = all[i].address.address4.sin_family == AF_INET6;
+		const struct endpoint ep = os_endpoint((const struct sockaddr *)&all[i].address);
 
-		found = six == (a->len == 16) && memcmp(bytes, a->bytes, a->len) == 0;
+		found = addr_equal(&ep.addr, a);
 	}
 	uv_free_interface_addresses(all, n);
 	return found;
@@ -82,17 +80,9 @@ static void ask_ssh(struct way *w, const struct lab_session *r, size_t host)
 static bool is_one_of(const struct addrinfo *found, const struct addr *a)
 {
 	for (; found != NULL; found = found->ai_next) {
-		const void *bytes;
+		const struct endpoint ep = os_endpoint(found->ai_addr);
 
-		if (found->ai_family == AF_INET && a->len == 4)
-			bytes = &((const struct sockaddr_in *)(const void *)found->ai_addr)
-					 ->sin_addr;
-		else if (found->ai_family == AF_INET6 && a->len == 16)
-			bytes = &((const struct sockaddr_in6 *)(const void *)found->ai_addr)
-					 ->sin6_addr;
-		else
-			continue;
-		if (memcmp(bytes, a->bytes, a->len) == 0)
+		if (addr_equal(&ep.addr, a))
 			return true;
 	}
 	return false;
@@ -121,14 +111,14 @@ static int exempt(struct peer_options *o, const char *text, struct err *e)
 {
 	if (!config_stops(o, text))
 		return 0;
-	for (size_t i = 0; i < o->protects; i++)
-		if (strcmp(o->protect[i], text) == 0)
+	for (size_t i = 0; i < o->policy.protects; i++)
+		if (strcmp(o->policy.protect[i], text) == 0)
 			return err_set(e, ERR_USAGE,
 				       "\"protect\" contains %s, which ssh from this host uses",
 				       text);
-	if (o->exempts == PROTECT_MAX)
+	if (o->policy.exempts == PROTECT_MAX)
 		return err_set(e, ERR_USAGE, "no room in \"exempt\" for %s, which ssh uses", text);
-	snprintf(o->exempt[o->exempts++], PROTECT_TEXT, "%s", text);
+	snprintf(o->policy.exempt[o->policy.exempts++], PROTECT_TEXT, "%s", text);
 	return 0;
 }
 

@@ -1,7 +1,6 @@
 /*
  * agent/cli/rendezvous/rendezvous.c - TLS server or client on an event loop of its own; one
- * message in each
- * direction.
+ * message in each direction.
  */
 #include "agent/cli/rendezvous/rendezvous.h"
 
@@ -11,6 +10,7 @@
 
 #include <uv.h>
 
+#include "agent/os/os.h"
 #include "crypto/tls.h"
 #include "proto/wire/frame.h"
 
@@ -98,6 +98,13 @@ static void close_conn(struct conn *c)
 	uv_close((uv_handle_t *)&c->timer, on_closed);
 }
 
+/* Ends the rendezvous with the error *h->e. */
+static void fail(struct conn *c)
+{
+	close_conn(c);
+	finish(c->session, -1);
+}
+
 struct out {
 	uv_write_t req;
 	struct conn *conn;
@@ -151,18 +158,6 @@ static void flush(struct conn *c, bool last)
 	}
 }
 
-static bool send_message(struct conn *c, const struct invite_msg *msg)
-{
-	uint8_t frame[FRAME_HEAD + BODY_MAX];
-	size_t n = invite_encode(msg, (char *)frame + FRAME_HEAD, BODY_MAX);
-
-	if (n == 0)
-		return false;
-	frame_put_head(frame, (uint32_t)n);
-	c->sent = tls_send(c->tls, frame, FRAME_HEAD + n);
-	return c->sent;
-}
-
 /* ---- messages -------------------------------------------------------------------------- */
 
 static bool bind_to(struct conn *c, struct invite_bind *b, struct secret *exporter)
@@ -179,28 +174,23 @@ static bool bind_to(struct conn *c, struct invite_bind *b, struct secret *export
 	return true;
 }
 
-/* Our message, with the proof for this TLS session. */
-static bool own_message(struct conn *c, struct invite_msg *msg)
+/* Sends our message, with the proof for this TLS session. */
+static int send_message(struct conn *c)
 {
-	struct rendezvous *m = c->session->m;
+	const struct rendezvous *m = c->session->m;
+	struct invite_msg msg = {.kind = c->session->is_inviter ? INVITE_WELCOME : INVITE_JOIN,
+				 .port = m->port};
+	uint8_t frame[FRAME_HEAD + BODY_MAX];
 	struct invite_bind b;
 	SECRET(exporter);
+	size_t n = 0;
 
-	memset(msg, 0, sizeof *msg);
-	msg->kind = c->session->is_inviter ? INVITE_WELCOME : INVITE_JOIN;
-	memcpy(msg->name, m->name, sizeof msg->name);
-	msg->port = m->port;
-	return bind_to(c, &b, &exporter) && invite_prove(msg, &b);
-}
-
-static struct addr addr_of(const struct sockaddr_storage *ss)
-{
-	struct addr a = {.len = 0};
-	char text[ADDR_TEXT];
-
-	if (uv_ip_name((const struct sockaddr *)ss, text, sizeof text) == 0)
-		addr_parse(&a, text, NULL); /* a mapped address becomes IPv4 there */
-	return a;
+	memcpy(msg.name, m->name, sizeof msg.name);
+	if (bind_to(c, &b, &exporter) && invite_prove(&msg, &b))
+		n = invite_encode(&msg, (char *)frame + FRAME_HEAD, BODY_MAX);
+	frame_put_head(frame, (uint32_t)n);
+	c->sent = n > 0 && tls_send(c->tls, frame, FRAME_HEAD + n);
+	return c->sent ? 0 : err_set(c->session->e, ERR_BUG, "no memory for a message");
 }
 
 static void note_addresses(struct conn *c)
@@ -209,10 +199,10 @@ static void note_addresses(struct conn *c)
 	int n = sizeof ss;
 
 	if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&ss, &n) == 0)
-		c->session->m->peer_addr = addr_of(&ss);
+		c->session->m->peer_addr = os_endpoint((struct sockaddr *)&ss).addr;
 	n = sizeof ss;
 	if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&ss, &n) == 0)
-		c->session->m->own_addr = addr_of(&ss);
+		c->session->m->own_addr = os_endpoint((struct sockaddr *)&ss).addr;
 }
 
 /* Handles the peer's message: the joiner's proof, or the inviter's welcome. */
@@ -220,43 +210,37 @@ static void take_body(struct conn *c, const char *body, size_t len)
 {
 	struct session *h = c->session;
 	struct rendezvous *m = h->m;
-	struct invite_msg own;
 	struct invite_bind b;
 	struct err ignored = {0};
 	SECRET(exporter);
 
 	if (invite_decode(&m->peer, h->is_inviter ? INVITE_JOIN : INVITE_WELCOME, body, len,
 			  h->is_inviter ? &ignored : h->e) < 0) {
-		close_conn(c);
-		if (!h->is_inviter)
-			finish(h, err_in(h->e, "the inviter's reply"));
+		if (h->is_inviter) {
+			close_conn(c);
+			return;
+		}
+		err_in(h->e, "the inviter's reply");
+		fail(c);
 		return;
 	}
+	note_addresses(c);
 	if (!bind_to(c, &b, &exporter) || !invite_proven(&m->peer, &b)) {
 		char from[ADDR_TEXT];
 
-		note_addresses(c);
 		addr_put(from, &m->peer_addr);
 		err_set(h->e, ERR_AUTH, "%s did not prove that it knows the token", from);
 		err_hint(h->e, h->is_inviter
 				       ? "the token is void after one wrong proof; make a new "
 					 "one, and send it another way"
 				       : "make a new token");
-		close_conn(c);
-		finish(h, -1);
+		fail(c);
 		return;
 	}
 	memcpy(m->peer_pin, c->peer_pin, PIN_LEN);
-	note_addresses(c);
 	/* Store before the welcome is sent: a peer that was welcomed must be known here. */
-	if (m->keep(m, h->e) < 0) {
-		close_conn(c);
-		finish(h, -1);
-		return;
-	}
-	if (h->is_inviter && !(own_message(c, &own) && send_message(c, &own))) {
-		err_set(h->e, ERR_BUG, "no memory for the welcome");
-		finish(h, -1);
+	if (m->keep(m, h->e) < 0 || (h->is_inviter && send_message(c) < 0)) {
+		fail(c);
 		return;
 	}
 	tls_close(c->tls);
@@ -290,8 +274,8 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 
 /* ---- TLS ------------------------------------------------------------------------------- */
 
-/* The inviter accepts any valid certificate, since the proof follows; the joiner only the key of the
- * token. */
+/* The inviter accepts any valid certificate, since the proof follows; the joiner only the key of
+ * the token. */
 static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain)
 {
 	struct conn *c = arg;
@@ -339,7 +323,6 @@ static void on_alloc(uv_handle_t *handle, size_t wish, uv_buf_t *buf)
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
 	struct conn *c = s->data;
-	struct invite_msg own;
 	enum tls_fault f;
 
 	if (n == 0 || c->closing)
@@ -353,10 +336,8 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		flush(c, true);
 		return;
 	}
-	if (!c->session->is_inviter && !c->sent && tls_is_open(c->tls) &&
-	    !(own_message(c, &own) && send_message(c, &own))) {
-		err_set(c->session->e, ERR_BUG, "no memory for a message");
-		finish(c->session, -1);
+	if (!c->session->is_inviter && !c->sent && tls_is_open(c->tls) && send_message(c) < 0) {
+		fail(c);
 		return;
 	}
 	flush(c, c->last);
@@ -390,17 +371,6 @@ static struct conn *new_conn(struct session *h, enum tls_role role)
 }
 
 /* ---- session --------------------------------------------------------------------------- */
-
-static int to_sockaddr(struct sockaddr_storage *ss, const struct endpoint *ep, struct err *e)
-{
-	char host[ADDR_TEXT];
-	int rc;
-
-	addr_put(host, &ep->addr);
-	rc = ep->addr.len == 4 ? uv_ip4_addr(host, ep->port, (struct sockaddr_in *)ss)
-			       : uv_ip6_addr(host, ep->port, (struct sockaddr_in6 *)ss);
-	return rc == 0 ? 0 : err_set(e, ERR_USAGE, "%s: %s", host, uv_strerror(rc));
-}
 
 static struct session *open_session(struct rendezvous *m, bool is_inviter, struct err *e)
 {
@@ -468,36 +438,40 @@ static void on_connection(uv_stream_t *server, int status)
 	uv_timer_start(&c->timer, on_conn_timeout, CONN_MS, 0);
 }
 
-int rendezvous_invite(struct rendezvous *m, const struct endpoint *listen, struct err *e)
+static int start_listener(struct session *h)
 {
-	struct session *h = open_session(m, true, e);
+	const struct endpoint *at = &h->m->listen;
 	struct sockaddr_storage ss;
 	char text[ENDPOINT_TEXT];
 	int rc;
+
+	os_sockaddr(&ss, &at->addr, at->port);
+	rc = uv_tcp_bind(&h->listener, (const struct sockaddr *)&ss, 0);
+	if (rc == 0)
+		rc = uv_listen((uv_stream_t *)&h->listener, CONNS_MAX, on_connection);
+	if (rc == 0)
+		return 0;
+	endpoint_put(text, at);
+	err_set(h->e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s", text,
+		uv_strerror(rc));
+	return err_hint(h->e, "choose another address or port with --listen");
+}
+
+int rendezvous_invite(struct rendezvous *m, struct err *e)
+{
+	struct session *h = open_session(m, true, e);
 
 	if (h == NULL)
 		return -1;
 	uv_tcp_init(&h->loop, &h->listener);
 	h->listener.data = h;
-	rc = to_sockaddr(&ss, listen, e);
-	if (rc == 0) {
-		rc = uv_tcp_bind(&h->listener, (const struct sockaddr *)&ss, 0);
-		if (rc == 0)
-			rc = uv_listen((uv_stream_t *)&h->listener, CONNS_MAX, on_connection);
-		if (rc != 0) {
-			endpoint_put(text, listen);
-			err_set(e, rc == UV_EACCES ? ERR_PERM : ERR_OS, "cannot listen on %s: %s",
-				text, uv_strerror(rc));
-			err_hint(e, "choose another address or port with --listen");
-		}
-	}
-	if (rc != 0) {
+	if (start_listener(h) < 0) {
 		finish(h, -1);
-		return run_session(h);
+	} else {
+		uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
+		if (m->ready != NULL)
+			m->ready(m);
 	}
-	uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
-	if (m->ready != NULL)
-		m->ready(m);
 	return run_session(h);
 }
 
@@ -514,8 +488,7 @@ static void on_connected(uv_connect_t *req, int status)
 		err_set(h->e, ERR_TIMEOUT, "%s: %s", at, uv_strerror(status));
 		err_hint(h->e,
 			 "the token may have been used or expired, or a firewall blocks the port");
-		close_conn(c);
-		finish(h, -1);
+		fail(c);
 		return;
 	}
 	uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
@@ -525,32 +498,27 @@ static void on_connected(uv_connect_t *req, int status)
 int rendezvous_join(struct rendezvous *m, struct err *e)
 {
 	struct session *h = open_session(m, false, e);
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss, own;
 	struct conn *c;
-	int rc;
+	int rc = 0;
 
 	if (h == NULL)
 		return -1;
 	c = new_conn(h, TLS_CLIENT);
-	if (c == NULL || to_sockaddr(&ss, &m->invite->at, e) < 0) {
-		if (c == NULL)
-			err_set(e, ERR_BUG, "no memory for a connection");
+	if (c == NULL) {
+		err_set(e, ERR_BUG, "no memory for a connection");
 		finish(h, -1);
 		return run_session(h);
 	}
 	uv_timer_start(&h->limit, on_limit, m->limit_ms, 0);
+	os_sockaddr(&ss, &m->invite->at.addr, m->invite->at.port);
 	if (m->own_addr.len != 0) {
-		struct sockaddr_storage own;
-
-		rc = to_sockaddr(&own, &(struct endpoint){m->own_addr, 0}, e);
-		if (rc == 0)
-			rc = uv_tcp_bind(&c->tcp, (const struct sockaddr *)&own, 0);
-		if (rc != 0) {
-			on_connected(&c->connect, rc < -1 ? rc : UV_EADDRNOTAVAIL);
-			return run_session(h);
-		}
+		os_sockaddr(&own, &m->own_addr, 0);
+		rc = uv_tcp_bind(&c->tcp, (const struct sockaddr *)&own, 0);
 	}
-	rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&ss, on_connected);
+	if (rc == 0)
+		rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&ss,
+				    on_connected);
 	if (rc != 0)
 		on_connected(&c->connect, rc);
 	return run_session(h);

@@ -103,7 +103,7 @@ static int check_files(struct config *c, const char *path, struct findings *f, s
 
 		if (check_ppk(p->ppk, e) < 0)
 			return err_in(e, "peer %s", p->name);
-		if (p->opt.mode == MODE_PERMISSIVE)
+		if (p->opt.policy.mode == MODE_PERMISSIVE)
 			warn(f, "peer %s: mode permissive allows clear text", p->name);
 	}
 	if (c->n_peers == 0)

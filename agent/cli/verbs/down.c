@@ -6,6 +6,11 @@
 static void show_down(const struct cJSON *d, bool several)
 {
 	(void)several;
+	if (show_has(d, "removing")) {
+		out_painted(PAINT_BAD, "%s is not down yet: ", show_text(d, "peer", "?"));
+		show_removing(d);
+		return;
+	}
 	out_text("%s is down%s\n", show_text(d, "peer", "?"),
 		 show_is(d, "changed") ? ": all SAs and policies are removed" : " already");
 }
@@ -24,6 +29,8 @@ const struct verb verb_down = {
 	.name = "down",
 	.words = "PEER|--all",
 	.text = "remove a pair's SAs and policy",
+	.more = "Exits with status 7 if something could not be removed; the agent tries again until it is "
+		"gone, and status shows what is left.",
 	.example = "sapair down beta",
 	.options = {down_options, verb_timeout},
 	.run = run_down,

@@ -32,53 +32,61 @@ struct side {
 	char dir[OS_PATH_MAX];       /* config directory: identity, peers.d */
 	char file[OS_PATH_MAX];      /* peers.d/NAME.json */
 	char name[MSG_NAME_MAX + 1]; /* NAME of the peer */
-	struct endpoint listen;
-	struct endpoint remote; /* its agent */
+	struct endpoint remote;      /* its agent */
 	bool has_local;
 	struct config cfg; /* of this host; defaults if there is no file */
 };
 
-/* ---- identity and config------------------------------------------------------------------ */
+/* ---- identity and config --------------------------------------------------------------- */
 
-static int load(struct side *s, const char *cert, const char *key, struct err *e)
+static bool name_fits(const char *s)
 {
-	struct config c;
-
-	memset(&c, 0, sizeof c);
-	if (strlen(cert) >= sizeof c.certificate || strlen(key) >= sizeof c.key)
-		return err_set(e, ERR_USAGE, "%s: path too long", cert);
-	memcpy(c.certificate, cert, strlen(cert) + 1);
-	memcpy(c.key, key, strlen(key) + 1);
-	return creds_identity(&s->rendezvous.id, &c, e);
+	return ident_name_fits(s) && strchr("._-", s[0]) == NULL;
 }
 
-/* Loads the identity of this host; creates one if there is none. */
-static int find_identity(struct side *s, struct err *e)
+/* Sets the default paths of the identity, and creates one if neither file exists. */
+static int default_identity(struct side *s, struct err *e)
 {
-	char cert[OS_PATH_MAX], key[OS_PATH_MAX], host[CERT_NAME_MAX + 1];
+	char *cert = s->cfg.certificate, *key = s->cfg.key, host[CERT_NAME_MAX + 1];
 	struct ident_wish w;
 	struct pem_pair pair;
 	int rc;
 
-	if (s->cfg.certificate[0] != '\0' && s->cfg.key[0] != '\0')
-		return load(s, s->cfg.certificate, s->cfg.key, e);
-	if (os_path_join(cert, s->dir, CONF_CERT, e) < 0 ||
-	    os_path_join(key, s->dir, CONF_KEY, e) < 0)
+	memcpy(cert, CONF_CERT, sizeof CONF_CERT);
+	memcpy(key, CONF_KEY, sizeof CONF_KEY);
+	if (conf_resolve(cert, s->dir, e) < 0 || conf_resolve(key, s->dir, e) < 0)
 		return -1;
-	if (!os_exists(cert) && !os_exists(key)) {
-		os_host_name(host, sizeof host);
-		if (ident_wish(&w, s->args, host, IDENT_DAYS, e) < 0 || os_make_dir(s->dir, e) < 0)
-			return -1;
-		if (!cert_self(&pair, &w.wish))
-			return err_set(e, ERR_USAGE, "cannot make a certificate for %s", host);
-		rc = ident_write(&pair, cert, key, false, e);
-		wipe(&pair, sizeof pair);
-		if (rc < 0)
-			return -1;
-		if (!s->args->json)
-			out_note("created an identity for %s in %s", host, s->dir);
-	}
-	return load(s, cert, key, e);
+	if (os_exists(cert) || os_exists(key))
+		return 0;
+	os_host_name(host, sizeof host);
+	if (ident_wish(&w, s->args, host, IDENT_DAYS, e) < 0 || os_make_dir(s->dir, e) < 0)
+		return -1;
+	if (!cert_self(&pair, &w.wish))
+		return err_set(e, ERR_USAGE, "cannot make a certificate for %s", host);
+	rc = ident_write(&pair, cert, key, false, e);
+	wipe(&pair, sizeof pair);
+	if (rc == 0 && !s->args->json)
+		out_note("created an identity for %s in %s", host, s->dir);
+	return rc;
+}
+
+/* Loads the identity, and chooses the name of this host. */
+static int find_identity(struct side *s, struct err *e)
+{
+	const char *name = s->cfg.name;
+
+	if ((s->cfg.certificate[0] == '\0' || s->cfg.key[0] == '\0') && default_identity(s, e) < 0)
+		return -1;
+	s->cfg.ca[0] = '\0'; /* the token names the key of the other host */
+	if (creds_identity(&s->rendezvous.id, &s->cfg, e) < 0)
+		return -1;
+	identity_set_alpn(s->rendezvous.id, INVITE_ALPN);
+	if (!name_fits(name))
+		name = identity_facts(s->rendezvous.id)->name;
+	if (!name_fits(name))
+		name = "host";
+	memcpy(s->rendezvous.name, name, strlen(name) + 1);
+	return 0;
 }
 
 /* Reads the config file, if there is one, for addresses and ports. */
@@ -104,16 +112,6 @@ static int find_port(struct side *s, struct err *e)
 	return 0;
 }
 
-static bool name_fits(const char *s)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-";
-	size_t n = strlen(s);
-
-	return n >= 1 && n <= MSG_NAME_MAX && strspn(s, letters) == n &&
-	       strchr("._-", s[0]) == NULL;
-}
-
 /* Sets the name and the file of the peer. ERR_USAGE if the file exists, without --force. */
 static int find_file(struct side *s, const char *name, struct err *e)
 {
@@ -136,36 +134,9 @@ static int find_file(struct side *s, const char *name, struct err *e)
 	return os_make_dir(dir, e);
 }
 
-static int begin(struct side *s, const struct args *a, struct err *e)
-{
-	const struct cert_facts *f;
-
-	memset(s, 0, sizeof *s);
-	s->args = a;
-	s->rendezvous.invite = &s->invite;
-	s->rendezvous.arg = s;
-	if (find_config(s, e) < 0 || find_port(s, e) < 0 || find_identity(s, e) < 0)
-		return -1;
-	f = identity_facts(s->rendezvous.id);
-	identity_set_alpn(s->rendezvous.id, INVITE_ALPN);
-	if (name_fits(s->cfg.name))
-		memcpy(s->rendezvous.name, s->cfg.name, sizeof s->rendezvous.name);
-	else if (name_fits(f->name))
-		memcpy(s->rendezvous.name, f->name, strlen(f->name) + 1);
-	else
-		memcpy(s->rendezvous.name, "host", sizeof "host");
-	return 0;
-}
-
-static void end(struct side *s)
-{
-	identity_free(s->rendezvous.id);
-	config_free(&s->cfg);
-	wipe(s, sizeof *s);
-}
-
 /* ---- the new peer ---------------------------------------------------------------------- */
 
+/* Stores the pin of the peer in its file. */
 static int keep(struct rendezvous *m, struct err *e)
 {
 	struct side *s = m->arg;
@@ -289,14 +260,37 @@ static int run_agent(const struct side *s)
 	return verb_dispatch(n, argv, s->args->verbs);
 }
 
-/* Reloads or runs the agent. Returns the exit status. */
-static int paired(const struct side *s)
+/*
+ * The part that both verbs share: prepare() reads the rest of the command line, meet() is the
+ * rendezvous. Then reloads or runs the agent. Returns the exit status.
+ */
+static int pair_hosts(const struct args *a, int (*prepare)(struct side *s, struct err *e),
+		      int (*meet)(struct rendezvous *m, struct err *e), struct err *e)
 {
+	struct side *s = calloc(1, sizeof *s);
 	struct err why = {0};
-	int reloaded = reload_agent(s, &why);
+	int rc = -1, reloaded;
 
-	print_paired(s, reloaded, &why);
-	return reloaded == 0 && args_has(s->args, "run") ? run_agent(s) : 0;
+	if (s == NULL)
+		return err_set(e, ERR_BUG, "no memory");
+	s->args = a;
+	s->rendezvous.invite = &s->invite;
+	s->rendezvous.keep = keep;
+	s->rendezvous.arg = s;
+	if (find_config(s, e) == 0 && find_port(s, e) == 0 && find_identity(s, e) == 0 &&
+	    prepare(s, e) == 0)
+		rc = meet(&s->rendezvous, e);
+	if (rc == 0) {
+		reloaded = reload_agent(s, &why);
+		print_paired(s, reloaded, &why);
+		if (reloaded == 0 && args_has(a, "run"))
+			rc = run_agent(s);
+	}
+	identity_free(s->rendezvous.id);
+	config_free(&s->cfg);
+	wipe(s, sizeof *s);
+	free(s);
+	return rc;
 }
 
 /* ---- invite ---------------------------------------------------------------------------- */
@@ -331,7 +325,7 @@ static int find_listen(struct side *s, struct err *e)
 	}
 	if (ep.addr.len == 0) /* all addresses of the family of the token's */
 		ep.addr.len = s->invite.at.addr.len;
-	s->listen = ep;
+	s->rendezvous.listen = ep;
 	return 0;
 }
 
@@ -359,50 +353,80 @@ static void print_token(struct rendezvous *m)
 	wipe(buf, sizeof buf);
 }
 
-static int run_invite(const struct args *a, struct err *e)
+static int prepare_invite(struct side *s, struct err *e)
 {
-	struct side *s = calloc(1, sizeof *s);
 	uint64_t ttl_ms = TTL_MS;
-	int rc = -1;
 
-	if (s == NULL)
-		return err_set(e, ERR_BUG, "no memory");
-	if (begin(s, a, e) < 0 || find_file(s, args_word(a, 0), e) < 0 || find_listen(s, e) < 0 ||
-	    args_span(a, "ttl", TTL_MIN_MS, TTL_MAX_MS, &ttl_ms, e) < 0)
-		goto out;
+	if (find_file(s, args_word(s->args, 0), e) < 0 || find_listen(s, e) < 0 ||
+	    args_span(s->args, "ttl", TTL_MIN_MS, TTL_MAX_MS, &ttl_ms, e) < 0)
+		return -1;
 	memcpy(s->invite.pin, identity_facts(s->rendezvous.id)->pin, PIN_LEN);
 	random_secret(&s->invite.secret, INVITE_SECRET);
 	s->invite.until = (os_wall_ms() + (int64_t)ttl_ms) / 1000;
 	s->rendezvous.limit_ms = ttl_ms;
-	s->rendezvous.keep = keep;
 	s->rendezvous.ready = print_token;
-	rc = rendezvous_invite(&s->rendezvous, &s->listen, e);
-	if (rc == 0)
-		rc = paired(s);
-out:
-	end(s);
-	free(s);
-	return rc;
+	return 0;
+}
+
+static int run_invite(const struct args *a, struct err *e)
+{
+	return pair_hosts(a, prepare_invite, rendezvous_invite, e);
 }
 
 /* ---- join ------------------------------------------------------------------------------ */
+
+/*
+ * The token is a word of the text: with it, people paste the command that `sapair invite` printed,
+ * its JSON, or a prompt. The error is that of the last word that could be a token.
+ */
+static int find_token(struct invite *i, const char *text, size_t len, struct err *e)
+{
+	static const char between[] = " \t\r\n\"',";
+	const char *end = text + len;
+	int rc = -1;
+
+	while (rc < 0 && text < end) {
+		size_t n = 0;
+
+		while (text + n < end && strchr(between, text[n]) == NULL)
+			n++;
+		if (memchr(text, '/', n) != NULL)
+			rc = invite_get(i, text, n, e);
+		text += n + 1;
+	}
+	return rc < 0 && e->code == ERR_NONE ? invite_get(i, "", 0, e) : rc;
+}
+
+/* Reads lines until one has a token. Windows PowerShell writes UTF-16LE: a token has no byte 0. */
+static int read_stdin(struct invite *i, struct err *e)
+{
+	char line[8 * INVITE_TOKEN_TEXT];
+	size_t n = 0;
+	int c, rc = -1;
+
+	do {
+		c = getchar();
+		if (c != EOF && c != '\0' && n < sizeof line)
+			line[n++] = (char)c;
+		if ((c == '\n' || c == EOF) && n > 0) {
+			*e = (struct err){0};
+			rc = find_token(i, line, n, e);
+			n = 0;
+		}
+	} while (c != EOF && rc < 0);
+	wipe(line, sizeof line);
+	return rc < 0 && e->code == ERR_NONE ? err_set(e, ERR_USAGE, "no token on stdin") : rc;
+}
 
 /* Reads the token from the argument, or for "-" from stdin. */
 static int read_token(struct side *s, struct err *e)
 {
 	const char *word = args_word(s->args, 0);
-	char line[2 * INVITE_TOKEN_TEXT];
 	char when[DATE_TEXT];
 	int rc;
 
-	if (strcmp(word, "-") == 0) {
-		if (fgets(line, sizeof line, stdin) == NULL)
-			return err_set(e, ERR_USAGE, "no token on stdin");
-		rc = invite_get(&s->invite, line, strlen(line), e);
-		wipe(line, sizeof line);
-	} else {
-		rc = invite_get(&s->invite, word, strlen(word), e);
-	}
+	rc = strcmp(word, "-") != 0 ? find_token(&s->invite, word, strlen(word), e)
+				    : read_stdin(&s->invite, e);
 	if (rc < 0)
 		return -1;
 	if (os_wall_ms() / 1000 <= s->invite.until)
@@ -424,43 +448,42 @@ static int find_local(struct side *s, struct err *e)
 	return 0;
 }
 
-static int run_join(const struct args *a, struct err *e)
+static int prepare_join(struct side *s, struct err *e)
 {
-	struct side *s = calloc(1, sizeof *s);
-	const char *name = args_text(a, "name");
+	const char *name = args_text(s->args, "name");
 	uint32_t timeout_ms = JOIN_MS;
-	int rc = -1;
 
-	if (s == NULL)
-		return err_set(e, ERR_BUG, "no memory");
-	if (begin(s, a, e) < 0 || read_token(s, e) < 0 || find_local(s, e) < 0 ||
-	    args_ms(a, "timeout", &timeout_ms, e) < 0 ||
+	if (read_token(s, e) < 0 || find_local(s, e) < 0 ||
+	    args_ms(s->args, "timeout", &timeout_ms, e) < 0 ||
 	    (name != NULL && find_file(s, name, e) < 0))
-		goto out;
+		return -1;
 	if (bytes_equal(s->invite.pin, identity_facts(s->rendezvous.id)->pin, PIN_LEN)) {
 		err_set(e, ERR_USAGE, "the token was made on this host");
-		err_hint(e, "use it on the other host");
-		goto out;
+		return err_hint(e, "use it on the other host");
 	}
 	s->rendezvous.limit_ms = timeout_ms != 0 ? timeout_ms : JOIN_MS;
-	s->rendezvous.keep = keep;
-	rc = rendezvous_join(&s->rendezvous, e);
-	if (rc == 0)
-		rc = paired(s);
-out:
-	end(s);
-	free(s);
-	return rc;
+	return 0;
 }
+
+static int run_join(const struct args *a, struct err *e)
+{
+	return pair_hosts(a, prepare_join, rendezvous_join, e);
+}
+
+/* ---- verbs ----------------------------------------------------------------------------- */
+
+static const struct option pair_options[] = {
+	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
+	{"dir", "DIR", "use DIR instead of the config directory", false},
+	{"force", NULL, "replace an existing peer of that name", false},
+	{"run", NULL, "then run the agent, if none is running", false},
+	OPTION_END,
+};
 
 static const struct option invite_options[] = {
 	{"ttl", "TIME", "validity of the token: 90s, 5m, 1h (default 5m)", false},
 	{"address", "ADDRESS", "address of this host, as seen from the other", false},
 	{"listen", "ADDRESS[:PORT]", "address to wait on (default: all, port 4511)", false},
-	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
-	{"dir", "DIR", "use DIR instead of the config directory", false},
-	{"force", NULL, "replace an existing peer of that name", false},
-	{"run", NULL, "then run the agent, if none is running", false},
 	OPTION_END,
 };
 
@@ -472,17 +495,13 @@ const struct verb verb_invite = {
 		"good for one attempt before it expires. Both hosts then store the other's\n"
 		"pin in peers.d/NAME.json.",
 	.example = "sapair invite beta --ttl 5m --address 192.0.2.1",
-	.options = {invite_options, verb_control},
+	.options = {invite_options, pair_options, verb_control},
 	.run = run_invite,
 };
 
 static const struct option join_options[] = {
 	{"name", "NAME", "name for the inviter (default: the one that it sends)", false},
 	{"local", "ADDRESS", "local address of the pair, used to connect", false},
-	{"port", "PORT", "TCP port of our agent (default: from the config, or 4510)", false},
-	{"dir", "DIR", "use DIR instead of the config directory", false},
-	{"force", NULL, "replace an existing peer of that name", false},
-	{"run", NULL, "then run the agent, if none is running", false},
 	OPTION_END,
 };
 
@@ -492,6 +511,6 @@ const struct verb verb_join = {
 	.text = "pair with the host that issued the token",
 	.more = "- reads the token from stdin, which keeps it out of process listings.",
 	.example = "sapair join 192.0.2.1:4511/5f0c...",
-	.options = {join_options, verb_timeout},
+	.options = {join_options, pair_options, verb_timeout},
 	.run = run_join,
 };

@@ -184,7 +184,7 @@ static int mend(struct lab_session *r, struct err *e)
 		return 0;
 	if (lab_remote_run(r, &end, e) < 0)
 		return -1;
-	return lab_location_repair(r, e);
+	return netns_make(r, e);
 }
 
 static int bring_up(struct lab_session *r, struct err *e)

@@ -23,23 +23,24 @@
 #define LAB_STEP_MS 20000u
 #define POLL_MS 50u
 
+/*
+ * bundle.new  copied by sftp
+ * was-clean   exists if the host had no SAs and policies of sapair before the lab
+ * sapair.old  the program before it was replaced
+ */
+enum file { F_BUNDLE, F_FRESH, F_LOG, F_PID, F_CLEAN, F_OLD, N_FILES };
+static const char *const names[N_FILES] = {"bundle", "bundle.new", "log",
+					   "pid",    "was-clean",  "sapair.old"};
+
 struct place {
 	const char *control;
 	char exe[OS_PATH_MAX], dir[OS_PATH_MAX];
-	char bundle[OS_PATH_MAX], fresh[OS_PATH_MAX]; /* copied by sftp */
-	char log[OS_PATH_MAX], pid[OS_PATH_MAX];
-	char clean[OS_PATH_MAX]; /* exists if the host had no SAs and policies of sapair before the lab */
-	char old[OS_PATH_MAX]; /* the program before it was replaced */
+	char files[N_FILES][OS_PATH_MAX];
 };
 
 static int find_place(struct place *p, const struct args *a, struct err *e)
 {
 	size_t size = sizeof p->exe;
-	const struct {
-		char *path;
-		const char *name;
-	} files[] = {{p->bundle, "bundle"}, {p->fresh, "bundle.new"}, {p->log, "log"},
-		     {p->pid, "pid"},       {p->clean, "was-clean"},  {p->old, "sapair.old"}};
 	int rc = uv_exepath(p->exe, &size);
 
 	p->control = args_text(a, "control");
@@ -48,8 +49,8 @@ static int find_place(struct place *p, const struct args *a, struct err *e)
 	if (p->control == NULL)
 		return err_set(e, ERR_USAGE, "--control is missing");
 	os_dir_of(p->dir, p->exe);
-	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-		if (os_path_join(files[i].path, p->dir, files[i].name, e) < 0)
+	for (size_t i = 0; i < N_FILES; i++)
+		if (os_path_join(p->files[i], p->dir, names[i], e) < 0)
 			return -1;
 	return 0;
 }
@@ -75,12 +76,7 @@ static int run(const struct place *p, struct parallel_command *j, const char *co
 	return j->status;
 }
 
-static int check_clean(const struct place *p, struct parallel_command *j)
-{
-	static const char *const words[] = {"clean", "--check", NULL};
-
-	return run(p, j, words);
-}
+static const char *const check[] = {"clean", "--check", NULL};
 
 static unsigned long read_pid(const char *dir)
 {
@@ -191,14 +187,14 @@ static int look_for_rests(const struct place *p, bool ended)
 	struct parallel_command *j;
 	int status;
 
-	if (!os_exists(p->clean) || others(p))
+	if (!os_exists(p->files[F_CLEAN]) || others(p))
 		return 0;
 	j = calloc(1, sizeof *j);
 	if (j == NULL)
 		return err_exit_status(ERR_BUG);
 	if (!ended)
 		run(p, j, clean);
-	status = check_clean(p, j);
+	status = run(p, j, check);
 	if (status != 0)
 		out_note("clean --check: %s", parallel_last_line(j));
 	free(j);
@@ -213,12 +209,9 @@ static int run_stop(const struct args *a, struct err *e)
 	if (find_place(&p, a, e) < 0)
 		return -1;
 	status = look_for_rests(&p, end_agent(&p, true));
-	for (size_t i = 0; i < 6; i++) {
-		const char *const files[] = {p.bundle, p.fresh, p.log, p.pid, p.clean, p.old};
-
-		if (os_remove_file(files[i], e) < 0)
+	for (size_t i = 0; i < N_FILES; i++)
+		if (os_remove_file(p.files[i], e) < 0)
 			return -1;
-	}
 	if (status == 0)
 		out_text("stopped\n");
 	return status;
@@ -234,16 +227,17 @@ static int take_bundle(const struct place *p, bool *same, struct err *e)
 	int rc;
 
 	*same = false;
-	if (os_read_file(&text, &len, p->fresh, OS_ANYONE, e) < 0)
+	if (os_read_file(&text, &len, p->files[F_FRESH], OS_ANYONE, e) < 0)
 		return -1;
-	if (os_exists(p->bundle) && os_read_file(&old, &old_len, p->bundle, OS_SECRET, NULL) == 0)
+	if (os_exists(p->files[F_BUNDLE]) &&
+	    os_read_file(&old, &old_len, p->files[F_BUNDLE], OS_SECRET, NULL) == 0)
 		*same = old_len == len && memcmp(old, text, len) == 0;
 	os_free_text(old, old_len);
 	rc = *same && answers(p->control) ? 1 : 0;
 	if (rc == 0 && !*same)
-		rc = os_write_file(p->bundle, text, len, true, false, e);
+		rc = os_write_file(p->files[F_BUNDLE], text, len, true, false, e);
 	os_free_text(text, len);
-	return rc < 0 || os_remove_file(p->fresh, e) < 0 ? -1 : rc;
+	return rc < 0 || os_remove_file(p->files[F_FRESH], e) < 0 ? -1 : rc;
 }
 
 /* Reports why the agent exited: the first error in its log, or the last line. */
@@ -252,7 +246,7 @@ static int tell_end(const struct place *p, unsigned long status)
 	char *text = NULL, *told = NULL, *next;
 	size_t len = 0;
 
-	if (os_read_file(&text, &len, p->log, OS_ANYONE, NULL) == 0)
+	if (os_read_file(&text, &len, p->files[F_LOG], OS_ANYONE, NULL) == 0)
 		for (char *line = text; *line != '\0'; line = next) {
 			next = line + strcspn(line, "\r\n");
 			if (*next != '\0')
@@ -287,15 +281,16 @@ static int write_mark(const char *path, const char *text, struct err *e)
 
 static int start(const struct place *p, struct err *e)
 {
-	const char *const words[] = {"run", "--bundle", p->bundle, "--control", p->control, NULL};
+	const char *const words[] = {"run",       "--bundle", p->files[F_BUNDLE],
+				     "--control", p->control, NULL};
 	struct detached d;
 	char pid[24];
 	int rc;
 
-	if (detach_start(&d, words, p->log, e) < 0)
+	if (detach_start(&d, words, p->files[F_LOG], e) < 0)
 		return -1;
 	snprintf(pid, sizeof pid, "%lu", d.pid);
-	rc = write_mark(p->pid, pid, e);
+	rc = write_mark(p->files[F_PID], pid, e);
 	if (rc == 0)
 		rc = await_agent(p, &d, e);
 	else
@@ -313,7 +308,7 @@ static int run_start(const struct args *a, struct err *e)
 
 	if (find_place(&p, a, e) < 0)
 		return -1;
-	first = !os_exists(p.bundle);
+	first = !os_exists(p.files[F_BUNDLE]);
 	rc = take_bundle(&p, &same, e);
 	if (rc < 0)
 		return -1;
@@ -325,7 +320,8 @@ static int run_start(const struct args *a, struct err *e)
 	j = calloc(1, sizeof *j);
 	if (j == NULL)
 		return err_set(e, ERR_BUG, "no memory");
-	rc = first && !others(&p) && check_clean(&p, j) == 0 ? write_mark(p.clean, "", e) : 0;
+	rc = first && !others(&p) && run(&p, j, check) == 0 ? write_mark(p.files[F_CLEAN], "", e)
+							    : 0;
 	free(j);
 	return rc < 0 ? -1 : start(&p, e);
 }

@@ -115,7 +115,7 @@ static void no_event(void *arg, const struct ipsec_event *ev)
 struct session {
 	uv_loop_t loop;
 	struct ipsec *db;
-	struct sa_policy *policies;
+	struct policy *policies;
 };
 
 static int begin(struct session *s, const char *backend, bool looks_only, struct err *e)
@@ -149,7 +149,7 @@ static void end(struct session *s)
 static int plan_peers(struct session *s, const struct config *c, struct teller *t, struct err *e)
 {
 	for (size_t i = 0; i < c->n_peers; i++) {
-		struct sa_policy p;
+		struct policy p;
 
 		if (policy_fill(&p, c, &c->peers[i], &s->loop, e) < 0 ||
 		    ipsec_plan(s->db, &p, told, t, e) < 0)
@@ -161,7 +161,7 @@ static int plan_peers(struct session *s, const struct config *c, struct teller *
 /* A peer whose policy cannot be installed yet (no route, no address) does not stop the others. */
 static int apply_peers(struct session *s, const struct config *c, struct err *e)
 {
-	struct sa_policy *p = calloc(c->n_peers + 1, sizeof *p); /* used until the end */
+	struct policy *p = calloc(c->n_peers + 1, sizeof *p); /* used until the end */
 	size_t done = 0;
 	int rc = 0;
 

@@ -25,6 +25,7 @@ static void show_reload(const struct cJSON *d, bool several)
 	show_names(d, "added");
 	show_names(d, "removed");
 	show_names(d, "updated");
+	show_names(d, "removing");
 	if (show_is(d, "identity_changed"))
 		out_text("  identity changed: new links use it, existing links keep the old one\n");
 }
@@ -37,7 +38,8 @@ static int run_reload(const struct args *a, struct err *e)
 const struct verb verb_reload = {
 	.name = "reload",
 	.text = "apply changes to the config and certificates",
-	.more = "Only what differs is changed. On an error, nothing is.",
+	.more = "Only what differs is changed. On an error, nothing is. Exits with status 7 if the policy of a "
+		"peer could not be removed; the agent tries again.",
 	.example = "sapair reload",
 	.options = {verb_timeout},
 	.run = run_reload,

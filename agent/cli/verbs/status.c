@@ -50,6 +50,13 @@ static void show_trouble(const struct cJSON *p, bool hint)
 		out_text("  %s\n", show_text(p, "error.hint", ""));
 }
 
+static void show_left(const struct cJSON *p)
+{
+	if (show_has(p, "removing"))
+		out_text("  ");
+	show_removing(p);
+}
+
 /* Columns of the list of peers: the text at a path, or what the kind of the cell says. */
 #define CELL 80
 enum cell { CELL_TEXT, CELL_SPAN, CELL_STATE, CELL_VERIFIED };
@@ -103,6 +110,7 @@ static void show_list(const struct cJSON *peers)
 		}
 		out_text("\n");
 		show_trouble(p, false);
+		show_left(p);
 	}
 }
 
@@ -170,6 +178,7 @@ static void show_peer(const struct cJSON *p)
 	if (show_has(p, "epoch"))
 		show_pair(p);
 	show_trouble(p, true);
+	show_left(p);
 }
 
 static void show_status(const struct cJSON *d, bool several)

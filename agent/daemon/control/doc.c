@@ -5,6 +5,30 @@
 
 #include "agent/daemon/peer/peer.h"
 
+#define UNREMOVED_MAX 32 /* SAs that a document names */
+
+void doc_put_removing(struct json_out *o, const struct peer *p)
+{
+	struct pair_view v;
+
+	if (!peer_is_removing(p))
+		return;
+	json_put_open(o, "removing");
+	json_put_bool(o, "policy", peer_has_policy_left(p));
+	json_put_array(o, "sas");
+	for (size_t i = 0; i < UNREMOVED_MAX && pair_unremoved(peer_pair(p), i, &v); i++) {
+		if (v.has_in)
+			json_put_spi(o, NULL, v.in);
+		if (v.has_out)
+			json_put_spi(o, NULL, v.out);
+	}
+	json_put_array_end(o);
+	json_put_open(o, "error");
+	control_put_err(o, peer_removal_error(p));
+	json_put_close(o);
+	json_put_close(o);
+}
+
 void doc_put_sa(struct json_out *o, const char *name, struct ipsec *db, const struct pair_view *g,
 		enum ipsec_part part)
 {
@@ -30,7 +54,7 @@ static void reply_key(struct control_client *c, const struct peer *p, const stru
 {
 	const struct secret *secret = is_in ? v->key_in : v->key_out;
 	const struct suite_info *s = suite_info(v->suite);
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	struct json_out *o;
 	const uint8_t *key;
 	size_t n, first = (size_t)s->enc_key_len + s->salt_len;
@@ -54,7 +78,7 @@ static void reply_key(struct control_client *c, const struct peer *p, const stru
 		json_put_hexbytes(o, "mac_key", key + first, n - first);
 	if (c->control->agent->can.datagrams)
 		json_put_u64(o, "udp_port", is_in ? sp->local_esp_port : sp->remote_esp_port);
-	else if (sp->udp)
+	else if (sp->opt.udp)
 		json_put_u64(o, "udp_port", ipsec_udp_port(sp, is_in));
 	control_reply_send(c);
 }

@@ -849,35 +849,6 @@ static void on_timer(uv_timer_t *t)
 
 /* ---- dialled and accepted links ------------------------------------------------------------------------ */
 
-int link_sockaddr(const struct endpoint *ep, struct sockaddr_storage *ss)
-{
-	char text[ADDR_TEXT];
-
-	addr_put(text, &ep->addr);
-	if (ep->addr.len == 4)
-		return uv_ip4_addr(text, ep->port, (struct sockaddr_in *)ss);
-	return uv_ip6_addr(text, ep->port, (struct sockaddr_in6 *)ss);
-}
-
-static void from_sockaddr(const struct sockaddr_storage *ss, struct endpoint *ep)
-{
-	char text[ADDR_TEXT] = "";
-
-	memset(ep, 0, sizeof *ep);
-	if (ss->ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const struct sockaddr_in *)ss;
-
-		uv_ip4_name(v4, text, sizeof text);
-		ep->port = (uint16_t)((v4->sin_port >> 8) | (v4->sin_port << 8));
-	} else if (ss->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)ss;
-
-		uv_ip6_name(v6, text, sizeof text);
-		ep->port = (uint16_t)((v6->sin6_port >> 8) | (v6->sin6_port << 8));
-	}
-	addr_parse(&ep->addr, text, NULL); /* v4-mapped becomes IPv4 */
-}
-
 static bool both_ends(struct link *l)
 {
 	struct sockaddr_storage ss;
@@ -885,11 +856,11 @@ static bool both_ends(struct link *l)
 
 	if (uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&ss, &len) != 0)
 		return false;
-	from_sockaddr(&ss, &l->local);
+	l->local = os_endpoint((const struct sockaddr *)&ss);
 	len = sizeof ss;
 	if (uv_tcp_getpeername(&l->tcp, (struct sockaddr *)&ss, &len) != 0)
 		return false;
-	from_sockaddr(&ss, &l->remote);
+	l->remote = os_endpoint((const struct sockaddr *)&ss);
 	return l->local.addr.len != 0 && l->remote.addr.len != 0;
 }
 
@@ -932,15 +903,13 @@ int link_exempt(struct agent *a, const uv_tcp_t *tcp, bool ipv6, struct err *e)
 
 static int connect_from(struct link *l, const struct addr *local, struct err *e)
 {
-	struct endpoint from = {.addr = *local};
 	struct sockaddr_storage src, dst;
 	char from_text[ADDR_TEXT], to[ENDPOINT_TEXT];
-	int rc = link_sockaddr(&l->remote, &dst);
+	int rc;
 
-	if (rc == 0)
-		rc = link_sockaddr(&from, &src);
-	if (rc == 0)
-		rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
+	os_sockaddr(&dst, &l->remote.addr, l->remote.port);
+	os_sockaddr(&src, local, 0);
+	rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&src, 0);
 	if (rc == 0 && link_exempt(l->agent, &l->tcp, l->remote.addr.len == 16, e) < 0)
 		return -1;
 	if (rc == 0)

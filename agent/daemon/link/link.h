@@ -103,9 +103,7 @@ const struct link_facts *link_facts(const struct link *l);
 enum cert_fault link_judge_again(struct link *l);
 const struct cert_facts *link_peer_cert(const struct link *l); /* once the handshake is over */
 
-/* For every TCP socket of the agent: libuv's form of an endpoint (0, or its error); and exemption from
- * IPsec. */
-int link_sockaddr(const struct endpoint *ep, struct sockaddr_storage *ss);
+/* Exempts a TCP socket of the agent from IPsec. */
 int link_exempt(struct agent *a, const uv_tcp_t *tcp, bool ipv6, struct err *e);
 
 #endif

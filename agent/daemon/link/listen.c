@@ -13,6 +13,7 @@ struct listener {
 	struct listener *next;
 	struct agent *agent;
 	const struct link_owner *ops;
+	struct endpoint at;
 	uv_tcp_t tcp;
 };
 
@@ -37,7 +38,7 @@ static void on_closed(uv_handle_t *h)
 static int open_one(struct agent *a, const struct link_owner *ops, const struct endpoint *ep,
 		    struct err *e)
 {
-	struct listener *ln = calloc(1, sizeof *ln);
+	struct listener *ln = calloc(1, sizeof *ln), **end = &a->listeners;
 	struct sockaddr_storage ss;
 	char text[ENDPOINT_TEXT];
 	int rc;
@@ -47,12 +48,12 @@ static int open_one(struct agent *a, const struct link_owner *ops, const struct 
 	endpoint_put(text, ep);
 	ln->agent = a;
 	ln->ops = ops;
+	ln->at = *ep;
 	uv_tcp_init(&a->loop, &ln->tcp);
 	ln->tcp.data = ln;
-	rc = link_sockaddr(ep, &ss);
-	if (rc == 0)
-		rc = uv_tcp_bind(&ln->tcp, (const struct sockaddr *)&ss,
-				 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
+	os_sockaddr(&ss, &ep->addr, ep->port);
+	rc = uv_tcp_bind(&ln->tcp, (const struct sockaddr *)&ss,
+			 ep->addr.len == 16 ? UV_TCP_IPV6ONLY : 0);
 	if (rc == 0 && link_exempt(a, &ln->tcp, ep->addr.len == 16, e) < 0) {
 		uv_close((uv_handle_t *)&ln->tcp, on_closed);
 		return err_in(e, "listen on %s", text);
@@ -70,8 +71,9 @@ static int open_one(struct agent *a, const struct link_owner *ops, const struct 
 		uv_close((uv_handle_t *)&ln->tcp, on_closed);
 		return -1;
 	}
-	ln->next = a->listeners;
-	a->listeners = ln;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = ln;
 	return 0;
 }
 
@@ -92,6 +94,17 @@ int listen_open(struct agent *a, const struct link_owner *ops, struct err *e)
 	if (a->listeners == NULL && a->cfg.listens > 0)
 		return err_set(e, ERR_OS, "no listening socket could be opened");
 	return 0;
+}
+
+bool listen_address(const struct agent *a, size_t i, struct endpoint *ep)
+{
+	const struct listener *ln = a->listeners;
+
+	for (; ln != NULL && i > 0; i--)
+		ln = ln->next;
+	if (ln != NULL)
+		*ep = ln->at;
+	return ln != NULL;
 }
 
 void listen_close(struct agent *a)

@@ -11,5 +11,7 @@
 /* Opens the sockets of the config. */
 int listen_open(struct agent *a, const struct link_owner *ops, struct err *e);
 void listen_close(struct agent *a);
+/* The address of an open socket; i counts them from 0, in the order of the config. False: no more. */
+bool listen_address(const struct agent *a, size_t i, struct endpoint *ep);
 
 #endif

@@ -18,17 +18,22 @@ void generation_remove_part(struct pair *p, struct generation *g, enum ipsec_par
 {
 	struct err e = {0};
 
-	if (ipsec_remove(p->agent->db, g->ctx, part, &e) < 0) {
-		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
-		event_fail(&p->agent->events, EVENT_SYSTEM, p->name, &e);
-	}
-	log_line(LOG_DEBUG, "peer %s: epoch %llu: removed%s%s (in %08x, out %08x)", p->name,
-		 (unsigned long long)g->epoch, part & IPSEC_INBOUND ? " in" : "",
-		 part & IPSEC_OUTBOUND ? " out" : "", g->in.n, g->out.n);
+	part = (enum ipsec_part)((unsigned)part | g->unremoved);
 	if (part & IPSEC_INBOUND)
 		g->has_in = false;
 	if (part & IPSEC_OUTBOUND)
 		g->has_out = false;
+	if (ipsec_remove(p->agent->db, g->ctx, part, &e) < 0) {
+		g->unremoved = part;
+		err_in(&e, "remove an SA of epoch %llu", (unsigned long long)g->epoch);
+		if (removal_failed(&p->removal, &e))
+			event_fail(&p->agent->events, EVENT_SYSTEM, p->name, &e);
+		return;
+	}
+	g->unremoved = 0;
+	log_line(LOG_DEBUG, "peer %s: epoch %llu: removed%s%s (in %08x, out %08x)", p->name,
+		 (unsigned long long)g->epoch, part & IPSEC_INBOUND ? " in" : "",
+		 part & IPSEC_OUTBOUND ? " out" : "", g->in.n, g->out.n);
 }
 
 struct generation *generation_new(struct agent *a)
@@ -40,11 +45,18 @@ struct generation *generation_new(struct agent *a)
 	return g;
 }
 
-void generation_free(struct agent *a, struct generation *g)
+static void wipe_keys(struct generation *g)
 {
 	if (g->keys != NULL)
 		wipe(g->keys, sizeof *g->keys);
 	free(g->keys);
+	g->keys = NULL;
+	wipe(&g->probe_key, sizeof g->probe_key);
+}
+
+void generation_free(struct agent *a, struct generation *g)
+{
+	wipe_keys(g);
 	wipe(g, sizeof *g);
 	free(g);
 	/* After a burst of rekeys most of the heap is free: return it to the system. */
@@ -57,7 +69,49 @@ void generation_free(struct agent *a, struct generation *g)
 void generation_remove(struct pair *p, struct generation *g)
 {
 	generation_remove_part(p, g, IPSEC_BOTH);
-	generation_free(p->agent, g);
+	if (g->unremoved == 0) {
+		generation_free(p->agent, g);
+		return;
+	}
+	wipe_keys(g);
+	g->next = p->unremoved;
+	p->unremoved = g;
+}
+
+/* The first generation of the list that has an SA which could not be removed. */
+static struct generation *next_unremoved(struct generation *g)
+{
+	while (g != NULL && g->unremoved == 0)
+		g = g->next;
+	return g;
+}
+
+void generations_remove_again(struct pair *p)
+{
+	struct generation *list = p->unremoved, *next;
+
+	p->unremoved = NULL;
+	for (struct generation *g = list; g != NULL; g = next) {
+		next = g->next;
+		generation_remove(p, g);
+	}
+	for (struct generation *g = p->superseded; (g = next_unremoved(g)) != NULL; g = g->next)
+		generation_remove_part(p, g, (enum ipsec_part)g->unremoved);
+	if (pair_n_unremoved(p) > 0)
+		return;
+	removal_done(&p->removal);
+	log_line(LOG_INFO, "peer %s: the SAs that could not be removed are removed", p->name);
+}
+
+void pair_forget_unremoved(struct pair *p)
+{
+	struct generation *g;
+
+	while ((g = p->unremoved) != NULL) {
+		p->unremoved = g->next;
+		generation_free(p->agent, g);
+	}
+	removal_done(&p->removal);
 }
 
 void generation_supersede(struct pair *p, struct generation *g)
@@ -151,12 +205,14 @@ void generations_set_limits(struct pair *p, bool esn)
 {
 	const struct peer_options *o = p->opt;
 
-	p->policy->soft_bytes = o->rekey_bytes;
-	p->policy->hard_bytes = o->hard_bytes;
-	p->policy->soft_packets = esn ? o->rekey_packets
-				      : generation_sooner(o->rekey_packets, NON_ESN_SOFT);
-	p->policy->hard_packets = esn ? o->hard_packets
-				      : generation_sooner(o->hard_packets, NON_ESN_HARD);
+	p->policy->limits.soft_bytes = o->limits.soft_bytes;
+	p->policy->limits.hard_bytes = o->limits.hard_bytes;
+	p->policy->limits.soft_packets =
+		esn ? o->limits.soft_packets
+		    : generation_sooner(o->limits.soft_packets, NON_ESN_SOFT);
+	p->policy->limits.hard_packets =
+		esn ? o->limits.hard_packets
+		    : generation_sooner(o->limits.hard_packets, NON_ESN_HARD);
 }
 
 /* Ends that are close to each other share one deadline. */
@@ -254,6 +310,50 @@ bool pair_generation(const struct pair *p, size_t i, struct pair_view *v)
 		return false;
 	generation_view(g, v);
 	return true;
+}
+
+/* The i-th generation with an SA that could not be removed. */
+static const struct generation *unremoved(const struct pair *p, size_t i)
+{
+	struct generation *g = next_unremoved(p->unremoved);
+	bool is_superseded = false;
+
+	for (;;) {
+		if (g == NULL && !is_superseded) {
+			is_superseded = true;
+			g = next_unremoved(p->superseded);
+			continue;
+		}
+		if (g == NULL || i-- == 0)
+			return g;
+		g = next_unremoved(g->next);
+	}
+}
+
+unsigned pair_n_unremoved(const struct pair *p)
+{
+	unsigned n = 0;
+
+	while (unremoved(p, n) != NULL)
+		n++;
+	return n;
+}
+
+bool pair_unremoved(const struct pair *p, size_t i, struct pair_view *v)
+{
+	const struct generation *g = unremoved(p, i);
+
+	if (g == NULL)
+		return false;
+	generation_view(g, v);
+	v->has_in = (g->unremoved & IPSEC_INBOUND) != 0;
+	v->has_out = (g->unremoved & IPSEC_OUTBOUND) != 0;
+	return true;
+}
+
+const struct err *pair_removal_error(const struct pair *p)
+{
+	return &p->removal.why;
 }
 
 bool pair_is_drained(const struct pair *p)

@@ -5,6 +5,7 @@
 #define SAPAIR_AGENT_DAEMON_PAIR_INNER_H
 
 #include "agent/daemon/pair/pair.h"
+#include "agent/daemon/removal.h"
 
 /* Keys that are kept only for `sapair export`, where the config allows it. */
 struct generation_keys {
@@ -21,6 +22,7 @@ struct generation {
 	bool esn, has_in, has_out, retired;
 	/* Of an earlier run (one SA), or manual: in force until an agreed pair is. Not counted. */
 	bool recovered;
+	unsigned unremoved; /* parts (enum ipsec_part) whose removal failed */
 	struct secret probe_key;
 	struct generation_keys *keys; /* NULL: not kept */
 	uint64_t since_ms;            /* outbound installed */
@@ -32,7 +34,7 @@ struct pair {
 	struct agent *agent;
 	const char *name;
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	const struct pair_host *host;
 	struct peer *peer;
@@ -45,6 +47,8 @@ struct pair {
 	struct receipt receipt;
 	struct generation *fresh, *current, *superseded; /* NEW, CURRENT, HELD and RETIRED */
 	unsigned n_superseded, n_retired;
+	struct generation *unremoved; /* of no use any more, but still in the system */
+	struct removal removal;       /* of these, and of parts of superseded ones */
 	uint64_t rekeys;
 
 	bool want_exchange; /* an exchange is to be started, or asked for */
@@ -61,9 +65,11 @@ struct pair {
 /* NULL: no memory. generation_free() wipes its keys. */
 struct generation *generation_new(struct agent *a);
 void generation_free(struct agent *a, struct generation *g);
+/* Removes one SA or both. The first failure is an event. What is left is removed later, by
+ * generations_remove_again(): generation_remove() keeps the generation in p->unremoved until then. */
 void generation_remove(struct pair *p, struct generation *g);
-/* Removes one SA or both. A failure is an event. */
 void generation_remove_part(struct pair *p, struct generation *g, enum ipsec_part part);
+void generations_remove_again(struct pair *p);
 /* The generation with this context, or NULL. */
 struct generation *generation_find(struct pair *p, struct ipsec_ctx ctx);
 

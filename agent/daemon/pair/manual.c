@@ -21,7 +21,7 @@ static int check_possible(const struct pair *p, struct err *e)
 	if (p->agent->can.datagrams)
 		return err_set(e, ERR_USAGE,
 			       "this back end does ESP in its own process, between agents only");
-	if (p->policy->udp)
+	if (p->policy->opt.udp)
 		return err_set(e, ERR_USAGE,
 			       "the peer has \"udp\": ESP in UDP needs a program on that host");
 	return 0;
@@ -91,8 +91,8 @@ int manual_pair(struct pair *p, int64_t not_after, struct pair_view *out, struct
 	k.lifetime_s = lifetime_of(p, not_after);
 	do {
 		g->out.n = random_u32();
-		k.said = random_u32();
-	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.said == 0);
+		k.qm_sa_id = random_u32();
+	} while (g->out.n < SPI_MIN || spi_equal(g->out, g->in) || k.qm_sa_id == 0);
 	g->recovered = true;
 	rc = install(p, g, &k, &out_keys, e);
 	g->since_ms = loop_now_ms();

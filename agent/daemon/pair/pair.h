@@ -34,7 +34,7 @@ struct pair_env {
 	struct agent *agent;
 	const char *name; /* of the peer */
 	const struct peer_options *opt;
-	struct sa_policy *policy;
+	struct policy *policy;
 	const struct secret *ppk;
 	struct deadlines *deadlines;
 	const struct pair_host *host;
@@ -82,8 +82,11 @@ void pair_on_acquire(struct pair *p);
 /* The system ended an SA of this context (hard limit, removal by others). */
 void pair_on_sa_lost(struct pair *p, struct ipsec_ctx ctx);
 
-/* Removes every SA of the peer; nothing is in force then. */
+/* Removes every SA of the peer; nothing is in force then. Those that could not be removed are tried
+ * again, as they are after a rekey. */
 void pair_clear(struct pair *p);
+/* The policy was removed, and all SAs with it. */
+void pair_forget_unremoved(struct pair *p);
 /* The peer goes: leaves the SAs to the system, and wipes all keys. */
 void pair_leave(struct pair *p);
 
@@ -118,6 +121,11 @@ bool pair_in_force(const struct pair *p, struct pair_view *v);
 bool pair_is_up(const struct pair *p);
 /* The i-th generation: the one that is being made, the one in force, older ones; false: no more. */
 bool pair_generation(const struct pair *p, size_t i, struct pair_view *v);
+/* Generations with SAs that could not be removed: how many, the i-th (has_in and has_out say which SAs),
+ * and the error of the last try. */
+unsigned pair_n_unremoved(const struct pair *p);
+bool pair_unremoved(const struct pair *p, size_t i, struct pair_view *v);
+const struct err *pair_removal_error(const struct pair *p);
 bool pair_is_drained(const struct pair *p);       /* no older generation is left */
 unsigned pair_n_superseded(const struct pair *p); /* how many are */
 uint64_t pair_rekeys(const struct pair *p);

@@ -485,6 +485,11 @@ int pair_recover(struct pair *p, const struct ipsec_leftover *l, struct err *e)
 	return 0;
 }
 
+static void on_removal_due(void *arg)
+{
+	generations_remove_again(arg);
+}
+
 static void forget_all(struct pair *p, bool remove_sas)
 {
 	struct generation *g;
@@ -525,6 +530,7 @@ void pair_clear(struct pair *p)
 void pair_leave(struct pair *p)
 {
 	forget_all(p, false);
+	pair_forget_unremoved(p);
 	exchange_wipe(&p->x);
 }
 
@@ -578,6 +584,7 @@ struct pair *pair_new(const struct pair_env *env)
 	deadlines_add(env->deadlines, &p->start_due, on_start_due, p);
 	deadlines_add(env->deadlines, &p->rekey_due, on_rekey_due, p);
 	deadlines_add(env->deadlines, &p->generations_due, on_generations_due, p);
+	deadlines_add(env->deadlines, &p->removal.due, on_removal_due, p);
 	exchange_init(&p->x, &none);
 	pair_configure(p);
 	return p;

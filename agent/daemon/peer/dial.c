@@ -162,7 +162,7 @@ void dialler_reset_failures(struct dialler *d)
 }
 
 void dialler_init(struct dialler *d, struct agent *a, const struct peer_config *cfg,
-		  const struct sa_policy *policy, struct deadlines *deadlines,
+		  const struct policy *policy, struct deadlines *deadlines,
 		  const struct link_owner *ops, struct peer *owner,
 		  void (*failed)(struct peer *owner, const struct err *e))
 {

@@ -18,7 +18,7 @@
 struct dialler {
 	struct agent *agent;
 	const struct peer_config *cfg;
-	const struct sa_policy *policy;
+	const struct policy *policy;
 	const struct link_owner *ops;
 	struct peer *owner;
 	void (*failed)(struct peer *owner, const struct err *e);
@@ -35,7 +35,7 @@ struct dialler {
 
 /* cfg and policy are borrowed; owner is that of the links. failed: a connection could not even begin. */
 void dialler_init(struct dialler *d, struct agent *a, const struct peer_config *cfg,
-		  const struct sa_policy *policy, struct deadlines *deadlines,
+		  const struct policy *policy, struct deadlines *deadlines,
 		  const struct link_owner *ops, struct peer *owner,
 		  void (*failed)(struct peer *owner, const struct err *e));
 /* The policy is installed: dials, and dials again when a link is lost. */

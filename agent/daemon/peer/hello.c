@@ -50,7 +50,7 @@ static void ppk_checks(const struct peer *p, const struct link *l, struct hello_
 static void fill_own(const struct peer *p, const struct link *l, struct hello_own *own)
 {
 	const struct pair_state *state = pair_state(p->pair);
-	const struct sa_policy *sa = &p->policy.sa;
+	const struct policy *sa = &p->policy.sa;
 	struct msg_hello *h = &own->sent;
 
 	memset(own, 0, sizeof *own);
@@ -60,11 +60,11 @@ static void fill_own(const struct peer *p, const struct link *l, struct hello_ow
 	memcpy(h->name, p->agent->cfg.name, sizeof h->name);
 	h->local = sa->local;
 	h->remote = sa->remote;
-	h->mode = (int)sa->mode;
-	h->encap = (int)sa->encap;
-	h->udp = sa->udp;
-	h->protects = sa->protects;
-	memcpy(h->protect, sa->protect, sizeof h->protect);
+	h->mode = sa->opt.mode;
+	h->encap = sa->opt.encap;
+	h->udp = sa->opt.udp;
+	h->protects = sa->opt.protects;
+	memcpy(h->protect, sa->opt.protect, sizeof h->protect);
 	h->epoch = state->epoch;
 	h->last = pair_last_epoch(p->pair) > h->epoch ? pair_last_epoch(p->pair) : h->epoch;
 	h->in = state->in;

@@ -12,6 +12,7 @@
 #include "agent/daemon/peer/hello.h"
 #include "agent/daemon/peer/peer.h"
 #include "agent/daemon/peer/policy.h"
+#include "agent/daemon/removal.h"
 #include "agent/daemon/verify/verify.h"
 
 struct peer {
@@ -19,15 +20,18 @@ struct peer {
 	struct agent *agent;
 	struct peer_config cfg;
 	bool is_wanted;    /* false: taken down by the user */
+	bool is_started;   /* policy installed, links and probes allowed */
 	bool is_removed;   /* freed when the timer is closed */
+	bool is_leaving;   /* removed by the config, but its policy could not be removed yet */
 	bool is_temporary; /* added by `up ADDRESS`: a reload keeps it */
 	struct secret ppk;
 	struct err *trouble; /* the last one, or NULL */
 
 	struct deadlines deadlines;
-	struct deadline policy_due; /* to try again */
-	struct deadline
-		proof_due; /* set: its certificate is not trusted any more, and it may show another */
+	struct deadline start_due; /* the next attempt to start */
+	/* Set: its certificate is not trusted any more, and it may show another. */
+	struct deadline proof_due;
+	struct removal removal; /* of a peer that is down */
 	struct peer_policy policy;
 	struct dialler dialler;
 	struct peer_facts facts;

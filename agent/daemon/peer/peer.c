@@ -286,18 +286,70 @@ static void recover_pairs(struct peer *p)
 	event_plain(to, EVENT_ADOPTED, p->cfg.name, text);
 }
 
-static void on_policy_due(void *peer)
+/* Removes the policy and all SAs. What is left after -1 is tried again while the peer is down. */
+static int remove_all(struct peer *p, struct err *e)
+{
+	if (policy_remove(&p->policy, p->agent, e) == 0) {
+		pair_forget_unremoved(p->pair);
+		removal_done(&p->removal);
+		return 0;
+	}
+	if (removal_failed(&p->removal, e))
+		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, e);
+	return -1;
+}
+
+/* A peer that the config does not have any more still has a policy for the same addresses. */
+static bool waits_for_former(const struct peer *p, struct err *e)
+{
+	for (const struct peer *other = p->agent->peers; other != NULL; other = other->next)
+		if (other->is_leaving && addr_equal(&other->cfg.remote.addr, &p->cfg.remote.addr)) {
+			*e = other->removal.why;
+			err_in(e, "the former policy of %s is still there", other->cfg.name);
+			return true;
+		}
+	return false;
+}
+
+/* Failures are reported and tried again. */
+static bool retry_start(struct peer *p, const struct err *e)
+{
+	report_system_error(p, e);
+	deadline_set(&p->start_due, loop_now_ms() + POLICY_RETRY_MS);
+	return false;
+}
+
+/* From here on the pair is closed, unless this fails. */
+static bool install_policy(struct peer *p)
+{
+	struct err e = {0};
+
+	if (policy_is_installed(&p->policy) ||
+	    (remove_all(p, &e) == 0 && !waits_for_former(p, &e) &&
+	     policy_install(&p->policy, p->agent, &p->cfg, p, &e) == 0))
+		return true;
+	return retry_start(p, &e);
+}
+
+static int read_ppk(struct peer *p, struct err *e)
+{
+	if (secret_len(&p->ppk) > 0 || creds_ppk(&p->ppk, p->cfg.ppk, e) == 0)
+		return 0;
+	return err_in(e, "peer %s", p->cfg.name);
+}
+
+static void on_start_due(void *peer)
 {
 	struct peer *p = peer;
 	struct err e = {0};
 
-	if (policy_is_installed(&p->policy) || !p->is_wanted || p->agent->stopping)
+	if (p->is_started || !p->is_wanted || p->agent->stopping || !install_policy(p))
 		return;
-	if (policy_install(&p->policy, p->agent, &p->cfg, p, &e) < 0) {
-		report_system_error(p, &e);
-		deadline_set(&p->policy_due, loop_now_ms() + POLICY_RETRY_MS);
+	if (read_ppk(p, &e) < 0) { /* never without the PPK that is configured */
+		retry_start(p, &e);
 		return;
 	}
+	p->is_started = true;
 	/* A pair that cannot be verified protects all the same. */
 	if (prober_open(p->prober, &e) < 0)
 		event_fail(&p->agent->events, EVENT_SYSTEM, p->cfg.name, &e);
@@ -305,10 +357,19 @@ static void on_policy_due(void *peer)
 	dialler_enable(&p->dialler);
 }
 
-static void drop_policy(struct peer *p)
+/* Installs the policy now; the rest follows from the loop. */
+static void start(struct peer *p)
 {
+	p->is_wanted = true;
+	if (install_policy(p))
+		deadline_set(&p->start_due, loop_now_ms());
+}
+
+/* Links and probes end; the policy stays. */
+static void end_start(struct peer *p)
+{
+	p->is_started = false;
 	prober_close(p->prober);
-	policy_remove(&p->policy, p->agent);
 }
 
 /* ---- coming and going ------------------------------------------------------------------ */
@@ -327,9 +388,10 @@ static void on_closed(uv_handle_t *h)
 	free_peer(h->data);
 }
 
-/* Allocates the parts; no handle of the loop is open yet. */
+static void on_removal_due(void *peer);
 static void on_proof_due(void *peer);
 
+/* Allocates the parts; no handle of the loop is open yet. */
 static int make_parts(struct peer *p, struct err *e)
 {
 	struct pair_env env = {.agent = p->agent,
@@ -341,14 +403,13 @@ static int make_parts(struct peer *p, struct err *e)
 			       .host = &pair_host,
 			       .peer = p};
 
-	if (creds_ppk(&p->ppk, p->cfg.ppk, e) < 0)
-		return err_in(e, "peer %s", p->cfg.name);
 	dialler_init(&p->dialler, p->agent, &p->cfg, &p->policy.sa, &p->deadlines, &peer_link_owner,
 		     p, report_system_error);
 	completions_init(&p->completions, p);
 	p->prober = prober_new(p->agent, p->cfg.name, &p->policy.sa, &verify_host, p);
 	p->pair = pair_new(&env);
-	deadlines_add(&p->deadlines, &p->policy_due, on_policy_due, p);
+	deadlines_add(&p->deadlines, &p->start_due, on_start_due, p);
+	deadlines_add(&p->deadlines, &p->removal.due, on_removal_due, p);
 	deadlines_add(&p->deadlines, &p->proof_due, on_proof_due, p);
 	if (p->prober == NULL || p->pair == NULL)
 		return err_set(e, ERR_OS, "no memory for a peer");
@@ -368,12 +429,11 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 		return -1;
 	}
 	deadlines_open(&p->deadlines, &a->loop);
-	p->is_wanted = true;
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = p;
 	a->n_peers++;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	if (out != NULL)
 		*out = p;
 	return 0;
@@ -420,6 +480,28 @@ static void discard(struct peer *p)
 	deadlines_close(&p->deadlines, on_closed, p);
 }
 
+/* Removes what there is of the peer on this host, and reports that. */
+static int go_down(struct peer *p, struct err *e)
+{
+	if (remove_all(p, e) < 0)
+		return -1;
+	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
+		    p->is_leaving ? "removed: no SA and no policy is left"
+				  : "down: no SA and no policy is left");
+	if (p->is_leaving)
+		discard(p);
+	return 0;
+}
+
+static void on_removal_due(void *peer)
+{
+	struct peer *p = peer;
+	struct err e = {0};
+
+	if (!p->is_wanted && !p->is_removed)
+		(void)go_down(p, &e); /* a failure sets the time of the next try */
+}
+
 /* Ends all that there is of a pair on this host but the policy. */
 static void drop_pair(struct peer *p, const struct err *why)
 {
@@ -428,19 +510,19 @@ static void drop_pair(struct peer *p, const struct err *why)
 	pair_clear(p->pair);
 }
 
-void peer_remove(struct peer *p)
+int peer_remove(struct peer *p, struct err *e)
 {
 	struct err gone = {0};
 
 	if (p->is_removed)
-		return;
+		return 0;
 	p->is_wanted = false;
+	p->is_leaving = true;
 	err_set(&gone, ERR_DOWN, "%s was removed", p->cfg.name);
 	drop_pair(p, &gone);
-	drop_policy(p);
-	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
-		    "removed: no SA and no policy is left");
-	discard(p);
+	end_start(p);
+	rest(p);
+	return go_down(p, e);
 }
 
 static enum cert_fault judge_again(const struct peer *p)
@@ -512,33 +594,33 @@ void peer_set_options(struct peer *p, const struct peer_config *cfg)
 
 /* ---- the user's wishes ----------------------------------------------------------------- */
 
-bool peer_down(struct peer *p)
+int peer_down(struct peer *p, bool *changed, struct err *e)
 {
 	struct err gone = {0};
 
+	*changed = p->is_wanted;
 	if (!p->is_wanted)
-		return false;
+		return p->removal.failures > 0 ? go_down(p, e) : 0;
 	p->is_wanted = false;
 	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
 	drop_pair(p, &gone);
-	drop_policy(p);
+	end_start(p);
 	rest(p);
 	pair_calm(p->pair);
 	dialler_reset_failures(&p->dialler);
 	set_trouble(p, NULL);
-	event_plain(&p->agent->events, EVENT_DOWN, p->cfg.name,
-		    "down: no SA and no policy is left");
-	return true;
+	return go_down(p, e);
 }
 
 bool peer_up(struct peer *p)
 {
+	if (p->is_leaving)
+		return false;
 	if (p->is_wanted) {
 		dialler_hurry(&p->dialler);
 		return false;
 	}
-	p->is_wanted = true;
-	deadline_set(&p->policy_due, loop_now_ms());
+	start(p);
 	return true;
 }
 

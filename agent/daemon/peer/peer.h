@@ -20,8 +20,9 @@ int peer_add(struct agent *a, const struct peer_config *cfg, struct peer **out, 
 /* ... of `up ADDRESS`: a reload keeps it. */
 int peer_add_temporary(struct agent *a, const struct peer_config *cfg, struct peer **out,
 		       struct err *e);
-/* Removes SAs and policy, tells the peer; the storage is freed later. */
-void peer_remove(struct peer *p);
+/* Removes SAs and policy, tells the peer; the storage is freed later. -1 if something is left: the peer
+ * stays in the list, is removing (peer_is_removing()), and is freed when a later try succeeds. */
+int peer_remove(struct peer *p, struct err *e);
 /* The CAs, the denied keys or the config have changed: judges the certificate of each peer again, and
  * drops links and SAs of those that are refused now. Their policies stay. */
 void peers_judge_again(struct agent *a);
@@ -31,9 +32,11 @@ void peers_stop(struct agent *a);
 void peer_set_options(struct peer *p, const struct peer_config *cfg);
 
 /* ---- the user's wishes ---- */
-/* Both: false when it was so before. */
+/* False when it was so before. */
 bool peer_up(struct peer *p);
-bool peer_down(struct peer *p);
+/* Removes SAs and policy. -1 if something is left, which is tried again until it succeeds; another call
+ * tries at once. *changed: it was not down before. p may be freed. */
+int peer_down(struct peer *p, bool *changed, struct err *e);
 /* An exchange on demand; nobody waits for it. No effect on a peer that is down. */
 void peer_rekey(struct peer *p);
 /*
@@ -59,11 +62,19 @@ struct peer *peer_next(const struct peer *p); /* in the order of the config; the
 const char *peer_name(const struct peer *p);
 const struct peer_config *peer_config_of(const struct peer *p);
 bool peer_is_temporary(const struct peer *p);
-bool peer_is_up(const struct peer *p);                /* a pair is in force */
-const char *peer_state_word(const struct peer *p);    /* "down", "waiting", "pairing", "up" */
+bool peer_is_up(const struct peer *p); /* a pair is in force */
+const char *peer_state_word(
+	const struct peer *p); /* "down", "removing", "waiting", "pairing", "up" */
+/* The config does not have it any more; it is freed when nothing of it is left. */
+bool peer_is_leaving(const struct peer *p);
+/* Something could not be removed and is tried again: the policy, or SAs (pair_unremoved()). The error is
+ * that of the last try. */
+bool peer_is_removing(const struct peer *p);
+bool peer_has_policy_left(const struct peer *p);
+const struct err *peer_removal_error(const struct peer *p);
 const struct err *peer_trouble(const struct peer *p); /* the last one, or NULL */
 const struct pair *peer_pair(const struct peer *p);
-const struct sa_policy *peer_policy_of(const struct peer *p);
+const struct policy *peer_policy_of(const struct peer *p);
 
 /* What status shows besides. Texts are borrowed from the peer. */
 struct peer_view {
@@ -83,7 +94,8 @@ void peer_view(const struct peer *p, struct peer_view *v);
 /* What a reload did; the names are freed by reload_result_free(). */
 struct reload_result {
 	char **added, **removed, **updated;
-	size_t n_added, n_removed, n_updated, same;
+	char **removing; /* those of removed and updated whose policy could not be removed yet */
+	size_t n_added, n_removed, n_updated, n_removing, same;
 	bool identity_changed;
 };
 void reload_result_free(struct reload_result *r);

@@ -4,7 +4,6 @@
 #include "agent/daemon/peer/policy.h"
 
 #include "agent/daemon/link/link.h"
-#include "agent/privsep/policy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,37 +14,30 @@ static int route_source(uv_loop_t *loop, const struct endpoint *to, struct addr 
 {
 	uv_udp_t *udp = malloc(sizeof *udp);
 	struct sockaddr_storage ss;
-	char text[ADDR_TEXT] = "", dst[ADDR_TEXT];
+	char dst[ADDR_TEXT];
 	int len = sizeof ss, rc;
 
 	if (udp == NULL)
 		return err_set(e, ERR_OS, "no memory");
 	uv_udp_init(loop, udp);
 	addr_put(dst, &to->addr);
-	rc = link_sockaddr(to, &ss);
-	if (rc == 0)
-		rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
+	os_sockaddr(&ss, &to->addr, to->port);
+	rc = uv_udp_connect(udp, (const struct sockaddr *)&ss);
 	if (rc == 0)
 		rc = uv_udp_getsockname(udp, (struct sockaddr *)&ss, &len);
-	if (rc == 0)
-		rc = to->addr.len == 4 ? uv_ip4_name((struct sockaddr_in *)&ss, text, sizeof text)
-				       : uv_ip6_name((struct sockaddr_in6 *)&ss, text, sizeof text);
 	uv_close((uv_handle_t *)udp, (uv_close_cb)(void (*)(void))free);
 	if (rc != 0) {
 		err_set(e, ERR_OS, "no route to %s: %s", dst, uv_strerror(rc));
 		return err_hint(e, "is the network up? the agent retries");
 	}
-	return addr_parse(from, text, e);
+	*from = os_endpoint((const struct sockaddr *)&ss).addr;
+	return 0;
 }
 
-int policy_fill(struct sa_policy *sa, const struct config *c, const struct peer_config *pc,
+int policy_fill(struct policy *sa, const struct config *c, const struct peer_config *pc,
 		uv_loop_t *loop, struct err *e)
 {
-	struct privsep_peer p;
-
-	privsep_peer_of(&p, c, pc);
-	ipsec_policy_of(sa, &p.policy);
-	sa->peer = pc->name;
+	policy_of_peer(sa, c, pc);
 	return sa->local.len != 0 ? 0 : route_source(loop, &pc->remote, &sa->local, e);
 }
 
@@ -61,17 +53,16 @@ int policy_install(struct peer_policy *p, struct agent *a, const struct peer_con
 	return 0;
 }
 
-void policy_remove(struct peer_policy *p, struct agent *a)
+int policy_remove(struct peer_policy *p, struct agent *a, struct err *e)
 {
-	struct err e = {0};
-
-	if (!p->is_installed)
-		return;
+	p->is_left = p->is_left || p->is_installed;
 	p->is_installed = false;
-	if (ipsec_policy_remove(a->db, &p->sa, &e) < 0) {
-		err_in(&e, "remove the policy");
-		event_fail(&a->events, EVENT_SYSTEM, p->sa.peer, &e);
-	}
+	if (!p->is_left)
+		return 0;
+	if (ipsec_policy_remove(a->db, &p->sa, e) < 0)
+		return err_in(e, "remove the policy");
+	p->is_left = false;
+	return 0;
 }
 
 bool policy_is_installed(const struct peer_policy *p)
@@ -81,18 +72,19 @@ bool policy_is_installed(const struct peer_policy *p)
 
 int policy_check(const struct agent *a, const struct peer_config *pc, struct err *e)
 {
-	const struct peer_options *o = &pc->opt;
+	const struct policy_options *o = &pc->opt.policy;
+	const struct suite_list *suites = &pc->opt.suites;
 	const struct ipsec_can *can = &a->can;
 	const char *lacks = NULL;
 	bool suite = false;
 
-	for (uint8_t i = 0; i < o->suites.n; i++)
-		suite = suite || suite_list_has(&can->suites, (enum suite)o->suites.v[i]);
+	for (uint8_t i = 0; i < suites->n; i++)
+		suite = suite || suite_list_has(&can->suites, (enum suite)suites->v[i]);
 	if (o->encap == ENCAP_TUNNEL && !can->tunnel)
 		lacks = "encap tunnel";
 	else if (o->udp && !can->udp)
 		lacks = "udp encapsulation";
-	else if (o->start == CONFIG_START_SEAMLESS && !can->seamless)
+	else if (o->start == START_SEAMLESS && !can->seamless)
 		lacks = "start seamless";
 	else if (o->mode == MODE_PERMISSIVE && !can->permissive)
 		lacks = "mode permissive";

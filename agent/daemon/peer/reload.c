@@ -43,12 +43,14 @@ void reload_result_free(struct reload_result *r)
 	free_names(r->added, r->n_added);
 	free_names(r->removed, r->n_removed);
 	free_names(r->updated, r->n_updated);
+	free_names(r->removing, r->n_removing);
 	memset(r, 0, sizeof *r);
 }
 
 static void reload_old_peers(struct agent *a, const struct config *c, struct reload_result *r)
 {
 	struct peer *p, *next;
+	struct err e = {0};
 
 	for (p = a->peers; p != NULL; p = next) {
 		const struct peer_config *is = peer_config_of(p);
@@ -56,6 +58,8 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 		enum config_change change = pc != NULL ? peer_config_change(is, pc) : CHANGE_PEER;
 
 		next = peer_next(p);
+		if (peer_is_leaving(p))
+			continue;
 		if (pc == NULL ? peer_is_temporary(p) : change == CHANGE_NONE) {
 			r->same++;
 			continue;
@@ -66,8 +70,8 @@ static void reload_old_peers(struct agent *a, const struct config *c, struct rel
 			add_name(&r->removed, &r->n_removed, is->name);
 		if (change <= CHANGE_REKEY)
 			peer_set_options(p, pc);
-		else
-			peer_remove(p);
+		else if (peer_remove(p, &e) < 0)
+			add_name(&r->removing, &r->n_removing, is->name);
 	}
 }
 
@@ -82,7 +86,7 @@ static bool is_among(char *const *list, size_t n, const char *name)
 static bool has_peer(const struct agent *a, const char *name)
 {
 	for (const struct peer *p = a->peers; p != NULL; p = peer_next(p))
-		if (strcmp(peer_name(p), name) == 0)
+		if (!peer_is_leaving(p) && strcmp(peer_name(p), name) == 0)
 			return true;
 	return false;
 }

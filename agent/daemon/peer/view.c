@@ -12,6 +12,9 @@ struct peer *peer_find(const struct agent *a, const char *name)
 	struct addr addr;
 
 	for (struct peer *p = a->peers; p != NULL; p = p->next)
+		if (!p->is_leaving && strcmp(p->cfg.name, name) == 0)
+			return p;
+	for (struct peer *p = a->peers; p != NULL; p = p->next)
 		if (strcmp(p->cfg.name, name) == 0)
 			return p;
 	if (addr_parse(&addr, name, NULL) < 0)
@@ -26,7 +29,7 @@ struct peer *peer_of_addresses(const struct agent *a, const struct addr *local,
 			       const struct addr *remote)
 {
 	for (struct peer *p = a->peers; p != NULL; p = p->next)
-		if (addr_equal(&p->cfg.remote.addr, remote) && policy_is_installed(&p->policy) &&
+		if (addr_equal(&p->cfg.remote.addr, remote) && p->is_started &&
 		    addr_equal(&p->policy.sa.local, local))
 			return p;
 	return NULL;
@@ -60,10 +63,30 @@ bool peer_is_up(const struct peer *p)
 const char *peer_state_word(const struct peer *p)
 {
 	if (!p->is_wanted)
-		return "down";
+		return peer_is_removing(p) ? "removing" : "down";
 	if (pair_is_up(p->pair))
 		return "up";
 	return dialler_link(&p->dialler) != NULL ? "pairing" : "waiting";
+}
+
+bool peer_is_leaving(const struct peer *p)
+{
+	return p->is_leaving;
+}
+
+bool peer_is_removing(const struct peer *p)
+{
+	return p->policy.is_left || pair_n_unremoved(p->pair) > 0;
+}
+
+bool peer_has_policy_left(const struct peer *p)
+{
+	return p->policy.is_left;
+}
+
+const struct err *peer_removal_error(const struct peer *p)
+{
+	return p->removal.failures > 0 ? &p->removal.why : pair_removal_error(p->pair);
 }
 
 const struct err *peer_trouble(const struct peer *p)
@@ -76,7 +99,7 @@ const struct pair *peer_pair(const struct peer *p)
 	return p->pair;
 }
 
-const struct sa_policy *peer_policy_of(const struct peer *p)
+const struct policy *peer_policy_of(const struct peer *p)
 {
 	return &p->policy.sa;
 }

@@ -20,17 +20,6 @@ struct probe_socket {
 	char room[PROBE_LEN + 1]; /* a longer datagram is no probe */
 };
 
-static void to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port)
-{
-	char text[ADDR_TEXT];
-
-	addr_put(text, a);
-	if (a->len == 4)
-		uv_ip4_addr(text, port, (struct sockaddr_in *)ss);
-	else
-		uv_ip6_addr(text, port, (struct sockaddr_in6 *)ss);
-}
-
 static void on_room(uv_handle_t *h, size_t wish, uv_buf_t *buf)
 {
 	struct probe_socket *c = h->data;
@@ -41,11 +30,8 @@ static void on_room(uv_handle_t *h, size_t wish, uv_buf_t *buf)
 
 static void take_datagram(struct probe_socket *c, size_t n, const struct sockaddr *sa)
 {
-	struct addr from = {{0}, 0};
-	char text[ADDR_TEXT] = "";
+	const struct addr from = os_endpoint(sa).addr;
 
-	if (uv_ip_name(sa, text, sizeof text) != 0 || addr_parse(&from, text, NULL) < 0)
-		return;
 	for (const struct transport *t = c->users; t != NULL; t = t->next) {
 		if (addr_equal(&t->policy->remote, &from)) {
 			t->receive(t->arg, (const uint8_t *)c->room, n);
@@ -110,7 +96,7 @@ static struct probe_socket *open_socket(struct agent *a, const struct endpoint *
 	c->at = *at;
 	uv_udp_init(&a->loop, &c->udp);
 	c->udp.data = c;
-	to_sockaddr(&ss, &at->addr, at->port);
+	os_sockaddr(&ss, &at->addr, at->port);
 	rc = uv_udp_bind(&c->udp, (const struct sockaddr *)&ss,
 			 at->addr.len == 16 ? UV_UDP_IPV6ONLY : 0);
 	if (rc == 0)
@@ -173,7 +159,7 @@ int transport_send(struct transport *t, const uint8_t *data, size_t n, struct er
 		return ipsec_send(t->agent->db, t->policy, data, n, e);
 	if (transport_open(t, e) < 0)
 		return -1;
-	to_sockaddr(&ss, &t->policy->remote, t->policy->peer_port);
+	os_sockaddr(&ss, &t->policy->remote, t->policy->peer_port);
 	rc = uv_udp_try_send(&t->socket->udp, &buf, 1, (const struct sockaddr *)&ss);
 	if (rc >= 0 || rc == UV_EAGAIN)
 		return 0;

@@ -13,7 +13,7 @@
 struct transport {
 	struct transport *next; /* that shares the socket */
 	struct agent *agent;
-	struct sa_policy *policy;    /* between which hosts */
+	struct policy *policy;       /* between which hosts */
 	struct probe_socket *socket; /* NULL: closed, or the back end carries the datagrams */
 	void (*receive)(void *arg, const uint8_t *data, size_t n);
 	void *arg;

@@ -419,7 +419,7 @@ static void on_datagram(void *arg, const uint8_t *data, size_t n)
 	verify_on_datagram(arg, data, n);
 }
 
-struct prober *prober_new(struct agent *a, const char *name, struct sa_policy *policy,
+struct prober *prober_new(struct agent *a, const char *name, struct policy *policy,
 			  const struct verify_host *host, void *host_arg)
 {
 	struct prober *p = calloc(1, sizeof *p);

@@ -48,7 +48,7 @@ struct verify_host {
 };
 
 /* name and policy are borrowed. NULL: no memory. */
-struct prober *prober_new(struct agent *a, const char *name, struct sa_policy *policy,
+struct prober *prober_new(struct agent *a, const char *name, struct policy *policy,
 			  const struct verify_host *host, void *host_arg);
 void prober_free(struct prober *p); /* NULL allowed; no run is left */
 /* The policy is installed: ready to receive probes; it is removed. */

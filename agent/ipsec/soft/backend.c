@@ -1,11 +1,11 @@
 /*
  * agent/ipsec/soft/backend.c - security associations in process: ESP in UDP (RFC 3948), no privilege.
  *
- * It carries datagrams of the agent's own (probes), so that a pair can be proven anywhere, and it
- * is strict about the order of calls: a mistake that a kernel might forgive is ERR_BUG here.
+ * It carries only the agent's probes, so that a pair can be verified on any system. It is strict about
+ * the order of calls: a mistake that a kernel might accept is ERR_BUG here.
  *
- * Lifetimes by time are the agent's own; here end those by bytes and packets. SAs die with the
- * process, keys are wiped.
+ * It enforces limits of bytes and packets; the agent enforces lifetimes. SAs end with the process, and
+ * keys are wiped.
  */
 #include "agent/ipsec/soft/db.h"
 #include "crypto/random.h"
@@ -15,15 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMPARED 32              /* newest pairs of a policy: the cost of a rekey stays flat */
-#define NUMBERS_SOFT 0xf0000000u /* without ESN: time for a rekey before they are used up */
+#define COMPARED 32 /* newest pairs of a policy, so that the cost of a rekey is bounded */
+#define NUMBERS_SOFT 0xf0000000u /* without ESN: rekey at this sequence number */
 
 static struct soft *of(struct ipsec *db)
 {
 	return (struct soft *)(void *)db;
 }
 
-/* A key serves one SA, in one direction, once (I4). */
+/* A key is used for one SA in one direction (I4). */
 static int check_unused(const struct pair *pair, const struct sa_keys *k, bool outbound,
 			struct err *e)
 {
@@ -76,20 +76,20 @@ static int soft_open(struct ipsec **out, const struct ipsec_env *env, struct err
 	return 0;
 }
 
-static struct policy *policy_of(const struct sa_policy *p, struct err *e)
+static struct soft_policy *policy_of(const struct policy *p, struct err *e)
 {
-	struct policy *pol = (struct policy *)(uintptr_t)p->ref;
+	struct soft_policy *pol = (struct soft_policy *)(uintptr_t)p->ref;
 
 	if (pol == NULL)
 		err_set(e, ERR_BUG, "peer %s: no policy was added", p->peer);
 	return pol;
 }
 
-static int soft_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int soft_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct soft *db = of(ipsec);
 	const struct endpoint at = {p->local, p->local_esp_port};
-	struct policy *pol;
+	struct soft_policy *pol;
 
 	if (p->local_esp_port == 0 || p->remote_esp_port == 0)
 		return err_set(e, ERR_USAGE, "peer %s: soft needs a UDP port on both hosts",
@@ -118,9 +118,9 @@ static int soft_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err 
 	return 0;
 }
 
-static void free_policy(struct soft *db, struct policy *pol)
+static void free_policy(struct soft *db, struct soft_policy *pol)
 {
-	struct policy **at = &db->policies;
+	struct soft_policy **at = &db->policies;
 
 	soft_forget_events(db, pol, 0, 0);
 	if (db->dropped.policy == pol)
@@ -137,9 +137,9 @@ static void free_policy(struct soft *db, struct policy *pol)
 	free(pol);
 }
 
-static int soft_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int soft_policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
-	struct policy *pol = policy_of(p, e);
+	struct soft_policy *pol = policy_of(p, e);
 
 	if (pol == NULL)
 		return -1;
@@ -147,11 +147,11 @@ static int soft_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct e
 	return 0;
 }
 
-static int soft_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
+static int soft_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx,
 			struct spi *in, struct err *e)
 {
 	struct soft *db = of(ipsec);
-	struct policy *pol = policy_of(p, e);
+	struct soft_policy *pol = policy_of(p, e);
 	struct pair *pair;
 
 	if (pol == NULL)
@@ -272,7 +272,7 @@ static int soft_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 {
 	struct soft *db = of(ipsec);
 	struct pair *pair = soft_pair_of_ctx(db, ctx);
-	struct policy *pol;
+	struct soft_policy *pol;
 	bool was_selected;
 
 	if (pair == NULL)
@@ -329,11 +329,11 @@ static int end_outbound(struct soft *db, struct pair *pair, enum rekey_reason re
 	return err_set(e, ERR_DOWN, "peer %s: %s", peer, text);
 }
 
-static int soft_send(struct ipsec *ipsec, struct sa_policy *p, const uint8_t *data, size_t n,
+static int soft_send(struct ipsec *ipsec, struct policy *p, const uint8_t *data, size_t n,
 		     struct err *e)
 {
 	struct soft *db = of(ipsec);
-	const struct policy *pol = policy_of(p, e);
+	const struct soft_policy *pol = policy_of(p, e);
 	const size_t inner_len = UDP_HEAD + n;
 	uint8_t *inner = db->sent; /* esp_seal() moves it to where it belongs */
 	struct outbound *out;

@@ -25,15 +25,15 @@ struct inbound {
 struct outbound {
 	struct esp_out esp;
 	uint64_t packets, bytes;
-	uint64_t order; /* of activation, 0 before it; for "the newest that is left" */
+	uint64_t order; /* of activation; 0: not activated */
 	bool soft_told;
 };
 
-/* One context. While it is there, its SPI is in the table and not given to another. */
+/* One context. Its SPI is not given to another. */
 struct pair {
 	struct pair *next_in_bucket, *next_of_policy, *prev_of_policy;
-	struct policy *policy;
-	uint64_t id; /* a running number, then the SPI: so the table finds contexts, too */
+	struct soft_policy *policy;
+	uint64_t id; /* sequential number 32 bits, SPI 32 bits */
 	struct spi spi;
 	struct inbound *in;
 	struct outbound *out;
@@ -52,18 +52,18 @@ struct socket_ {
 	unsigned policies;
 };
 
-struct policy {
-	struct policy *next;
-	struct sa_policy *p;
+struct soft_policy {
+	struct soft_policy *next;
+	struct policy *p;
 	struct socket_ *socket;
 	struct pair *pairs;    /* newest first */
 	struct pair *selected; /* has an outbound; NULL: nothing to send on */
 };
 
-/* Events of calls into the back end wait here: nobody is called back from within a call. */
+/* A deferred event: handlers are never called from within a call into the back end. */
 struct waiting {
 	struct waiting *next;
-	struct policy *policy;
+	struct soft_policy *policy;
 	struct ipsec_event ev;
 };
 
@@ -76,7 +76,7 @@ struct soft {
 	bool closing;
 
 	struct socket_ *sockets;
-	struct policy *policies;
+	struct soft_policy *policies;
 	struct chain *buckets; /* a power of two of them */
 	size_t n_buckets, n_pairs;
 	uint32_t reserved;  /* contexts so far */
@@ -87,8 +87,8 @@ struct soft {
 
 	struct {
 		unsigned n[DROPS], all;
-		struct policy *policy; /* that all of them belong to; NULL: none, or several */
-		struct endpoint from;  /* of the last */
+		struct soft_policy *policy; /* that all of them belong to; NULL: none, or several */
+		struct endpoint from;       /* of the last */
 		struct spi spi;
 		uint64_t told_ms;
 	} dropped;
@@ -97,23 +97,22 @@ struct soft {
 	uint8_t received[PACKET_MAX], sent[PACKET_MAX]; /* one packet at a time, all sockets */
 };
 
-/* events.c: what the agent is told. Now; or later, from the loop, when a call of the agent is under
- * way. */
+/* events.c: raises an event now, or later from the loop. */
 void soft_raise(struct soft *db, const struct ipsec_event *ev);
 void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind kind,
 		      enum ipsec_part part, enum rekey_reason reason, const char *text);
-/* What was removed is not spoken of any more. parts 0: all of the policy. */
-void soft_forget_events(struct soft *db, const struct policy *pol, uint64_t id, unsigned parts);
-/* A packet that was not taken; these are told together, and seldom. pol: whose SA it was meant for, or
- * NULL. */
-void soft_dropped(struct soft *db, enum drop why, struct policy *pol, const struct endpoint *from,
-		  struct spi spi);
+/* Discards deferred events of removed SAs. parts 0: all of the policy. */
+void soft_forget_events(struct soft *db, const struct soft_policy *pol, uint64_t id,
+			unsigned parts);
+/* Counts a dropped packet; they are reported together, once a second at most. pol: of its SA, or NULL. */
+void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol,
+		  const struct endpoint *from, struct spi spi);
 
-/* wire.c: sockets and packets. ERR_OS, ERR_PERM say why a socket cannot be had. */
+/* wire.c: sockets and packets. Returns NULL with ERR_OS or ERR_PERM. */
 struct socket_ *soft_socket_take(struct soft *db, const struct endpoint *at, struct err *e);
 void soft_socket_drop(struct soft *db, struct socket_ *s);
-/* Sends n bytes to the policy's peer; what does not go at once goes later, or is lost. */
-int soft_transmit(struct socket_ *s, const struct sa_policy *p, uint8_t *packet, size_t n,
+/* Sends n bytes to the policy's peer, at once or later; drops them if the queue is full. */
+int soft_transmit(struct socket_ *s, const struct policy *p, uint8_t *packet, size_t n,
 		  struct err *e);
 void soft_timer_closed(uv_handle_t *h);
 
@@ -121,18 +120,18 @@ void soft_timer_closed(uv_handle_t *h);
 void soft_insert_pair(struct soft *db, struct pair *pair);
 struct pair *soft_pair_of_spi(struct soft *db, struct spi spi);
 struct pair *soft_pair_of_ctx(struct soft *db, struct ipsec_ctx ctx);
-/* Is this context, or was it, one that reserve() gave out? */
+/* Was this context ever returned by reserve()? */
 bool soft_was_reserved(const struct soft *db, struct ipsec_ctx ctx);
 /* Frees a pair and both of its SAs; nothing else is selected instead. */
 void soft_free_pair(struct soft *db, struct pair *pair);
 void soft_free_inbound(struct inbound *in); /* NULL allowed */
 void soft_wipe_free(void *p, size_t n);     /* NULL allowed */
 /* Selects the outbound SA that was activated last. */
-void soft_select_newest(struct policy *pol);
+void soft_select_newest(struct soft_policy *pol);
 /* Frees parts of a pair, and the pair when it has none left; nothing else is selected instead. */
 void soft_end_parts(struct soft *db, struct pair *pair, unsigned parts);
 /* Would an SA of the policy exceed its hard limits with these counts? */
-bool soft_over_hard(const struct sa_policy *p, uint64_t packets, uint64_t bytes);
+bool soft_over_hard(const struct policy *p, uint64_t packets, uint64_t bytes);
 /* Raises IPSEC_EV_SOFT, once for an SA, when a soft limit is reached. */
 void soft_warn(struct soft *db, struct pair *pair, enum ipsec_part part, bool *told,
 	       uint64_t packets, uint64_t bytes, bool numbers_low);

@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/soft/events.c - what the agent is told of the SAs in process.
+ * agent/ipsec/soft/events.c - events of the back end soft.
  */
 #include "agent/ipsec/soft/db.h"
 
@@ -46,7 +46,7 @@ void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind 
 	if (w == NULL)
 		w = calloc(1, sizeof *w);
 	if (w == NULL)
-		abort(); /* a lost expiry would leave a pair that nobody renews */
+		abort(); /* without the event, an expired pair would not be rekeyed */
 	w->policy = pair->policy;
 	w->ev.kind = kind;
 	w->ev.owner = pair->policy->p->owner;
@@ -60,7 +60,7 @@ void soft_raise_later(struct soft *db, struct pair *pair, enum ipsec_event_kind 
 	uv_timer_start(&db->wake, on_wake, 0, 0);
 }
 
-void soft_forget_events(struct soft *db, const struct policy *pol, uint64_t id, unsigned parts)
+void soft_forget_events(struct soft *db, const struct soft_policy *pol, uint64_t id, unsigned parts)
 {
 	struct waiting **at = &db->waiting;
 
@@ -102,8 +102,8 @@ static void on_report(uv_timer_t *t)
 	soft_raise(db, &ev);
 }
 
-void soft_dropped(struct soft *db, enum drop why, struct policy *pol, const struct endpoint *from,
-		  struct spi spi)
+void soft_dropped(struct soft *db, enum drop why, struct soft_policy *pol,
+		  const struct endpoint *from, struct spi spi)
 {
 	if (db->dropped.all == 0) {
 		uint64_t since_ms = uv_now(db->env.loop) - db->dropped.told_ms;

@@ -56,7 +56,6 @@ static void grow(struct soft *db)
 	free(old);
 }
 
-/* Enters the pair into the table and the list of its policy. */
 void soft_insert_pair(struct soft *db, struct pair *pair)
 {
 	struct pair **bucket;
@@ -111,7 +110,7 @@ void soft_free_pair(struct soft *db, struct pair *pair)
 	free(pair);
 }
 
-void soft_select_newest(struct policy *pol)
+void soft_select_newest(struct soft_policy *pol)
 {
 	pol->selected = NULL;
 	for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next_of_policy)
@@ -136,23 +135,23 @@ void soft_end_parts(struct soft *db, struct pair *pair, unsigned parts)
 		soft_free_pair(db, pair);
 }
 
-/* The limits of one part after (or before) a packet more. */
 static bool over(uint64_t limit, uint64_t now)
 {
 	return limit != 0 && now > limit;
 }
 
-bool soft_over_hard(const struct sa_policy *p, uint64_t packets, uint64_t bytes)
+bool soft_over_hard(const struct policy *p, uint64_t packets, uint64_t bytes)
 {
-	return over(p->hard_packets, packets) || over(p->hard_bytes, bytes);
+	return over(p->limits.hard_packets, packets) || over(p->limits.hard_bytes, bytes);
 }
 
 void soft_warn(struct soft *db, struct pair *pair, enum ipsec_part part, bool *told,
 	       uint64_t packets, uint64_t bytes, bool numbers_low)
 {
-	const struct sa_policy *p = pair->policy->p;
-	bool by_bytes = p->soft_bytes != 0 && bytes >= p->soft_bytes;
-	bool by_packets = numbers_low || (p->soft_packets != 0 && packets >= p->soft_packets);
+	const struct policy *p = pair->policy->p;
+	bool by_bytes = p->limits.soft_bytes != 0 && bytes >= p->limits.soft_bytes;
+	bool by_packets = numbers_low ||
+			  (p->limits.soft_packets != 0 && packets >= p->limits.soft_packets);
 
 	if (*told || (!by_bytes && !by_packets))
 		return;

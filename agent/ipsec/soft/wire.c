@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/soft/wire.c - sockets of the SAs in process, and their packets.
+ * agent/ipsec/soft/wire.c - sockets and packets of the back end soft.
  *
  *     UDP datagram | SPI, number, IV | inner UDP header | payload | padding, ICV
  *                    `-- ESP, transport mode, of the pair's two addresses --'
@@ -11,51 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEXT_NONE 59                /* RFC 4303 section 2.6: a dummy, to be thrown away */
+#define NEXT_NONE 59                /* dummy packet, RFC 4303 section 2.6 */
 #define RECEIVE_BUFFER (1 << 20)    /* bytes asked of the system for a socket */
-#define DRAIN_MAX 4096              /* datagrams of one turn: other work waits meanwhile */
-#define SEND_QUEUE_MAX (256 * 1024) /* bytes: behind that a packet is lost, as in any router */
+#define DRAIN_MAX 4096              /* datagrams read before other work continues */
+#define SEND_QUEUE_MAX (256 * 1024) /* bytes; more are dropped */
 
 /* ---- sockets ----------------------------------------------------------------------------- */
-
-static socklen_t put_sockaddr(struct sockaddr_storage *sa, const struct addr *a, uint16_t port)
-{
-	memset(sa, 0, sizeof *sa);
-	if (a->len == 4) {
-		struct sockaddr_in *in = (struct sockaddr_in *)(void *)sa;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, a->bytes, 4);
-		return sizeof *in;
-	}
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)sa;
-
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(port);
-	memcpy(&in6->sin6_addr, a->bytes, 16);
-	return sizeof *in6;
-}
-
-static struct endpoint endpoint_of(const struct sockaddr *sa)
-{
-	struct endpoint ep = {0};
-
-	if (sa->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
-
-		ep.addr.len = 4;
-		memcpy(ep.addr.bytes, &in->sin_addr, 4);
-		ep.port = ntohs(in->sin_port);
-	} else if (sa->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
-
-		ep.addr.len = 16;
-		memcpy(ep.addr.bytes, &in6->sin6_addr, 16);
-		ep.port = ntohs(in6->sin6_port);
-	}
-	return ep;
-}
 
 static void handle_closed(struct soft *db)
 {
@@ -130,7 +91,7 @@ struct socket_ *soft_socket_take(struct soft *db, const struct endpoint *at, str
 	s->policies = 1;
 	db->handles++;
 
-	put_sockaddr(&sa, &at->addr, at->port);
+	os_sockaddr(&sa, &at->addr, at->port);
 	status = uv_udp_bind(&s->udp, (const struct sockaddr *)&sa,
 			     at->addr.len == 16 ? UV_UDP_IPV6ONLY : 0);
 	if (status == 0)
@@ -167,20 +128,20 @@ void soft_timer_closed(uv_handle_t *h)
 
 /* Whether the inner packet is what the policy protects: a whole datagram between the two ports
  * (RFC 4301 section 5.2 wants the selectors checked). */
-static bool inner_is_ours(const struct sa_policy *p, const uint8_t *udp, size_t n)
+static bool inner_is_ours(const struct policy *p, const uint8_t *udp, size_t n)
 {
 	return udp_is(udp, n,
 		      &(struct udp_flow){p->remote, p->local, p->remote_esp_port,
 					 p->local_esp_port});
 }
 
-/* A packet for an SA that is there, from where it should be. */
+/* A packet for an existing SA, from its peer's address. */
 static void take_packet(struct soft *db, struct pair *pair, uint8_t *packet, size_t n,
 			const struct endpoint *from)
 {
 	struct inbound *in = pair->in;
-	struct policy *pol = pair->policy;
-	const struct sa_policy *p = pol->p;
+	struct soft_policy *pol = pair->policy;
+	const struct policy *p = pol->p;
 	struct ipsec_event ev = {.kind = IPSEC_EV_DATAGRAM, .part = IPSEC_INBOUND};
 	uint8_t next, *inner;
 	size_t len;
@@ -233,7 +194,7 @@ static void take_datagram(struct socket_ *s, uint8_t *packet, size_t n, bool cut
 
 	if (n == 1 && packet[0] == 0xff)
 		return; /* NAT keepalive (RFC 3948 section 2.3) */
-	from = endpoint_of(sa);
+	from = os_endpoint(sa);
 	if (cut || !esp_peek(packet, n, &spi)) {
 		soft_dropped(db, DROP_SHAPE, NULL, &from, spi);
 		return;
@@ -281,13 +242,11 @@ struct queued {
 
 static void on_sent(uv_udp_send_t *req, int status)
 {
-	(void)status; /* on the wire it could be lost as well */
+	(void)status; /* packets may be lost anywhere */
 	free(req->data);
 }
 
-/* What the socket's buffer does not take now goes into libuv's queue; behind a long one it is
- * lost, as on the wire. */
-int soft_transmit(struct socket_ *s, const struct sa_policy *p, uint8_t *packet, size_t n,
+int soft_transmit(struct socket_ *s, const struct policy *p, uint8_t *packet, size_t n,
 		  struct err *e)
 {
 	uv_buf_t buf = uv_buf_init((char *)packet, (unsigned)n);
@@ -297,7 +256,7 @@ int soft_transmit(struct socket_ *s, const struct sa_policy *p, uint8_t *packet,
 	struct queued *q;
 	int status;
 
-	put_sockaddr(&to, &ep.addr, ep.port);
+	os_sockaddr(&to, &ep.addr, ep.port);
 	status = uv_udp_try_send(&s->udp, &buf, 1, (const struct sockaddr *)&to);
 	if (status >= 0)
 		return 0;

@@ -32,13 +32,14 @@ struct pair {
 	uint32_t left_s;
 };
 
-struct policy {
-	struct policy *next;
-	struct sa_policy *p;
+struct wfp_policy {
+	struct wfp_policy *next;
+	struct policy *p;
 	uint64_t number;
 	struct wfp_filters filters;
 	struct pair *pairs;
 	bool checking; /* a job of on_checked() is queued */
+	bool removing; /* nothing of it is restored any more */
 	unsigned drops;
 	struct wfp_event drop; /* the last one */
 	uint64_t drops_reported_ms;
@@ -49,7 +50,7 @@ struct wfp {
 	struct ipsec_env env;
 	struct wfp_work *work;
 	uv_timer_t check_timer;
-	struct policy *policies;
+	struct wfp_policy *policies;
 	uint64_t numbers;     /* of policies and pairs so far */
 	struct wfp_job *list; /* of plan */
 	bool closing;
@@ -60,12 +61,12 @@ static struct wfp *of(struct ipsec *db)
 	return (struct wfp *)(void *)db;
 }
 
-static struct policy *policy_of(const struct sa_policy *p)
+static struct wfp_policy *policy_of(const struct policy *p)
 {
-	return (struct policy *)(uintptr_t)p->ref;
+	return (struct wfp_policy *)(uintptr_t)p->ref;
 }
 
-static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct policy **pol)
+static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct wfp_policy **pol)
 {
 	for (*pol = db->policies; *pol != NULL; *pol = (*pol)->next)
 		for (struct pair *pair = (*pol)->pairs; pair != NULL; pair = pair->next)
@@ -74,7 +75,7 @@ static struct pair *find_pair(struct wfp *db, struct ipsec_ctx ctx, struct polic
 	return NULL;
 }
 
-static void free_pair(struct policy *pol, struct pair *pair)
+static void free_pair(struct wfp_policy *pol, struct pair *pair)
 {
 	struct pair **at = &pol->pairs;
 
@@ -84,7 +85,7 @@ static void free_pair(struct policy *pol, struct pair *pair)
 	free(pair);
 }
 
-static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t context)
+static struct pair *new_pair(struct wfp *db, struct wfp_policy *pol, uint64_t context)
 {
 	struct pair *pair = calloc(1, sizeof *pair);
 
@@ -99,7 +100,7 @@ static struct pair *new_pair(struct wfp *db, struct policy *pol, uint64_t contex
 
 /* ---- policies ---------------------------------------------------------------------------- */
 
-static void add_recovered(struct wfp *db, struct policy *pol, const struct wfp_found *f)
+static void add_recovered(struct wfp *db, struct wfp_policy *pol, const struct wfp_found *f)
 {
 	for (int half = 0; half < 2; half++) {
 		struct spi spi = half == 0 ? f->in : f->out;
@@ -115,7 +116,7 @@ static void add_recovered(struct wfp *db, struct policy *pol, const struct wfp_f
 	}
 }
 
-static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
+static void put_filters(struct wfp_filters *r, const struct policy *p)
 {
 	r->local = p->local;
 	r->remote = p->remote;
@@ -123,10 +124,10 @@ static void put_filters(struct wfp_filters *r, const struct sa_policy *p)
 	r->peer_port = p->peer_port != 0 ? p->peer_port : p->control_port;
 }
 
-static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = calloc(1, sizeof *pol);
+	struct wfp_policy *pol = calloc(1, sizeof *pol);
 	struct wfp_job *j = wfp_job_new(wfp_filters_add, e);
 
 	if (pol == NULL || j == NULL) {
@@ -155,7 +156,7 @@ static int policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
 }
 
 /* The contexts of all pairs of the policy. */
-static int put_contexts(struct wfp_job *j, const struct policy *pol)
+static int put_contexts(struct wfp_job *j, const struct wfp_policy *pol)
 {
 	size_t n = 0;
 
@@ -171,14 +172,15 @@ static int put_contexts(struct wfp_job *j, const struct policy *pol)
 	return 0;
 }
 
-static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = policy_of(p), **at = &db->policies;
+	struct wfp_policy *pol = policy_of(p), **at = &db->policies;
 	struct wfp_job *j;
 
 	if (pol == NULL)
 		return 0;
+	pol->removing = true;
 	j = wfp_job_new(wfp_filters_remove, e);
 	if (j == NULL || put_contexts(j, pol) < 0) {
 		wfp_job_free(j);
@@ -198,11 +200,11 @@ static int policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e
 
 /* ---- pairs ------------------------------------------------------------------------------- */
 
-static int reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx, struct spi *in,
+static int reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx, struct spi *in,
 		   struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol = policy_of(p);
+	struct wfp_policy *pol = policy_of(p);
 	struct wfp_job *j;
 	struct pair *pair;
 
@@ -233,7 +235,7 @@ static int add(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *
 	       struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol;
+	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	struct wfp_job *j;
 
@@ -275,33 +277,14 @@ static int activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_k
 	return add(ipsec, ctx, out, true, e);
 }
 
-static void on_removed(void *db, struct wfp_job *j)
-{
-	(void)db;
-	if (j->rc < 0)
-		log_line(LOG_ERROR, "cannot remove an SA context: %s", j->e.cause);
-}
-
-static int post_removal(struct wfp *db, uint64_t context, bool expire, struct err *e)
-{
-	struct wfp_job *j = wfp_job_new(expire ? wfp_pair_expire : wfp_pair_delete, e);
-
-	if (j == NULL)
-		return -1;
-	j->context = context;
-	j->done = on_removed;
-	wfp_post(db->work, j);
-	return 0;
-}
-
-/* Does not wait: later jobs for the same context follow it in the queue. */
 static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		       struct err *e)
 {
 	struct wfp *db = of(ipsec);
-	struct policy *pol;
+	struct wfp_policy *pol;
 	struct pair *pair = find_pair(db, ctx, &pol);
 	bool in, out, expire, all;
+	struct wfp_job *j;
 
 	if (pair == NULL)
 		return 0;
@@ -310,8 +293,13 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 	all = !in && !out;
 	/* The other SA of a recovered context is an entry of its own, and is removed later. */
 	expire = pair->has_out && !out && (in || (pair->recovered && part != IPSEC_BOTH));
-	if ((expire || all) && post_removal(db, pair->context, expire, e) < 0)
-		return -1;
+	if (expire || all) {
+		j = wfp_job_new(expire ? wfp_pair_expire : wfp_pair_delete, e);
+		if (j != NULL)
+			j->context = pair->context;
+		if (wfp_result(wfp_do(db->work, j, e), e) < 0)
+			return -1;
+	}
 	pair->has_in = in;
 	pair->has_out = out;
 	if (all)
@@ -322,7 +310,7 @@ static int remove_part(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		 struct sa_counts *counts, struct err *e)
 {
-	struct policy *pol;
+	struct wfp_policy *pol;
 	const struct pair *pair = find_pair(of(ipsec), ctx, &pol);
 
 	(void)counts; /* no counters of one SA: absent, not 0 */
@@ -333,7 +321,7 @@ static int query(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part
 
 static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct err *e)
 {
-	for (struct policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = of(ipsec)->policies; pol != NULL; pol = pol->next) {
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
 			struct ipsec_leftover l = {
 				.ctx = {pair->id},
@@ -358,7 +346,7 @@ static int recover(struct ipsec *ipsec, ipsec_found *found, void *arg, struct er
 /* ---- changes by others and notifications ------------------------------------------------- */
 
 /* Restores filters, with new ids: no SA uses them any more. */
-static bool restore_filters(struct wfp *db, struct policy *pol)
+static bool restore_filters(struct wfp *db, struct wfp_policy *pol)
 {
 	struct err e = {0};
 	struct wfp_job *j = wfp_job_new(wfp_filters_add, &e);
@@ -393,7 +381,7 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 				 .text = all ? "another program removed our filters; restored"
 					     : "an SA context expired or was removed"};
 
-	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (pol->number != j->policy)
 			continue;
 		for (struct pair *pair = pol->pairs; pair != NULL; pair = pair->next) {
@@ -413,7 +401,7 @@ static bool report_one(struct wfp *db, const struct wfp_job *j, bool all, uint64
 static void on_checked(void *arg, struct wfp_job *j)
 {
 	struct wfp *db = arg;
-	struct policy *pol = db->policies;
+	struct wfp_policy *pol = db->policies;
 	const uint64_t up_to = db->numbers;
 	bool all;
 
@@ -422,7 +410,7 @@ static void on_checked(void *arg, struct wfp_job *j)
 	if (pol == NULL)
 		return;
 	pol->checking = false;
-	if (j->rc < 0 || db->closing)
+	if (j->rc < 0 || db->closing || pol->removing)
 		return;
 	all = (j->changed || j->existed) && restore_filters(db, pol) && j->changed;
 	if (all || j->n_ids > 0)
@@ -430,9 +418,9 @@ static void on_checked(void *arg, struct wfp_job *j)
 			;
 }
 
-static void start_check(struct wfp *db, struct policy *pol)
+static void start_check(struct wfp *db, struct wfp_policy *pol)
 {
-	struct wfp_job *j = pol->checking ? NULL : wfp_job_new(wfp_check, NULL);
+	struct wfp_job *j = pol->checking || pol->removing ? NULL : wfp_job_new(wfp_check, NULL);
 
 	if (j == NULL || put_contexts(j, pol) < 0) {
 		wfp_job_free(j);
@@ -443,7 +431,7 @@ static void start_check(struct wfp *db, struct policy *pol)
 	wfp_post(db->work, j);
 }
 
-static void report_drops(struct wfp *db, struct policy *pol)
+static void report_drops(struct wfp *db, struct wfp_policy *pol)
 {
 	const uint64_t now = uv_now(db->env.loop);
 	struct ipsec_event ev = {.kind = IPSEC_EV_DROPPED, .owner = pol->p->owner};
@@ -467,14 +455,14 @@ static void on_check_timer(uv_timer_t *t)
 {
 	struct wfp *db = t->data;
 
-	for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+	for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		start_check(db, pol);
 		report_drops(db, pol);
 	}
 }
 
 /* Our own removals are not listed any more when they are notified. */
-static bool concerns(const struct policy *pol, const struct wfp_event *n)
+static bool concerns(const struct wfp_policy *pol, const struct wfp_event *n)
 {
 	switch (n->kind) {
 	case WFP_CONTEXT_GONE:
@@ -505,7 +493,7 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 	if (n == 0)
 		on_check_timer(&db->check_timer);
 	for (size_t i = 0; i < n; i++)
-		for (struct policy *pol = db->policies; pol != NULL; pol = pol->next) {
+		for (struct wfp_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 			if (!concerns(pol, &news[i]))
 				continue;
 			if (news[i].kind != WFP_DROP) {
@@ -520,7 +508,7 @@ static void on_event(void *arg, const struct wfp_event *news, size_t n)
 
 /* ---- plan and clean ---------------------------------------------------------------------- */
 
-static int plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+static int plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 		struct err *e)
 {
 	struct wfp *db = of(ipsec);
@@ -598,7 +586,7 @@ static void close_wfp(struct ipsec *ipsec)
 	wfp_work_close(db->work); /* finishes queued jobs */
 	wfp_job_free(db->list);
 	while (db->policies != NULL) {
-		struct policy *pol = db->policies;
+		struct wfp_policy *pol = db->policies;
 
 		db->policies = pol->next;
 		while (pol->pairs != NULL)

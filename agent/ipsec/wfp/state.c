@@ -198,7 +198,7 @@ static void put_bundle(const struct wfp_engine *g, struct bundle *m, const struc
 	m->bundle.flags = g->sw.own_deletion ? 0 : WFP_BUNDLE_NO_DUP_DELETION;
 	m->bundle.lifetime.lifetimeSeconds = life;
 	m->bundle.lifetime.lifetimePackets = WFP_PACKETS;
-	m->bundle.qmSaId = k->said;
+	m->bundle.qmSaId = k->qm_sa_id;
 	m->bundle.numSAs = 1;
 	m->bundle.saList = &m->sa;
 	m->bundle.ipVersion = r->local.len == 4 ? FWP_IP_VERSION_V4 : FWP_IP_VERSION_V6;
@@ -210,7 +210,7 @@ int wfp_pair_add(struct wfp_engine *g, struct wfp_job *j)
 	struct bundle m;
 	DWORD code;
 
-	if (j->keys.said == 0)
+	if (j->keys.qm_sa_id == 0)
 		return err_set(&j->e, ERR_BUG, "the pair has no qmSaId");
 	put_bundle(g, &m, &j->filters, &j->keys);
 	code = j->outbound ? IPsecSaContextAddOutbound0(g->handle, j->context, &m.bundle)

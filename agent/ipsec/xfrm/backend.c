@@ -1,20 +1,20 @@
 /*
  * agent/ipsec/xfrm/backend.c - security associations and policies of the Linux kernel, by netlink.
  *
- *     reserve   ALLOCSPI             the kernel chooses the SPI: an SA without a key
- *     install   (NEWSA,) UPDSA       the outbound SA, if the out policies name another SPI and so
- *                                    do not use it yet; then the key of the reserved inbound SA
+ *     reserve   ALLOCSPI             the kernel chooses the SPI: a larval SA without a key
+ *     install   (NEWSA,) UPDSA       the outbound SA, if the out policies name another SPI and do
+ *                                    not use it yet; then the key of the reserved inbound SA
  *     activate  (NEWSA,) UPDPOLICY   the out policies name its SPI from now on
- *     remove    (UPDPOLICY,) DELSA   no policy names the SPI of an SA that is deleted
+ *     remove    (UPDPOLICY,) DELSA   no policy names the SPI of a deleted SA
  *
- * Two sockets: one for requests, each answered before the next one is sent; one for events, read
- * when the loop says so. A socket filter keeps the events of our own requests, and every key, out
- * of the second.
+ * One socket is for requests, each answered before the next is sent; another for events. A socket
+ * filter keeps the events of our own requests, and every key, out of the second.
  *
- * All is tagged: SAs by reqid, policies by index (and reqid or priority), both with the number of
- * the pair of hosts in it. So an earlier run's are known again, and nobody else's are touched.
+ * Our SAs are marked by reqid, our policies by index (and reqid or priority); both contain the number of
+ * the pair of hosts. So objects of an earlier run are recognised, and those of others are not touched.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/log.h"
 #include "crypto/random.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 
 #define RESERVE_TRIES 4
-#define TRIED_S 10 /* then an SA that was only tried goes by itself */
+#define TRIED_S 10 /* lifetime of an SA that tests a suite */
 
 #ifndef IPV6_XFRM_POLICY
 #define IPV6_XFRM_POLICY 35
@@ -42,7 +42,7 @@ static void xfrm_can(struct ipsec *ipsec, struct ipsec_can *can)
 	can->suites = xfrm_of(ipsec)->suites;
 }
 
-static struct xfrm_policy *policy_of(const struct sa_policy *p, struct err *e)
+static struct xfrm_policy *policy_of(const struct policy *p, struct err *e)
 {
 	struct xfrm_policy *pol = (struct xfrm_policy *)(uintptr_t)p->ref;
 
@@ -75,12 +75,12 @@ static int try_suite(struct xfrm *db, enum suite s, bool ipv6, struct err *e)
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_NEWSA, &sa, &k, false);
 	secret_wipe(&k.key);
 	rc = xfrm_ask(db, &m, false, e);
-	if (rc == 0 || e->os != EEXIST) /* a lost answer is no answer: it may be there */
+	if (rc == 0 || e->os != EEXIST) /* even if the answer was lost */
 		xfrm_delete_sa(db, &sa, NULL);
 	return rc;
 }
 
-/* By an SA of each suite that is there for a moment, between this host and itself. */
+/* Installs an SA of each suite for a moment, from this host to itself. */
 static int find_suites(struct xfrm *db, struct err *e)
 {
 	for (unsigned s = 0; s < SUITE_COUNT; s++) {
@@ -124,11 +124,12 @@ static int xfrm_recover(struct ipsec *ipsec, ipsec_found *found, void *arg, stru
 	return 0;
 }
 
-static int xfrm_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+static int xfrm_policy_add(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = calloc(1, sizeof *pol + RULES_MAX * sizeof pol->rules[0]);
 	struct xfrm_policy *cut;
+	struct err why = {0};
 
 	if (pol == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -145,21 +146,23 @@ static int xfrm_policy_add(struct ipsec *ipsec, struct sa_policy *p, struct err 
 		goto free_policy;
 	}
 	xfrm_make_rules(pol);
-	if (xfrm_open_door(db, pol, e) < 0 || xfrm_install_rules(db, pol, e) < 0)
+	if (xfrm_install_rules(db, pol, e) < 0)
 		goto free_policy;
 	cut = realloc(pol, sizeof *pol + pol->n_rules * sizeof pol->rules[0]);
 	if (cut != NULL)
 		pol = cut;
 	xfrm_remove_old_rules(db, pol);
-	db->taken[pol->number / 8] |= (uint8_t)(1u << pol->number % 8);
+	xfrm_take_number(db, pol->number);
 	pol->next = db->policies;
 	db->policies = pol;
 	p->ref = (uintptr_t)pol;
 	xfrm_adopt_sas(db, pol);
+	/* Without its encapsulation socket the pair is closed; xfrm_reserve() tries again. */
+	if (xfrm_encap_open(db, pol, &why) < 0)
+		log_line(LOG_WARN, "xfrm: %s", why.cause);
 	return 0;
 
 free_policy:
-	xfrm_close_door(db, pol);
 	free(pol);
 	return -1;
 }
@@ -182,7 +185,7 @@ static int take_sa(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 	return 0;
 }
 
-/* Everything of the pair of hosts in one direction, what traffic asked for as well. */
+/* All SAs of the policy in one direction, larval ones too. */
 static int remove_sas(struct xfrm *db, uint16_t number, const struct addr *src,
 		      const struct addr *dst, struct err *e)
 {
@@ -214,12 +217,12 @@ static void free_policy(struct xfrm *db, struct xfrm_policy *pol)
 	*at = pol->next;
 	db->taken[pol->number / 8] &= (uint8_t) ~(1u << pol->number % 8);
 	pol->p->ref = 0;
-	xfrm_close_door(db, pol);
+	xfrm_encap_close(db, pol);
 	free(pol);
 }
 
-/* SAs first: what is on its way meets a closed policy, not a hole. */
-static int xfrm_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct err *e)
+/* SAs first: packets in flight are dropped by the policy, not passed in clear. */
+static int xfrm_policy_remove(struct ipsec *ipsec, struct policy *p, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
@@ -227,19 +230,24 @@ static int xfrm_policy_remove(struct ipsec *ipsec, struct sa_policy *p, struct e
 
 	if (pol == NULL)
 		return -1;
+	pol->removing = true;
+	while (pol->pairs != NULL)
+		xfrm_free_pair(db, pol->pairs);
 	if (remove_sas(db, pol->number, &p->local, &p->remote, e) < 0 ||
 	    remove_sas(db, pol->number, &p->remote, &p->local, e) < 0)
-		rc = -1;
-	/* Protection first, then what may pass: no neighbour is lost in between. */
+		return -1; /* still protected */
+	/* Exemptions last, so that neighbour discovery keeps working. */
 	for (size_t i = pol->n_rules; i-- > 0;)
 		if (xfrm_delete_rule(db, &pol->rules[i], rc == 0 ? e : NULL) < 0)
 			rc = -1;
-	/* Up to now traffic could ask for another. */
+	/* Until now traffic could make the kernel add larval SAs. */
 	if (remove_sas(db, pol->number, &p->local, &p->remote, rc == 0 ? e : NULL) < 0)
 		rc = -1;
+	if (rc < 0)
+		return -1;
 	xfrm_forget_old(db, pol->number);
 	free_policy(db, pol);
-	return rc;
+	return 0;
 }
 
 static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, struct err *e)
@@ -252,20 +260,23 @@ static int take_reserved(struct xfrm_pair *pair, const struct xfrm_sa *got, stru
 	return 0;
 }
 
-static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_ctx *ctx,
+static int xfrm_reserve(struct ipsec *ipsec, struct policy *p, struct ipsec_ctx *ctx,
 			struct spi *in, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol = policy_of(p, e);
-	struct xfrm_pair *pair = pol == NULL ? NULL : xfrm_new_pair(db, pol);
+	struct xfrm_pair *pair;
 	struct err why = {0};
 	struct xfrm_sa sa, got;
 	union xfrm_msg m;
 	unsigned tries = 0;
 	int rc;
 
+	if (pol == NULL || xfrm_encap_open(db, pol, e) < 0)
+		return -1;
+	pair = xfrm_new_pair(db, pol);
 	if (pair == NULL)
-		return pol == NULL ? -1 : err_set(e, ERR_OS, "no memory");
+		return err_set(e, ERR_OS, "no memory");
 	do {
 		memset(&why, 0, sizeof why);
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
@@ -288,14 +299,11 @@ static int xfrm_reserve(struct ipsec *ipsec, struct sa_policy *p, struct ipsec_c
 	return 0;
 }
 
-static void set_limits(struct xfrm_sa *sa, const struct sa_policy *p, const struct sa_keys *k)
+static void set_limits(struct xfrm_sa *sa, const struct policy *p, const struct sa_keys *k)
 {
-	sa->soft_bytes = p->soft_bytes;
-	sa->hard_bytes = p->hard_bytes;
-	sa->soft_packets = p->soft_packets;
-	sa->hard_packets = p->hard_packets;
+	sa->limits = p->limits;
 	sa->hard_s = (uint64_t)k->lifetime_s + SAFETY_S;
-	/* Numbers of the kernel's own requests count up from 1: never one of those. */
+	/* The kernel numbers its own larval SAs from 1 up. */
 	sa->seq = UINT32_C(0x80000000) | (uint32_t)k->epoch;
 }
 
@@ -305,7 +313,7 @@ static void hint_at_spi(struct err *e)
 		err_hint(e, "another SA has the SPI that the peer chose: try again");
 }
 
-/* The kernel takes a second key without a word, and goes on with the first. */
+/* The kernel accepts a second key without an error, and keeps using the first. */
 static int check_inbound(const struct xfrm_pair *pair, const struct sa_keys *k, struct err *e)
 {
 	if (!pair->is_reserved || pair->has_in)
@@ -317,9 +325,9 @@ static int check_inbound(const struct xfrm_pair *pair, const struct sa_keys *k, 
 	return 0;
 }
 
-/* The reservation ran out (net.core.xfrm_acq_expires): nothing is there to be given a key. */
-static int add_anew(struct xfrm *db, const struct xfrm_sa *sa, const struct sa_keys *k,
-		    struct err *e)
+/* The reserved SA has expired (net.core.xfrm_acq_expires), so it cannot be updated. */
+static int add_inbound(struct xfrm *db, const struct xfrm_sa *sa, const struct sa_keys *k,
+		       struct err *e)
 {
 	union xfrm_msg m;
 
@@ -340,7 +348,7 @@ static int install_inbound(struct xfrm *db, struct xfrm_pair *pair, const struct
 	xfrm_put_sa(&m, ++db->seq, XFRM_MSG_UPDSA, &sa, k, true);
 	rc = xfrm_ask(db, &m, false, &why);
 	if (rc < 0 && why.os == ESRCH)
-		rc = add_anew(db, &sa, k, &why);
+		rc = add_inbound(db, &sa, k, &why);
 	if (rc == 0) {
 		pair->is_reserved = false;
 		pair->has_in = pair->in_seen = true;
@@ -351,8 +359,8 @@ static int install_inbound(struct xfrm *db, struct xfrm_pair *pair, const struct
 	return err_in(e, "inbound SA %08" PRIx32, k->spi.n);
 }
 
-/* After an answer that was lost the SA may be there, so it is deleted, unless it is another's;
- * IPSEC_UNKNOWN when that fails, too. */
+/* If the answer is lost, the SA may exist: it is deleted, unless it belongs to another. IPSEC_UNKNOWN
+ * if that fails too. */
 static int install_outbound(struct xfrm *db, struct xfrm_pair *pair, const struct sa_keys *k,
 			    struct err *e)
 {
@@ -388,8 +396,8 @@ static int remove_outbound(struct xfrm *db, struct xfrm_pair *pair, struct err *
 	return 0;
 }
 
-/* Policies that name no SPI would send on the outbound SA at once: activate() installs it then. The
- * inbound SA comes last, since a reservation that was given a key cannot be had back. */
+/* Where the policies name no SPI, they would use the outbound SA at once: then activate() installs it.
+ * The inbound SA comes last, since its reservation cannot be restored. */
 static int xfrm_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct sa_keys *in,
 			const struct sa_keys *out, struct err *e)
 {
@@ -404,12 +412,12 @@ static int xfrm_install(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct 
 		return -1;
 	if (install_inbound(db, pair, in, e) == 0)
 		return 0;
-	/* No policy names it; where it cannot be deleted now, the caller's remove() tries again. */
+	/* No policy names it. If it cannot be deleted now, the caller's remove() tries again. */
 	remove_outbound(db, pair, NULL);
 	return -1;
 }
 
-/* The policies send on the outbound SA from now on. What cannot be undone is IPSEC_UNKNOWN. */
+/* The policies name the outbound SA from now on. IPSEC_UNKNOWN if a failure cannot be undone. */
 static int select_pair(struct xfrm *db, struct xfrm_pair *pair, struct err *e)
 {
 	struct xfrm_pair *before = pair->policy->selected;
@@ -447,7 +455,7 @@ static int xfrm_activate(struct ipsec *ipsec, struct ipsec_ctx ctx, const struct
 	return select_pair(db, pair, e);
 }
 
-/* Both parts are tried, whatever becomes of the first; e is the first error. */
+/* Removes both parts even if the first fails; e is the first error. */
 static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_part part,
 		       struct err *e)
 {
@@ -459,19 +467,18 @@ static int xfrm_remove(struct ipsec *ipsec, struct ipsec_ctx ctx, enum ipsec_par
 	if (pair == NULL)
 		return ctx.id != 0 && ctx.id <= db->reserved ? 0 : no_context(db, ctx, e);
 	if ((part & IPSEC_OUTBOUND) != 0 && pair->has_out) {
-		/* Senders fail while a policy names an SA that is gone: measured on Linux 7.2. */
+		/* Sending fails while a policy names a removed SA: measured on Linux 7.2. */
 		if (pair->policy->selected == pair)
 			rc = xfrm_pin(db, pair->policy, xfrm_newest_but(pair->policy, pair), e);
-		sa = xfrm_sa_of(pair, IPSEC_OUTBOUND);
-		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
-			rc = -1;
-		pair->has_out = pair->out_waits = false;
+		if (rc == 0)
+			rc = remove_outbound(db, pair, e);
 	}
 	if ((part & IPSEC_INBOUND) != 0 && (pair->has_in || pair->is_reserved)) {
 		sa = xfrm_sa_of(pair, IPSEC_INBOUND);
 		if (xfrm_delete_sa(db, &sa, rc == 0 ? e : NULL) < 0)
 			rc = -1;
-		pair->has_in = pair->is_reserved = false;
+		else
+			pair->has_in = pair->is_reserved = false;
 	}
 	if (!pair->has_in && !pair->has_out && !pair->is_reserved)
 		xfrm_free_pair(db, pair);
@@ -555,7 +562,6 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 {
 	struct xfrm *db = calloc(1, sizeof *db);
 	struct err why = {0};
-	int rc = -1;
 
 	if (db == NULL)
 		return err_set(e, ERR_OS, "no memory");
@@ -570,12 +576,8 @@ static int xfrm_open(struct ipsec **out, const struct ipsec_env *env, struct err
 	}
 	if (!env->looks_only && !env->tries_only && xfrm_take_lock(db, &why) < 0)
 		goto free_all;
-	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0)) {
-		if (xfrm_is_absent((int)why.os))
-			rc = IPSEC_ABSENT;
-		goto free_all;
-	}
-	if (xfrm_find_old(db, &why) < 0)
+	if (xfrm_open_sockets(db, &why) < 0 || (!env->looks_only && find_suites(db, &why) < 0) ||
+	    xfrm_find_old(db, &why) < 0)
 		goto free_all;
 	if (uv_poll_init(env->loop, &db->poll, mnl_socket_get_fd(db->events)) != 0 ||
 	    uv_poll_start(&db->poll, UV_READABLE, xfrm_on_readable) != 0) {
@@ -590,7 +592,7 @@ free_all:
 	free_all(db);
 	if (e != NULL)
 		*e = why;
-	return rc;
+	return -1;
 }
 
 static void on_closed(uv_handle_t *h)
@@ -598,7 +600,7 @@ static void on_closed(uv_handle_t *h)
 	free_all(h->data);
 }
 
-/* Policies and SAs stay in the kernel: what was closed stays closed. */
+/* Policies and SAs stay in the kernel: fail closed. */
 static void xfrm_close(struct ipsec *ipsec)
 {
 	struct xfrm *db = xfrm_of(ipsec);

@@ -9,19 +9,19 @@
 #include <libmnl/libmnl.h>
 #include <uv.h>
 
-#define TAG 0x5a5au /* upper half of our reqids; the lower one is the number of the pair of hosts */
-/* Likewise, of an SPI without a key. The kernel walks all SAs of a reqid to find a place for one,
- * and those of the pair are many while many rekeys drain. */
+#define TAG 0x5a5au /* upper half of our reqids; the lower half is the number of the policy */
+/* Upper half for reserved SPIs: the kernel walks all SAs of a reqid to insert one, and a pair has many
+ * while old SAs drain. */
 #define TAG_RESERVED 0x5a5bu
-#define INDEX_TAG 0x2du /* likewise: policy index = tag 7 bits, number 16, which 6, direction 3 */
+#define INDEX_TAG 0x2du /* policy index: tag 7 bits, number 16, which 6, direction 3 */
 #define NUMBERS 65536u
 
-#define PRIORITY_PROBE 900 /* the smaller number is asked first */
+#define PRIORITY_PROBE 900 /* the lowest number takes precedence */
 #define PRIORITY_EXEMPT 1000
 #define PRIORITY_PROTECT 2000
 
-/* The kernel's own time limit is for an agent that never comes back. It counts by the wall clock,
- * so it has to be far away: a clock that is set forward ends SAs at once. */
+/* Added to the lifetime that the kernel enforces, for SAs whose agent never returns. The kernel counts
+ * by the wall clock, so a clock that is set forward must not expire SAs. */
 #define SAFETY_S 86400
 
 #define ANSWER_ROOM 16384
@@ -32,18 +32,18 @@ struct xfrm_pair {
 	struct xfrm_pair *next_in_bucket, *next_of_policy, *prev_of_policy;
 	struct xfrm_policy *policy;
 	uint64_t id;
-	uint64_t order; /* of activation, for "the newest that is left" */
+	uint64_t order; /* of activation */
 	struct spi in, out;
-	uint32_t left_s; /* of an earlier run's: what is left of its lifetime */
+	uint32_t left_s; /* recovered: the rest of its lifetime */
 	bool is_reserved, has_in, has_out;
-	bool out_waits;         /* the outbound SA is installed and not activated */
-	bool in_seen, out_seen; /* by the dump that looks for what is gone */
-	bool is_old;            /* of an earlier run, not told yet */
+	bool out_waits;         /* the outbound SA is installed, but not activated */
+	bool in_seen, out_seen; /* in the dump that finds removed SAs */
+	bool is_old;            /* recovered, not reported yet */
 };
 
-/* A socket that takes ESP in UDP from the peers to the kernel: one for each address and port. */
-struct xfrm_door {
-	struct xfrm_door *next;
+/* An encapsulation socket: the kernel decapsulates the ESP in UDP that arrives there. */
+struct xfrm_encap {
+	struct xfrm_encap *next;
 	struct addr addr;
 	uint16_t port;
 	unsigned policies;
@@ -52,11 +52,13 @@ struct xfrm_door {
 
 struct xfrm_policy {
 	struct xfrm_policy *next;
-	struct sa_policy *p;
-	struct xfrm_door *door; /* NULL: plain ESP */
+	struct policy *p;
+	struct xfrm_encap *encap; /* NULL: plain ESP */
 	uint16_t number;
 	struct xfrm_pair *pairs;    /* newest first */
 	struct xfrm_pair *selected; /* whose SPI the out policies name; NULL: none */
+	bool is_pin_unknown;        /* a change of that SPI failed, perhaps halfway */
+	bool removing;              /* nothing of it is restored any more */
 	size_t n_rules;
 	struct xfrm_rule rules[];
 };
@@ -71,14 +73,14 @@ struct xfrm {
 	uint32_t seq; /* of requests */
 
 	struct xfrm_policy *policies;
-	struct xfrm_door *doors;
+	struct xfrm_encap *encaps;
 	uint8_t taken[NUMBERS / 8]; /* numbers of our policies */
 	struct xfrm_pair **buckets; /* a power of two of them */
 	size_t n_buckets, n_pairs;
 	uint64_t reserved, activated; /* so far */
 	struct suite_list suites;
 
-	/* What was there when we came, by number; what is adopted is ours from then on. */
+	/* Objects of an earlier run, by number. */
 	struct xfrm_rule *old_rules;
 	struct xfrm_sa *old_sas;
 	size_t n_old_rules, n_old_sas;
@@ -90,6 +92,16 @@ struct xfrm {
 static inline struct xfrm *xfrm_of(struct ipsec *db)
 {
 	return (struct xfrm *)(void *)db;
+}
+
+static inline bool xfrm_is_taken(const struct xfrm *db, uint16_t number)
+{
+	return (db->taken[number / 8] >> number % 8 & 1) != 0;
+}
+
+static inline void xfrm_take_number(struct xfrm *db, uint16_t number)
+{
+	db->taken[number / 8] |= (uint8_t)(1u << number % 8);
 }
 
 static inline uint32_t xfrm_reqid(uint16_t number)
@@ -121,7 +133,6 @@ static inline bool xfrm_is_our_sa(const struct xfrm_sa *sa)
 	return sa->reqid >> 16 == TAG || (sa->reqid >> 16 == TAG_RESERVED && !sa->has_key);
 }
 
-/* Of one that is ours. */
 static inline uint16_t xfrm_sa_number(const struct xfrm_sa *sa)
 {
 	return (uint16_t)sa->reqid;
@@ -135,9 +146,7 @@ int xfrm_open_sockets(struct xfrm *db, struct err *e);
  * namespace; ERR_USAGE if it does not end. Held until xfrm_drop_lock() or the end of the process. */
 int xfrm_take_lock(struct xfrm *db, struct err *e);
 void xfrm_drop_lock(struct xfrm *db);
-/* Whether errno os says that this kernel has no ESP, or no interface to it. */
-bool xfrm_is_absent(int os);
-/* Fills e with errno os and the kernel's own words; -1. */
+/* Fills e with errno os and the kernel's text. Returns -1. */
 int xfrm_said(struct err *e, int os, const char *text);
 /*
  * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
@@ -145,11 +154,11 @@ int xfrm_said(struct err *e, int os, const char *text);
  */
 int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e);
 typedef int on_dumped(struct xfrm *db, const struct nlmsghdr *h, void *arg);
-/* Calls each for what a dump request brings; it may ask nothing itself. */
+/* Calls each for every message of a dump; each must not send requests. */
 int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, struct err *e);
-/* Not there is no error. */
+/* An SA that does not exist is no error. */
 int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e);
-/* Not there is none either; and only when it is still ours. */
+/* Only if it is still ours: another program may have replaced it. One that is gone is no error. */
 int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e);
 /* XFRM_MSG_NEWPOLICY or XFRM_MSG_UPDPOLICY. */
 int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, struct err *e);
@@ -159,47 +168,48 @@ int xfrm_set_rule(struct xfrm *db, uint16_t type, const struct xfrm_rule *r, str
 struct xfrm_pair *xfrm_pair(struct xfrm *db, struct ipsec_ctx ctx);
 struct xfrm_pair *xfrm_new_pair(struct xfrm *db, struct xfrm_policy *pol);
 void xfrm_free_pair(struct xfrm *db, struct xfrm_pair *pair);
-/* The SA of one half, as far as the kernel needs it to find it. */
+/* The members by which the kernel identifies the SA. */
 struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum ipsec_part part);
-/* With an outbound half that may be sent on. */
+/* The newest pair with an activated outbound SA, except one; NULL: none. */
 struct xfrm_pair *xfrm_newest_but(const struct xfrm_policy *pol, const struct xfrm_pair *not_this);
 
 /* ---- policy.c: policies -------------------------------------------------------------------- */
 
-/* The pair's number in an earlier run if it was in one, else one that nobody has. */
-bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number);
+/* The number that this pair of hosts had in an earlier run, else a free one. */
+bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number);
 /* Fills pol->rules, in the order in which they are installed. */
 void xfrm_make_rules(struct xfrm_policy *pol);
-/* All or nothing; an earlier run's are kept, with the SAs that they name. */
+/* Policies of an earlier run are kept, with the SPIs that they name. On -1, those that were installed
+ * stay: they protect, and the next attempt takes them over. */
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
-/* What an earlier run had for these hosts and this one does not want. */
+/* Removes policies of an earlier run between these hosts that are no longer wanted. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol);
-/* The rule of an earlier run for the same traffic, or NULL. */
+/* The policy of an earlier run with the same selector, or NULL. */
 const struct xfrm_rule *xfrm_old_like(struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
 bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b);
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r);
-/* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
+/* Sets the SPI of this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e);
 
 /* ---- encap.c: ESP in UDP ------------------------------------------------------------------- */
 
-/* For a policy with udp: opens its door, or takes the one that there is. */
-int xfrm_open_door(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
-void xfrm_close_door(struct xfrm *db, struct xfrm_policy *pol);
+/* For a policy with udp: opens the socket of its address and port, or shares it. No effect if it has one. */
+int xfrm_encap_open(struct xfrm *db, struct xfrm_policy *pol, struct err *e);
+void xfrm_encap_close(struct xfrm *db, struct xfrm_policy *pol);
 
 /* ---- recover.c: objects of an earlier run -------------------------------------------------- */
 
 int xfrm_find_old(struct xfrm *db, struct err *e);
-/* The first one of the number, or NULL; those that follow have the same or a greater one. */
+/* The first policy with that number, or NULL. The list is sorted by number. */
 struct xfrm_rule *xfrm_old_rules(struct xfrm *db, uint16_t number);
 bool xfrm_is_old_rule(const struct xfrm *db, const struct xfrm_rule *r, uint16_t number);
-/* Makes what is between the policy's hosts ours; xfrm_leftovers() tells it. */
+/* Takes over the SAs between the policy's hosts; xfrm_recover() reports them. */
 void xfrm_adopt_sas(struct xfrm *db, struct xfrm_policy *pol);
 void xfrm_forget_old(struct xfrm *db, uint16_t number);
 
 /* ---- plan.c: objects wanted and present ---------------------------------------------------- */
 
-int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+int xfrm_plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 	      struct err *e);
 int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e);
 

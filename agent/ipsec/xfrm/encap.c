@@ -1,11 +1,11 @@
 /*
- * agent/ipsec/xfrm/encap.c - ESP in UDP (RFC 3948): the sockets that hand it to the kernel.
+ * agent/ipsec/xfrm/encap.c - encapsulation sockets for ESP in UDP (RFC 3948).
  *
- * The kernel takes ESP out of UDP only where a program holds a socket for it, so this option, unlike
- * the rest, needs the agent to run. The port cannot be that of the probes: what comes there would be
- * taken for ESP.
+ * The kernel decapsulates ESP in UDP only while a program holds a socket for it, so this option needs
+ * a running agent. The port cannot be that of the probes, since the kernel would take them for ESP.
  */
 #include "agent/ipsec/xfrm/db.h"
+#include "agent/os/os.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,33 +16,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ROOM (1 << 14) /* of what is no ESP, and nobody reads */
+#define RECEIVE_BUFFER (1 << 14) /* anything but ESP is discarded unread */
 
-static socklen_t to_sockaddr(struct sockaddr_storage *ss, const struct addr *a, uint16_t port)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
-
-	memset(ss, 0, sizeof *ss);
-	if (a->len == 16) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(port);
-		memcpy(&v6->sin6_addr, a->bytes, 16);
-		return sizeof *v6;
-	}
-	v4->sin_family = AF_INET;
-	v4->sin_port = htons(port);
-	memcpy(&v4->sin_addr, a->bytes, 4);
-	return sizeof *v4;
-}
-
-/* The datagram itself is in clear to the policy that looks at what comes in. */
+/* Exempt from IPsec: the inbound policy would drop the UDP datagram itself. */
 static int open_socket(struct xfrm *db, const struct addr *a, uint16_t port, struct err *e)
 {
 	const bool ipv6 = a->len == 16;
-	int type = UDP_ENCAP_ESPINUDP, room = ROOM, on = 1, saved;
+	int type = UDP_ENCAP_ESPINUDP, room = RECEIVE_BUFFER, on = 1, saved;
 	struct sockaddr_storage ss;
-	socklen_t len = to_sockaddr(&ss, a, port);
+	socklen_t len = os_sockaddr(&ss, a, port);
 	int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char text[ADDR_TEXT];
 
@@ -74,13 +56,13 @@ failed:
 		       : -1;
 }
 
-int xfrm_open_door(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
+int xfrm_encap_open(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 {
 	const struct addr *a = &pol->p->local;
 	const uint16_t port = ipsec_udp_port(pol->p, true);
-	struct xfrm_door *d = db->doors;
+	struct xfrm_encap *d = db->encaps;
 
-	if (port == 0)
+	if (port == 0 || pol->encap != NULL)
 		return 0;
 	while (d != NULL && (d->port != port || !addr_equal(&d->addr, a)))
 		d = d->next;
@@ -95,19 +77,19 @@ int xfrm_open_door(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 			free(d);
 			return err_in(e, "peer %s", pol->p->peer);
 		}
-		d->next = db->doors;
-		db->doors = d;
+		d->next = db->encaps;
+		db->encaps = d;
 	}
 	d->policies++;
-	pol->door = d;
+	pol->encap = d;
 	return 0;
 }
 
-void xfrm_close_door(struct xfrm *db, struct xfrm_policy *pol)
+void xfrm_encap_close(struct xfrm *db, struct xfrm_policy *pol)
 {
-	struct xfrm_door *d = pol->door, **at = &db->doors;
+	struct xfrm_encap *d = pol->encap, **at = &db->encaps;
 
-	pol->door = NULL;
+	pol->encap = NULL;
 	if (d == NULL || --d->policies > 0)
 		return;
 	while (*at != d)

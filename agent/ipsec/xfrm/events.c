@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/events.c - what the kernel tells by itself: limits, acquires, removals by others.
+ * agent/ipsec/xfrm/events.c - events of the kernel: limits, acquires, removals by others.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -21,7 +21,7 @@ static struct xfrm_policy *policy_of_number(struct xfrm *db, uint16_t number)
 	return pol;
 }
 
-/* The pair and half of an SA that an event or a dump names. */
+/* The pair of an SA in an event or a dump; NULL: not one of ours. */
 static struct xfrm_pair *pair_of_sa(struct xfrm *db, const struct xfrm_sa *sa,
 				    enum ipsec_part *part)
 {
@@ -39,7 +39,7 @@ static struct xfrm_pair *pair_of_sa(struct xfrm *db, const struct xfrm_sa *sa,
 	return q;
 }
 
-/* One half is gone from the kernel: first our own books, then the word of it. */
+/* An SA is gone from the kernel: updates our state, then raises the event. */
 static void lost(struct xfrm *db, struct xfrm_pair *pair, enum ipsec_part part,
 		 enum ipsec_event_kind kind, const char *what)
 {
@@ -80,8 +80,9 @@ static void on_expire(struct xfrm *db, const struct xfrm_sa *sa)
 	ev.owner = pair->policy->p->owner;
 	ev.ctx.id = pair->id;
 	ev.part = part;
-	ev.reason = sa->soft_bytes != 0 && sa->bytes >= sa->soft_bytes ? REASON_BYTES
-								       : REASON_PACKETS;
+	ev.reason = sa->limits.soft_bytes != 0 && sa->bytes >= sa->limits.soft_bytes
+			    ? REASON_BYTES
+			    : REASON_PACKETS;
 	raise_event(db, &ev);
 }
 
@@ -113,8 +114,8 @@ static struct xfrm_pair *first_unseen(struct xfrm *db, enum ipsec_part *part)
 	return NULL;
 }
 
-/* All were removed, or events were lost: looks at what there still is. */
-static void look_for_sas(struct xfrm *db)
+/* After a flush or lost events: finds the SAs that are gone. */
+static void check_sas(struct xfrm *db)
 {
 	enum ipsec_part part;
 	struct xfrm_pair *pair;
@@ -125,16 +126,18 @@ static void look_for_sas(struct xfrm *db)
 			q->in_seen = q->out_seen = false;
 	xfrm_put_dump_sas(&m, ++db->seq, NULL, NULL);
 	if (xfrm_dump(db, &m, see_sa, NULL, NULL) < 0)
-		return; /* what is gone will show in verify and counters */
+		return; /* verify and counters will show the loss */
 	while (!db->closing && (pair = first_unseen(db, &part)) != NULL)
 		lost(db, pair, part, IPSEC_EV_REMOVED, "was removed by somebody else");
 }
 
-/* Puts back what somebody took away. Whether anything was missing. */
+/* Restores removed policies. True if any was missing. */
 static bool restore_rules(struct xfrm *db, struct xfrm_policy *pol)
 {
 	bool missing = false;
 
+	if (pol->removing)
+		return false;
 	for (size_t i = 0; i < pol->n_rules; i++)
 		if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, &pol->rules[i], NULL) == 0)
 			missing = true;
@@ -151,7 +154,7 @@ static void restore_and_tell(struct xfrm *db, struct xfrm_policy *pol)
 		raise_event(db, &ev);
 }
 
-/* Somebody put another one in the place of ours: that would let pass what we do not. */
+/* Another program replaced a policy of ours, which may let clear text pass. */
 static void on_rule_changed(struct xfrm *db, const struct xfrm_rule *is)
 {
 	struct xfrm_policy *pol =
@@ -159,7 +162,7 @@ static void on_rule_changed(struct xfrm *db, const struct xfrm_rule *is)
 	struct ipsec_event ev = {.kind = IPSEC_EV_REMOVED,
 				 .text = "somebody else changed a policy of ours: it is put back"};
 
-	for (size_t i = 0; pol != NULL && i < pol->n_rules; i++) {
+	for (size_t i = 0; pol != NULL && !pol->removing && i < pol->n_rules; i++) {
 		const struct xfrm_rule *r = &pol->rules[i];
 
 		if (!xfrm_rule_same_selector(r, is) ||
@@ -181,12 +184,12 @@ static void on_rule_gone(struct xfrm *db, const struct xfrm_rule *r)
 		restore_and_tell(db, pol);
 }
 
-static void look_for_rules(struct xfrm *db)
+static void check_rules(struct xfrm *db)
 {
 	uint16_t numbers[256];
 	size_t n = 0;
 
-	/* Those first that are closed by it; events may change the list. */
+	/* Restore all before any event, since handlers may change the list. */
 	for (struct xfrm_policy *pol = db->policies; pol != NULL; pol = pol->next) {
 		if (n == sizeof numbers / sizeof numbers[0])
 			restore_rules(db, pol);
@@ -225,7 +228,7 @@ static void on_message(struct xfrm *db, const struct nlmsghdr *h)
 			lost(db, pair, part, IPSEC_EV_REMOVED, "was removed by somebody else");
 		break;
 	case XFRM_MSG_FLUSHSA:
-		look_for_sas(db);
+		check_sas(db);
 		break;
 	case XFRM_MSG_DELPOLICY:
 		if (xfrm_get_rule(h, &r))
@@ -236,7 +239,7 @@ static void on_message(struct xfrm *db, const struct nlmsghdr *h)
 			on_rule_changed(db, &r);
 		break;
 	case XFRM_MSG_FLUSHPOLICY:
-		look_for_rules(db);
+		check_rules(db);
 		break;
 	case XFRM_MSG_ACQUIRE:
 		if (!xfrm_get_rule(h, &r) || r.index >> 25 != INDEX_TAG)
@@ -263,8 +266,8 @@ void xfrm_on_readable(uv_poll_t *poll, int status, int events)
 		int left = (int)n;
 
 		if (n < 0 && errno == ENOBUFS) { /* some were lost */
-			look_for_rules(db);
-			look_for_sas(db);
+			check_rules(db);
+			check_sas(db);
 			continue;
 		}
 		if (n < 0 && errno == EINTR)

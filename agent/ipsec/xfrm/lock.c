@@ -65,7 +65,7 @@ static struct ucred find_holder(void)
 	return holder;
 }
 
-/* Any user may bind an abstract name. One who may not change IPsec cannot keep us from it. */
+/* Any user may bind an abstract name; the lock of a user without the right to change IPsec is ignored. */
 static bool may_change_ipsec(const struct ucred *holder)
 {
 	return holder->pid == 0 || holder->uid == 0 || holder->uid == geteuid();

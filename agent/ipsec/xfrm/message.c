@@ -54,7 +54,7 @@ static struct nlmsghdr *begin(union xfrm_msg *m, uint32_t seq, uint16_t type, ui
 
 static uint64_t limit(uint64_t n)
 {
-	return n == 0 ? XFRM_INF : n; /* 0 would be a limit of 0: the first packet ends the SA */
+	return n == 0 ? XFRM_INF : n; /* 0 would expire the SA at its first packet */
 }
 
 static uint64_t no_limit(uint64_t n)
@@ -72,10 +72,10 @@ static void fill_sa(struct xfrm_usersa_info *u, const struct xfrm_sa *sa)
 	u->mode = sa->tunnel ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT;
 	u->reqid = sa->reqid;
 	u->seq = sa->seq;
-	u->lft.soft_byte_limit = limit(sa->soft_bytes);
-	u->lft.hard_byte_limit = limit(sa->hard_bytes);
-	u->lft.soft_packet_limit = limit(sa->soft_packets);
-	u->lft.hard_packet_limit = limit(sa->hard_packets);
+	u->lft.soft_byte_limit = limit(sa->limits.soft_bytes);
+	u->lft.hard_byte_limit = limit(sa->limits.hard_bytes);
+	u->lft.soft_packet_limit = limit(sa->limits.soft_packets);
+	u->lft.hard_packet_limit = limit(sa->limits.hard_packets);
 	u->lft.hard_add_expires_seconds = sa->hard_s;
 }
 
@@ -101,7 +101,7 @@ static void put_with(struct nlmsghdr *h, uint16_t type, const void *head, size_t
 	wipe(v, head_len + rest_len);
 }
 
-/* AEADs: the salt stands behind the key, as in our own key material. */
+/* AEADs: the salt follows the key, as in our key material. */
 static void put_aead(struct nlmsghdr *h, const char *name, const uint8_t *key, size_t len)
 {
 	struct xfrm_algo_aead a = {.alg_key_len = (unsigned)len * 8, .alg_icv_len = 128};
@@ -118,7 +118,7 @@ static void put_cipher(struct nlmsghdr *h, const char *name, const uint8_t *key,
 	put_with(h, XFRMA_ALG_CRYPT, &a, sizeof a, key, len);
 }
 
-/* With its length: XFRMA_ALG_AUTH cuts SHA-256 to 96 bits, as no standard has it. */
+/* With the length of the ICV: XFRMA_ALG_AUTH truncates SHA-256 to 96 bits, against RFC 4868. */
 static void put_auth(struct nlmsghdr *h, const char *name, const uint8_t *key, size_t len,
 		     size_t icv)
 {
@@ -150,8 +150,8 @@ static void put_keys(struct nlmsghdr *h, const struct sa_keys *k)
 	}
 }
 
-/* The outbound half has no window; one of 1 is taken by every kernel that we know: before 6.10
- * extended numbers with 0 are refused, and from then on 0 goes with XFRMA_SA_DIR only. */
+/* An outbound SA has no window. 1 is accepted by every kernel: before 6.10, ESN with 0 is refused; since
+ * then, 0 requires XFRMA_SA_DIR. */
 static void put_replay(struct nlmsghdr *h, const struct sa_keys *k, bool inbound)
 {
 	static const uint8_t none[XFRM_WINDOW_MAX / 8];
@@ -218,7 +218,6 @@ void xfrm_put_dump_sas(union xfrm_msg *m, uint32_t seq, const struct addr *src,
 	mnl_attr_put_u8(h, XFRMA_PROTO, IPPROTO_ESP);
 }
 
-/* What follows XFRMA_ALG_: their values are far apart. */
 static bool is_algorithm(uint16_t attr)
 {
 	return attr == XFRMA_ALG_AEAD || attr == XFRMA_ALG_CRYPT || attr == XFRMA_ALG_AUTH ||
@@ -233,10 +232,10 @@ static void read_sa(const struct xfrm_usersa_info *u, struct xfrm_sa *sa)
 	sa->reqid = u->reqid;
 	sa->seq = u->seq;
 	sa->tunnel = u->mode == XFRM_MODE_TUNNEL;
-	sa->soft_bytes = no_limit(u->lft.soft_byte_limit);
-	sa->hard_bytes = no_limit(u->lft.hard_byte_limit);
-	sa->soft_packets = no_limit(u->lft.soft_packet_limit);
-	sa->hard_packets = no_limit(u->lft.hard_packet_limit);
+	sa->limits.soft_bytes = no_limit(u->lft.soft_byte_limit);
+	sa->limits.hard_bytes = no_limit(u->lft.hard_byte_limit);
+	sa->limits.soft_packets = no_limit(u->lft.soft_packet_limit);
+	sa->limits.hard_packets = no_limit(u->lft.hard_packet_limit);
 	sa->hard_s = u->lft.hard_add_expires_seconds;
 	sa->bytes = u->curlft.bytes;
 	sa->packets = u->curlft.packets;
@@ -321,7 +320,7 @@ static void put_template(struct nlmsghdr *h, const struct xfrm_rule *r)
 		.reqid = r->reqid,
 		.mode = r->tunnel ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT,
 		.optional = r->optional,
-		.aalgos = UINT32_MAX, /* these masks are PF_KEY's, AEADs do not fit in */
+		.aalgos = UINT32_MAX, /* masks of PF_KEY, which cannot express AEADs */
 		.ealgos = UINT32_MAX,
 		.calgos = UINT32_MAX,
 	};

@@ -1,8 +1,8 @@
 /*
  * agent/ipsec/xfrm/message.h - netlink messages of the Linux kernel's XFRM, built and read.
  *
- * Pure: no socket, no allocation. Addresses, ports and SPIs turn from ours to the kernel's byte
- * order in here and nowhere else. What a builder makes may hold keys: wipe the buffer after use.
+ * No I/O, no allocation. Only this file converts addresses, ports and SPIs to and from the kernel's byte
+ * order. A built message may contain keys: wipe the buffer after use.
  */
 #ifndef SAPAIR_AGENT_IPSEC_XFRM_MESSAGE_H
 #define SAPAIR_AGENT_IPSEC_XFRM_MESSAGE_H
@@ -21,18 +21,18 @@ union xfrm_msg {
 	uint8_t bytes[XFRM_ROOM];
 };
 
-/* One SA: what is wanted, or what the kernel says of it. */
+/* One SA, to install or as reported by the kernel. */
 struct xfrm_sa {
 	struct addr src, dst;
 	struct spi spi;
 	uint32_t reqid, seq;
 	bool tunnel;
 	uint16_t from_port, to_port; /* ESP in UDP (RFC 3948); 0: plain ESP */
-	uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets; /* 0: no limit */
-	uint64_t hard_s;                                             /* since added; 0: none */
+	struct sa_limits limits;
+	uint64_t hard_s; /* since added; 0: none */
 
 	/* of the kernel's answers */
-	bool has_key; /* not only reserved */
+	bool has_key; /* false: larval */
 	bool expired; /* XFRM_MSG_EXPIRE: the hard limit, the SA is gone */
 	uint64_t bytes, packets, replay_dropped, integrity_failed;
 	uint64_t added_s; /* wall clock, seconds since 1970 */
@@ -49,7 +49,7 @@ struct xfrm_rule {
 	uint16_t sport, dport; /* ICMP: type and code */
 	uint32_t index, priority;
 	bool protects; /* by ESP; false: let pass in clear */
-	bool allows;   /* false only in what is read: a policy that blocks */
+	bool allows;   /* false: a blocking policy, of another program */
 	bool optional; /* permissive: clear while there is no SA */
 	bool tunnel;
 	uint32_t reqid;
@@ -73,19 +73,19 @@ void xfrm_put_rule(union xfrm_msg *m, uint32_t seq, uint16_t type, const struct 
 /* XFRM_MSG_DELPOLICY or XFRM_MSG_GETPOLICY, by selector. */
 void xfrm_put_rule_id(union xfrm_msg *m, uint32_t seq, uint16_t type, const struct xfrm_rule *r);
 void xfrm_put_dump_rules(union xfrm_msg *m, uint32_t seq);
-/* A socket's own policy that lets all pass, for IP_XFRM_POLICY and IPV6_XFRM_POLICY. */
+/* A socket policy that bypasses IPsec, for IP_XFRM_POLICY and IPV6_XFRM_POLICY. */
 void xfrm_fill_bypass(struct xfrm_userpolicy_info *p, bool ipv6, uint8_t dir);
 
-/* ---- answers and events: false when it is not one of these, or too short ---- */
+/* ---- answers and events: false for another type, or one that is too short ---- */
 
 /* XFRM_MSG_NEWSA, _UPDSA, _DELSA, _EXPIRE. */
 bool xfrm_get_sa(const struct nlmsghdr *h, struct xfrm_sa *sa);
 /* XFRM_MSG_NEWPOLICY, _UPDPOLICY, _DELPOLICY, _ACQUIRE. */
 bool xfrm_get_rule(const struct nlmsghdr *h, struct xfrm_rule *r);
-/* NLMSG_ERROR: errno (0: done) and the kernel's own words, or "". The text is cut to size. */
+/* NLMSG_ERROR: errno (0: success) and the kernel's text, or "", truncated to size. */
 bool xfrm_get_error(const struct nlmsghdr *h, int *os, char *text, size_t size);
 
-/* The same traffic in the same direction. */
+/* Equal selectors and directions. */
 bool xfrm_rule_same_selector(const struct xfrm_rule *a, const struct xfrm_rule *b);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/netlink.c - dialogue with the kernel: requests, answers, dumps, sockets.
+ * agent/ipsec/xfrm/netlink.c - requests to the kernel and their answers, dumps, sockets.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -11,7 +11,7 @@
 
 #define EVENT_BUFFER (4 << 20)
 
-/* Of the kernel's headers from 2018 on; older ones lack some. */
+/* Missing in kernel headers before 2018. */
 #ifndef NETLINK_CAP_ACK
 #define NETLINK_CAP_ACK 10
 #endif
@@ -40,7 +40,6 @@ int xfrm_said(struct err *e, int os, const char *text)
 	}
 }
 
-/* Sends one request. */
 static ssize_t put_out(struct xfrm *db, union xfrm_msg *m)
 {
 	ssize_t n;
@@ -55,10 +54,6 @@ static ssize_t put_out(struct xfrm *db, union xfrm_msg *m)
 
 #define REMOVAL_TRIES 3
 
-/*
- * Sends one request and waits for its answer: an acknowledgement, an error, or (has_answer) a
- * message, which stays in db->answer. Wipes what it read when it is no answer, and m in any case.
- */
 int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 {
 	const uint32_t seq = m->head.nlmsg_seq;
@@ -79,7 +74,7 @@ int xfrm_ask(struct xfrm *db, union xfrm_msg *m, bool has_answer, struct err *e)
 		if (n < 0)
 			return xfrm_said(e, errno, "receive by netlink");
 		if (!mnl_nlmsg_ok(h, (int)n) || h->nlmsg_seq != seq)
-			continue; /* the rest of an answer that was given up */
+			continue; /* a late answer to an earlier request */
 		if (has_answer && h->nlmsg_type != NLMSG_ERROR)
 			return 0;
 		if (!xfrm_get_error(h, &os, text, sizeof text))
@@ -125,11 +120,10 @@ int xfrm_dump(struct xfrm *db, union xfrm_msg *m, on_dumped *each, void *arg, st
 }
 
 /*
- * Traffic made the kernel note that an SA is wanted. Nothing deletes that without an SPI, and for
- * net.core.xfrm_acq_expires seconds it would stay; but who asks for an SPI between the same hosts, with
- * the same reqid, gets this very one.
+ * A larval SA of an acquire has no SPI, so it cannot be deleted and stays for net.core.xfrm_acq_expires
+ * seconds. ALLOCSPI between the same hosts, with the same reqid, gives it an SPI.
  */
-static int name_wanted(struct xfrm *db, struct xfrm_sa *sa, struct err *e)
+static int name_larval(struct xfrm *db, struct xfrm_sa *sa, struct err *e)
 {
 	union xfrm_msg m;
 	struct xfrm_sa got;
@@ -143,14 +137,13 @@ static int name_wanted(struct xfrm *db, struct xfrm_sa *sa, struct err *e)
 	return 0;
 }
 
-/* A removal may be repeated: it is done when the object is gone. So a request or an answer that was lost
- * leaves nothing behind. */
+/* Repeats the removal until the object is gone: a request or an answer may be lost. */
 int xfrm_delete_sa(struct xfrm *db, const struct xfrm_sa *sa, struct err *e)
 {
 	struct xfrm_sa named = *sa;
 	struct err why = {0};
 
-	if (named.spi.n == 0 && name_wanted(db, &named, e) < 0)
+	if (named.spi.n == 0 && name_larval(db, &named, e) < 0)
 		return err_in(e, "remove what traffic asked for");
 	for (int i = 0; i < REMOVAL_TRIES; i++) {
 		union xfrm_msg m;
@@ -187,7 +180,6 @@ static int delete_rule_once(struct xfrm *db, const struct xfrm_rule *r, struct e
 	return xfrm_ask(db, &m, false, e);
 }
 
-/* Only when it is still ours: somebody may have put another in its place. */
 int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e)
 {
 	struct err why = {0};
@@ -204,7 +196,7 @@ int xfrm_delete_rule(struct xfrm *db, const struct xfrm_rule *r, struct err *e)
 
 /* ---- sockets ----------------------------------------------------------------------------- */
 
-/* Lets through what we look at, unless it is an echo of our own requests. */
+/* Passes the types of events that are used, unless one of our own requests caused them. */
 static int filter_events(struct mnl_socket *events, uint32_t own_port)
 {
 	static const uint16_t types[] = {XFRM_MSG_EXPIRE,    XFRM_MSG_DELSA,
@@ -231,7 +223,7 @@ static int filter_events(struct mnl_socket *events, uint32_t own_port)
 			  sizeof prog);
 }
 
-bool xfrm_is_absent(int os)
+static bool is_absent(int os)
 {
 	return os == EPROTONOSUPPORT || os == ESOCKTNOSUPPORT || os == EAFNOSUPPORT;
 }
@@ -239,7 +231,7 @@ bool xfrm_is_absent(int os)
 static int no_socket(struct err *e, int os)
 {
 	xfrm_said(e, os, "");
-	if (xfrm_is_absent(os))
+	if (is_absent(os))
 		err_hint(e, "this kernel has no IPsec interface: load the module xfrm_user "
 			    "(CONFIG_XFRM_USER)");
 	return err_in(e, "netlink socket of IPsec");
@@ -253,7 +245,7 @@ int xfrm_open_sockets(struct xfrm *db, struct err *e)
 	db->ask = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
 	if (db->ask == NULL || mnl_socket_bind(db->ask, 0, MNL_SOCKET_AUTOPID) < 0)
 		return no_socket(e, errno);
-	/* Without the first, errors bring the request back, keys included. */
+	/* Without NETLINK_CAP_ACK, errors contain the request with its keys. */
 	mnl_socket_setsockopt(db->ask, NETLINK_CAP_ACK, &on, sizeof on);
 	mnl_socket_setsockopt(db->ask, NETLINK_EXT_ACK, &on, sizeof on);
 

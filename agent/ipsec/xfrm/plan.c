@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/plan.c - what a config would put into the kernel, beside what is there.
+ * agent/ipsec/xfrm/plan.c - what a config would change in the kernel.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -43,7 +43,7 @@ static void tell_sa(const struct xfrm_sa *sa, bool is_out, enum ipsec_change cha
 	told(arg, &o);
 }
 
-/* Our own SAs do not say their direction; the policies of the same number do. */
+/* SAs have no direction in the kernel; the policies of the same number have. */
 static bool goes_out(struct xfrm *db, const struct xfrm_sa *sa)
 {
 	const uint16_t number = xfrm_sa_number(sa);
@@ -55,29 +55,24 @@ static bool goes_out(struct xfrm *db, const struct xfrm_sa *sa)
 	return false;
 }
 
-static bool is_taken(const struct xfrm *db, uint16_t number)
-{
-	return (db->taken[number / 8] >> number % 8 & 1) != 0;
-}
-
 static void tell_stale(struct xfrm *db, ipsec_told *told, void *arg)
 {
 	for (size_t i = 0; i < db->n_old_rules; i++)
-		if (!is_taken(db, xfrm_number(&db->old_rules[i])))
+		if (!xfrm_is_taken(db, xfrm_number(&db->old_rules[i])))
 			tell_rule(&db->old_rules[i], IPSEC_STALE, told, arg);
 	for (size_t i = 0; i < db->n_old_sas; i++)
-		if (!is_taken(db, xfrm_sa_number(&db->old_sas[i])))
+		if (!xfrm_is_taken(db, xfrm_sa_number(&db->old_sas[i])))
 			tell_sa(&db->old_sas[i], goes_out(db, &db->old_sas[i]), IPSEC_STALE, told,
 				arg);
 }
 
-/* Those that are there, or one each way that will be. */
+/* The SAs that exist, or the two to be installed. */
 static void tell_sas(struct xfrm *db, const struct xfrm_policy *pol, ipsec_told *told, void *arg)
 {
-	const struct sa_policy *p = pol->p;
+	const struct policy *p = pol->p;
 	const uint32_t reqid = xfrm_reqid(pol->number);
 	const uint16_t own = ipsec_udp_port(p, true), peers = ipsec_udp_port(p, false);
-	const bool tunnel = p->encap == ENCAP_TUNNEL;
+	const bool tunnel = p->opt.encap == ENCAP_TUNNEL;
 	const struct xfrm_sa in = {.src = p->remote,
 				   .dst = p->local,
 				   .reqid = reqid,
@@ -128,12 +123,12 @@ static void tell_rules(struct xfrm *db, const struct xfrm_policy *pol, ipsec_tol
 			tell_rule(old, IPSEC_REMOVE, told, arg);
 }
 
-int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, void *arg,
+int xfrm_plan(struct ipsec *ipsec, const struct policy *p, ipsec_told *told, void *arg,
 	      struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 	struct xfrm_policy *pol;
-	struct sa_policy own;
+	struct policy own;
 
 	if (p == NULL) {
 		tell_stale(db, told, arg);
@@ -150,7 +145,7 @@ int xfrm_plan(struct ipsec *ipsec, const struct sa_policy *p, ipsec_told *told, 
 			       NUMBERS);
 	}
 	xfrm_make_rules(pol);
-	db->taken[pol->number / 8] |= (uint8_t)(1u << pol->number % 8);
+	xfrm_take_number(db, pol->number);
 	tell_rules(db, pol, told, arg);
 	tell_sas(db, pol, told, arg);
 	free(pol);
@@ -169,13 +164,13 @@ static int clean_sas(struct xfrm *db, ipsec_told *told, void *arg, struct err *e
 	return 0;
 }
 
-/* SAs first: until its policy is gone, too, traffic stops and is not in clear. Then what traffic asked
- * for up to that moment. */
+/* SAs first: traffic stops and does not pass in clear until its policy is gone too. Then larval SAs that
+ * traffic made meanwhile. */
 int xfrm_clean(struct ipsec *ipsec, ipsec_told *told, void *arg, struct err *e)
 {
 	struct xfrm *db = xfrm_of(ipsec);
 
-	/* Under the lock, or an agent's helper that still runs would put back what is removed here. */
+	/* Without the lock, a running helper would restore what is removed here. */
 	if (xfrm_take_lock(db, e) < 0)
 		return -1;
 	db->n_old_rules = db->n_old_sas = 0;

@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/policy.c - policies: which ones a pair of hosts has, and how they get into the kernel.
+ * agent/ipsec/xfrm/policy.c - the policies of a pair of hosts, and their installation.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -9,9 +9,9 @@
 #include <string.h>
 #include <netinet/in.h>
 
-#define PROBES 16 /* places where a pair's number may be, from its hash on */
+#define PROBES 16 /* numbers to try from the hash of the pair on */
 
-/* ---- which ones -------------------------------------------------------------------------- */
+/* ---- wanted -------------------------------------------------------------------------- */
 
 struct wish {
 	uint8_t proto;
@@ -22,10 +22,10 @@ struct wish {
 	bool protects, optional;
 };
 
-/* One wish becomes two rules: out and in. */
+/* Adds two policies: out and in. */
 static void add_rules(struct xfrm_policy *pol, const struct wish *w)
 {
-	const struct sa_policy *p = pol->p;
+	const struct policy *p = pol->p;
 	const unsigned which = (unsigned)(pol->n_rules / 2);
 	struct xfrm_rule out = {.src = p->local,
 				.dst = p->remote,
@@ -40,7 +40,7 @@ static void add_rules(struct xfrm_policy *pol, const struct wish *w)
 				.allows = true,
 				.protects = w->protects,
 				.optional = w->optional,
-				.tunnel = w->protects && p->encap == ENCAP_TUNNEL,
+				.tunnel = w->protects && p->opt.encap == ENCAP_TUNNEL,
 				.reqid = w->protects ? xfrm_reqid(pol->number) : 0};
 	struct xfrm_rule in = out;
 
@@ -73,8 +73,8 @@ static void add_port(struct xfrm_policy *pol, const char *text, struct wish w)
 }
 
 /*
- * Without neighbour discovery no IPv6 packet leaves, the agent's own ones neither: unicast
- * neighbour advertisements would wait for an SA that only they can bring about.
+ * IPv6 needs neighbour discovery: unicast neighbour advertisements would wait for an SA that cannot be
+ * negotiated without them.
  */
 static void add_exempt_icmp(struct xfrm_policy *pol, bool all)
 {
@@ -93,28 +93,28 @@ static void add_exempt_icmp(struct xfrm_policy *pol, bool all)
 		add_rules(pol, &w);
 }
 
-/* Probes have to go through the SAs whatever the policy lets pass in clear. */
-static bool probes_need_rule(const struct sa_policy *p)
+/* Probes must use the SAs even where the policy exempts their port. */
+static bool probes_need_rule(const struct policy *p)
 {
-	bool all = p->protects == 1 && strcmp(p->protect[0], "all") == 0;
+	bool all = p->opt.protects == 1 && strcmp(p->opt.protect[0], "all") == 0;
 
-	for (size_t i = 0; i < p->exempts; i++)
-		all = all && strncmp(p->exempt[i], "udp/", 4) != 0;
-	return !all || p->mode == MODE_PERMISSIVE;
+	for (size_t i = 0; i < p->opt.exempts; i++)
+		all = all && strncmp(p->opt.exempt[i], "udp/", 4) != 0;
+	return !all || p->opt.mode == MODE_PERMISSIVE;
 }
 
-/* In the order in which they are installed: what may pass before what is protected. */
+/* Exemptions are installed before protection. */
 void xfrm_make_rules(struct xfrm_policy *pol)
 {
-	const struct sa_policy *p = pol->p;
+	const struct policy *p = pol->p;
 	struct wish w = {.priority = PRIORITY_EXEMPT};
 	bool icmp = false;
 
-	for (size_t i = 0; i < p->exempts; i++) {
-		if (strcmp(p->exempt[i], "icmp") == 0)
+	for (size_t i = 0; i < p->opt.exempts; i++) {
+		if (strcmp(p->opt.exempt[i], "icmp") == 0)
 			icmp = true;
 		else
-			add_port(pol, p->exempt[i], w);
+			add_port(pol, p->opt.exempt[i], w);
 	}
 	add_exempt_icmp(pol, icmp);
 
@@ -131,23 +131,23 @@ void xfrm_make_rules(struct xfrm_policy *pol)
 		add_rules(pol, &probe);
 	}
 	w.priority = PRIORITY_PROTECT;
-	w.optional = p->mode == MODE_PERMISSIVE;
-	for (size_t i = 0; i < p->protects; i++) {
-		if (strcmp(p->protect[i], "all") == 0) {
+	w.optional = p->opt.mode == MODE_PERMISSIVE;
+	for (size_t i = 0; i < p->opt.protects; i++) {
+		if (strcmp(p->opt.protect[i], "all") == 0) {
 			w.proto = 0;
 			add_rules(pol, &w);
-		} else if (strncmp(p->protect[i], "proto/", 6) == 0) {
-			w.proto = (uint8_t)strtoul(p->protect[i] + 6, NULL, 10);
+		} else if (strncmp(p->opt.protect[i], "proto/", 6) == 0) {
+			w.proto = (uint8_t)strtoul(p->opt.protect[i] + 6, NULL, 10);
 			add_rules(pol, &w);
 		} else {
-			add_port(pol, p->protect[i], w);
+			add_port(pol, p->opt.protect[i], w);
 		}
 	}
 }
 
 /* ---- in the kernel ----------------------------------------------------------------------- */
 
-/* Policies that name no SPI would send on an outbound SA that was not activated. */
+/* Policies that name no SPI would use outbound SAs that are not activated. */
 static int remove_waiting(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 {
 	for (struct xfrm_pair *q = pol->pairs; q != NULL; q = q->next_of_policy) {
@@ -162,7 +162,6 @@ static int remove_waiting(struct xfrm *db, struct xfrm_policy *pol, struct err *
 	return 0;
 }
 
-/* Names this pair's outbound SA in the out policies; NULL: any SA of the reqid. */
 int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, struct err *e)
 {
 	const struct spi spi = {pair != NULL ? pair->out.n : 0};
@@ -172,32 +171,28 @@ int xfrm_pin(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_pair *pair, s
 	for (size_t i = 0; i < pol->n_rules; i++) {
 		struct xfrm_rule *r = &pol->rules[i];
 
-		if (r->dir != XFRM_OUT || !r->protects || spi_equal(r->pin, spi))
+		if (r->dir != XFRM_OUT || !r->protects ||
+		    (spi_equal(r->pin, spi) && !pol->is_pin_unknown))
 			continue;
-		/* Noted before it is done: if the answer is lost, naming the former SPI again
-		 * must not be left out. */
 		r->pin = spi;
-		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, e) < 0)
+		if (xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, e) < 0) {
+			pol->is_pin_unknown = true; /* the answer may be lost */
 			return err_in(e, "name the SA %08" PRIx32 " in the policies", spi.n);
+		}
 	}
+	pol->is_pin_unknown = false;
 	pol->selected = pair;
 	return 0;
 }
 
-static bool between(const struct xfrm_rule *r, const struct sa_policy *p)
+static bool between(const struct xfrm_rule *r, const struct policy *p)
 {
 	return r->dir == XFRM_OUT
 		       ? addr_equal(&r->src, &p->local) && addr_equal(&r->dst, &p->remote)
 		       : addr_equal(&r->dst, &p->local) && addr_equal(&r->src, &p->remote);
 }
 
-static bool is_taken(const struct xfrm *db, uint16_t number)
-{
-	return (db->taken[number / 8] >> number % 8 & 1) != 0;
-}
-
-/* The pair's number in an earlier run if it was in one, else one that nobody has. */
-bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *number)
+bool xfrm_choose_number(struct xfrm *db, const struct policy *p, uint16_t *number)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a: the same in every run */
 	uint16_t free_one = 0;
@@ -211,7 +206,7 @@ bool xfrm_choose_number(struct xfrm *db, const struct sa_policy *p, uint16_t *nu
 		uint16_t n = (uint16_t)(hash + i);
 		const struct xfrm_rule *old = xfrm_old_rules(db, n);
 
-		if (n == 0 || is_taken(db, n))
+		if (n == 0 || xfrm_is_taken(db, n))
 			continue;
 		if (old != NULL && between(old, p)) {
 			*number = n;
@@ -242,7 +237,7 @@ bool xfrm_same_rule(const struct xfrm_rule *a, const struct xfrm_rule *b)
 	       a->optional == b->optional && a->tunnel == b->tunnel && a->reqid == b->reqid;
 }
 
-static int rule_in_the_way(const struct sa_policy *p, struct err *e)
+static int rule_in_the_way(const struct policy *p, struct err *e)
 {
 	if (e->os != EEXIST)
 		return err_in(e, "install a policy for %s", p->peer);
@@ -252,21 +247,37 @@ static int rule_in_the_way(const struct sa_policy *p, struct err *e)
 	return err_hint(e, "ip xfrm policy shows it; end what made it (strongSwan, libreswan?)");
 }
 
-/* Puts one policy in; an earlier run's is kept, with the SA that it names. */
-static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r, bool *is_new,
-			struct err *e)
+/* Finds ours in the kernel: of an earlier run, or of an attempt that failed half-way. */
+static bool find_installed(struct xfrm *db, const struct xfrm_policy *pol,
+			   const struct xfrm_rule *r, struct xfrm_rule *is)
 {
 	const struct xfrm_rule *old = xfrm_old_like(db, r, pol->number);
+	union xfrm_msg m;
+
+	if (old != NULL) {
+		*is = *old;
+		return true;
+	}
+	xfrm_put_rule_id(&m, ++db->seq, XFRM_MSG_GETPOLICY, r);
+	return xfrm_ask(db, &m, true, NULL) == 0 && xfrm_get_rule((const void *)db->answer, is) &&
+	       xfrm_is_our_rule(is) && xfrm_number(is) == pol->number;
+}
+
+/* Installs one policy; ours of before is kept, with the SPI that it names. */
+static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_rule *r,
+			struct err *e)
+{
+	struct xfrm_rule is;
 	struct err why = {0};
 
-	*is_new = false;
-	if (old != NULL) {
-		r->pin = old->pin;
-		if (xfrm_same_rule(old, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
-			return 0;
-	} else if (xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, r, &why) == 0) {
-		*is_new = true;
+	if (xfrm_old_like(db, r, pol->number) == NULL &&
+	    xfrm_set_rule(db, XFRM_MSG_NEWPOLICY, r, &why) == 0)
 		return 0;
+	if ((why.code == ERR_NONE || why.os == EEXIST) && find_installed(db, pol, r, &is)) {
+		r->pin = is.pin;
+		memset(&why, 0, sizeof why);
+		if (xfrm_same_rule(&is, r) || xfrm_set_rule(db, XFRM_MSG_UPDPOLICY, r, &why) == 0)
+			return 0;
 	}
 	rule_in_the_way(pol->p, &why);
 	if (e != NULL)
@@ -276,19 +287,10 @@ static int install_rule(struct xfrm *db, struct xfrm_policy *pol, struct xfrm_ru
 
 int xfrm_install_rules(struct xfrm *db, struct xfrm_policy *pol, struct err *e)
 {
-	bool is_new[RULES_MAX] = {false};
-	size_t i;
-
-	for (i = 0; i < pol->n_rules; i++)
-		if (install_rule(db, pol, &pol->rules[i], &is_new[i], e) < 0)
-			goto remove_new;
+	for (size_t i = 0; i < pol->n_rules; i++)
+		if (install_rule(db, pol, &pol->rules[i], e) < 0)
+			return -1;
 	return 0;
-
-remove_new:
-	while (i-- > 0)
-		if (is_new[i])
-			xfrm_delete_rule(db, &pol->rules[i], NULL);
-	return -1;
 }
 
 bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
@@ -299,7 +301,6 @@ bool xfrm_wants(const struct xfrm_policy *pol, const struct xfrm_rule *r)
 	return false;
 }
 
-/* What an earlier run had for these hosts and this one does not want. */
 void xfrm_remove_old_rules(struct xfrm *db, const struct xfrm_policy *pol)
 {
 	const struct xfrm_rule *old = xfrm_old_rules(db, pol->number);

@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/recover.c - what an earlier run left, and how it becomes ours.
+ * agent/ipsec/xfrm/recover.c - finds and takes over policies and SAs of an earlier run.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -17,7 +17,6 @@ static int compare_old_sas(const void *a, const void *b)
 	return (int)xfrm_sa_number(a) - (int)xfrm_sa_number(b);
 }
 
-/* The first one of the number, or NULL; those that follow have the same or a greater one. */
 struct xfrm_rule *xfrm_old_rules(struct xfrm *db, uint16_t number)
 {
 	size_t low = 0, high = db->n_old_rules;
@@ -40,6 +39,14 @@ bool xfrm_is_old_rule(const struct xfrm *db, const struct xfrm_rule *r, uint16_t
 	return r != NULL && r < db->old_rules + db->n_old_rules && xfrm_number(r) == number;
 }
 
+/* A list with room for one more element of that size than n, or NULL; the list itself is kept then. */
+static void *grow(void *list, size_t n, size_t size)
+{
+	if ((n & (n - 1)) != 0) /* the room is a power of two */
+		return list;
+	return realloc(list, (n == 0 ? 1 : 2 * n) * size);
+}
+
 static int keep_old_rule(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 {
 	struct xfrm_rule r, *grown;
@@ -47,13 +54,10 @@ static int keep_old_rule(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 	(void)arg;
 	if (!xfrm_get_rule(h, &r) || !xfrm_is_our_rule(&r))
 		return 0;
-	if ((db->n_old_rules & (db->n_old_rules - 1)) == 0) {
-		grown = realloc(db->old_rules,
-				(db->n_old_rules == 0 ? 1 : 2 * db->n_old_rules) * sizeof *grown);
-		if (grown == NULL)
-			return -1;
-		db->old_rules = grown;
-	}
+	grown = grow(db->old_rules, db->n_old_rules, sizeof r);
+	if (grown == NULL)
+		return -1;
+	db->old_rules = grown;
 	db->old_rules[db->n_old_rules++] = r;
 	return 0;
 }
@@ -65,13 +69,10 @@ static int keep_old_sa(struct xfrm *db, const struct nlmsghdr *h, void *arg)
 	(void)arg;
 	if (!xfrm_get_sa(h, &sa) || !xfrm_is_our_sa(&sa))
 		return 0;
-	if ((db->n_old_sas & (db->n_old_sas - 1)) == 0) {
-		grown = realloc(db->old_sas,
-				(db->n_old_sas == 0 ? 1 : 2 * db->n_old_sas) * sizeof *grown);
-		if (grown == NULL)
-			return -1;
-		db->old_sas = grown;
-	}
+	grown = grow(db->old_sas, db->n_old_sas, sizeof sa);
+	if (grown == NULL)
+		return -1;
+	db->old_sas = grown;
 	db->old_sas[db->n_old_sas++] = sa;
 	return 0;
 }
@@ -109,7 +110,7 @@ static void adopt_sa(struct xfrm *db, struct xfrm_policy *pol, const struct xfrm
 	const bool in = addr_equal(&sa->dst, &pol->p->local);
 	struct xfrm_pair *pair;
 
-	if (!sa->has_key) { /* reserved, or asked for by traffic: of no more use */
+	if (!sa->has_key) { /* reserved, or a larval SA of an acquire */
 		xfrm_delete_sa(db, sa, NULL);
 		return;
 	}

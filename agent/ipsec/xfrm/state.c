@@ -1,5 +1,5 @@
 /*
- * agent/ipsec/xfrm/state.c - the books: which context has which SAs.
+ * agent/ipsec/xfrm/state.c - contexts and their SAs.
  */
 #include "agent/ipsec/xfrm/db.h"
 
@@ -26,7 +26,7 @@ static void grow(struct xfrm *db)
 	struct xfrm_pair **more = calloc(2 * n_old, sizeof *more);
 
 	if (more == NULL)
-		return; /* longer chains, no harm */
+		return; /* longer chains are only slower */
 	db->buckets = more;
 	db->n_buckets = 2 * n_old;
 	for (size_t i = 0; i < n_old; i++) {
@@ -81,16 +81,15 @@ void xfrm_free_pair(struct xfrm *db, struct xfrm_pair *pair)
 	free(pair);
 }
 
-/* The SA of one half, as far as the kernel needs it to find it. */
 struct xfrm_sa xfrm_sa_of(const struct xfrm_pair *pair, enum ipsec_part part)
 {
-	const struct sa_policy *p = pair->policy->p;
+	const struct policy *p = pair->policy->p;
 	const bool in = part == IPSEC_INBOUND;
 	struct xfrm_sa sa = {.src = in ? p->remote : p->local,
 			     .dst = in ? p->local : p->remote,
 			     .spi = in ? pair->in : pair->out,
 			     .reqid = xfrm_reqid(pair->policy->number),
-			     .tunnel = p->encap == ENCAP_TUNNEL,
+			     .tunnel = p->opt.encap == ENCAP_TUNNEL,
 			     .from_port = ipsec_udp_port(p, !in),
 			     .to_port = ipsec_udp_port(p, in)};
 

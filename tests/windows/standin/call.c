@@ -1,4 +1,4 @@
-/* tests/windows/standin/call.c - what all calls begin and end with */
+/* tests/windows/standin/call.c - the begin and end of every call */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +17,12 @@ DWORD injected_failure(const char *call)
 	if (f == NULL)
 		return 0;
 	if (fscanf(f, "%63s %u %lx", name, &n, &code) != 3)
-		n = 0;
+		name[0] = '\0';
 	fclose(f);
-	if (n == 0 || strcmp(name, call) != 0)
+	if (strcmp(name, call) != 0)
 		return 0;
+	if (n == 0)
+		return code;
 	if (n == 1) {
 		DeleteFileA(path);
 		return code;

@@ -1,5 +1,5 @@
 /*
- * tests/windows/standin/engine.h - a stand-in for Windows' filter engine: fwpuclnt.dll beside the program.
+ * tests/windows/standin/engine.h - a substitute for Windows' filter engine: fwpuclnt.dll next to the program.
  *
  * It has the calls that sapair uses. It is as strict as the documentation of the real engine, and stricter where
  * that is silent. The state is a file, so that it outlives a process, as in Windows. No packet is processed.
@@ -15,11 +15,11 @@
  *     SAPAIR_STANDIN_IPV6    "network": takes IPv6 addresses of SAs in network byte order only
  *
  *     state.c    objects on disk, the log of calls
- *     call.c     what all calls begin and end with: lock, access, injected failures
+ *     call.c     the begin and end of every call: lock, access, injected failures
  *     session.c  sessions and transactions
  *     event.c    subscriptions
  *     filter.c   providers and filters; filter_list.c enumerates them
- *     sa.c       SA contexts; sa_check.c judges keys and transforms; sa_read.c reads contexts back
+ *     sa.c       SA contexts; sa_check.c checks keys and transforms; sa_read.c reads contexts back
  */
 #pragma once
 
@@ -135,5 +135,5 @@ struct filter *filter_of(const GUID *key, uint64_t id);
 /* sa.c */
 struct context *context_of(uint64_t id);
 
-/* sa_check.c: reads an SA bundle for a context, or says why the engine refuses it. */
+/* sa_check.c: reads an SA bundle for a context, or returns the reason for refusing it. */
 DWORD take_bundle(struct sa *to, const struct context *c, const IPSEC_SA_BUNDLE0 *b);

@@ -25,18 +25,20 @@ static void run_reload(struct control_client *c, const struct ctl_request *req, 
 		control_refuse(c, NULL, &e);
 		return;
 	}
-	o = control_reply_begin(c, 1024 + (r.n_added + r.n_removed + r.n_updated) * NAME_ROOM,
-				"sapair.reload/1");
+	o = control_reply_begin(
+		c, 1024 + (r.n_added + r.n_removed + r.n_updated + r.n_removing) * NAME_ROOM,
+		"sapair.reload/1");
 	json_put_bool(o, "changed",
 		      r.n_added + r.n_removed + r.n_updated > 0 || r.identity_changed);
 	put_names(o, "added", r.added, r.n_added);
 	put_names(o, "removed", r.removed, r.n_removed);
 	put_names(o, "updated", r.updated, r.n_updated);
+	put_names(o, "removing", r.removing, r.n_removing);
 	json_put_u64(o, "same", r.same);
 	json_put_bool(o, "identity_changed", r.identity_changed);
 	control_reply_send(c);
+	control_reply_end(c, r.n_removing > 0 ? err_exit_status(ERR_OS) : 0);
 	reload_result_free(&r);
-	control_reply_end(c, 0);
 }
 
 const struct control_verb control_verb_reload = {

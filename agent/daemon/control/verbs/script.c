@@ -16,7 +16,7 @@ static void reply_half(struct control_client *c, const struct peer *p, const str
 {
 	static const char *const modes[] = {"required", "permissive"};
 	static const char *const encaps[] = {"transport", "tunnel"};
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	uint64_t left_s = (v->hard_ms - loop_now_ms() + 500) / 1000;
 	struct json_out *o = control_reply_begin(c, DOC_MAX, "sapair.half/1");
 	char when[40];
@@ -25,10 +25,10 @@ static void reply_half(struct control_client *c, const struct peer *p, const str
 	json_put_addr(o, "address", &sp->remote);
 	json_put_addr(o, "agent", &sp->local);
 	json_put_text(o, "suite", suite_info(v->suite)->name);
-	json_put_text(o, "mode", modes[sp->mode]);
-	json_put_text(o, "encap", encaps[sp->encap]);
-	put_texts(o, "protect", sp->protects, sp->protect);
-	put_texts(o, "exempt", sp->exempts, sp->exempt);
+	json_put_text(o, "mode", modes[sp->opt.mode]);
+	json_put_text(o, "encap", encaps[sp->opt.encap]);
+	put_texts(o, "protect", sp->opt.protects, sp->opt.protect);
+	put_texts(o, "exempt", sp->opt.exempts, sp->opt.exempt);
 	json_put_u64(o, "lifetime_s", left_s);
 	event_time(when, sizeof when, os_wall_ms() + (int64_t)left_s * 1000);
 	json_put_text(o, "not_after", when);

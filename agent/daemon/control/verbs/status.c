@@ -3,6 +3,7 @@
  */
 #include "agent/daemon/control/verbs.h"
 #include "agent/daemon/link/identity_ref.h"
+#include "agent/daemon/link/listen.h"
 
 static void put_identity(struct json_out *o, const uint8_t *pin, const char *name,
 			 int64_t not_after)
@@ -43,7 +44,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	static const char *const modes[] = {"required", "permissive"};
 	const struct peer_config *cfg = peer_config_of(p);
 	const struct pair *pair = peer_pair(p);
-	const struct sa_policy *sp = peer_policy_of(p);
+	const struct policy *sp = peer_policy_of(p);
 	struct pair_view current;
 	struct peer_view v;
 	char text[ENDPOINT_TEXT];
@@ -59,7 +60,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 	json_put_text(o, "link", v.link);
 	if (v.role != NULL)
 		json_put_text(o, "role", v.role);
-	json_put_text(o, "mode", modes[cfg->opt.mode]);
+	json_put_text(o, "mode", modes[cfg->opt.policy.mode]);
 	if (v.pin != NULL) {
 		put_identity(o, v.pin, v.cert_name, v.not_after);
 		json_put_close(o);
@@ -75,6 +76,7 @@ static void put_peer(struct json_out *o, struct agent *a, const struct peer *p)
 		json_put_ms(o, "rtt_ms", v.rtt_us);
 		json_put_close(o);
 	}
+	doc_put_removing(o, p);
 	if (peer_trouble(p) != NULL) {
 		json_put_open(o, "error");
 		control_put_err(o, peer_trouble(p));
@@ -87,6 +89,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 {
 	const struct cert_facts *f = identity_facts(a->identity->id);
 	char text[ENDPOINT_TEXT];
+	struct endpoint at;
 
 	json_put_text(o, "name", a->cfg.name);
 	json_put_text(o, "version", SAPAIR_VERSION);
@@ -97,8 +100,8 @@ static void put_agent(struct json_out *o, struct agent *a)
 	json_put_bool(o, "lab", f->is_lab);
 	json_put_close(o);
 	json_put_array(o, "listen");
-	for (size_t i = 0; i < a->cfg.listens; i++) {
-		endpoint_put(text, &a->cfg.listen[i]);
+	for (size_t i = 0; listen_address(a, i, &at); i++) {
+		endpoint_put(text, &at);
 		json_put_text(o, NULL, text);
 	}
 	json_put_array_end(o);
@@ -107,7 +110,7 @@ static void put_agent(struct json_out *o, struct agent *a)
 static void run_status(struct control_client *c, const struct ctl_request *req, struct peer *p)
 {
 	struct agent *a = c->control->agent;
-	size_t size = 4096 + (p != NULL ? 1 : a->n_peers) * 2304;
+	size_t size = 4096 + (p != NULL ? 1 : a->n_peers) * 4096;
 	struct json_out *o = control_reply_begin(c, size, "sapair.status/1");
 
 	(void)req;

@@ -334,10 +334,10 @@ static void drain_loop(struct process *s)
 }
 
 /* All is open: drop privileges. What a reload reads can still be read. */
-static int confine(const struct agent *a, struct err *e)
+static int confine(struct agent *a, struct err *e)
 {
 	const char *const *usual = a->start->paths;
-	char dir[OS_PATH_MAX], text[200];
+	char dir[OS_PATH_MAX];
 	struct confinement c = {.role = CONFINE_AGENT, .control_dir = dir};
 	const char **paths = calloc(a->cfg.n_peers + AGENT_PATHS_MAX + 5, sizeof *paths);
 	size_t n = 0;
@@ -359,10 +359,16 @@ static int confine(const struct agent *a, struct err *e)
 		if (a->cfg.peers[i].ppk[0] != '\0')
 			paths[n++] = a->cfg.peers[i].ppk;
 	c.paths = paths;
-	os_confine(&c, text, sizeof text);
+	os_confine(&c, &a->confined);
 	free(paths);
-	if (text[0] != '\0')
-		log_line(LOG_INFO, "agent: confined: %s", text);
+	if (a->confined.done[0] != '\0')
+		log_line(LOG_INFO, "agent: confined: %s", a->confined.done);
+	if (a->confined.failed[0] != '\0') {
+		char text[sizeof a->confined.failed + 20];
+
+		snprintf(text, sizeof text, "not confined: %s", a->confined.failed);
+		event_plain(&a->events, EVENT_UNCONFINED, NULL, text);
+	}
 	return 0;
 }
 

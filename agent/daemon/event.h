@@ -34,7 +34,8 @@
 	X(HALF_EXPORTED, 181, "half-exported", LOG_WARN) \
 	X(LIMIT, 190, "limit", LOG_WARN)                 \
 	X(RELOADED, 200, "reloaded", LOG_INFO)           \
-	X(STOPPING, 201, "stopping", LOG_INFO)
+	X(STOPPING, 201, "stopping", LOG_INFO)           \
+	X(UNCONFINED, 210, "unconfined", LOG_WARN)
 #define EVENT_ENUM(n, id, w, l) EVENT_##n,
 enum event_kind { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
 #undef EVENT_ENUM

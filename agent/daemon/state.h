@@ -10,6 +10,7 @@
 #include "agent/daemon/event.h"
 #include "agent/daemon/loop.h"
 #include "agent/ipsec/ipsec.h"
+#include "agent/os/confine.h"
 #include "agent/os/os.h"
 #include "proto/config/config.h"
 
@@ -47,6 +48,7 @@ struct agent {
 	uint8_t instance[INSTANCE_LEN];
 	uint64_t started_ms;
 	bool stopping;
+	struct confined confined;
 	char read_room[READ_ROOM]; /* all sockets of links read into it */
 
 	/* Lists and counters of one part each. */

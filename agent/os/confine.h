@@ -28,11 +28,17 @@ struct confinement {
  */
 bool os_confine_rings(void);
 
+/* Both are lists for people, "" when empty. */
+struct confined {
+	char done[200];
+	char failed[200]; /* what the system does not support, or refused */
+};
+
 /*
  * Irrevocably drops capabilities, forbids new privileges, filters system calls and restricts access to
- * files, each as far as the system supports it. Lists in text, for the log, what was done. Call it when all
- * other files, the sockets and the control socket are open.
+ * files, each as far as the system supports it. Call it when all other files, the sockets and the control
+ * socket are open.
  */
-void os_confine(const struct confinement *c, char *text, size_t size);
+void os_confine(const struct confinement *c, struct confined *result);
 
 #endif

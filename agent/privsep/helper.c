@@ -406,10 +406,12 @@ static void open_routes(struct helper *h)
 static void confine(const struct helper *h)
 {
 	const struct confinement c = {.role = CONFINE_HELPER, .paths = h->source->paths};
-	char text[200];
+	struct confined result;
 
-	os_confine(&c, text, sizeof text);
-	log_line(LOG_INFO, "helper: confined: %s", text);
+	os_confine(&c, &result);
+	log_line(LOG_INFO, "helper: confined: %s", result.done);
+	if (result.failed[0] != '\0')
+		log_line(LOG_WARN, "helper: not confined: %s", result.failed);
 }
 
 /* Everything that needs rights which the helper gives up afterwards. */

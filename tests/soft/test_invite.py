@@ -238,6 +238,19 @@ def errors_of_invite_and_join_are_reported(lab):
     inviter.wait(0)
     has(expect_exit(run_sapair("invite", "beta", "--address", ALPHA, "--dir", inviter.dir), 2).err,
         "is already paired")
+    # The inviter does not choose which peer --force replaces.
+    (name,) = os.listdir(lab.path("b/peers.d"))
+    path, name = lab.path("b/peers.d/" + name), name[:-len(".json")]
+    with open(path, "a") as f:
+        f.write("\n")
+    before = os.stat(path).st_size
+    for flags, rc in ((["--force"], 2), (["--force", "--name", name], 0)):
+        inviter = Inviter(lab, "beta", "--force")
+        r = join(lab, inviter.token, *flags, rc=rc)
+        equal(os.stat(path).st_size == before, rc != 0, "the file of the peer is unchanged")
+        if rc:
+            has(r.doc("error")["hint"], "the other host chose this name", "hint")
+            inviter.end()
     r = run_sapair("invite", "gamma", "--listen", "%s:%d" % (ALPHA, lab.port), "--dir", inviter.dir,
              "--ttl", "1s", "--json")
     equal(r.rc, 4, "an invitation without a joiner")

@@ -164,6 +164,43 @@ def a_running_agent_is_confined_as_far_as_the_system_can(lab):
         has(a.log(), "file access restricted", "what the agent gave up")
 
 
+# Makes one system call fail with ENOSYS, as on a kernel without it, and runs a program.
+WITHOUT_CALL = """
+import ctypes, os, struct, sys
+number = int(sys.argv[1])
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50000 | 38), (0x06, 0, 0, 0x7fff0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))
+class Filter(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+if prctl(38, 1, 0, 0, 0) or prctl(22, 2, ctypes.byref(Filter(len(code), ctypes.addressof(program)))):
+    sys.exit(77)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@test
+def a_restriction_that_the_kernel_refuses_is_reported(lab):
+    if SAN:
+        raise Skip("the leak check of a sanitizer is a tracer, and the agent is not confined")
+    a = lab.agent("alpha", "beta", log="info")
+    a.write_config()
+    with open(a.log_path, "ab") as log:
+        a.process = subprocess.Popen(
+            [sys.executable, "-c", WITHOUT_CALL, "444", SAPAIR, "run", "--config", a.config_path],
+            stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        a.wait_ready()
+    except Failure:
+        if a.process.poll() == 77:
+            raise Skip("no filter of system calls here")
+        raise
+    has(a.log(), "not confined: file access restricted", "the event")
+    equal(a.cli("status").doc("status")["unconfined"], "file access restricted", "status")
+    found = a.cli("doctor").doc("doctor")["checks"]
+    has(" ".join(f["text"] for f in found if f["check"] == "confinement"), "file access", "finding of doctor")
+
+
 @test
 def descriptors_of_the_caller_are_not_needed(lab):
     """An agent started without stdin, stdout and stderr must not send its log to a peer."""

@@ -77,6 +77,18 @@ static int take_status(struct request *q, const struct cJSON *d, const char *lin
 	return to->status == NULL ? request_parse(&to->status, line, len, e) : 0;
 }
 
+/* What a peer that takes over the network process could use. */
+static void look_at_confinement(struct doctor *d)
+{
+	const char *failed = d->status != NULL ? show_text(json_root(d->status), "unconfined", "")
+					       : "";
+
+	if (failed[0] != '\0')
+		find(d, "confinement", DOUBTFUL,
+		     "use a kernel with seccomp filters and Landlock (Linux 5.13)",
+		     "the agent runs without: %s", failed);
+}
+
 static void look_at_agent(struct doctor *d)
 {
 	const char *control = args_text(d->args, "control");
@@ -103,6 +115,7 @@ static void look_at_agent(struct doctor *d)
 	else
 		find(d, "agent", FINE, NULL, "running, back end %s",
 		     show_text(json_root(d->status), "backend", "unknown"));
+	look_at_confinement(d);
 	request_close(&q);
 }
 

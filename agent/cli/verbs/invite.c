@@ -32,6 +32,7 @@ struct side {
 	char dir[OS_PATH_MAX];       /* config directory: identity, peers.d */
 	char file[OS_PATH_MAX];      /* peers.d/NAME.json */
 	char name[MSG_NAME_MAX + 1]; /* NAME of the peer */
+	bool replaces;               /* an existing file of the peer */
 	struct endpoint remote;      /* its agent */
 	bool has_local;
 	struct config cfg; /* of this host; defaults if there is no file */
@@ -112,8 +113,11 @@ static int find_port(struct side *s, struct err *e)
 	return 0;
 }
 
-/* Sets the name and the file of the peer. ERR_USAGE if the file exists, without --force. */
-static int find_file(struct side *s, const char *name, struct err *e)
+/*
+ * Sets the name and the file of the peer. ERR_USAGE if the file exists, unless --force was given and the name
+ * was chosen here: the other host must not choose which peer is replaced.
+ */
+static int find_file(struct side *s, const char *name, bool is_own_choice, struct err *e)
 {
 	char dir[OS_PATH_MAX], file[MSG_NAME_MAX + 8];
 
@@ -127,9 +131,13 @@ static int find_file(struct side *s, const char *name, struct err *e)
 	snprintf(file, sizeof file, "%s.json", name);
 	if (os_path_join(dir, s->dir, CONF_PEERS, e) < 0 || os_path_join(s->file, dir, file, e) < 0)
 		return -1;
-	if (os_exists(s->file) && !args_has(s->args, "force")) {
+	s->replaces = is_own_choice && args_has(s->args, "force");
+	if (os_exists(s->file) && !s->replaces) {
 		err_set(e, ERR_USAGE, "%s is already paired: %s", name, s->file);
-		return err_hint(e, "--force replaces it, or choose another name");
+		return err_hint(
+			e, is_own_choice ? "--force replaces it, or choose another name"
+					 : "the other host chose this name: replace the peer with "
+					   "\"--force --name NAME\", or choose another name");
 	}
 	return os_make_dir(dir, e);
 }
@@ -144,7 +152,7 @@ static int keep(struct rendezvous *m, struct err *e)
 	struct json_out o;
 	size_t n;
 
-	if (s->name[0] == '\0' && find_file(s, m->peer.name, e) < 0)
+	if (s->name[0] == '\0' && find_file(s, m->peer.name, false, e) < 0)
 		return -1;
 	s->remote = (struct endpoint){m->peer_addr, m->peer.port};
 	endpoint_put(address, &s->remote);
@@ -159,7 +167,7 @@ static int keep(struct rendezvous *m, struct err *e)
 	json_put_close(&o);
 	n = json_end(&o);
 	text[n++] = '\n';
-	return os_write_file(s->file, text, n, true, !args_has(s->args, "force"), e);
+	return os_write_file(s->file, text, n, true, !s->replaces, e);
 }
 
 /* Reloads the running agent. Returns 1; 0 if none is running; -1 with e filled if it refused. */
@@ -357,7 +365,7 @@ static int prepare_invite(struct side *s, struct err *e)
 {
 	uint64_t ttl_ms = TTL_MS;
 
-	if (find_file(s, args_word(s->args, 0), e) < 0 || find_listen(s, e) < 0 ||
+	if (find_file(s, args_word(s->args, 0), true, e) < 0 || find_listen(s, e) < 0 ||
 	    args_span(s->args, "ttl", TTL_MIN_MS, TTL_MAX_MS, &ttl_ms, e) < 0)
 		return -1;
 	memcpy(s->invite.pin, identity_facts(s->rendezvous.id)->pin, PIN_LEN);
@@ -455,7 +463,7 @@ static int prepare_join(struct side *s, struct err *e)
 
 	if (read_token(s, e) < 0 || find_local(s, e) < 0 ||
 	    args_ms(s->args, "timeout", &timeout_ms, e) < 0 ||
-	    (name != NULL && find_file(s, name, e) < 0))
+	    (name != NULL && find_file(s, name, true, e) < 0))
 		return -1;
 	if (bytes_equal(s->invite.pin, identity_facts(s->rendezvous.id)->pin, PIN_LEN)) {
 		err_set(e, ERR_USAGE, "the token was made on this host");

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -43,11 +44,11 @@
 #define IP_XFRM_POLICY 17
 #endif
 
-static void say(char *text, size_t size, const char *what)
+static void list(char text[200], const char *what)
 {
 	size_t n = strlen(text);
 
-	snprintf(text + n, size - n, "%s%s", n > 0 ? ", " : "", what);
+	snprintf(text + n, 200 - n, "%s%s", n > 0 ? ", " : "", what);
 }
 
 /* ---- capabilities ---------------------------------------------------------------------- */
@@ -60,7 +61,7 @@ static bool may_lock_more(void)
 	return setrlimit(RLIMIT_MEMLOCK, &none) == 0;
 }
 
-static void say_capabilities(uint32_t kept, char *text, size_t size)
+static void list_capabilities(uint32_t kept, char text[200])
 {
 	char line[80];
 
@@ -68,18 +69,20 @@ static void say_capabilities(uint32_t kept, char *text, size_t size)
 		 (kept & 1u << CAP_NET_ADMIN) != 0 ? " net_admin" : "",
 		 (kept & 1u << CAP_NET_BIND_SERVICE) != 0 ? " net_bind_service" : "",
 		 (kept & 1u << CAP_IPC_LOCK) != 0 ? " ipc_lock" : "", kept == 0 ? " none" : "");
-	say(text, size, line);
+	list(text, line);
 }
 
-static void keep_capabilities(const struct confinement *c, char *text, size_t size)
+static void keep_capabilities(const struct confinement *c, struct confined *result)
 {
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct caps[2];
 	uint32_t keep = 0, had;
 
 	memset(caps, 0, sizeof caps);
-	if (syscall(SYS_capget, &head, caps) != 0)
+	if (syscall(SYS_capget, &head, caps) != 0) {
+		list(result->failed, "capabilities");
 		return;
+	}
 	had = caps[0].effective;
 	if (c->role == CONFINE_HELPER)
 		keep |= 1u << CAP_NET_ADMIN;
@@ -94,7 +97,9 @@ static void keep_capabilities(const struct confinement *c, char *text, size_t si
 	memset(caps, 0, sizeof caps);
 	caps[0].effective = caps[0].permitted = had & keep;
 	if (syscall(SYS_capset, &head, caps) == 0)
-		say_capabilities(had & keep, text, size);
+		list_capabilities(had & keep, result->done);
+	else
+		list(result->failed, "capabilities");
 }
 
 /* ---- system calls ---------------------------------------------------------------------- */
@@ -119,7 +124,7 @@ struct call {
 	uint16_t tests;
 	struct {
 		uint32_t arg, mask, value;
-	} test[2];
+	} test[3];
 };
 
 /* clang-format off */
@@ -128,6 +133,17 @@ struct call {
 #define TWO(nr, arg, mask, value, arg2, mask2, value2) \
 	{SYS_##nr, 2, {{arg, mask, value}, {arg2, mask2, value2}}}
 /* clang-format on */
+#define SOCKET(family, type)                              \
+	{                                                 \
+		SYS_socket, 3,                            \
+		{                                         \
+			{0, ALL, family}, {1, 0xf, type}, \
+			{                                 \
+				2, ALL, 0                 \
+			}                                 \
+		}                                         \
+	}
+#define OPTION(level, name) TWO(setsockopt, 1, ALL, level, 2, ALL, name)
 #define ALL 0xffffffffu
 #define WRITES (O_ACCMODE | O_CREAT | O_TRUNC) /* O_RDONLY under this mask: read only */
 
@@ -161,14 +177,16 @@ static const struct call common[] = {
 
 /* The agent: sockets to its peers, and none of another family. */
 static const struct call agent_only[] = {
-	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_STREAM),
-	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
-	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_STREAM),
-	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
-	TWO(socket, 0, ALL, AF_UNIX, 1, 0xf, SOCK_DGRAM), /* to the service manager */
-	ANY(bind), ANY(listen), ANY(accept), ANY(accept4), ANY(getpeername), ANY(setsockopt),
-	ANY(shutdown), ANY(sendmmsg), ANY(readv), ANY(eventfd2), ONE(ioctl, 1, ALL, FIONREAD),
-	ANY(unlinkat), ANY(wait4), ANY(getrusage), ANY(sysinfo), ANY(uname), ANY(prlimit64),
+	SOCKET(AF_INET, SOCK_STREAM), SOCKET(AF_INET, SOCK_DGRAM),
+	SOCKET(AF_INET6, SOCK_STREAM), SOCKET(AF_INET6, SOCK_DGRAM),
+	SOCKET(AF_UNIX, SOCK_DGRAM), /* to the service manager */
+	ANY(bind), ANY(listen), ANY(accept), ANY(accept4), ANY(getpeername), ANY(shutdown),
+	OPTION(SOL_SOCKET, SO_REUSEADDR), OPTION(SOL_SOCKET, SO_LINGER),
+	OPTION(SOL_SOCKET, SO_RCVBUF), OPTION(SOL_SOCKET, SO_SNDBUF),
+	OPTION(IPPROTO_TCP, TCP_NODELAY), OPTION(IPPROTO_IPV6, IPV6_V6ONLY),
+	ANY(sendmmsg), ANY(readv), ANY(eventfd2), ONE(ioctl, 1, ALL, FIONREAD),
+	ANY(unlinkat), ANY(wait4), ANY(getrusage), ANY(sysinfo), ANY(uname),
+	ONE(prlimit64, 0, ALL, 0), /* its own limits */
 #ifdef __x86_64__
 	ANY(unlink),
 #endif
@@ -177,14 +195,14 @@ static const struct call agent_only[] = {
 
 /* The helper: encapsulation sockets with their options, and the option that exempts a socket from IPsec. */
 static const struct call helper_only[] = {
-	TWO(socket, 0, ALL, AF_INET, 1, 0xf, SOCK_DGRAM),
-	TWO(socket, 0, ALL, AF_INET6, 1, 0xf, SOCK_DGRAM),
+	SOCKET(AF_INET, SOCK_DGRAM),
+	SOCKET(AF_INET6, SOCK_DGRAM),
 	ANY(bind),
-	TWO(setsockopt, 1, ALL, SOL_SOCKET, 2, ALL, SO_RCVBUF),
-	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_V6ONLY),
-	TWO(setsockopt, 1, ALL, IPPROTO_UDP, 2, ALL, UDP_ENCAP),
-	TWO(setsockopt, 1, ALL, IPPROTO_IP, 2, ALL, IP_XFRM_POLICY),
-	TWO(setsockopt, 1, ALL, IPPROTO_IPV6, 2, ALL, IPV6_XFRM_POLICY),
+	OPTION(SOL_SOCKET, SO_RCVBUF),
+	OPTION(IPPROTO_IPV6, IPV6_V6ONLY),
+	OPTION(IPPROTO_UDP, UDP_ENCAP),
+	OPTION(IPPROTO_IP, IP_XFRM_POLICY),
+	OPTION(IPPROTO_IPV6, IPV6_XFRM_POLICY),
 };
 
 #define LENGTH(list) (sizeof(list) / sizeof(list)[0])
@@ -375,17 +393,18 @@ static bool close_files(const struct confinement *c)
 }
 #endif
 
-void os_confine(const struct confinement *c, char *text, size_t size)
+static void note(struct confined *result, bool done, const char *what)
 {
-	text[0] = '\0';
-	keep_capabilities(c, text, size);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return; /* the rest requires it */
-	say(text, size, "no new privileges");
+	list(done ? result->done : result->failed, what);
+}
+
+void os_confine(const struct confinement *c, struct confined *result)
+{
+	*result = (struct confined){.done = ""};
+	keep_capabilities(c, result);
+	note(result, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no new privileges");
 	if (TRACED_BY_SANITIZER)
 		return; /* the leak check is a tracer */
-	if (close_files(c))
-		say(text, size, "file access restricted");
-	if (filter_calls(c->role))
-		say(text, size, "system calls filtered");
+	note(result, close_files(c), "file access restricted");
+	note(result, filter_calls(c->role), "system calls filtered");
 }

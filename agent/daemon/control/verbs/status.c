@@ -99,6 +99,8 @@ static void put_agent(struct json_out *o, struct agent *a)
 	put_identity(o, f->pin, f->name, f->not_after);
 	json_put_bool(o, "lab", f->is_lab);
 	json_put_close(o);
+	if (a->confined.failed[0] != '\0')
+		json_put_text(o, "unconfined", a->confined.failed);
 	json_put_array(o, "listen");
 	for (size_t i = 0; listen_address(a, i, &at); i++) {
 		endpoint_put(text, &at);

@@ -81,6 +81,8 @@ void identity_free(struct identity *id);
 /* Sets the ALPN protocol, "sapair/1" by default, to a static text. Call it before tls_new(). */
 void identity_set_alpn(struct identity *id, const char *alpn);
 const struct cert_facts *identity_facts(const struct identity *id);
+/* Do both trust the same CAs? */
+bool identity_same_ca(const struct identity *a, const struct identity *b);
 
 /* The facts of the first certificate of a PEM text. */
 enum identity_fault cert_read(const char *pem, struct cert_facts *facts);

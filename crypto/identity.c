@@ -132,3 +132,16 @@ const struct cert_facts *identity_facts(const struct identity *id)
 {
 	return &id->facts;
 }
+
+bool identity_same_ca(const struct identity *a, const struct identity *b)
+{
+	const mbedtls_x509_crt *x = &a->ca, *y = &b->ca;
+
+	if (a->has_ca != b->has_ca)
+		return false;
+	for (; x != NULL && y != NULL; x = x->next, y = y->next)
+		if (x->raw.len != y->raw.len ||
+		    (x->raw.len > 0 && memcmp(x->raw.p, y->raw.p, x->raw.len) != 0))
+			return false;
+	return x == y; /* both at the end */
+}

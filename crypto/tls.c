@@ -482,6 +482,32 @@ bool tls_export(const struct tls *t, struct secret *out)
 	return false;
 }
 
+static enum cert_fault keep_chain(void *chain, const struct cert_facts *leaf, enum cert_fault fault,
+				  struct cert_reasons *why)
+{
+	(void)leaf;
+	(void)why;
+	*(enum cert_fault *)chain = fault;
+	return CERT_OK;
+}
+
+enum cert_fault tls_chain_again(struct tls *t, const struct identity *id)
+{
+	const mbedtls_x509_crt *crt = mbedtls_ssl_get_peer_cert(&t->ssl);
+	enum cert_fault chain = CERT_UNREADABLE;
+	struct tls as = {.id = id, .role = t->role, .judge = keep_chain, .judge_arg = &chain};
+	uint32_t flags = 0;
+
+	if (crt == NULL)
+		return CERT_MISSING;
+	(void)mbedtls_x509_crt_verify_with_profile(
+		(mbedtls_x509_crt *)(uintptr_t)crt,
+		id->has_ca ? (mbedtls_x509_crt *)(uintptr_t)&id->ca : NULL, NULL, &cert_profile,
+		NULL, &flags, on_cert, &as);
+	free(as.verify);
+	return chain; /* also where the leaf itself has a fault: that comes first */
+}
+
 enum cert_fault tls_cert_fault(const struct tls *t)
 {
 	return t->fault == TLS_CERT ? t->cert : CERT_OK;

@@ -87,6 +87,10 @@ const struct cert_facts *tls_peer(const struct tls *t);
  * False before the engine is open. */
 bool tls_export(const struct tls *t, struct secret *out);
 
+/* What the chain of the peer's certificate is worth now, by the CAs of another identity: as in tls_judge,
+ * which is not called. */
+enum cert_fault tls_chain_again(struct tls *t, const struct identity *id);
+
 /* The reason for TLS_CERT; CERT_OK otherwise. */
 enum cert_fault tls_cert_fault(const struct tls *t);
 

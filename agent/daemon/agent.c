@@ -51,7 +51,7 @@ static int reload_identity(void *agent, struct err *e)
 	if (identity_ref_load(&id, a->start, &a->cfg, e) < 0)
 		return -1;
 	set_identity(a, id);
-	peers_drop_denied(a, &id->deny);
+	peers_judge_again(a);
 	return 0;
 }
 
@@ -123,7 +123,7 @@ static int on_reload_request(struct agent *a, struct reload_result *r, struct er
 	config_free(&a->cfg);
 	a->cfg = c;
 	fill_name(a);
-	peers_drop_denied(a, &a->identity->deny);
+	peers_judge_again(a);
 	cert_reload_seen(process_of(a)->cert_reload);
 	event_plain(&a->events, EVENT_RELOADED, NULL, "config and identity reloaded");
 	return 0;

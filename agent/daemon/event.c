@@ -34,8 +34,74 @@ void event_time(char *text, size_t size, int64_t ms)
 	snprintf(text, size, "%.19s.%03dZ", date, (int)(ms % 1000));
 }
 
+/* FNV-1a. Digits do not count: times, ports and counters do not make another failure. */
+static uint32_t hash_text(uint32_t h, const char *text)
+{
+	for (; *text != '\0'; text++)
+		if (*text < '0' || *text > '9')
+			h = (h ^ (uint8_t)*text) * 16777619u;
+	return h | 1;
+}
+
+static uint32_t hash_peer(const char *name)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *name != '\0'; name++)
+		h = (h ^ (uint8_t)*name) * 16777619u;
+	return h | 1;
+}
+
+static struct event_failure *failures_of(struct events *to, uint32_t peer)
+{
+	const uint32_t sets = EVENT_FAILURES / EVENT_FAILURES_OF_PEER;
+
+	return to->failures + (size_t)((peer >> 1) % sets) * EVENT_FAILURES_OF_PEER;
+}
+
+/* Is this failure to be logged now? *omitted: how many of its kind were not. */
+static bool failure_is_due(struct events *to, enum event_kind kind, const char *peer,
+			   const char *cause, unsigned *omitted)
+{
+	const uint32_t now = (uint32_t)(loop_now_ms() / 1000) + 1, who = hash_peer(peer);
+	const uint32_t what = hash_text(2166136261u ^ (uint32_t)kind, cause);
+	struct event_failure *f = failures_of(to, who), *oldest = f;
+
+	*omitted = 0;
+	for (size_t i = 0; i < EVENT_FAILURES_OF_PEER; i++) {
+		if (f[i].peer == who && f[i].what == what) {
+			if (now < f[i].next_s) {
+				f[i].omitted =
+					(uint16_t)(f[i].omitted + (f[i].omitted < UINT16_MAX));
+				return false;
+			}
+			*omitted = f[i].omitted;
+			f[i].omitted = 0;
+			f[i].wait_s = f[i].wait_s < 1800 ? f[i].wait_s * 2 : 3600;
+			f[i].next_s = now + f[i].wait_s;
+			return true;
+		}
+		if (f[i].next_s < oldest->next_s)
+			oldest = &f[i];
+	}
+	*oldest = (struct event_failure){who, what, now + 60, 60, 0};
+	return true;
+}
+
+/* The peer is well: its next failure is logged at once. */
+static void forget_failures(struct events *to, const char *peer)
+{
+	struct event_failure *f = failures_of(to, hash_peer(peer));
+
+	for (size_t i = 0; i < EVENT_FAILURES_OF_PEER; i++)
+		if (f[i].peer == hash_peer(peer))
+			f[i] = (struct event_failure){0};
+}
+
 void event_begin(struct event_out *ev, struct events *to, enum event_kind kind, const char *peer)
 {
+	if (kind == EVENT_UP || kind == EVENT_LINK_UP || kind == EVENT_REKEY_DONE)
+		forget_failures(to, peer);
 	ev->events = to;
 	ev->kind = kind;
 	ev->peer = peer;
@@ -108,6 +174,8 @@ void event_end(struct event_out *ev, const char *fmt, ...)
 
 void event_fail(struct events *to, enum event_kind kind, const char *peer, const struct err *e)
 {
+	char again[48] = "";
+	unsigned omitted = 0;
 	struct event_out ev;
 
 	event_begin(&ev, to, kind, peer);
@@ -117,8 +185,14 @@ void event_fail(struct events *to, enum event_kind kind, const char *peer, const
 		if (e->hint != NULL)
 			json_put_text(&ev.json, "hint", e->hint);
 	}
-	event_end(&ev, "%s: %s%s%s", kinds[kind].word, e->cause, e->hint != NULL ? " - " : "",
-		  e->hint != NULL ? e->hint : "");
+	if (peer != NULL && !failure_is_due(to, kind, peer, e->cause, &omitted)) {
+		event_end(&ev, NULL);
+		return;
+	}
+	if (omitted > 0)
+		snprintf(again, sizeof again, " (%u times since it was last logged)", omitted + 1);
+	event_end(&ev, "%s: %s%s%s%s", kinds[kind].word, e->cause, e->hint != NULL ? " - " : "",
+		  e->hint != NULL ? e->hint : "", again);
 }
 
 void event_plain(struct events *to, enum event_kind kind, const char *peer, const char *text)

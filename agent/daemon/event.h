@@ -49,6 +49,16 @@ struct event_sink {
 	void (*broadcast)(void *arg, const char *json, size_t n);
 };
 
+/* A failure that was logged: the same one of the same peer is logged again after a minute, two, four,
+ * at last an hour. When the peer is up again, the next one is logged at once. */
+struct event_failure {
+	uint32_t peer, what; /* hashes; 0: free */
+	uint32_t next_s;     /* when it is logged again, in seconds of loop_now_ms() */
+	uint16_t wait_s, omitted;
+};
+#define EVENT_FAILURES 2048
+#define EVENT_FAILURES_OF_PEER 4 /* of peers with the same place in the table */
+
 /* Of one agent; all zero at the start: no sink. */
 struct events {
 	const struct event_sink *sink;
@@ -57,6 +67,7 @@ struct events {
 	uint64_t lines_ms;   /* when lines_left was last filled */
 	uint32_t lines_left; /* lines of level info that may be written */
 	uint64_t lines_dropped;
+	struct event_failure failures[EVENT_FAILURES];
 };
 
 /* One event while it is written: begin, put members into json, end. */
@@ -76,7 +87,8 @@ void event_end(struct event_out *ev, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "2026-11-23T10:00:00.123Z" for milliseconds since 1970. */
 void event_time(char *text, size_t size, int64_t ms);
 
-/* begin and end in one, with the error's class, cause and hint as members. */
+/* begin and end in one, with the error's class, cause and hint as members. The same failure of a
+ * peer is not logged each time. */
 void event_fail(struct events *to, enum event_kind kind, const char *peer, const struct err *e);
 /* ... with one member "text", which is also the line of the log; NULL: neither. */
 void event_plain(struct events *to, enum event_kind kind, const char *peer, const char *text);

@@ -1,5 +1,5 @@
 /*
- * agent/daemon/loop.c - deadlines of the event loop, the clock.
+ * agent/daemon/loop.c - deadlines of the event loop, the clock, token buckets.
  */
 #include "agent/daemon/loop.h"
 
@@ -93,4 +93,22 @@ void deadlines_close(struct deadlines *s, uv_close_cb closed, void *arg)
 	deadlines_clear(s);
 	s->timer.data = arg;
 	uv_close((uv_handle_t *)&s->timer, closed);
+}
+
+uint64_t bucket_take(struct bucket *b, uint32_t burst, uint64_t every_us)
+{
+	const uint64_t now = loop_now_us();
+
+	if (b->paid_us < now)
+		b->paid_us = now;
+	b->paid_us += every_us;
+	return b->paid_us - now > burst * every_us ? b->paid_us - now - burst * every_us : 0;
+}
+
+bool bucket_try(struct bucket *b, uint32_t burst, uint64_t every_us)
+{
+	if (bucket_take(b, burst, every_us) == 0)
+		return true;
+	b->paid_us -= every_us;
+	return false;
 }

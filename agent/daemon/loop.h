@@ -1,5 +1,5 @@
 /*
- * agent/daemon/loop.h - deadlines of the event loop, the clock.
+ * agent/daemon/loop.h - deadlines of the event loop, the clock, token buckets.
  */
 #ifndef SAPAIR_AGENT_DAEMON_LOOP_H
 #define SAPAIR_AGENT_DAEMON_LOOP_H
@@ -43,5 +43,17 @@ void deadlines_close(struct deadlines *s, uv_close_cb closed, void *arg);
  */
 uint64_t loop_now_us(void);
 uint64_t loop_now_ms(void);
+
+/*
+ * Token bucket: burst at once, then one in every_us. All zero at the start: it is full.
+ *
+ * bucket_take() takes a token, on credit if there is none: returns how many microseconds to wait before
+ * the next, or 0. bucket_try() gives no credit: false, and nothing is taken.
+ */
+struct bucket {
+	uint64_t paid_us; /* time at which all tokens that were taken have been refilled */
+};
+uint64_t bucket_take(struct bucket *b, uint32_t burst, uint64_t every_us);
+bool bucket_try(struct bucket *b, uint32_t burst, uint64_t every_us);
 
 #endif

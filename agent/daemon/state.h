@@ -35,7 +35,7 @@ struct agent_start {
 	int (*identity)(void *arg, const struct config *c, struct identity **out, struct err *e);
 };
 
-#define READ_ROOM 65536
+#define READ_ROOM 8192 /* bytes of one link that are read in an iteration of the loop */
 
 struct agent {
 	struct agent_start *start;
@@ -52,7 +52,9 @@ struct agent {
 	char read_room[READ_ROOM]; /* all sockets of links read into it */
 
 	/* Lists and counters of one part each. */
-	struct listener *listeners;         /* link/listen.c */
+	struct link *closing;       /* link/link.c: wait for their peers' end, oldest first */
+	size_t link_bytes;          /* that all links hold */
+	struct listener *listeners; /* link/listen.c */
 	struct probe_socket *probe_sockets; /* verify/transport.c */
 	struct xactions scratch;            /* pair/driver.c: of the one event that runs */
 	bool is_driving;

@@ -4,7 +4,7 @@ RUN := tests/run.py
 
 .PHONY: programs unit-programs fuzz-programs no-fuzzer test-tools check sim test test-kernels \
 	test-kernels-smp test-windows fuzz coverage clang valgrind mutants demo demo-kernel bench \
-	bench-kernel soak soak-kernel
+	bench-kernel bench-flood test-strangers soak soak-kernel
 
 # --- programs -------------------------------------------------------------------------------
 
@@ -150,6 +150,12 @@ bench-kernel: $(program) $(kernel) $(preload) ## measure with the kernel's IPsec
 
 bench: $(program) ## measure
 	@SAPAIR=$(abspath $(BUILD)/sapair) python3 tests/bench/bench.py
+
+bench-flood: $(program) ## measure an honest peer while another one floods
+	@SAPAIR=$(abspath $(BUILD)/sapair) python3 -B tests/bench/flood.py
+
+test-strangers: $(program) ## 100,000 connections that are closed at once, from a peer's address
+	@SAPAIR=$(abspath $(BUILD)/sapair) RESETS=100000 python3 -B tests/soft/test_floods.py closed
 
 MINUTES = 1
 soak: $(program) ## rekeys and random faults for MINUTES

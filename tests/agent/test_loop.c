@@ -94,5 +94,24 @@ static void the_clock_advances_and_has_one_origin_for_both_units(void)
 	CHECK(loop_now_us() >= us + 1000);
 }
 
+static void a_bucket_gives_its_burst_and_then_one_token_in_each_interval(void)
+{
+	struct bucket b = {0};
+	uint64_t wait;
+
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(bucket_try(&b, 5, 50000));
+	CHECK(!bucket_try(&b, 5, 50000));
+	uv_sleep(55);
+	CHECK(bucket_try(&b, 5, 50000));
+	CHECK(!bucket_try(&b, 5, 50000));
+	wait = bucket_take(&b, 5, 50000); /* on credit */
+	CHECK(wait > 0 && wait <= 50000);
+	wait = bucket_take(&b, 5, 50000);
+	CHECK(wait > 50000 && wait <= 100000);
+	CHECK(!bucket_try(&b, 5, 50000));
+}
+
 T_MAIN(T(deadlines_expire_once_and_those_that_are_due_together_in_order),
-       T(the_clock_advances_and_has_one_origin_for_both_units))
+       T(the_clock_advances_and_has_one_origin_for_both_units),
+       T(a_bucket_gives_its_burst_and_then_one_token_in_each_interval))

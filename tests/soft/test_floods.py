@@ -17,6 +17,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from harness.agent import wait_paired
+from harness.flood import ALL, PeerFlood, closed_connections, descriptors, resident_kb
 from harness.hostile import connect, Closed, connect_tls
 from harness.identity import identity
 from harness.lab import Lab
@@ -28,11 +30,6 @@ SECONDS = 6
 HONEST = 100 if not SAN else 20
 HALF_OPEN = 10000 if not SAN else 2000  # at once
 CLIENT_HELLO = bytes.fromhex("1603010200010001fc0303")  # then 500 bytes, sent slowly
-
-
-def rss(agent):
-    with open("/proc/%d/status" % agent.pid) as f:
-        return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
 
 
 class Flood:
@@ -148,7 +145,7 @@ def a_hundred_honest_peers_rekey_within_a_second_during_floods(lab):
     a, b = with_honest_peers(lab)
     for _ in range(2):
         equal(b.ask("rekey", all=True, parallel=10)[0], 0, "rekey before the flood")
-    kb, log = rss(a), len(a.log())
+    kb, log = resident_kb(a), len(a.log())
     flood = Flood(lab, a)
     for what, function in (("half-open", flood.half_open), ("slow", flood.slow_loris),
                            ("slow 2", flood.slow_loris), ("long", flood.long_frame),
@@ -164,7 +161,7 @@ def a_hundred_honest_peers_rekey_within_a_second_during_floods(lab):
             slowest = max(slowest, time.monotonic() - start)
             equal(rc, 0, "rekey of p%d: %s" % (rekeys % HONEST, docs))
             rekeys += 1
-            most = max(most, rss(a))
+            most = max(most, resident_kb(a))
             time.sleep(0.01)
     finally:
         flood.end()
@@ -207,6 +204,77 @@ def four_unfinished_handshakes_per_address_are_kept_and_the_oldest_is_closed(lab
         except (TimeoutError, socket.timeout):
             pass
     connect_tls(a, lab, identity("gamma")).hello()
+
+    # Silent connections do not take the places of those that are further on.
+    for _ in range(5):
+        held += [connect(a, lab) for _ in range(8)]
+        connect_tls(a, lab, identity("gamma")).hello()
+
+
+@test(alone=True)
+def closed_connections_hold_few_descriptors_and_a_greeting_among_them_succeeds(lab):
+    """RESETS=100000 for the full number."""
+    a = lab.agent("alpha", lab.peer_of("gamma", role="listen")).start()
+    total, before, most, greeted = int(os.environ.get("RESETS", 4000)), descriptors(a), [], 0
+    threads = [threading.Thread(target=closed_connections, args=(a, lab, total // 2, most)) for _ in range(2)]
+    for t in threads:
+        t.start()
+    done = 0
+    while done < 20:
+        link = connect_tls(a, lab, identity("gamma"))
+        link.hello()
+        done += 1
+        link.close()
+        time.sleep(min(total / 100000, 1))
+    for t in threads:
+        t.join()
+    held = max(most) - before
+    print("# %d connections, at most %d descriptors, %d greetings" % (total, held, done))
+    check(held <= 16, "%d descriptors for one peer" % held)
+    time.sleep(1.5)
+    check(descriptors(a) <= before, "%d descriptors are left" % (descriptors(a) - before))
+
+
+@test
+def a_failure_that_repeats_is_logged_once(lab):
+    a = lab.agent("alpha", {"name": "dead", "address": "240.0.0.9:%d" % lab.free_port()},
+                  lab.peer_of("gamma", role="dial")).start()
+    time.sleep(5)
+    for name in "dead", "gamma":
+        lines = [line for line in a.log().splitlines() if "peer %s: " % name in line]
+        check(1 <= len(lines) <= 2, "%d lines about %s: %s" % (len(lines), name, lines[:5]))
+
+
+def flood_of(kind):
+    @test(name="%s of a valid peer harm neither the memory nor another pair" % kind, alone=True)
+    def flood(lab):
+        a = lab.agent("alpha", "beta", lab.peer_of("gamma", role="listen"), **FAST)
+        b = lab.agent("beta", "alpha", **FAST)
+        a.start()
+        b.start()
+        wait_paired(a, b)
+        connect_tls(a, lab, identity("gamma")).hello()  # so that its memory is not counted
+        kb, most, slowest = resident_kb(a), 0, 0.0
+        flood = PeerFlood(a, lab, kind)
+        try:
+            end = time.monotonic() + 2 * SLOW
+            while time.monotonic() < end:
+                start = time.monotonic()
+                equal(b.ask("rekey", peer="alpha")[0], 0, "rekey")
+                slowest = max(slowest, time.monotonic() - start)
+                most = max(most, resident_kb(a))
+        finally:
+            flood.end()
+        print("# %d %s on %d links, the slowest rekey %.0f ms, memory %+d kB at most" % (
+            flood.sent, kind, flood.links, slowest * 1000, most - kb))
+        check(flood.sent > 0, "no flood")
+        check(slowest < 0.5 * SLOW, "a rekey took %.2f s" % slowest)
+        check(SAN or most - kb <= 1024, "alpha has grown by %d kB" % (most - kb))
+        equal(b.ask("verify", peer="alpha")[0], 0, "verify afterwards")
+
+
+for kind in ALL:
+    flood_of(kind)
 
 
 if __name__ == "__main__":

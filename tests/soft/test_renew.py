@@ -99,6 +99,19 @@ def a_ca_is_replaced_with_an_overlap_of_both(lab):
 
 
 @test
+def a_ca_that_is_no_longer_trusted_ends_links_and_pairs(lab):
+    a, b, own = hosts(lab)
+    with open(os.path.join(ca("second-ca"), "ca.crt")) as f:
+        other = f.read()
+    with open(own["alpha"].ca + ".new", "w") as f:
+        f.write(other)
+    os.rename(own["alpha"].ca + ".new", own["alpha"].ca)
+    a.wait_peer("beta", "is not trusted", lambda p: p["state"] != "up" and p["held"] == 0, limit=40)
+    a.wait_error("beta", "auth")
+    b.wait_error("alpha", "auth")
+
+
+@test
 def a_denied_key_loses_its_pair_and_is_refused(lab):
     deny = lab.write("deny.txt", "# none yet\n\n")
     a = lab.agent("alpha", lab.peer_of("beta"), lab.peer_of("gamma"), deny=deny).start()

@@ -13,6 +13,22 @@
 
 #define BODY_MAX 4096  /* of a message of ours */
 #define LINGER_MS 1000 /* after our FIN: how long the peer may take to end its side */
+#define LINGER_MAX 256 /* connections of all peers that wait for that; 6 of one address */
+#define LINGER_MAX_PEER 6
+#define MESSAGES_MAX 32  /* messages of one link that are handled in one */
+#define QUEUE_FAIR 16384 /* what a link may always hold, whatever the others do */
+#define SECOND_US 1000000
+
+/* Messages of a kind that are handled at once, and in a second. The link is not read until it has
+ * paid for what it sent beyond that, so that nothing is lost. Offers have a limit of their own. */
+static const struct {
+	uint32_t burst, per_s;
+} rates[MSG_COUNT] = {
+	[MSG_PING] = {256, 4000},   [MSG_PONG] = {256, 4000},         [MSG_PROBE] = {100, 500},
+	[MSG_REPORT] = {100, 500},  [MSG_REKEY] = {100, 500},         [MSG_OFFER] = {100, 1000},
+	[MSG_ANSWER] = {100, 1000}, [MSG_CONFIRMATION] = {100, 1000}, [MSG_DONE] = {100, 1000},
+	[MSG_REJECT] = {100, 1000},
+};
 
 struct link {
 	struct link_facts facts;
@@ -23,15 +39,26 @@ struct link {
 	uv_timer_t timer;
 	uv_connect_t connect;
 	uv_shutdown_t shutdown;
+	uv_timer_t turn; /* reading goes on */
 	unsigned open_handles;
 	bool is_feeding; /* inside the TLS engine: output waits for its return */
-	bool is_paused;  /* the peer does not read what we send: we do not read either */
+	bool is_waiting; /* for the turn: enough was handled for now */
+	bool is_full;    /* what it had to send did not fit: it ends */
+	bool has_ended;  /* the peer sends no more */
+	bool is_reading;
 	struct identity_ref *identity;
 	struct tls *tls; /* of an accepted link: made at the first byte */
 	struct frame_reader frames;
 	struct endpoint local, remote;
+	enum cert_fault chain; /* of the peer's certificate */
 	uint64_t heard_ms, born_ms, ping_id;
-	size_t queued;
+	size_t queued;     /* bytes given to libuv that are not written yet */
+	size_t counted;    /* bytes of this link in agent->link_bytes */
+	unsigned messages; /* handled in this iteration of the loop */
+	struct bucket buckets[MSG_COUNT];
+	uint8_t *rest; /* plain text that waits for the turn */
+	size_t n_rest;
+	struct link *next_closing;
 };
 
 struct write_req {
@@ -43,7 +70,9 @@ struct write_req {
 
 static void link_lost(struct link *l);
 static void greet(struct link *l);
-static void resume_reading(struct link *l);
+static bool start_reading(struct link *l);
+static void end_if_full(struct link *l);
+static void continue_reading(struct link *l);
 
 /* ---- states, allocation ------------------------------------------------------------------ */
 
@@ -71,6 +100,15 @@ static void detach(struct link *l)
 		l->ops->gone(owner, l);
 }
 
+static void drop_rest(struct link *l)
+{
+	if (l->rest != NULL)
+		wipe(l->rest, l->n_rest);
+	free(l->rest);
+	l->rest = NULL;
+	l->n_rest = 0;
+}
+
 static void on_closed(uv_handle_t *h)
 {
 	struct link *l = h->data;
@@ -79,17 +117,50 @@ static void on_closed(uv_handle_t *h)
 		return;
 	tls_free(l->tls);
 	frame_done(&l->frames);
+	drop_rest(l);
 	identity_ref_drop(l->identity);
 	wipe(l, sizeof *l);
 	free(l);
 }
 
+/* Frees the descriptor at once, the link when the loop has closed its handles. */
 static void close_handles(struct link *l)
 {
-	if (!uv_is_closing((uv_handle_t *)&l->tcp))
-		uv_close((uv_handle_t *)&l->tcp, on_closed);
-	if (!uv_is_closing((uv_handle_t *)&l->timer))
-		uv_close((uv_handle_t *)&l->timer, on_closed);
+	if (uv_is_closing((uv_handle_t *)&l->tcp))
+		return;
+	for (struct link **at = &l->agent->closing; *at != NULL; at = &(*at)->next_closing) {
+		if (*at == l) {
+			*at = l->next_closing;
+			break;
+		}
+	}
+	l->agent->link_bytes -= l->counted;
+	l->counted = 0;
+	uv_close((uv_handle_t *)&l->tcp, on_closed);
+	uv_close((uv_handle_t *)&l->timer, on_closed);
+	uv_close((uv_handle_t *)&l->turn, on_closed);
+}
+
+/* Closed connections are counted until their descriptors are freed: beyond the limits, the oldest one
+ * waits no longer for its peer's end. */
+static void begin_linger(struct link *l)
+{
+	struct link **at = &l->agent->closing, *first = *at, *first_of_peer = NULL;
+	unsigned all = 0, of_peer = 0;
+
+	for (; *at != NULL; at = &(*at)->next_closing) {
+		all++;
+		if (!addr_equal(&(*at)->remote.addr, &l->remote.addr))
+			continue;
+		if (of_peer++ == 0)
+			first_of_peer = *at;
+	}
+	l->next_closing = NULL;
+	*at = l;
+	if (of_peer >= LINGER_MAX_PEER)
+		close_handles(first_of_peer);
+	else if (all >= LINGER_MAX)
+		close_handles(first);
 }
 
 static struct link *link_new(struct agent *a, const struct link_owner *ops)
@@ -105,15 +176,40 @@ static struct link *link_new(struct agent *a, const struct link_owner *ops)
 	l->born_ms = l->heard_ms = loop_now_ms();
 	uv_tcp_init(&a->loop, &l->tcp);
 	uv_timer_init(&a->loop, &l->timer);
+	uv_timer_init(&a->loop, &l->turn);
 	l->tcp.data = l;
 	l->timer.data = l;
+	l->turn.data = l;
 	l->connect.data = l;
 	l->shutdown.data = l;
-	l->open_handles = 2;
+	l->open_handles = 3;
 	return l;
 }
 
 /* ---- writing --------------------------------------------------------------------------- */
+
+/* Bytes that wait to be sent: those of the TLS engine, and those that libuv has. */
+static size_t unsent(const struct link *l)
+{
+	size_t n = 0;
+
+	if (l->tls != NULL)
+		(void)tls_output(l->tls, &n);
+	return l->queued + n;
+}
+
+/* Every buffer of the link whose size its peer can choose is in its budget, and in the agent's. */
+static void count_bytes(struct link *l)
+{
+	size_t now = unsent(l) + l->n_rest + (l->frames.body != NULL ? l->frames.len : 0);
+
+	if (uv_is_closing((uv_handle_t *)&l->tcp))
+		return;
+	l->agent->link_bytes += now - l->counted;
+	l->counted = now;
+	if (l->agent->link_bytes > LINK_TOTAL_MAX && now > QUEUE_FAIR)
+		l->is_full = true;
+}
 
 static void on_written(uv_write_t *req, int status)
 {
@@ -125,8 +221,9 @@ static void on_written(uv_write_t *req, int status)
 		err_set(&l->facts.why, ERR_DOWN, "the link broke: %s", uv_strerror(status));
 		link_lost(l);
 	}
+	count_bytes(l);
 	if (status == 0)
-		resume_reading(l);
+		continue_reading(l);
 	free(w);
 }
 
@@ -135,8 +232,6 @@ static int write_rest(struct link *l, const uint8_t *data, size_t n)
 	struct write_req *w;
 	uv_buf_t buf;
 
-	if (l->queued + n > LINK_QUEUE_MAX)
-		return -1;
 	w = malloc(sizeof *w + n);
 	if (w == NULL)
 		return -1;
@@ -181,6 +276,17 @@ static bool flush(struct link *l)
 	return true;
 }
 
+static void on_turn(uv_timer_t *t);
+
+/* A message could not be sent. The link ends when its callback has returned, so that no caller has to
+ * look at the result. */
+static void end_soon(struct link *l)
+{
+	l->is_full = true;
+	if (!uv_is_closing((uv_handle_t *)&l->turn))
+		uv_timer_start(&l->turn, on_turn, 0, 0);
+}
+
 bool link_send_body(struct link *l, const char *body, size_t len)
 {
 	uint8_t frame[FRAME_HEAD + BODY_MAX]; /* one record a message */
@@ -188,10 +294,17 @@ bool link_send_body(struct link *l, const char *body, size_t len)
 
 	if ((l->facts.state != LINK_GREETING && l->facts.state != LINK_UP) || len > BODY_MAX)
 		return false;
+	if (l->is_full || unsent(l) + len > LINK_QUEUE_MAX) {
+		end_soon(l);
+		return false;
+	}
 	frame_put_head(frame, (uint32_t)len);
 	memcpy(frame + FRAME_HEAD, body, len);
 	ok = tls_send(l->tls, frame, FRAME_HEAD + len) && flush(l);
 	wipe(frame, FRAME_HEAD + len);
+	count_bytes(l);
+	if (!ok || l->is_full)
+		end_soon(l);
 	return ok;
 }
 
@@ -231,7 +344,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 {
 	struct link *l = req->data;
 
-	if (status < 0)
+	if (status < 0 || l->has_ended)
 		close_handles(l);
 }
 
@@ -252,13 +365,22 @@ void link_close(struct link *l, enum fault fault)
 	detach(l);
 	set_state(l, LINK_CLOSING);
 	secret_wipe(&l->facts.exporter);
+	drop_rest(l);
+	uv_timer_stop(&l->turn);
+	if (l->has_ended && l->queued == 0) { /* also after a reset */
+		close_handles(l);
+		return;
+	}
 	if (!connected || uv_shutdown(&l->shutdown, (uv_stream_t *)&l->tcp, on_shutdown) != 0) {
 		close_handles(l);
 		return;
 	}
 	/* Our FIN follows what is queued; then wait for the peer's, since data that arrives at a
 	 * closed socket would be answered by a reset, which destroys what we sent. */
+	if (!l->has_ended && !l->is_reading)
+		start_reading(l);
 	uv_timer_start(&l->timer, on_linger, LINGER_MS, 0);
+	begin_linger(l);
 }
 
 /* The link ends for a reason of its own, l->facts.why; the fault is what the peer is told. */
@@ -338,25 +460,67 @@ static void on_message(struct link *l, const struct msg *m, const char *body, si
 	}
 }
 
+/* The link is not read until then; 0: the next iteration of the loop. */
+static void wait_turn(struct link *l, uint64_t ms)
+{
+	if (l->is_waiting)
+		return;
+	l->is_waiting = true;
+	uv_timer_start(&l->turn, on_turn, ms, 0);
+}
+
+/* One more message was handled: may the next one follow at once? */
+static void pace(struct link *l, enum msg_type kind)
+{
+	uint64_t us = 0;
+
+	if (rates[kind].per_s != 0)
+		us = bucket_take(&l->buckets[kind], rates[kind].burst,
+				 SECOND_US / rates[kind].per_s);
+	if (us == 0 && ++l->messages < MESSAGES_MAX)
+		return;
+	wait_turn(l, (us + 999) / 1000);
+}
+
+static bool is_talking(const struct link *l)
+{
+	return l->facts.state == LINK_GREETING || l->facts.state == LINK_UP;
+}
+
 static void on_frame(struct link *l, const char *body, size_t len)
 {
 	struct msg m;
 
-	if (msg_decode(&m, body, len, &l->facts.why) < 0)
+	if (msg_decode(&m, body, len, &l->facts.why) < 0) {
 		link_refuse(l, FAULT_MALFORMED);
-	else
+	} else {
 		on_message(l, &m, body, len);
+		if (is_talking(l))
+			pace(l, m.type);
+	}
 	wipe(&m, sizeof m);
 }
 
-/* Sink of the TLS engine. */
-static bool on_plain(void *arg, const uint8_t *plain, size_t n)
+/* Appends to what is kept. */
+static bool keep_rest(struct link *l, const uint8_t *plain, size_t n)
 {
-	struct link *l = arg;
+	uint8_t *all = malloc(l->n_rest + n);
 
-	if (l->facts.state == LINK_HANDSHAKE && tls_is_open(l->tls))
-		greet(l);
-	while (n > 0 && (l->facts.state == LINK_GREETING || l->facts.state == LINK_UP)) {
+	if (all == NULL)
+		return false;
+	if (l->n_rest > 0)
+		memcpy(all, l->rest, l->n_rest);
+	memcpy(all + l->n_rest, plain, n);
+	n += l->n_rest;
+	drop_rest(l);
+	l->rest = all;
+	l->n_rest = n;
+	return true;
+}
+
+static void take_plain(struct link *l, const uint8_t *plain, size_t n)
+{
+	while (n > 0 && is_talking(l) && !l->is_waiting) {
 		const char *body;
 		size_t took = 0, len;
 
@@ -372,7 +536,21 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 		on_frame(l, body, len);
 		frame_done(&l->frames);
 	}
-	return l->facts.state == LINK_GREETING || l->facts.state == LINK_UP;
+	if (n > 0 && is_talking(l) && !keep_rest(l, plain, n)) {
+		err_set(&l->facts.why, ERR_OS, "no memory for what the peer sent");
+		link_lost(l);
+	}
+}
+
+/* Sink of the TLS engine. */
+static bool on_plain(void *arg, const uint8_t *plain, size_t n)
+{
+	struct link *l = arg;
+
+	if (l->facts.state == LINK_HANDSHAKE && tls_is_open(l->tls))
+		greet(l);
+	take_plain(l, plain, n);
+	return is_talking(l);
 }
 
 /* ---- handshake ------------------------------------------------------------------------- */
@@ -380,9 +558,21 @@ static bool on_plain(void *arg, const uint8_t *plain, size_t n)
 static enum cert_fault judge(void *arg, const struct cert_facts *leaf, enum cert_fault chain,
 			     struct cert_reasons *why)
 {
-	const struct link *l = arg;
+	struct link *l = arg;
 
+	l->chain = chain;
 	return l->owner == NULL ? CERT_WRONG_PEER : l->ops->judge(l->owner, leaf, chain, why);
+}
+
+enum cert_fault link_judge_again(struct link *l)
+{
+	const struct identity *now = l->agent->identity->id;
+	struct cert_reasons why = {0};
+
+	return l->ops->judge(l->owner, tls_peer(l->tls),
+			     identity_same_ca(l->identity->id, now) ? l->chain
+								    : tls_chain_again(l->tls, now),
+			     &why);
 }
 
 static const char *cert_hint(enum cert_fault f)
@@ -457,6 +647,7 @@ static void tls_failed(struct link *l, enum tls_fault f)
 	endpoint_put(who, &l->remote);
 	switch (f) {
 	case TLS_CERT:
+		l->facts.has_refused = true;
 		say_refusal(l, who, e);
 		break;
 	case TLS_REFUSED:
@@ -512,7 +703,27 @@ static void on_alloc(uv_handle_t *h, size_t wish, uv_buf_t *buf)
 
 	(void)wish;
 	*buf = uv_buf_init(l->agent->read_room, sizeof l->agent->read_room);
+	l->messages = 0;
 }
+
+/* What was handled may have made output, and may have ended the link. */
+static void end_feeding(struct link *l, enum tls_fault f)
+{
+	l->is_feeding = false;
+	if (l->facts.state == LINK_HANDSHAKE && !l->facts.has_answered && unsent(l) > 0) {
+		l->facts.has_answered = true;
+		if (!l->facts.is_dialled && l->owner != NULL)
+			l->ops->answered(l->owner, l);
+	}
+	if (!flush(l))
+		l->is_full = true;
+	count_bytes(l);
+	end_if_full(l);
+	if (f != TLS_OK && l->facts.state != LINK_CLOSING)
+		tls_failed(l, f);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
 
 static void take(struct link *l, const uint8_t *data, size_t n)
 {
@@ -530,38 +741,66 @@ static void take(struct link *l, const uint8_t *data, size_t n)
 	f = tls_feed(l->tls, data, n, on_plain, l);
 	if (f == TLS_OK && l->facts.state == LINK_HANDSHAKE && tls_is_open(l->tls))
 		greet(l);
-	l->is_feeding = false;
-	if (!flush(l) && l->facts.state != LINK_CLOSING) {
-		err_set(&l->facts.why, ERR_DOWN, "the peer does not read what it asked for");
-		link_lost(l);
-	}
-	if (l->facts.state == LINK_CLOSING)
-		return;
-	if (f != TLS_OK)
-		tls_failed(l, f);
+	end_feeding(l, f);
 }
 
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
+static void end_if_full(struct link *l)
+{
+	if (!l->is_full || l->facts.state == LINK_CLOSING)
+		return;
+	err_set(&l->facts.why, ERR_DOWN, "the peer does not read what it asked for");
+	link_lost(l);
+}
 
-/* What waits to be sent is answers to what was read: a peer that does not read gets no more of them. A
- * link that stays so is silent to us and ends after LINK_DEAD_MS. */
+static bool start_reading(struct link *l)
+{
+	l->is_reading = uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) == 0;
+	return l->is_reading;
+}
+
+/* Stops while enough was handled for now, and while the answers are not sent: a peer that does not read
+ * gets no more of them. Such a link is silent to us and ends after LINK_DEAD_MS. */
 static void pause_reading(struct link *l)
 {
-	if (l->is_paused || l->facts.state == LINK_CLOSING || l->queued <= LINK_QUEUE_SOFT)
+	if (l->facts.state == LINK_CLOSING || !l->is_reading ||
+	    (!l->is_waiting && unsent(l) <= LINK_QUEUE_SOFT))
 		return;
 	uv_read_stop((uv_stream_t *)&l->tcp);
-	l->is_paused = true;
+	l->is_reading = false;
 }
 
-static void resume_reading(struct link *l)
+static void continue_reading(struct link *l)
 {
-	if (!l->is_paused || l->facts.state == LINK_CLOSING || l->queued > LINK_QUEUE_SOFT)
+	uint8_t *plain = l->rest;
+	size_t n = l->n_rest;
+
+	if (l->is_reading || l->is_waiting || l->facts.state < LINK_HANDSHAKE ||
+	    l->facts.state == LINK_CLOSING || unsent(l) > LINK_QUEUE_SOFT)
 		return;
-	l->is_paused = false;
-	if (uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0) {
+	l->rest = NULL;
+	l->n_rest = 0;
+	l->messages = 0;
+	l->is_feeding = true;
+	take_plain(l, plain, n);
+	if (plain != NULL)
+		wipe(plain, n);
+	free(plain);
+	end_feeding(l, TLS_OK);
+	if (l->facts.state == LINK_CLOSING || l->is_waiting || unsent(l) > LINK_QUEUE_SOFT)
+		return;
+	if (!start_reading(l)) {
 		err_set(&l->facts.why, ERR_OS, "cannot read from the link");
 		link_lost(l);
 	}
+}
+
+static void on_turn(uv_timer_t *t)
+{
+	struct link *l = t->data;
+
+	l->is_waiting = false;
+	end_if_full(l);
+	continue_reading(l);
 }
 
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
@@ -570,14 +809,17 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
 	if (n == 0)
 		return; /* libuv's EAGAIN */
+	l->has_ended = n < 0;
 	if (l->facts.state == LINK_CLOSING) {
-		if (n < 0)
+		if (l->has_ended)
 			close_handles(l);
 		return;
 	}
 	if (n > 0) {
 		l->heard_ms = loop_now_ms();
 		take(l, (const uint8_t *)buf->base, (size_t)n);
+		if ((size_t)n == buf->len && l->facts.state != LINK_CLOSING)
+			wait_turn(l, 0);
 		pause_reading(l);
 		return;
 	}
@@ -608,7 +850,7 @@ void link_set_up(struct link *l)
 static void on_timer(uv_timer_t *t)
 {
 	struct link *l = t->data;
-	uint64_t quiet = loop_now_ms() - l->heard_ms;
+	uint64_t quiet = loop_now_ms() - l->heard_ms, age = loop_now_ms() - l->born_ms;
 	struct msg ping = {.type = MSG_PING};
 	char who[ENDPOINT_TEXT];
 
@@ -629,8 +871,8 @@ static void on_timer(uv_timer_t *t)
 		link_refuse(l, FAULT_QUIET);
 		return;
 	}
-	if (loop_now_ms() - l->born_ms >= LINK_AGE_MS && l->facts.is_dialled &&
-	    l->ops->is_idle(l->owner)) {
+	if (age >= LINK_AGE_MAX_MS ||
+	    (age >= LINK_AGE_MS && l->facts.is_dialled && l->ops->is_idle(l->owner))) {
 		err_set(&l->facts.why, ERR_DOWN, "replaced after a day");
 		link_refuse(l, FAULT_REPLACED);
 		return;
@@ -682,8 +924,7 @@ static void on_connected(uv_connect_t *req, int status)
 	set_state(l, LINK_HANDSHAKE);
 	l->heard_ms = loop_now_ms();
 	l->tls = tls_new(l->identity->id, TLS_CLIENT, judge, l);
-	if (l->tls == NULL || uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0 ||
-	    !flush(l)) {
+	if (l->tls == NULL || !start_reading(l) || !flush(l)) {
 		err_set(&l->facts.why, ERR_OS, "no memory for a TLS session");
 		link_lost(l);
 		return;
@@ -769,7 +1010,7 @@ struct link *link_accept(struct agent *a, const struct link_owner *ops, uv_strea
 	set_state(l, LINK_HANDSHAKE);
 	ops->accepted(l->owner, l);
 	uv_tcp_nodelay(&l->tcp, 1);
-	if (uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read) != 0) {
+	if (!start_reading(l)) {
 		link_close(l, FAULT_NONE);
 		return NULL;
 	}

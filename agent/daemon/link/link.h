@@ -15,12 +15,17 @@
 
 #define LINK_HANDSHAKE_MS 10000 /* from the first byte to the peer's hello (S8) */
 #define LINK_CONNECT_MS 5000
-#define LINK_PING_MS 3000                 /* silent for so long: send a ping */
-#define LINK_DEAD_MS 9000                 /* silent for so long: the link is dead */
-#define LINK_AGE_MS (24u * 3600u * 1000u) /* a new TLS session every day (no KeyUpdate) */
-/* Bytes that wait to be sent: above the soft limit the link is not read, above the other one it ends. */
+#define LINK_PING_MS 3000 /* silent for so long: send a ping */
+#define LINK_DEAD_MS 9000 /* silent for so long: the link is dead */
+/* A new TLS session every day (no KeyUpdate): the host that dialled replaces the link while no exchange
+ * runs; an hour later either host ends it. */
+#define LINK_AGE_MS (24u * 3600u * 1000u)
+#define LINK_AGE_MAX_MS (25u * 3600u * 1000u)
+/* Bytes of a link that wait to be sent, those of the TLS engine included: above the soft limit it is
+ * not read, above the other one it ends. All links together: those that hold much end. */
 #define LINK_QUEUE_SOFT (64 * 1024)
 #define LINK_QUEUE_MAX (256 * 1024)
+#define LINK_TOTAL_MAX (8 * 1024 * 1024)
 
 enum link_state { LINK_CONNECTING, LINK_HANDSHAKE, LINK_GREETING, LINK_UP, LINK_CLOSING };
 
@@ -30,9 +35,11 @@ struct peer; /* the owner of links; opaque here */
 /* What its owner may know of a link. */
 struct link_facts {
 	enum link_state state;
-	bool is_dialled; /* by us: we are the TLS client, and lead */
-	struct err why;  /* first reason of its end */
-	enum fault bye;  /* what the peer's bye or error says, or FAULT_NONE */
+	bool is_dialled;   /* by us: we are the TLS client, and lead */
+	struct err why;    /* first reason of its end */
+	bool has_refused;  /* we refuse the peer's certificate */
+	bool has_answered; /* accepted: we sent our part of the handshake */
+	enum fault bye;    /* what the peer's bye or error says, or FAULT_NONE */
 	struct secret exporter;
 	const struct cert_facts *own_cert;
 	uint64_t sent_epoch, sent_last; /* in our hello */
@@ -48,6 +55,8 @@ struct link_owner {
 			     const struct addr *remote, const char **why);
 	/* A connection of this owner was accepted; its handshake begins. */
 	void (*accepted)(struct peer *owner, struct link *l);
+	/* It has sent a message of TLS that we answered: it is further on than a silent one. */
+	void (*answered)(struct peer *owner, struct link *l);
 	/* Is this certificate the peer's? chain: what its chain is worth. */
 	enum cert_fault (*judge)(const struct peer *owner, const struct cert_facts *leaf,
 				 enum cert_fault chain, struct cert_reasons *why);
@@ -90,6 +99,8 @@ void link_close(struct link *l, enum fault fault);
 void link_abort(struct link *l, enum fault fault, const struct err *why);
 
 const struct link_facts *link_facts(const struct link *l);
+/* Judges the peer's certificate by the agent's identity and config of now. After the handshake. */
+enum cert_fault link_judge_again(struct link *l);
 const struct cert_facts *link_peer_cert(const struct link *l); /* once the handshake is over */
 
 /* Exempts a TCP socket of the agent from IPsec. */

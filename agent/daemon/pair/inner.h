@@ -58,8 +58,7 @@ struct pair {
 	bool limited; /* its start was delayed by the rate limit */
 	uint64_t last_start_ms;
 	unsigned failures;    /* of exchanges in a row */
-	uint32_t offers_left; /* token bucket for the peer's offers */
-	uint64_t offers_ms;
+	struct bucket offers; /* of the peer */
 };
 
 /* ---- generations: p->fresh is NEW, p->current is CURRENT, p->superseded is the list of HELD and

@@ -78,6 +78,8 @@ void pair_calm(struct pair *p);
 int pair_recover(struct pair *p, const struct ipsec_leftover *l, struct err *e);
 /* A soft limit of this context was passed. */
 void pair_on_soft_limit(struct pair *p, struct ipsec_ctx ctx, enum rekey_reason reason);
+/* The system has no SA for a packet. It may say so late, about a pair that has been replaced. */
+void pair_on_acquire(struct pair *p);
 /* The system ended an SA of this context (hard limit, removal by others). */
 void pair_on_sa_lost(struct pair *p, struct ipsec_ctx ctx);
 

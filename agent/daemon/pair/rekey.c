@@ -327,27 +327,11 @@ static bool out_spi_known(const struct pair *p, struct spi spi)
 /* Token bucket against a leader that floods us with offers. */
 static bool offer_allowed(struct pair *p, uint64_t xid)
 {
-	uint32_t every = p->opt->rekey_min_interval_ms;
-	uint64_t now = loop_now_ms();
+	uint64_t every_us = (uint64_t)p->opt->rekey_min_interval_ms * 1000;
 	struct msg m = {.type = MSG_REJECT};
 
-	if (every == 0)
+	if (every_us == 0 || bucket_try(&p->offers, OFFERS_BURST, every_us))
 		return true;
-	if (p->offers_ms == 0 || now - p->offers_ms >= (uint64_t)every * OFFERS_BURST) {
-		p->offers_left = OFFERS_BURST;
-		p->offers_ms = now;
-	} else if (now - p->offers_ms >= every) {
-		uint32_t n = (uint32_t)((now - p->offers_ms) / every);
-
-		p->offers_left += n;
-		if (p->offers_left > OFFERS_BURST)
-			p->offers_left = OFFERS_BURST;
-		p->offers_ms += (uint64_t)n * every;
-	}
-	if (p->offers_left > 0) {
-		p->offers_left--;
-		return true;
-	}
 	event_plain(&p->agent->events, EVENT_LIMIT, p->name, "offers arrive too fast: rejected");
 	m.u.reject.xid = xid;
 	m.u.reject.reason = (int)FAULT_LIMIT;
@@ -469,6 +453,16 @@ void pair_on_sa_lost(struct pair *p, struct ipsec_ctx ctx)
 		break;
 	}
 	generations_schedule(p);
+}
+
+void pair_on_acquire(struct pair *p)
+{
+	struct sa_counts ignored;
+
+	if (p->current != NULL &&
+	    ipsec_query(p->agent->db, p->current->ctx, IPSEC_OUTBOUND, &ignored, NULL) == 0)
+		return; /* said before the pair in force was there */
+	pair_want(p, REASON_REPAIR);
 }
 
 int pair_recover(struct pair *p, const struct ipsec_leftover *l, struct err *e)

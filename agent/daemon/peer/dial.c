@@ -224,21 +224,43 @@ static void forget_half_open(struct dialler *d, const struct link *l)
 	}
 }
 
+/* Closes one if there are too many of the kind of l: the least far on, of those the oldest. */
+static void limit_half_open(struct dialler *d, const struct link *l)
+{
+	struct link *victim = NULL;
+	char who[ADDR_TEXT];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < d->n_half_open; i++) { /* newest first */
+		const struct link_facts *f = link_facts(d->half_open[i]);
+
+		if (f->has_answered != link_facts(l)->has_answered)
+			continue;
+		n++;
+		if (d->half_open[i] != l &&
+		    (victim == NULL || f->state <= link_facts(victim)->state))
+			victim = d->half_open[i];
+	}
+	if (n <= HALF_OPEN_MAX || victim == NULL)
+		return;
+	addr_put(who, &d->cfg->remote.addr);
+	log_limited(loop_now_ms(), LOG_WARN, "%s: too many unfinished handshakes, oldest closed",
+		    who);
+	link_close(victim, FAULT_NONE);
+}
+
 void dialler_accept(struct dialler *d, struct link *l)
 {
-	char who[ADDR_TEXT];
-
-	/* Evict the oldest half-open connection. */
-	if (d->n_half_open == HALF_OPEN_MAX) {
-		addr_put(who, &d->cfg->remote.addr);
-		log_limited(loop_now_ms(), LOG_WARN,
-			    "%s: too many unfinished handshakes, oldest closed", who);
-		link_close(d->half_open[HALF_OPEN_MAX - 1], FAULT_NONE);
-	}
 	for (unsigned i = d->n_half_open; i > 0; i--)
 		d->half_open[i] = d->half_open[i - 1];
 	d->half_open[0] = l;
 	d->n_half_open++;
+	limit_half_open(d, l);
+}
+
+void dialler_on_answered(struct dialler *d, const struct link *l)
+{
+	limit_half_open(d, l);
 }
 
 void dialler_on_hello(struct dialler *d, const struct link *l)

@@ -2,8 +2,9 @@
  * agent/daemon/peer/dial.h - dialler of a peer: its links, when it connects, and how often.
  *
  * Both hosts dial. Handshakes of this agent run at most DIALS_MAX at a time: peers wait for a slot. Of
- * connections from the peer's address, at most HALF_OPEN_MAX may be without a hello, the oldest is
- * evicted: a host that opens connections and sends nothing cannot keep the peer out (S8).
+ * connections from the peer's address that have not come to the hello, HALF_OPEN_MAX may be silent, and
+ * as many may be further on. The oldest is closed for a new one: a host that opens connections and sends
+ * nothing cannot keep the peer out (S8).
  */
 #ifndef SAPAIR_AGENT_DAEMON_PEER_DIAL_H
 #define SAPAIR_AGENT_DAEMON_PEER_DIAL_H
@@ -23,7 +24,7 @@ struct dialler {
 	void (*failed)(struct peer *owner, const struct err *e);
 	bool is_enabled;
 	struct link *link, *dialling;
-	struct link *half_open[HALF_OPEN_MAX]; /* newest first */
+	struct link *half_open[2 * HALF_OPEN_MAX + 1]; /* newest first */
 	unsigned n_half_open;
 	struct dialler *next; /* in the queue for a slot */
 	bool is_queued, has_slot;
@@ -58,8 +59,9 @@ bool dialler_is_first_failure(const struct dialler *d);
 /* A link is up, or a hello of ours is sent on one that we dialled. */
 bool dialler_has_other(const struct dialler *d);
 
-/* An accepted connection; may evict the oldest one. */
+/* A connection was accepted, or its first message answered. Each may close an older one. */
 void dialler_accept(struct dialler *d, struct link *l);
+void dialler_on_answered(struct dialler *d, const struct link *l);
 /* The peer's hello came: a dialled link gives its slot back. */
 void dialler_on_hello(struct dialler *d, const struct link *l);
 /* l is the link that is up from now on. */

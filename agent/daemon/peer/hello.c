@@ -165,7 +165,14 @@ bool hello_take(struct peer *p, struct link *l, const struct msg_hello *h,
 	enum fault fault = FAULT_NONE;
 	struct err e = {0};
 
+	enum cert_fault cert = link_judge_again(l); /* a reload may have come since the handshake */
+
 	dialler_on_hello(&p->dialler, l);
+	if (cert != CERT_OK) {
+		err_set(&e, ERR_AUTH, "%s", cert_fault_text(cert));
+		link_abort(l, FAULT_NONE, &e);
+		return false;
+	}
 	if (compare(p, l, h, &fault, &e) == HELLO_REFUSED) {
 		link_abort(l, fault, &e);
 		return false;

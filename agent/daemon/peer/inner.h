@@ -31,7 +31,9 @@ struct peer {
 
 	struct deadlines deadlines;
 	struct deadline start_due; /* the next attempt to start */
-	struct removal removal;    /* of a peer that is down */
+	/* Set: its certificate is not trusted any more, and it may show another. */
+	struct deadline proof_due;
+	struct removal removal; /* of a peer that is down */
 	struct peer_policy policy;
 	struct protection protection;
 	struct dialler dialler;

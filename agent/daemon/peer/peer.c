@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define POLICY_RETRY_MS 1000
+#define PROOF_MS 20000 /* a peer may show another certificate for so long, before its pair ends */
 
 static void set_trouble(struct peer *p, const struct err *e)
 {
@@ -56,12 +57,18 @@ static void on_accepted(struct peer *p, struct link *l)
 	dialler_accept(&p->dialler, l);
 }
 
+static void on_answered(struct peer *p, struct link *l)
+{
+	dialler_on_answered(&p->dialler, l);
+}
+
 static void on_hello(struct peer *p, struct link *l, const struct msg_hello *h)
 {
 	enum hello_verdict verdict;
 
 	if (!hello_take(p, l, h, &verdict))
 		return;
+	deadline_set(&p->proof_due, 0);
 	if (verdict == HELLO_EQUAL)
 		completions_on_agreed(&p->completions);
 	pair_on_hello(p->pair, verdict == HELLO_EQUAL, hello_is_stale(p, l));
@@ -123,6 +130,8 @@ static void on_lost(struct peer *p, struct link *l)
 			dialler_retry(d);
 		return;
 	}
+	if (link_facts(l)->has_refused && link_facts(l)->is_dialled && p->proof_due.at_ms != 0)
+		deadline_set(&p->proof_due, loop_now_ms());
 	dialler_on_lost(d, l);
 	report_lost(p, l);
 	if (was_up || (!is_up && (link_facts(l)->is_dialled || was_refused)))
@@ -157,6 +166,7 @@ static bool on_is_idle(const struct peer *p)
 
 const struct link_owner peer_link_owner = {.find = on_find,
 					   .accepted = on_accepted,
+					   .answered = on_answered,
 					   .judge = hello_judge,
 					   .fill_hello = hello_fill,
 					   .hello = on_hello,
@@ -393,6 +403,7 @@ static void on_closed(uv_handle_t *h)
 }
 
 static void on_removal_due(void *peer);
+static void on_proof_due(void *peer);
 
 /* Allocates the parts; no handle of the loop is open yet. */
 static int make_parts(struct peer *p, struct err *e)
@@ -413,6 +424,7 @@ static int make_parts(struct peer *p, struct err *e)
 	p->pair = pair_new(&env);
 	deadlines_add(&p->deadlines, &p->start_due, on_start_due, p);
 	deadlines_add(&p->deadlines, &p->removal.due, on_removal_due, p);
+	deadlines_add(&p->deadlines, &p->proof_due, on_proof_due, p);
 	if (p->prober == NULL || p->pair == NULL)
 		return err_set(e, ERR_OS, "no memory for a peer");
 	return 0;
@@ -624,19 +636,49 @@ void peers_check_addresses(struct agent *a)
 	}
 }
 
-void peers_drop_denied(struct agent *a, const struct deny *deny)
+static enum cert_fault judge_again(const struct peer *p)
+{
+	struct link *l = dialler_link(&p->dialler);
+
+	if (l != NULL)
+		return link_judge_again(l);
+	return hello_is_denied(p, &p->agent->identity->deny) ? CERT_DENIED : CERT_OK;
+}
+
+/* Its certificate is refused: ends all but the policy. */
+static void end_trust(struct peer *p, enum cert_fault fault)
 {
 	struct err e = {0};
 
-	err_set(&e, ERR_AUTH, "%s", cert_fault_text(CERT_DENIED));
+	deadline_set(&p->proof_due, 0);
+	err_set(&e, ERR_AUTH, "%s", cert_fault_text(fault));
+	drop_pair(p, &e);
+	set_trouble(p, &e);
+	event_fail(&p->agent->events, EVENT_AUTH_REFUSED, p->cfg.name, &e);
+	dialler_retry_slowly(&p->dialler);
+}
+
+static void on_proof_due(void *peer)
+{
+	end_trust(peer, CERT_UNTRUSTED);
+}
+
+void peers_judge_again(struct agent *a)
+{
 	for (struct peer *p = a->peers; p != NULL; p = p->next) {
-		if (!hello_is_denied(p, deny) || (dialler_link(&p->dialler) == NULL &&
-						  !pair_is_up(p->pair) && pair_is_drained(p->pair)))
+		const enum cert_fault fault = judge_again(p);
+
+		if (fault == CERT_OK || (dialler_link(&p->dialler) == NULL &&
+					 !pair_is_up(p->pair) && pair_is_drained(p->pair)))
 			continue;
-		drop_pair(p, &e);
-		set_trouble(p, &e);
-		event_fail(&a->events, EVENT_AUTH_REFUSED, p->cfg.name, &e);
-		dialler_retry_slowly(&p->dialler);
+		if (fault == CERT_DENIED) {
+			end_trust(p, fault);
+			continue;
+		}
+		/* The peer may have a new certificate that its old link does not show. */
+		close_links(p, FAULT_REPLACED);
+		deadline_set(&p->proof_due, loop_now_ms() + PROOF_MS);
+		dialler_retry(&p->dialler);
 	}
 }
 
@@ -746,7 +788,7 @@ void peer_on_ipsec(struct agent *a, const struct ipsec_event *ev)
 		break;
 	case IPSEC_EV_ACQUIRE:
 		if (p->is_wanted)
-			pair_want(p->pair, REASON_REPAIR);
+			pair_on_acquire(p->pair);
 		break;
 	case IPSEC_EV_REMOVED:
 		event_plain(&a->events, EVENT_FOREIGN, p->cfg.name,

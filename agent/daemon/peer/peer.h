@@ -11,7 +11,6 @@
 #include "agent/daemon/pair/pair.h"
 #include "agent/daemon/verify/verify.h"
 
-struct deny;
 struct peer;
 
 /* ---- coming and going ---- */
@@ -28,13 +27,14 @@ int peer_remove(struct peer *p, struct err *e);
  * the former one is removed. -1: the former policy stays for now, and the peer tries again. */
 int peer_change(struct peer *p, const struct config *c, const struct peer_config *pc,
 		struct err *e);
-/* Drops links and SAs of peers with a key on the list; their policies stay. */
-void peers_drop_denied(struct agent *a, const struct deny *deny);
 /*
  * The addresses of this host may have changed. A pair whose own address is gone is taken down; where the
  * config leaves the own address to the routes, the peer gets a policy from the new one, then loses the old.
  */
 void peers_check_addresses(struct agent *a);
+/* The CAs, the denied keys or the config have changed: judges the certificate of each peer again, and
+ * drops links and SAs of those that are refused now. Their policies stay. */
+void peers_judge_again(struct agent *a);
 /* The agent stops: closes the links of all peers. Policies and SAs stay where the system keeps them. */
 void peers_stop(struct agent *a);
 /* New options (lifetimes, suites, ...) that need no new policy. */

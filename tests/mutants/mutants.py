@@ -37,7 +37,7 @@ MUTANTS = [
     ("S5 the peer's own address", "proto/exchange/election.c",
      "if (addr_equal(here, there))", "if (!is_own || addr_equal(here, there))",
      ["test_election", "soft/test_hostile.py"]),
-    ("S6 old epochs", "proto/exchange/exchange.c", "if (m->epoch <= newest) {", "if (false && newest) {",
+    ("S6 old epochs", "proto/exchange/exchange.c", "if (m->epoch <= newest || m->epoch != x->last) {", "if (false && newest) {",
      ["test_exchange", "soft/test_hostile.py"]),
     ("S7 TLS 1.3 as the least version", "crypto/identity.c",
      "mbedtls_ssl_conf_min_tls_version(c, MBEDTLS_SSL_VERSION_TLS1_3)",

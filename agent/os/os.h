@@ -131,6 +131,7 @@ long os_udp_more(struct uv_udp_s *udp, void *data, size_t room, struct sockaddr_
 /* Lets several sockets of this user be bound to one address and port, before bind. -1 where the system has
  * nothing of the kind. */
 int os_udp_share(struct uv_udp_s *udp);
+
 /*
  * Addresses of this host. changed(arg) is called on the loop's thread within a second after one came or went;
  * it may be called when none did. Open it before os_confine().

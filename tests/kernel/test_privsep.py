@@ -24,7 +24,7 @@ from harness.tap import Skip, check, equal, has, test, until
 
 DRAIN = {"switch_ms": 200, "drain_ms": 500}
 LEN = 768
-READY, ADD, CHANGE, DROP, RESERVE, INSTALL, ACTIVATE, REMOVE, QUERY, RECOVER, EXEMPT, RELOAD, EVENT = range(1, 14)
+READY, ADD, CHANGE, DROP, RESERVE, INSTALL, ACTIVATE, REMOVE, QUERY, RECOVER, EXEMPT, RELOAD, REQUIRE, EVENT = range(1, 15)
 IN, OUT, BOTH = 1, 2, 3
 PERM, BUG, OS = 9, 1, 7  # classes, by their place in proto/base/err.h
 AES256GCM16, AES128GCM16 = 0, 1

@@ -170,6 +170,9 @@ static void as_helper(void)
 	char path[128];
 	int on = 1;
 
+	if (access("/proc/sys/net/ipv4/conf/all/disable_policy", F_OK) == 0)
+		want(opened("/proc/sys/net/ipv4/conf/all", "disable_policy", O_RDONLY) >= 0,
+		     "the sysctls that switch IPsec off");
 	refused(socket(AF_INET, SOCK_STREAM, 0), "TCP");
 	want(socket(AF_INET, SOCK_DGRAM, 0) >= 0, "UDP, for ESP in it");
 	refused(socket(AF_INET6, SOCK_STREAM, 0), "TCP, IPv6");

@@ -176,7 +176,7 @@ class Link:
                 return m
             if m["type"] == "ping":
                 self.send({"type": "pong", "id": m["id"]})
-            elif m["type"] not in ("probe", "pong"):
+            elif m["type"] not in ("probe", "pong", "rekey"):
                 raise Failure("wanted %s, got %s" % ("/".join(types), m))
         raise Failure("no %s came" % "/".join(types))
 

@@ -44,13 +44,15 @@ struct counters {
 	uint64_t epoch, in, out;
 };
 
+enum phase { RUN_NEW, RUN_BASE, RUN_PROOF, RUN_PROOF_REPORT, RUN_REST, RUN_REST_REPORT };
+
 struct verify {
 	struct verify *next;   /* of the prober's runs */
 	struct prober *prober; /* NULL: cancelled */
 	uv_timer_t timer;
 	uint64_t id;
 	uint32_t count, interval_ms;
-	enum { RUN_NEW, RUN_BASE, RUN_PROOF, RUN_PROOF_REPORT, RUN_REST, RUN_REST_REPORT } phase;
+	enum phase phase;
 	uint32_t want; /* probes of this phase */
 	uint32_t in_round, rounds;
 	uint32_t asked;  /* sent, as the last request for a report says */
@@ -314,7 +316,7 @@ static void ask_report(struct verify *v)
 	uv_timer_start(&v->timer, on_tick, VERIFY_REPORT_MS, 0);
 }
 
-static void begin_phase(struct verify *v, int phase, uint32_t want)
+static void begin_phase(struct verify *v, enum phase phase, uint32_t want)
 {
 	v->phase = phase;
 	v->want = want;

@@ -264,7 +264,10 @@ static void over(struct world *w, int h, enum fault fault, const struct step *s)
 		tally.exchanges++;
 	else
 		tally.failed++;
-	if (fault == FAULT_LIMIT) {
+	/* The follower rejects with busy, the leader ends with limit. Superseded pairs that the peer has left
+	 * do not give way here: they stay until they expire. */
+	if (fault == FAULT_LIMIT ||
+	    (fault == FAULT_BUSY && held(&w->host[OTHER(h)]) >= EXCHANGE_HELD_MAX)) {
 		tally.held_limit++;
 		o->retry_at = w->now + (uint64_t)60 * 1000;
 	}

@@ -102,7 +102,7 @@ def a_kernel_that_dies_is_shown_at_once_with_the_last_lines_of_its_console(_):
     got = uml.boot(["sh", "-c", "echo before; echo c >/proc/sysrq-trigger; sleep 100"])
     equal((got.rc, got.begun, got.text), (None, True, "before\n"), "outcome")
     has(got.report(), "Kernel panic")
-    has(got.trouble, "before the command had ended")
+    has(got.trouble, "before the end of the command")
     got = uml.boot(["true"], init="#!/bin/sh\n# {python} {here} {modules} {names} {cwd} {work} {env} {command}\nexit 3\n")
     equal((got.rc, got.begun), (None, False), "an init that ends")
     has(got.report(), "Attempted to kill init")

@@ -116,7 +116,7 @@ def the_demo_uses_the_kernel_and_leaves_nothing(w):
         p = subprocess.run(["sh", os.path.join(ROOT, "scripts", "demo.sh")] + word.split(), capture_output=True,
                            text=True, stdin=subprocess.DEVNULL, timeout=60)
         equal(p.returncode, 0, "%s%s\nexit status" % (p.stdout, p.stderr))
-        has(p.stdout, "does ESP in the agents (back end soft)" if word else "the kernel's own IPsec (back end xfrm)")
+        has(p.stdout, "ESP in the agents (back end soft)" if word else "the kernel's own IPsec (back end xfrm)")
         equal("proto esp spi" in p.stdout, not word, "%s\nSAs of the kernel" % p.stdout)
     equal(sh("ip", "netns", "list"), before, "namespaces")
 

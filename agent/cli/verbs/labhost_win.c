@@ -259,12 +259,23 @@ static int tell_end(const struct place *p, unsigned long status)
 	return status > 0 && status < 11 ? (int)status : err_exit_status(ERR_BUG);
 }
 
+/* An agent that fails later in its start has a pipe, but no loop that replies. */
+static bool replies(const struct place *p)
+{
+	static const char *const status[] = {"status", NULL};
+	struct parallel_command *j = malloc(sizeof *j);
+	const bool good = j != NULL && answers(p->control) && run(p, j, status) == 0;
+
+	free(j);
+	return good;
+}
+
 static int await_agent(const struct place *p, const struct detached *d, struct err *e)
 {
 	unsigned long status;
 
 	for (unsigned waited = 0; waited < START_MS; waited += POLL_MS) {
-		if (answers(p->control)) {
+		if (replies(p)) {
 			out_text("started\n");
 			return 0;
 		}

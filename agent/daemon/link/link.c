@@ -15,7 +15,7 @@
 #define LINGER_MS 1000 /* after our FIN: how long the peer may take to end its side */
 #define LINGER_MAX 256 /* connections of all peers that wait for that; 6 of one address */
 #define LINGER_MAX_PEER 6
-#define MESSAGES_MAX 32  /* messages of one link that are handled in one */
+#define MESSAGES_MAX 32  /* of one link, handled in one iteration of the loop */
 #define QUEUE_FAIR 16384 /* what a link may always hold, whatever the others do */
 #define SECOND_US 1000000
 

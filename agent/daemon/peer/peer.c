@@ -539,6 +539,17 @@ int peer_remove(struct peer *p, struct err *e)
 	return go_down(p, e);
 }
 
+/* Ends the pair for that reason, and forgets failures; the policy stays. */
+static void end_pair(struct peer *p, const struct err *why)
+{
+	drop_pair(p, why);
+	end_start(p);
+	rest(p);
+	pair_calm(p->pair);
+	dialler_reset_failures(&p->dialler);
+	set_trouble(p, NULL);
+}
+
 int peer_change(struct peer *p, const struct config *c, const struct peer_config *pc, struct err *e)
 {
 	struct err gone = {0};
@@ -546,12 +557,7 @@ int peer_change(struct peer *p, const struct config *c, const struct peer_config
 	if (!policy_outdate(&p->policy, c, pc)) /* the new policy comes first here, too */
 		return peer_add(p->agent, pc, NULL, e) < 0 ? -1 : peer_remove(p, e);
 	err_set(&gone, ERR_DOWN, "%s was changed by a reload", p->cfg.name);
-	drop_pair(p, &gone);
-	end_start(p);
-	rest(p);
-	pair_calm(p->pair);
-	dialler_reset_failures(&p->dialler);
-	set_trouble(p, NULL);
+	end_pair(p, &gone);
 	secret_wipe(&p->ppk);
 	p->cfg = *pc;
 	p->is_temporary = false;
@@ -715,12 +721,7 @@ int peer_down(struct peer *p, bool *changed, struct err *e)
 		return p->removal.failures > 0 ? go_down(p, e) : 0;
 	p->is_wanted = false;
 	err_set(&gone, ERR_DOWN, "%s was taken down", p->cfg.name);
-	drop_pair(p, &gone);
-	end_start(p);
-	rest(p);
-	pair_calm(p->pair);
-	dialler_reset_failures(&p->dialler);
-	set_trouble(p, NULL);
+	end_pair(p, &gone);
 	protection_update(p);
 	return go_down(p, e);
 }
